@@ -1,0 +1,127 @@
+//! The ids of tasks and volumes: eight characters that are safe in a path, a label and a selector.
+
+use std::{error::Error, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Says that a text is not an id; nothing was looked up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InvalidId {
+    what: &'static str,
+    text: String,
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, text } = self;
+        write!(
+            f,
+            "{text:?} is not a {what} id: expected 8 characters of a-z and 0-9"
+        )
+    }
+}
+
+impl Error for InvalidId {}
+
+fn checked(text: &str, what: &'static str) -> Result<String, InvalidId> {
+    let is_id_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if text.len() == 8 && text.bytes().all(is_id_byte) {
+        return Ok(text.to_owned());
+    }
+    // An id that came from outside is shown, but never at any length.
+    let text = text.chars().take(40).collect();
+    Err(InvalidId { what, text })
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                checked(text, $what).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// Names a task for as long as it exists.
+    TaskId, "task"
+}
+
+id! {
+    /// Names a volume for as long as it exists.
+    VolumeId, "volume"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_eight_lower_case_letters_and_digits_are_an_id() {
+        assert_eq!(
+            "ab12cd34".parse::<TaskId>().map(String::from),
+            Ok("ab12cd34".to_owned())
+        );
+        for text in [
+            "",
+            "ab12cd3",
+            "ab12cd345",
+            "AB12CD34",
+            "ab12cd3/",
+            "../../..",
+            "ab12cd3é",
+            "a,b=c d8",
+        ] {
+            assert!(text.parse::<VolumeId>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_message_quotes_what_was_given_at_a_bounded_length() {
+        let error = "\x1b[31m"
+            .repeat(1000)
+            .parse::<TaskId>()
+            .unwrap_err()
+            .to_string();
+        assert!(error.len() < 300, "{error}");
+        assert!(!error.contains('\x1b'), "{error}");
+        assert!(
+            error.ends_with("is not a task id: expected 8 characters of a-z and 0-9"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! The contract: every word that crosses the wire between client and server, defined once.
+//!
+//! Plain data and pure functions. Both ends import it, so a key, a path or a reason cannot drift; `fixtures/wire` freezes
+//! the messages byte for byte. Nothing here knows Kubernetes, actix or ureq, reads a clock or does I/O.
+//!
+//! ```text
+//! client ──► api ◄── executor
+//!             ▲
+//!           server
+//! ```
+
+pub mod path;
+
+mod definition;
+mod error;
+mod id;
+mod log_lines;
+mod logs;
+mod resources;
+mod task;
+mod time;
+mod user;
+mod volume;
+
+pub use definition::TaskDefinition;
+pub use error::{ErrorBody, Problem, Reason, describe};
+pub use id::{TaskId, VolumeId};
+pub use log_lines::LineWriter;
+pub use logs::{
+    LogEnd, LogQuery, LogRecord, LogText, NDJSON, PLAIN_TEXT, Since, line_prefix, read_bool,
+};
+pub use resources::{Quantity, Resources};
+pub use task::{
+    NodeStatus, TaskListResponse, TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse,
+    TaskStopResponse, TaskSubmitResponse,
+};
+pub use time::Timestamp;
+pub use user::{InvalidUser, User};
+pub use volume::{
+    AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,
+    VolumeMetadata, VolumePhase, VolumeStatus, is_dns_label,
+};
+
+/// The header that says who is asking. It is a statement, not a proof: see "What it is not" in the README.
+pub const USER_HEADER: &str = "X-User";
+
+/// The header under which the server names a request in its log and in its answer.
+pub const REQUEST_ID_HEADER: &str = "X-Request-Id";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! Every URL path once: the pattern that the server routes by beside the function that the client builds it with.
+
+use super::{TaskId, VolumeId};
+
+/// `GET`: is the server alive? Needs no user.
+pub const ROOT: &str = "/";
+/// `GET`: the same question, as probes ask it.
+pub const HEALTHZ: &str = "/healthz";
+/// `GET`: can the server reach Kubernetes?
+pub const READYZ: &str = "/readyz";
+
+/// `POST`: start a task.
+pub const TASKS_SUBMIT: &str = "/tasks/submit";
+/// `GET`: the tasks, newest first.
+pub const TASKS: &str = "/tasks";
+/// `POST`: stop every unfinished task.
+pub const TASKS_STOP: &str = "/tasks/stop";
+/// `GET`: one task.
+pub const TASK: &str = "/tasks/{task_id}";
+/// `POST`: stop one task.
+pub const TASK_STOP: &str = "/tasks/{task_id}/stop";
+/// `GET`: what a task prints, streamed.
+pub const TASK_LOGS: &str = "/tasks/{task_id}/logs";
+
+/// `POST`: create a volume.
+pub const VOLUMES_CREATE: &str = "/volumes/create";
+/// `GET`: the volumes, newest first.
+pub const VOLUMES: &str = "/volumes";
+/// `GET`: one volume. `DELETE`: delete it.
+pub const VOLUME: &str = "/volumes/{volume_id}";
+
+pub fn task(id: &TaskId) -> String {
+    format!("/tasks/{id}")
+}
+
+pub fn task_stop(id: &TaskId) -> String {
+    format!("/tasks/{id}/stop")
+}
+
+pub fn task_logs(id: &TaskId) -> String {
+    format!("/tasks/{id}/logs")
+}
+
+pub fn volume(id: &VolumeId) -> String {
+    format!("/volumes/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builders_fill_the_patterns() {
+        let task_id: TaskId = "ab12cd34".parse().unwrap();
+        let volume_id: VolumeId = "ef56gh78".parse().unwrap();
+        for (pattern, built) in [
+            (TASK, task(&task_id)),
+            (TASK_STOP, task_stop(&task_id)),
+            (TASK_LOGS, task_logs(&task_id)),
+            (VOLUME, volume(&volume_id)),
+        ] {
+            let filled = pattern
+                .replace("{task_id}", task_id.as_str())
+                .replace("{volume_id}", volume_id.as_str());
+            assert_eq!(filled, built);
+        }
+    }
+}

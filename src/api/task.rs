@@ -1,0 +1,163 @@
+//! Tasks as the server answers them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{TaskId, Timestamp};
+
+/// Where a task, or one node of it, stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskState {
+    /// No node runs yet.
+    Pending,
+    /// At least one node runs.
+    Running,
+    /// A node failed.
+    Failed,
+    /// Every node succeeded.
+    Completed,
+}
+
+impl TaskState {
+    /// Whether nothing more will happen.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Failed | Self::Completed)
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::Completed => "completed",
+        })
+    }
+}
+
+/// `GET /tasks/{task_id}`: a task as observed a moment ago.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    pub task_id: TaskId,
+    /// The name that the user gave, or `task-{task_id}`.
+    pub name: String,
+    pub status: TaskState,
+    pub created_at: Timestamp,
+    /// When the task last changed.
+    pub updated_at: Timestamp,
+    /// The owner, as their label says it: `@` and other unusual characters are replaced.
+    pub username: String,
+    /// Why it is pending or failed, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub metadata: TaskMetadata,
+}
+
+/// What stands behind a task in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskMetadata {
+    /// `{task-name}-{task-id}`, for one node and for many.
+    pub job_name: String,
+    pub namespace: String,
+    pub num_nodes: u32,
+    /// The names of the Jobs, in rank order.
+    pub node_jobs: Vec<String>,
+    pub succeeded_nodes: u32,
+    pub failed_nodes: u32,
+    pub running_nodes: u32,
+    pub pending_nodes: u32,
+    /// Every node, in rank order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One node of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its 0-based index, `NODE_RANK` in its environment.
+    pub rank: u32,
+    /// The Job that runs it.
+    pub job_name: String,
+    pub status: TaskState,
+    /// Its pod, once there is one.
+    pub pod_name: Option<String>,
+    /// What its process ended with, once it has ended.
+    pub exit_code: Option<i32>,
+    /// Why it is pending or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /tasks/submit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSubmitResponse {
+    pub task_id: TaskId,
+    /// Always `submitted`.
+    pub status: String,
+    pub message: String,
+    /// What in the definition does not do what its author may expect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl TaskSubmitResponse {
+    pub fn new(task_id: TaskId, warnings: Vec<String>) -> Self {
+        Self {
+            status: "submitted".to_owned(),
+            message: format!("Task submitted successfully with ID: {task_id}"),
+            task_id,
+            warnings,
+        }
+    }
+}
+
+/// `GET /tasks`: newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskListResponse {
+    pub tasks: Vec<TaskStatus>,
+}
+
+/// `POST /tasks/{task_id}/stop`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStopResponse {
+    pub task_id: TaskId,
+    /// Always `stopped`.
+    pub status: String,
+    pub message: String,
+}
+
+impl TaskStopResponse {
+    pub fn new(task_id: TaskId) -> Self {
+        Self {
+            status: "stopped".to_owned(),
+            message: format!("Task {task_id} stopped successfully"),
+            task_id,
+        }
+    }
+}
+
+/// `POST /tasks/stop`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStopAllResponse {
+    /// How many tasks were stopped; a task of many nodes counts once.
+    pub count: usize,
+    /// Always `stopped`.
+    pub status: String,
+    pub message: String,
+}
+
+impl TaskStopAllResponse {
+    /// The answer after `count` tasks were stopped, of one user or of all.
+    pub fn new(count: usize, all_users: bool) -> Self {
+        let whose = if all_users { " for all users" } else { "" };
+        Self {
+            count,
+            status: "stopped".to_owned(),
+            message: format!("Stopped {count} tasks{whose}"),
+        }
+    }
+}

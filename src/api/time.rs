@@ -1,0 +1,127 @@
+//! Times on the wire: UTC to the microsecond, without a suffix, as the program's Python ancestor writes them.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use time::{
+    OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem,
+    macros::format_description,
+};
+
+const WIRE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+/// Python's `isoformat` leaves the fraction out when it is zero.
+const WHOLE_SECONDS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+
+/// A moment, in UTC. Written `2025-10-05T12:34:56.789012`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(OffsetDateTime);
+
+impl Timestamp {
+    /// The beginning of 1970: what stands for a time that nobody noted.
+    pub const EPOCH: Self = Self(OffsetDateTime::UNIX_EPOCH);
+
+    /// The moment that lies `microseconds` after 1970; `None` outside of the years that can be written.
+    pub fn from_unix_microseconds(microseconds: i128) -> Option<Self> {
+        OffsetDateTime::from_unix_timestamp_nanos(microseconds.checked_mul(1000)?)
+            .ok()
+            .map(Self)
+    }
+
+    /// Whole seconds since 1970, rounded down.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+
+    /// How many whole seconds `self` lies before `later`; negative when it lies after it.
+    pub fn seconds_until(self, later: Self) -> i64 {
+        (later.0 - self.0).whole_seconds()
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(time: OffsetDateTime) -> Self {
+        Self(time.to_offset(time::UtcOffset::UTC))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = time::error::Parse;
+
+    /// Reads the wire form, with any number of fraction digits (none too) and with or without a `Z`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.strip_suffix('Z').unwrap_or(text);
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let whole = PrimitiveDateTime::parse(whole, WHOLE_SECONDS)?;
+        let digits: String = fraction.chars().chain("000000".chars()).take(6).collect();
+        let microsecond = digits
+            .parse()
+            .map_err(|_| time::error::ParseFromDescription::InvalidComponent("subsecond"))?;
+        let time = whole
+            .replace_microsecond(microsecond)
+            .map_err(time::error::TryFromParsed::from)?;
+        Ok(Self(time.assume_utc()))
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = time::error::Parse;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> Self {
+        time.to_string()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.format(&WIRE).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_and_python_write() {
+        for (text, written) in [
+            ("2025-10-05T12:34:56.789012", "2025-10-05T12:34:56.789012"),
+            ("2025-10-05T12:34:56", "2025-10-05T12:34:56.000000"),
+            ("2025-10-05T12:34:56.5Z", "2025-10-05T12:34:56.500000"),
+            (
+                "2025-10-05T12:34:56.123456789Z",
+                "2025-10-05T12:34:56.123456",
+            ),
+        ] {
+            assert_eq!(
+                text.parse::<Timestamp>().map(|time| time.to_string()),
+                Ok(written.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2025-13-05T12:34:56",
+            "2025-10-05 12:34:56",
+            "2025-10-05T12:34:56.x",
+        ] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn counts_the_seconds_between_two_moments() {
+        let early: Timestamp = "2025-10-05T12:00:00".parse().unwrap();
+        let late: Timestamp = "2025-10-05T12:01:01.9".parse().unwrap();
+        assert_eq!(early.seconds_until(late), 61);
+        assert_eq!(late.seconds_until(early), -61);
+    }
+}

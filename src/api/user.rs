@@ -1,0 +1,93 @@
+//! Who is asking.
+
+use std::{error::Error, fmt, str::FromStr};
+
+/// The longest user name: what fits into an annotation, a log line and a header without a thought.
+const MAX_LENGTH: usize = 256;
+
+/// A user's name, exactly as given: not blank, printable, at most 256 bytes.
+///
+/// It is built from the `X-User` header by the server and from the login file by the client, nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User(String);
+
+impl User {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Says what is wrong with a user name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum InvalidUser {
+    Blank,
+    NotPrintable,
+    TooLong,
+}
+
+impl fmt::Display for InvalidUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("a user name must not be blank"),
+            Self::NotPrintable => f.write_str(
+                "a user name must not hold control characters, or white space at its ends",
+            ),
+            Self::TooLong => write!(f, "a user name must not be longer than {MAX_LENGTH} bytes"),
+        }
+    }
+}
+
+impl Error for InvalidUser {}
+
+impl FromStr for User {
+    type Err = InvalidUser;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUser> {
+        match text {
+            _ if text.trim().is_empty() => Err(InvalidUser::Blank),
+            _ if text.len() > MAX_LENGTH => Err(InvalidUser::TooLong),
+            // A header loses white space at its ends on the way, so the name would not be the same on the other side.
+            _ if text.chars().any(char::is_control) || text.trim() != text => {
+                Err(InvalidUser::NotPrintable)
+            }
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_kept_as_given_or_refused() {
+        for name in [
+            "ada",
+            "ada@example.com",
+            "Ada Lovelace",
+            "阿達",
+            &"x".repeat(256),
+        ] {
+            assert_eq!(
+                name.parse::<User>().map(|user| user.to_string()),
+                Ok(name.to_owned())
+            );
+        }
+        for (name, error) in [
+            ("", InvalidUser::Blank),
+            ("  \t", InvalidUser::Blank),
+            ("a\nb", InvalidUser::NotPrintable),
+            ("a\x1b[2Jb", InvalidUser::NotPrintable),
+            (" ada", InvalidUser::NotPrintable),
+            (&"x".repeat(257), InvalidUser::TooLong),
+        ] {
+            assert_eq!(name.parse::<User>(), Err(error), "{name:?}");
+        }
+    }
+}

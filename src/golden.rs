@@ -1,0 +1,47 @@
+//! Golden files: what a pure function makes of an example, kept under `fixtures/` for a reviewer to read as a diff.
+//!
+//! `make golden` (`UPDATE_GOLDEN=1`) rewrites the files instead of comparing with them.
+
+use std::{env, fs, path::PathBuf};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
+}
+
+/// The text of a file under `fixtures/`.
+#[track_caller]
+pub fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("fixtures/{name}: {error}"))
+}
+
+/// A YAML file under `fixtures/`, decoded.
+#[track_caller]
+pub fn read_yaml<T: DeserializeOwned>(name: &str) -> T {
+    serde_yaml::from_str(&read(name)).unwrap_or_else(|error| panic!("fixtures/{name}: {error}"))
+}
+
+pub fn to_yaml<T: Serialize>(value: &T) -> String {
+    serde_yaml::to_string(value).expect("what is compared can be written as YAML")
+}
+
+/// Fails unless the file under `fixtures/` holds exactly `actual`.
+#[track_caller]
+pub fn assert(name: &str, actual: &str) {
+    let path = path(name);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().expect("a file under fixtures/ has a parent"))
+            .expect("fixtures/ can be written");
+        fs::write(&path, actual).expect("fixtures/ can be written");
+        return;
+    }
+    let expected = read(name);
+    assert!(
+        expected == actual,
+        "fixtures/{name} is not what came out; if that is as it should be, run `make golden`\n\
+         --- expected ---\n{expected}\n--- got ---\n{actual}"
+    );
+}
