@@ -1,0 +1,157 @@
+//! What a follower does next, decided from what was observed. Pure.
+
+use std::collections::HashSet;
+
+use super::super::status::{self, Observed};
+use crate::api::{NodeStatus, TaskState};
+
+/// The next thing to do for a node.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Nothing to read yet, for this reason if one is known.
+    Wait(Option<String>),
+    /// Read the log of this pod.
+    Read(Source),
+    /// The node has ended and everything was read.
+    Ended(NodeStatus),
+    /// The node's Job is gone: somebody stopped the task.
+    Stopped,
+}
+
+/// A container whose log can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub pod: String,
+    pub uid: String,
+    /// Whether it has ended, so that nothing will be added.
+    pub is_over: bool,
+}
+
+/// The next step for the node of this rank, given the uids of the pods that were read already.
+pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
+    let jobs = observed
+        .jobs
+        .iter()
+        .filter(|job| job.metadata.deletion_timestamp.is_none());
+    let Some(job) = jobs.into_iter().find(|job| status::rank(job) == rank) else {
+        return Step::Stopped;
+    };
+    let pods = status::pods_of(job, &observed.pods);
+    let unread = pods.iter().find_map(|pod| {
+        let uid = pod.metadata.uid.clone().filter(|uid| !read.contains(uid))?;
+        let state = status::container_state(pod)?;
+        let is_over = state.terminated.is_some();
+        (is_over || state.running.is_some()).then_some(())?;
+        Some(Source {
+            pod: pod.metadata.name.clone()?,
+            uid,
+            is_over,
+        })
+    });
+    if let Some(source) = unread {
+        return Step::Read(source);
+    }
+    let node = status::node(job, pods.last().copied(), &observed.events);
+    match node.status {
+        TaskState::Completed | TaskState::Failed => Step::Ended(node),
+        TaskState::Pending | TaskState::Running => Step::Wait(node.reason),
+    }
+}
+
+/// Whether the container that `source` names can write no more, as far as was observed.
+pub fn is_over(observed: &Observed, source: &Source) -> bool {
+    let pod = observed
+        .pods
+        .iter()
+        .find(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
+    pod.is_none_or(|pod| {
+        status::container_state(pod).is_some_and(|state| state.terminated.is_some())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        List,
+        api::{batch::v1::Job, core::v1::Pod},
+    };
+
+    use super::*;
+    use crate::{executor::labels, golden};
+
+    /// What a real Kubernetes 1.36 showed of one task.
+    fn recorded(task: &str) -> Observed {
+        let jobs: List<Job> = serde_json::from_str(&golden::read("recorded/jobs.json")).unwrap();
+        let pods: List<Pod> = serde_json::from_str(&golden::read("recorded/pods.json")).unwrap();
+        Observed {
+            jobs: jobs
+                .items
+                .into_iter()
+                .filter(|job| labels::label(&job.metadata, labels::TASK_NAME).unwrap() == task)
+                .collect(),
+            pods: pods.items,
+            events: Vec::new(),
+        }
+    }
+
+    fn first(task: &str) -> Step {
+        next(&recorded(task), 0, &HashSet::new())
+    }
+
+    #[test]
+    fn a_container_that_runs_or_ran_is_read_first() {
+        for (task, is_over) in [
+            ("running", false),
+            ("succeeded", true),
+            ("exit3", true),
+            ("oom", true),
+        ] {
+            let Step::Read(source) = first(task) else {
+                panic!("{task} is not read")
+            };
+            assert_eq!(source.is_over, is_over, "{task}");
+            let observed = recorded(task);
+            assert_eq!(super::is_over(&observed, &source), is_over, "{task}");
+            let rest = next(&observed, 0, &HashSet::from([source.uid]));
+            assert_eq!(matches!(rest, Step::Ended(_)), is_over, "{task}: {rest:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_not_started_is_waited_for() {
+        for (task, expected) in [
+            ("bigcpu", "Unschedulable: 0/1 nodes"),
+            ("noimage", "ImagePullBackOff: "),
+            ("badimage", "InvalidImageName: "),
+        ] {
+            let Step::Wait(Some(reason)) = first(task) else {
+                panic!("{task} is not waited for")
+            };
+            assert!(reason.starts_with(expected), "{task}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_ended_without_a_container_has_ended() {
+        let Step::Ended(node) = first("deadline") else {
+            panic!("deadline has not ended")
+        };
+        assert_eq!(node.status, TaskState::Failed);
+        assert_eq!(
+            node.reason.as_deref(),
+            Some("DeadlineExceeded: Job was active longer than specified deadline")
+        );
+    }
+
+    #[test]
+    fn a_job_that_is_gone_was_stopped() {
+        assert_eq!(
+            next(&Observed::default(), 0, &HashSet::new()),
+            Step::Stopped
+        );
+        assert_eq!(
+            next(&recorded("running"), 1, &HashSet::new()),
+            Step::Stopped
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! What a task means to Kubernetes: the only room that knows both.
+//!
+//! [`Executor`] is a cheap handle on a cluster. Its methods do the I/O; what they decide, they decide in pure functions:
+//!
+//! ```text
+//! TaskDefinition ──► manifest ──► Jobs, Service      (submit)
+//! Jobs, Pods, Events ──► status ──► TaskStatus       (get, list, logs)
+//! ```
+//!
+//! Nothing here knows of HTTP towards the user, and nothing is remembered between two calls: the cluster is the state.
+
+mod error;
+mod labels;
+mod logs;
+mod manifest;
+mod observe;
+mod status;
+mod tasks;
+mod volumes;
+
+use std::{env, fmt, fmt::Debug, future::Future, path::Path, sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        batch::v1::Job,
+        core::v1::{Event, PersistentVolumeClaim, Pod, Service},
+    },
+};
+use kube::{
+    Api, Client, Config, Resource,
+    api::{DeleteParams, ListParams},
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use rand::{RngExt, distr::Uniform};
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+
+pub use self::error::{Error, Result};
+use crate::api::{Reason, Timestamp, is_dns_label};
+
+/// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; nobody waits that long.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How many requests of one operation are under way at once.
+const CONCURRENCY: usize = 16;
+/// How many objects one page of a list holds: what kubectl asks for.
+const PAGE: u32 = 500;
+
+/// Which cluster to use.
+pub enum Cluster<'a> {
+    /// The one that the environment names: in-cluster, else `KUBECONFIG`, else `~/.kube/config`.
+    FromEnvironment,
+    /// The current context of this file.
+    Kubeconfig(&'a Path),
+}
+
+/// A handle on a cluster. Clones share its connections.
+#[derive(Clone)]
+pub struct Executor {
+    client: Client,
+    namespace: String,
+    /// Held while a volume is created, so that two of one name are not created at once.
+    volume_names: Arc<Mutex<()>>,
+}
+
+impl Executor {
+    /// Connects to a cluster and asks it for its version.
+    ///
+    /// # Errors
+    /// When there is no usable configuration, or nobody answers.
+    pub async fn connect(cluster: Cluster<'_>, namespace: &str) -> Result<Self> {
+        if !is_dns_label(namespace) {
+            let message = format!("{namespace:?} is not the name of a namespace");
+            return Err(Error::new(Reason::Invalid, message));
+        }
+        let configured = match cluster {
+            Cluster::FromEnvironment if env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+                Config::incluster()
+                    .map_err(|error| unusable("the configuration of this pod", error))
+            }
+            Cluster::FromEnvironment => Config::from_kubeconfig(&KubeConfigOptions::default())
+                .await
+                .map_err(|error| {
+                    unusable("the kubeconfig (KUBECONFIG, else ~/.kube/config)", error)
+                }),
+            Cluster::Kubeconfig(path) => {
+                let what = format!("the kubeconfig {}", path.display());
+                let kubeconfig =
+                    Kubeconfig::read_from(path).map_err(|error| unusable(&what, error))?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                    .await
+                    .map_err(|error| unusable(&what, error))
+            }
+        };
+        let mut config = configured?;
+        config.connect_timeout = Some(DEADLINE / 2);
+        // Without its path: that may hold a secret.
+        let url = &config.cluster_url;
+        let url = format!(
+            "{}://{}",
+            url.scheme_str().unwrap_or("https"),
+            url.authority().map_or("", |host| host.as_str())
+        );
+        let client = Client::try_from(config).map_err(|error| unusable("the kubeconfig", error))?;
+        let executor = Self {
+            client,
+            namespace: namespace.to_owned(),
+            volume_names: Arc::default(),
+        };
+        let version = call(
+            format!("use the cluster at {url}"),
+            executor.client.apiserver_version(),
+        )
+        .await?;
+        log::info!(
+            "connected to Kubernetes {} at {url}, namespace {namespace}",
+            version.git_version
+        );
+        Ok(executor)
+    }
+
+    /// Asks Kubernetes whether it is there.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ping(&self) -> Result<()> {
+        call(
+            "ask Kubernetes for its version",
+            self.client.apiserver_version(),
+        )
+        .await
+        .map(drop)
+    }
+
+    fn jobs(&self) -> Api<Job> {
+        self.api()
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        self.api()
+    }
+
+    fn claims(&self) -> Api<PersistentVolumeClaim> {
+        self.api()
+    }
+
+    fn events(&self) -> Api<Event> {
+        self.api()
+    }
+
+    fn services(&self) -> Api<Service> {
+        self.api()
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+fn unusable(what: &str, error: impl fmt::Display) -> Error {
+    // Some errors draw the place in the file below their first line.
+    let error = error.to_string();
+    let error = error.lines().next().unwrap_or_default();
+    Error::new(Reason::InternalError, format!("cannot use {what}: {error}"))
+}
+
+/// Waits for one answer of Kubernetes, but not for ever.
+///
+/// # Errors
+/// What Kubernetes refused, or that it cannot be reached, or that it took too long.
+async fn call<T>(
+    doing: impl fmt::Display,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(answer) => answer.map_err(|error| Error::kube(error, doing)),
+        Err(_) => {
+            let seconds = DEADLINE.as_secs();
+            Err(Error::new(
+                Reason::Timeout,
+                format!("cannot {doing}: Kubernetes did not answer within {seconds} s"),
+            ))
+        }
+    }
+}
+
+/// A whole list, fetched in pages, with the version at which it was true.
+async fn list<K>(api: &Api<K>, params: ListParams, what: &str) -> Result<(Vec<K>, String)>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let mut items = Vec::new();
+    let mut page = params.limit(PAGE);
+    loop {
+        let list = call(format!("list {what}"), api.list(&page)).await?;
+        items.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok((items, list.metadata.resource_version.unwrap_or_default())),
+        }
+    }
+}
+
+/// Deletes one object and, in the background, what it owns; returns whether it was still there.
+async fn delete<K>(api: &Api<K>, kind: &str, name: &str) -> Result<bool>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let deleted = async {
+        match api.delete(name, &DeleteParams::background()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    };
+    call(format!("delete {kind} `{name}`"), deleted).await
+}
+
+/// Eight random characters for an id.
+fn random_id() -> String {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let positions = Uniform::new(0, ALPHABET.len()).expect("the alphabet is not empty");
+    rand::rng()
+        .sample_iter(positions)
+        .take(8)
+        .map(|position| char::from(ALPHABET[position]))
+        .collect()
+}
+
+fn now() -> Timestamp {
+    OffsetDateTime::now_utc().into()
+}
