@@ -1,0 +1,47 @@
+//! One line of the log per request, and the id that ties an answer to it.
+
+use std::time::Instant;
+
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
+    middleware::Next,
+};
+
+use crate::api::{REQUEST_ID_HEADER, USER_HEADER};
+
+/// Logs a request once its answer begins; a log stream may go on for days after that.
+pub async fn log<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let started = Instant::now();
+    let id = format!("{:016x}", rand::random::<u64>());
+    let user = request
+        .headers()
+        .get(USER_HEADER)
+        .map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned());
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let answer = next.call(request).await;
+    let status = match &answer {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    // Quoted as Rust quotes, so that nothing from outside can end the line or colour the terminal.
+    log::info!(
+        "request method={method} path={path:?} user={:?} status={} ms={} request_id={id}",
+        user.unwrap_or_default(),
+        status.as_u16(),
+        started.elapsed().as_millis(),
+    );
+    let mut response = answer?;
+    if let (Ok(name), Ok(value)) = (
+        HeaderName::try_from(REQUEST_ID_HEADER),
+        HeaderValue::try_from(id),
+    ) {
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}

@@ -1,0 +1,122 @@
+//! Every refusal as HTTP: one status, one body.
+
+use std::{error::Error as _, fmt};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    error::{JsonPayloadError, PathError, QueryPayloadError},
+    http::{StatusCode, header},
+    web::{JsonConfig, PathConfig, QueryConfig},
+};
+
+use crate::{
+    api::{ErrorBody, Problem, Reason, describe},
+    executor::Error,
+};
+
+/// The largest body of a request: the longest script, variables and all, and room to spare.
+const MAX_BODY: usize = 1024 * 1024;
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.reason().http_status())
+            .expect("every reason has a valid status code")
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if self.status_code().is_server_error() {
+            log::error!("{}", Chain(self));
+        }
+        HttpResponse::build(self.status_code()).json(ErrorBody {
+            detail: self.to_string(),
+            reason: Some(self.reason()),
+        })
+    }
+}
+
+/// An error with its causes, in one line of the log.
+struct Chain<'a>(&'a Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            // What came from elsewhere must not begin a line of its own.
+            write!(f, ": {}", error.to_string().escape_debug())?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// A definition that cannot be used, with all its problems.
+pub fn invalid(problems: &[Problem]) -> Error {
+    Error::new(Reason::Invalid, describe(problems))
+}
+
+/// Answers for a path that is not in the API.
+pub async fn no_such_path(request: HttpRequest) -> HttpResponse {
+    let path: String = request.path().chars().take(100).collect();
+    Error::new(Reason::NotFound, format!("no such path: {path:?}")).error_response()
+}
+
+/// Answers for a method that a path does not have.
+pub fn method_not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
+    let (method, path) = (request.method(), request.path());
+    let message = format!("{path} has no method {method}: expected {allowed}");
+    let mut response = Error::new(Reason::MethodNotAllowed, message).error_response();
+    response
+        .headers_mut()
+        .insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    response
+}
+
+pub fn json_config() -> JsonConfig {
+    JsonConfig::default()
+        .limit(MAX_BODY)
+        .error_handler(|error, _| {
+            let error = match error {
+                JsonPayloadError::Overflow { .. }
+                | JsonPayloadError::OverflowKnownLength { .. } => {
+                    let kib = MAX_BODY / 1024;
+                    Error::new(
+                        Reason::RequestEntityTooLarge,
+                        format!("the body is larger than {kib} KiB"),
+                    )
+                }
+                JsonPayloadError::ContentType => Error::new(
+                    Reason::UnsupportedMediaType,
+                    "the body must be JSON, with `Content-Type: application/json`",
+                ),
+                JsonPayloadError::Deserialize(error) => {
+                    Error::new(Reason::BadRequest, format!("the body is not JSON: {error}"))
+                }
+                _ => Error::new(Reason::BadRequest, "the body was cut off before its end"),
+            };
+            error.into()
+        })
+}
+
+pub fn path_config() -> PathConfig {
+    PathConfig::default().error_handler(|error, _| {
+        let message = match &error {
+            PathError::Deserialize(error) => error.to_string(),
+            error => error.to_string(),
+        };
+        Error::new(Reason::BadRequest, message).into()
+    })
+}
+
+pub fn query_config() -> QueryConfig {
+    QueryConfig::default().error_handler(|error, _| {
+        let QueryPayloadError::Deserialize(error) = error else {
+            return Error::new(Reason::Invalid, error.to_string()).into();
+        };
+        Error::new(
+            Reason::Invalid,
+            format!("the query cannot be read: {error}"),
+        )
+        .into()
+    })
+}

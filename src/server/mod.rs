@@ -1,0 +1,89 @@
+//! The REST API: HTTP towards the users, over an [`Executor`].
+//!
+//! A handler extracts, makes one call and wraps the answer. What is malformed was refused by the extractors before, and every
+//! refusal, actix's own included, leaves through `error` with the same body.
+
+mod access_log;
+mod error;
+mod log_body;
+mod routes;
+mod tasks;
+mod user;
+mod volumes;
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_web::{App, HttpServer, middleware, web::Data};
+use tokio::sync::watch;
+
+use crate::executor::Executor;
+
+/// How long requests that are under way may take to end once the server is told to stop.
+const DRAIN_SECONDS: u64 = 3;
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Says that the server is about to stop, to whatever would otherwise go on: the log streams.
+#[derive(Clone)]
+pub struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Waits until the server is about to stop.
+    pub async fn wait(mut self) {
+        // An error means that the server is gone already.
+        let _ = self.0.wait_for(|is_stopping| *is_stopping).await;
+    }
+}
+
+/// Takes the address, so that a port in use is known before anything else is done.
+///
+/// # Errors
+/// When the host is unknown or the port is taken.
+pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    TcpListener::bind((host, port))
+}
+
+/// Serves until `stop` resolves, then lets what is under way end. `announce` is called once requests are answered.
+///
+/// # Errors
+/// When the sockets cannot be used.
+pub async fn run(
+    listener: TcpListener,
+    executor: Executor,
+    announce: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let (stopping, is_stopping) = watch::channel(false);
+    let (executor, is_stopping) = (Data::new(executor), Data::new(Stopping(is_stopping)));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(executor.clone())
+            .app_data(is_stopping.clone())
+            .configure(routes::configure)
+            .wrap(middleware::from_fn(access_log::log))
+    })
+    .disable_signals()
+    .shutdown_timeout(DRAIN_SECONDS)
+    .client_request_timeout(HEAD_TIMEOUT)
+    // Otherwise a client that hangs up is noticed only when something is written to it.
+    .h1_allow_half_closed(false)
+    .listen(listener)?
+    .run();
+
+    let handle = server.handle();
+    let drain = async {
+        stop.await;
+        log::info!("stopping");
+        stopping.send_replace(true);
+        handle.stop(true).await;
+    };
+    announce(address);
+    let (served, ()) = futures::join!(server, drain);
+    served
+}

@@ -1,0 +1,56 @@
+//! The whole REST API on one screen.
+
+use std::future::ready;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{self, Data, ServiceConfig, delete, get, post},
+};
+use serde_json::json;
+
+use super::{error, tasks, volumes};
+use crate::{
+    api::path,
+    executor::{Error, Executor},
+};
+
+pub fn configure(config: &mut ServiceConfig) {
+    let resource = |path, allowed| {
+        let refuse =
+            move |request: HttpRequest| ready(error::method_not_allowed(&request, allowed));
+        web::resource(path).default_service(web::to(refuse))
+    };
+    config
+        .app_data(error::json_config())
+        .app_data(error::path_config())
+        .app_data(error::query_config())
+        .service(resource(path::ROOT, "GET").route(get().to(root)))
+        .service(resource(path::HEALTHZ, "GET").route(get().to(root)))
+        .service(resource(path::READYZ, "GET").route(get().to(is_ready)))
+        // The literal paths come before the patterns that they would match.
+        .service(resource(path::TASKS_SUBMIT, "POST").route(post().to(tasks::submit)))
+        .service(resource(path::TASKS_STOP, "POST").route(post().to(tasks::stop_all)))
+        .service(resource(path::TASKS, "GET").route(get().to(tasks::list)))
+        .service(resource(path::TASK, "GET").route(get().to(tasks::get)))
+        .service(resource(path::TASK_STOP, "POST").route(post().to(tasks::stop)))
+        .service(resource(path::TASK_LOGS, "GET").route(get().to(tasks::logs)))
+        .service(resource(path::VOLUMES_CREATE, "POST").route(post().to(volumes::create)))
+        .service(resource(path::VOLUMES, "GET").route(get().to(volumes::list)))
+        .service(
+            resource(path::VOLUME, "GET, DELETE")
+                .route(get().to(volumes::get))
+                .route(delete().to(volumes::delete)),
+        )
+        .default_service(web::to(error::no_such_path));
+}
+
+/// `GET /`: the server is alive.
+async fn root() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"status": "ok", "service": "k8s-cli-api"}))
+}
+
+/// `GET /readyz`: Kubernetes answers too.
+async fn is_ready(executor: Data<Executor>) -> Result<HttpResponse, Error> {
+    executor.ping().await?;
+    Ok(root().await)
+}

@@ -1,0 +1,100 @@
+//! `/tasks`: extract, one call, wrap.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Json, Path, Query},
+};
+use serde_json::Value;
+
+use super::{
+    Stopping, error,
+    log_body::{self, Form},
+    user::Scope,
+};
+use crate::{
+    api::{
+        LogQuery, NDJSON, TaskDefinition, TaskId, TaskListResponse, TaskStatus,
+        TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, User,
+    },
+    executor::{Error, Executor},
+};
+
+/// `POST /tasks/submit`: start a task and answer with its id.
+pub async fn submit(
+    user: User,
+    executor: Data<Executor>,
+    definition: Json<Value>,
+) -> Result<Json<TaskSubmitResponse>, Error> {
+    let task =
+        TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
+    let warnings = task.warnings();
+    let id = executor.submit(&user, task).await?;
+    Ok(Json(TaskSubmitResponse::new(id, warnings)))
+}
+
+/// `GET /tasks`: the tasks, newest first.
+pub async fn list(
+    user: User,
+    scope: Scope,
+    executor: Data<Executor>,
+) -> Result<Json<TaskListResponse>, Error> {
+    let tasks = executor.list(scope.of(&user)).await?;
+    Ok(Json(TaskListResponse { tasks }))
+}
+
+/// `GET /tasks/{task_id}`: one task.
+pub async fn get(
+    user: User,
+    id: Path<TaskId>,
+    executor: Data<Executor>,
+) -> Result<Json<TaskStatus>, Error> {
+    Ok(Json(executor.get(&user, &id).await?))
+}
+
+/// `POST /tasks/{task_id}/stop`: stop one task.
+pub async fn stop(
+    user: User,
+    id: Path<TaskId>,
+    executor: Data<Executor>,
+) -> Result<Json<TaskStopResponse>, Error> {
+    executor.stop(&user, &id).await?;
+    Ok(Json(TaskStopResponse::new(id.into_inner())))
+}
+
+/// `POST /tasks/stop`: stop every unfinished task.
+pub async fn stop_all(
+    user: User,
+    scope: Scope,
+    executor: Data<Executor>,
+) -> Result<Json<TaskStopAllResponse>, Error> {
+    let stopped = executor.stop_all(&user, scope.of(&user)).await?;
+    Ok(Json(TaskStopAllResponse::new(
+        stopped.len(),
+        scope.all_users,
+    )))
+}
+
+/// `GET /tasks/{task_id}/logs`: what a task prints, as text or, for programs, as records.
+pub async fn logs(
+    user: User,
+    id: Path<TaskId>,
+    query: Query<Vec<(String, String)>>,
+    executor: Data<Executor>,
+    stopping: Data<Stopping>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let query = LogQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
+    let accept = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .unwrap_or_default();
+    let form = if accept.contains(NDJSON) {
+        Form::Records
+    } else {
+        Form::text(query.timestamps)
+    };
+    let records = executor.logs(&user, &id, query).await?;
+    Ok(log_body::respond(form, records, stopping.get_ref().clone()))
+}

@@ -1,0 +1,70 @@
+//! Who is asking, and for whom.
+
+use std::future::{Ready, ready};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Query};
+
+use super::error;
+use crate::{
+    api::{Problem, Reason, USER_HEADER, User, read_bool},
+    executor::Error,
+};
+
+impl FromRequest for User {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(user(request))
+    }
+}
+
+/// The user that a request names, in exactly one header: of two, a proxy may have checked the other one.
+fn user(request: &HttpRequest) -> Result<User, Error> {
+    let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
+    let mut values = request.headers().get_all(USER_HEADER);
+    let (value, further) = (values.next(), values.next());
+    let Some(value) = value else {
+        return Err(unauthorized(format!(
+            "the header {USER_HEADER} is missing: log in with `k8s-cli auth login <user>`"
+        )));
+    };
+    if further.is_some() {
+        return Err(unauthorized(format!(
+            "the header {USER_HEADER} is given more than once"
+        )));
+    }
+    let name = std::str::from_utf8(value.as_bytes());
+    let name = name.map_err(|_| unauthorized(format!("the header {USER_HEADER} is not UTF-8")))?;
+    name.parse()
+        .map_err(|invalid| unauthorized(format!("the header {USER_HEADER}: {invalid}")))
+}
+
+/// Whose objects a request is about: the user's own, or, with `all_users`, everyone's.
+pub struct Scope {
+    pub all_users: bool,
+}
+
+impl Scope {
+    /// The user to whom the request is confined, if it is.
+    pub fn of<'a>(&self, user: &'a User) -> Option<&'a User> {
+        (!self.all_users).then_some(user)
+    }
+}
+
+impl FromRequest for Scope {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, actix_web::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let pairs = Query::<Vec<(String, String)>>::from_request(request, payload).into_inner();
+        ready(pairs.and_then(|Query(pairs)| {
+            let mut all_users = false;
+            for (_, value) in pairs.iter().filter(|(key, _)| key == "all_users") {
+                all_users = read_bool(value)
+                    .map_err(|message| error::invalid(&[Problem::new("all_users", message)]))?;
+            }
+            Ok(Self { all_users })
+        }))
+    }
+}

@@ -1,0 +1,54 @@
+//! `/volumes`: extract, one call, wrap.
+
+use actix_web::web::{Data, Json, Path};
+use serde_json::Value;
+
+use super::{error, user::Scope};
+use crate::{
+    api::{
+        User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
+        VolumeListResponse, VolumeStatus,
+    },
+    executor::{Error, Executor},
+};
+
+/// `POST /volumes/create`: create a volume and answer with its id.
+pub async fn create(
+    user: User,
+    executor: Data<Executor>,
+    definition: Json<Value>,
+) -> Result<Json<VolumeCreateResponse>, Error> {
+    let volume =
+        VolumeDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
+    let id = executor.create_volume(&user, &volume).await?;
+    Ok(Json(VolumeCreateResponse::new(id)))
+}
+
+/// `GET /volumes`: the volumes, newest first.
+pub async fn list(
+    user: User,
+    scope: Scope,
+    executor: Data<Executor>,
+) -> Result<Json<VolumeListResponse>, Error> {
+    let volumes = executor.list_volumes(scope.of(&user)).await?;
+    Ok(Json(VolumeListResponse { volumes }))
+}
+
+/// `GET /volumes/{volume_id}`: one volume.
+pub async fn get(
+    user: User,
+    id: Path<VolumeId>,
+    executor: Data<Executor>,
+) -> Result<Json<VolumeStatus>, Error> {
+    Ok(Json(executor.get_volume(&user, &id).await?))
+}
+
+/// `DELETE /volumes/{volume_id}`: delete a volume and its data.
+pub async fn delete(
+    user: User,
+    id: Path<VolumeId>,
+    executor: Data<Executor>,
+) -> Result<Json<VolumeDeleteResponse>, Error> {
+    executor.delete_volume(&user, &id).await?;
+    Ok(Json(VolumeDeleteResponse::new(id.into_inner())))
+}
