@@ -1,0 +1,114 @@
+//! The command line: what the user typed, as data.
+//!
+//! The structs are the grammar, their doc comments the help. Nothing is done here; the client and `main` do it.
+
+// What is written for a terminal is not Markdown.
+#![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::invalid_html_tags)]
+
+mod jobs;
+mod parse;
+mod value;
+mod volumes;
+
+pub use jobs::{JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, SubmitArgs};
+pub use parse::EarlyExit;
+pub use value::{Format, Prefix};
+pub use volumes::{
+    VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
+    VolumesCommand,
+};
+
+use argh::FromArgs;
+
+/// Run SkyPilot task files on a Kubernetes cluster.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(help_triggers("-h", "--help"))]
+pub struct Cli {
+    /// print the version
+    #[argh(switch)]
+    version: bool,
+
+    #[argh(subcommand)]
+    command: Option<Command>,
+}
+
+/// What the program is to do.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand)]
+pub enum Command {
+    Serve(ServeArgs),
+    Auth(AuthArgs),
+    Jobs(JobsArgs),
+    Volumes(VolumesArgs),
+}
+
+/// Run the API server.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "serve", help_triggers("-h", "--help"))]
+pub struct ServeArgs {
+    /// address to listen on (default 0.0.0.0, with --sandbox 127.0.0.1)
+    #[argh(option)]
+    pub host: Option<String>,
+
+    /// port to listen on, 0 for any free one (default $K8S_CLI_API_PORT, else 8000)
+    #[argh(option)]
+    pub port: Option<u16>,
+
+    /// namespace that tasks and volumes live in (default `default`)
+    #[argh(option, default = "\"default\".to_owned()")]
+    pub namespace: String,
+
+    /// run tasks as local processes, without a cluster: for trying out
+    #[argh(switch)]
+    pub sandbox: bool,
+}
+
+/// Log in and out.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "auth", help_triggers("-h", "--help"))]
+pub struct AuthArgs {
+    #[argh(subcommand)]
+    pub command: AuthCommand,
+}
+
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand)]
+pub enum AuthCommand {
+    Login(LoginArgs),
+    Whoami(WhoamiArgs),
+    Logout(LogoutArgs),
+}
+
+/// Remember who you are.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "login", help_triggers("-h", "--help"))]
+pub struct LoginArgs {
+    /// your user name
+    #[argh(positional)]
+    pub user: String,
+
+    /// taken like everywhere, but no server is asked
+    #[argh(option, arg_name = "url")]
+    pub api_url: Option<String>,
+}
+
+/// Print who is logged in.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "whoami", help_triggers("-h", "--help"))]
+pub struct WhoamiArgs {
+    /// taken like everywhere, but no server is asked
+    #[argh(option, arg_name = "url")]
+    pub api_url: Option<String>,
+}
+
+/// Forget who you are.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand, name = "logout", help_triggers("-h", "--help"))]
+pub struct LogoutArgs {
+    /// taken like everywhere, but no server is asked
+    #[argh(option, arg_name = "url")]
+    pub api_url: Option<String>,
+}
+
+#[cfg(test)]
+mod tests;

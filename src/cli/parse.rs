@@ -1,0 +1,152 @@
+//! From what the system hands over to a [`Command`], or to a text for the user.
+//!
+//! argh does the parsing. Around it: `--name=value`, help that wins over everything else on the line, exit code 2 for wrong
+//! usage (argh's own `from_env` exits with 1), and messages in the program's own tone.
+
+use std::ffi::OsString;
+
+use argh::FromArgs;
+
+use super::{Cli, Command};
+
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// There is no command to run, only something to tell the user.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EarlyExit {
+    /// What was asked for, such as help: for stdout, then exit code 0.
+    Answer(String),
+    /// What was wrong: for stderr, then exit code 2.
+    Usage(String),
+}
+
+impl Cli {
+    /// Reads the program's arguments, without the program's name.
+    ///
+    /// # Errors
+    /// What to tell the user instead of running a command.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, EarlyExit> {
+        let args = args
+            .into_iter()
+            .map(OsString::into_string)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|arg| usage(&format!("argument {arg:?} is not valid UTF-8"), &[]))?;
+        let args = normalize(&args);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let words = command_words(&args);
+
+        let is_help = |arg: &&str| matches!(*arg, "-h" | "--help");
+        if before_terminator(&args).iter().any(is_help) || args.first() == Some(&"help") {
+            return match help(&words) {
+                Some(help) => Err(EarlyExit::Answer(help)),
+                None => Err(usage(&format!("no such command: {}", words.join(" ")), &[])),
+            };
+        }
+        match Self::from_args(&[PROGRAM], &args) {
+            Ok(Self { version: true, .. }) => {
+                Err(EarlyExit::Answer(format!("{PROGRAM} {VERSION}\n")))
+            }
+            Ok(Self {
+                command: Some(command),
+                ..
+            }) => Ok(command),
+            // Only the name of the program or of a group: the reader wants to know what there is.
+            _ if args.len() == words.len() && is_group(&words) => {
+                Err(EarlyExit::Usage(help(&words).unwrap_or_default()))
+            }
+            Ok(Self { command: None, .. }) => Err(usage("no command was given", &words)),
+            Err(exit) => Err(usage(&tidy(&exit.output), &words)),
+        }
+    }
+}
+
+/// Rewrites what argh does not know, up to a `--`: `--name=value`, `-o=value`, `-ovalue`, and `-` for standard input, which
+/// argh takes for a flag unless it stands behind the `--`.
+fn normalize(args: &[String]) -> Vec<String> {
+    let end = args.iter().position(|arg| arg == "--");
+    let (flags, rest) = args.split_at(end.unwrap_or(args.len()));
+    let mut normal = Vec::with_capacity(args.len() + 2);
+    let mut dashes = Vec::new();
+    for arg in flags {
+        if let Some((name, value)) = arg.split_once('=').filter(|_| arg.starts_with("--")) {
+            normal.extend([name.to_owned(), value.to_owned()]);
+        } else if let Some(value) = arg.strip_prefix("-o").filter(|value| !value.is_empty()) {
+            let value = value.strip_prefix('=').unwrap_or(value);
+            normal.extend(["-o".to_owned(), value.to_owned()]);
+        } else if arg == "-" {
+            dashes.push(arg.clone());
+        } else {
+            normal.push(arg.clone());
+        }
+    }
+    if !dashes.is_empty() || end.is_some() {
+        normal.push("--".to_owned());
+    }
+    normal.extend(dashes);
+    normal.extend(rest.iter().skip(1).cloned());
+    normal
+}
+
+fn before_terminator<'a, 'b>(args: &'b [&'a str]) -> &'b [&'a str] {
+    let end = args.iter().position(|arg| *arg == "--");
+    &args[..end.unwrap_or(args.len())]
+}
+
+/// The words that choose the command: at most two, before the first flag that is not a question for help.
+fn command_words<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let asks_help = |arg: &&str| matches!(*arg, "-h" | "--help" | "help");
+    args.iter()
+        .copied()
+        .enumerate()
+        .filter(|(index, arg)| !(asks_help(arg) && (*index == 0 || arg.starts_with('-'))))
+        .map(|(_, arg)| arg)
+        .take_while(|arg| !arg.starts_with('-'))
+        .take(2)
+        .collect()
+}
+
+/// The help of the command that `words` name; `None` when there is no such command.
+fn help(words: &[&str]) -> Option<String> {
+    // `serve` is a whole command, what follows it is its own business; argh refuses words it has no use for.
+    let args: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
+    match Cli::from_args(&[PROGRAM], &args) {
+        // argh has a heading for codes of failure only.
+        Err(exit) if exit.status.is_ok() => {
+            Some(exit.output.replace("\nError codes:\n", "\nExit codes:\n"))
+        }
+        _ => None,
+    }
+}
+
+fn is_group(words: &[&str]) -> bool {
+    help(words).is_some_and(|help| help.contains("\nCommands:\n"))
+}
+
+fn usage(message: &str, words: &[&str]) -> EarlyExit {
+    let known = (0..=words.len())
+        .rev()
+        .map(|count| &words[..count])
+        .find(|words| help(words).is_some())
+        .unwrap_or_default();
+    let command = [&[PROGRAM], known, &["--help"]].concat().join(" ");
+    EarlyExit::Usage(format!("{PROGRAM}: {message}\nhint: see `{command}`\n"))
+}
+
+/// Turns argh's message into one of ours: one line, lower case.
+fn tidy(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
+    let message = lines.join(" ").trim_end().replace('\'', "`");
+    let message = message.replace(" positional arguments not provided:", " and missing:");
+    let mut chars = message.chars();
+    let first = chars.next().map(|first| first.to_ascii_lowercase());
+    let line: String = first.into_iter().chain(chars).collect();
+    line.chars().flat_map(visible).collect()
+}
+
+/// What was typed may hold anything; what is shown holds no control characters.
+fn visible(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = (!c.is_control()).then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}

@@ -1,0 +1,182 @@
+//! What is typed, and what is understood.
+
+use std::time::Duration;
+
+use super::*;
+use crate::api::AccessMode;
+
+fn parse(line: &str) -> Result<Command, EarlyExit> {
+    Cli::parse(line.split_whitespace().map(Into::into))
+}
+
+fn jobs(line: &str) -> JobsCommand {
+    match parse(line) {
+        Ok(Command::Jobs(args)) => args.command,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(line: &str, expected: &str) {
+    match parse(line) {
+        Err(EarlyExit::Usage(message)) => assert_eq!(message, expected, "{line}"),
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn serve_has_the_defaults_of_the_contract() {
+    let expected = ServeArgs {
+        host: None,
+        port: None,
+        namespace: "default".to_owned(),
+        sandbox: false,
+    };
+    assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
+}
+
+#[test]
+fn every_flag_of_logs_is_understood() {
+    let JobsCommand::Logs(args) = jobs(
+        "jobs logs ab12cd34 --no-follow --tail=5 --since 10m --timestamps --node 0 --node 3 --prefix never --wait 1h \
+         --api-url http://jump:8000",
+    ) else {
+        panic!("not logs");
+    };
+    assert_eq!(args.id.as_str(), "ab12cd34");
+    assert!(args.no_follow && args.timestamps && !args.follow);
+    assert_eq!((args.tail, args.node), (Some(5), vec![0, 3]));
+    assert_eq!(args.prefix, Prefix::Never);
+    assert_eq!(args.wait, Some(Duration::from_secs(3600)));
+    assert_eq!(args.api_url.as_deref(), Some("http://jump:8000"));
+}
+
+#[test]
+fn formats_are_typed_as_with_kubectl() {
+    for line in [
+        "jobs list -o json",
+        "jobs list -ojson",
+        "jobs list -o=json",
+        "jobs list --output json",
+        "jobs list --output=json",
+    ] {
+        let JobsCommand::List(args) = jobs(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(args.output, Some(Format::Json), "{line}");
+    }
+}
+
+#[test]
+fn what_follows_the_terminator_is_left_alone() {
+    let JobsCommand::Submit(args) = jobs("jobs submit -d -- --a=b.yaml") else {
+        panic!("not submit");
+    };
+    assert!(args.detach);
+    assert_eq!(args.file, "--a=b.yaml");
+    for line in ["jobs submit -", "jobs submit - -d", "jobs submit -d -- -"] {
+        let JobsCommand::Submit(args) = jobs(line) else {
+            panic!("not submit");
+        };
+        assert_eq!(args.file, "-");
+    }
+}
+
+#[test]
+fn access_modes_are_separated_by_commas() {
+    let line = "volumes create data 10Gi --access-modes ReadWriteOnce,ReadOnlyMany";
+    let Ok(Command::Volumes(VolumesArgs {
+        command: VolumesCommand::Create(args),
+    })) = parse(line)
+    else {
+        panic!("not create");
+    };
+    let modes = vec![AccessMode::ReadWriteOnce, AccessMode::ReadOnlyMany];
+    assert_eq!(args.access_modes, Some(modes));
+}
+
+#[test]
+fn help_wins_wherever_it_stands() {
+    for (line, beginning) in [
+        ("--help", "Usage: k8s-cli "),
+        ("-h", "Usage: k8s-cli "),
+        ("help", "Usage: k8s-cli "),
+        ("help jobs logs", "Usage: k8s-cli jobs logs "),
+        ("jobs --help", "Usage: k8s-cli jobs "),
+        ("jobs logs -h", "Usage: k8s-cli jobs logs "),
+        ("jobs logs --tail -h", "Usage: k8s-cli jobs logs "),
+        (
+            "jobs logs NOT-AN-ID --bogus --help",
+            "Usage: k8s-cli jobs logs ",
+        ),
+        ("--help volumes create", "Usage: k8s-cli volumes create "),
+        ("serve --port 1 --help", "Usage: k8s-cli serve "),
+        ("auth login --help", "Usage: k8s-cli auth login "),
+    ] {
+        match parse(line) {
+            Err(EarlyExit::Answer(help)) => assert!(help.starts_with(beginning), "{line}: {help}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+    // A name is a name, even this one.
+    assert!(parse("auth login help").is_ok());
+}
+
+#[test]
+fn a_group_alone_prints_its_commands_as_an_error() {
+    for line in ["", "jobs", "auth", "volumes"] {
+        match parse(line) {
+            Err(EarlyExit::Usage(help)) => assert!(help.contains("\nCommands:\n"), "{line}"),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_version_is_printed() {
+    let version = format!("k8s-cli {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(parse("--version"), Err(EarlyExit::Answer(version)));
+}
+
+#[test]
+fn wrong_usage_is_named_in_a_sentence() {
+    refused(
+        "job list",
+        "k8s-cli: unrecognized argument: job\nhint: see `k8s-cli --help`\n",
+    );
+    refused(
+        "jobs list --all",
+        "k8s-cli: unrecognized argument: --all\nhint: see `k8s-cli jobs list --help`\n",
+    );
+    refused(
+        "jobs status",
+        "k8s-cli: required and missing: id\nhint: see `k8s-cli jobs status --help`\n",
+    );
+    refused(
+        "jobs list -o xml",
+        "k8s-cli: error parsing option `-o` with value `xml`: expected table, tsv, json, yaml or name\n\
+         hint: see `k8s-cli jobs list --help`\n",
+    );
+    refused(
+        "jobs logs AB",
+        "k8s-cli: error parsing positional argument `id` with value `AB`: \"AB\" is not a task id: expected 8 characters \
+         of a-z and 0-9\nhint: see `k8s-cli jobs logs --help`\n",
+    );
+    refused(
+        "jobs nap",
+        "k8s-cli: unrecognized argument: nap\nhint: see `k8s-cli jobs --help`\n",
+    );
+    refused(
+        "jobs --help-me",
+        "k8s-cli: unrecognized argument: --help-me\nhint: see `k8s-cli jobs --help`\n",
+    );
+}
+
+#[test]
+fn control_characters_in_what_was_typed_are_not_printed() {
+    let exit = Cli::parse(["\x1b[2J".into()]).unwrap_err();
+    let EarlyExit::Usage(message) = exit else {
+        panic!("{exit:?}");
+    };
+    assert!(message.contains("\\u{1b}[2J"), "{message}");
+}
