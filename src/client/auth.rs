@@ -1,0 +1,43 @@
+//! `k8s-cli auth`: who is asking. No server is involved; the name is a statement that every request carries.
+
+use super::{Context, Error, Exit, config::LoginFile};
+use crate::{
+    api::User,
+    cli::{AuthCommand, LoginArgs, LogoutArgs, WhoamiArgs},
+};
+
+pub fn run(context: &mut Context<'_>, command: AuthCommand) -> Result<Exit, Error> {
+    match command {
+        AuthCommand::Login(args) => login(context, args),
+        AuthCommand::Whoami(args) => whoami(context, args),
+        AuthCommand::Logout(args) => logout(context, args),
+    }
+}
+
+fn login(context: &mut Context<'_>, args: LoginArgs) -> Result<Exit, Error> {
+    let LoginArgs { user, api_url: _ } = args;
+    let user: User = user
+        .parse()
+        .map_err(|error: crate::api::InvalidUser| Error::Usage(error.to_string()))?;
+    LoginFile::locate(context.env)?.save(&user)?;
+    context.say(&format!("logged in as {user}"));
+    Ok(Exit::Done)
+}
+
+fn whoami(context: &mut Context<'_>, args: WhoamiArgs) -> Result<Exit, Error> {
+    let WhoamiArgs { api_url: _ } = args;
+    let user = LoginFile::locate(context.env)?.user()?;
+    writeln!(context.out, "{user}")?;
+    Ok(Exit::Done)
+}
+
+fn logout(context: &mut Context<'_>, args: LogoutArgs) -> Result<Exit, Error> {
+    let LogoutArgs { api_url: _ } = args;
+    let was_logged_in = LoginFile::locate(context.env)?.remove()?;
+    context.say(if was_logged_in {
+        "logged out"
+    } else {
+        "nobody was logged in"
+    });
+    Ok(Exit::Done)
+}

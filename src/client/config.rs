@@ -1,0 +1,271 @@
+//! Where the server is and who is asking: flag before environment before file before default.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process,
+};
+
+use serde::{Deserialize, Serialize};
+use ureq::http::{Uri, uri::Scheme};
+
+use super::Error;
+use crate::api::User;
+
+const API_URL: &str = "K8S_CLI_API_URL";
+const DEFAULT_API_URL: &str = "http://localhost:8000";
+
+/// Looks up a variable of the environment; a parameter, so that tests need not change their process.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// A variable that is set to nothing is as good as not set.
+fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
+    env(name).filter(|value| !value.is_empty())
+}
+
+/// The server's URL, without a slash at its end.
+///
+/// # Errors
+/// The URL is not one that a server can be asked at. Nothing was sent.
+pub fn api_url(flag: Option<String>, env: Env<'_>) -> Result<String, Error> {
+    let (url, origin) = match (flag, variable(env, API_URL)) {
+        (Some(url), _) => (url, "from --api-url"),
+        (None, Some(url)) => (url.to_string_lossy().into_owned(), "from K8S_CLI_API_URL"),
+        (None, None) => return Ok(DEFAULT_API_URL.to_owned()),
+    };
+    match check_url(&url) {
+        Ok(()) => Ok(url.trim_end_matches('/').to_owned()),
+        Err(problem) => Err(Error::BadUrl {
+            url,
+            origin,
+            problem,
+        }),
+    }
+}
+
+fn check_url(url: &str) -> Result<(), &'static str> {
+    if !url.contains("://") {
+        return Err("it does not begin with http:// or https://");
+    }
+    let uri: Uri = url.parse().map_err(|_| "it cannot be read as a URL")?;
+    if uri.scheme() != Some(&Scheme::HTTP) && uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err("it does not begin with http:// or https://");
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err("it names no host");
+    }
+    if uri.authority().is_some_and(|authority| {
+        let after_host = authority.as_str().rsplit(']').next().unwrap_or_default();
+        after_host.contains(':') && authority.port_u16().is_none()
+    }) {
+        return Err("its port is not a number up to 65535");
+    }
+    if uri.query().is_some() || url.contains('#') {
+        return Err("it must not hold `?` or `#`");
+    }
+    Ok(())
+}
+
+/// What the login file says.
+#[derive(Serialize, Deserialize)]
+struct Login {
+    username: String,
+}
+
+/// Where the login is kept.
+#[derive(Debug)]
+pub struct LoginFile {
+    path: PathBuf,
+}
+
+impl LoginFile {
+    /// `$XDG_CONFIG_HOME/k8s-cli/user.json`, else `~/.config/k8s-cli/user.json`.
+    ///
+    /// # Errors
+    /// The environment has no home.
+    pub fn locate(env: Env<'_>) -> Result<Self, Error> {
+        // The XDG specification tells programs to ignore a relative path here.
+        let config = variable(env, "XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| variable(env, "HOME").map(|home| PathBuf::from(home).join(".config")))
+            .ok_or(Error::NoHome)?;
+        Ok(Self {
+            path: config.join("k8s-cli").join("user.json"),
+        })
+    }
+
+    /// Who is logged in.
+    ///
+    /// # Errors
+    /// Nobody, or the file cannot be read.
+    pub fn user(&self) -> Result<User, Error> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NotLoggedIn);
+            }
+            Err(error) => return Err(self.error("read", error)),
+        };
+        let broken = |problem: String| Error::LoginFile {
+            path: self.path.clone(),
+            problem,
+        };
+        let login: Login = serde_json::from_slice(&text)
+            .map_err(|_| broken("expected {\"username\": \"...\"}".to_owned()))?;
+        login
+            .username
+            .parse()
+            .map_err(|error: crate::api::InvalidUser| broken(error.to_string()))
+    }
+
+    /// Writes the login, for nobody else to read. Whoever reads at the same time sees the old one or the new one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, user: &User) -> Result<(), Error> {
+        let login = Login {
+            username: user.to_string(),
+        };
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let temporary = folder.join(format!(".user.json.{}", process::id()));
+        let write = || -> io::Result<()> {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+            // One that an earlier process of the same number left behind.
+            drop(fs::remove_file(&temporary));
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            let text = serde_json::to_vec(&login).map_err(io::Error::other)?;
+            file.write_all(&text)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&temporary, &self.path)
+        };
+        write().map_err(|error| {
+            drop(fs::remove_file(&temporary));
+            self.error("write", error)
+        })
+    }
+
+    /// Removes the login, and says whether there was one.
+    ///
+    /// # Errors
+    /// It is there and stays there.
+    pub fn remove(&self) -> Result<bool, Error> {
+        match fs::remove_file(&self.path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.error("remove", error)),
+        }
+    }
+
+    fn error(&self, action: &'static str, source: io::Error) -> Error {
+        Error::File {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    fn no_env(_: &str) -> Option<OsString> {
+        None
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_environment_and_that_over_the_default() {
+        let env = |name: &str| (name == API_URL).then(|| "http://env:1/".into());
+        let url = |flag: Option<&str>, env: Env<'_>| api_url(flag.map(str::to_owned), env).unwrap();
+        assert_eq!(url(Some("https://flag/base/"), &env), "https://flag/base");
+        assert_eq!(url(None, &env), "http://env:1");
+        assert_eq!(url(None, &no_env), "http://localhost:8000");
+        assert_eq!(
+            url(None, &|_| Some(OsString::new())),
+            "http://localhost:8000"
+        );
+        assert_eq!(url(Some("http://[::1]:8000"), &no_env), "http://[::1]:8000");
+    }
+
+    #[test]
+    fn a_bad_url_is_named_with_its_origin() {
+        for (url, problem) in [
+            (
+                "localhost:8000",
+                "it does not begin with http:// or https://",
+            ),
+            ("ftp://host", "it does not begin with http:// or https://"),
+            ("http://", "it cannot be read as a URL"),
+            ("http://a b", "it cannot be read as a URL"),
+            ("http://host:99999", "its port is not a number up to 65535"),
+            ("http://host/?a=b", "it must not hold `?` or `#`"),
+            ("http://host/#a", "it must not hold `?` or `#`"),
+        ] {
+            let error = api_url(Some(url.to_owned()), &no_env).unwrap_err();
+            let expected =
+                format!("`{url}` (from --api-url) is not the URL of a server: {problem}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_login_is_kept_for_its_owner_only() {
+        let home = env::temp_dir().join(format!("k8s-cli-login-{}", process::id()));
+        let file =
+            LoginFile::locate(&|name| (name == "HOME").then(|| home.clone().into())).unwrap();
+        assert!(matches!(file.user(), Err(Error::NotLoggedIn)));
+        assert!(!file.remove().unwrap());
+
+        let user: User = "ada@example.com".parse().unwrap();
+        file.save(&user).unwrap();
+        file.save(&user).unwrap();
+        assert_eq!(file.user().unwrap(), user);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&file.path), 0o600);
+        assert_eq!(mode(file.path.parent().unwrap()), 0o700);
+        assert_eq!(
+            fs::read_to_string(&file.path).unwrap(),
+            "{\"username\":\"ada@example.com\"}\n"
+        );
+        assert_eq!(
+            fs::read_dir(file.path.parent().unwrap()).unwrap().count(),
+            1
+        );
+
+        for broken in ["", "ada", "{}", "{\"username\": \" \"}"] {
+            fs::write(&file.path, broken).unwrap();
+            let message = file.user().unwrap_err().to_string();
+            assert!(
+                message.contains("does not say who is logged in"),
+                "{message}"
+            );
+        }
+        assert!(file.remove().unwrap());
+        fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn xdg_config_home_comes_before_home() {
+        let env = |name: &str| Some(if name == "HOME" { "/h" } else { "/x" }.into());
+        let path = LoginFile::locate(&env).unwrap().path;
+        assert_eq!(path, Path::new("/x/k8s-cli/user.json"));
+        let env = |name: &str| Some(if name == "HOME" { "/h" } else { "x" }.into());
+        let path = LoginFile::locate(&env).unwrap().path;
+        assert_eq!(path, Path::new("/h/.config/k8s-cli/user.json"));
+        assert!(matches!(LoginFile::locate(&no_env), Err(Error::NoHome)));
+    }
+}

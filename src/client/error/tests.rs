@@ -1,0 +1,199 @@
+//! The exit codes and the messages, all of them.
+
+use super::*;
+
+fn id() -> TaskId {
+    "ab12cd34".parse().unwrap()
+}
+
+fn denied() -> io::Error {
+    io::Error::from_raw_os_error(13)
+}
+
+#[test]
+fn exit_codes_are_the_contract() {
+    for (exit, code) in [
+        (Exit::Done, 0),
+        (Exit::Failed, 1),
+        (Exit::Usage, 2),
+        (Exit::TaskFailed, 100),
+        (Exit::TaskUnfinished, 101),
+        (Exit::TaskNotFound, 102),
+        (Exit::TaskStopped, 103),
+        (Exit::Interrupted, 130),
+    ] {
+        assert_eq!(exit.code(), code, "{exit:?}");
+    }
+    for (end, exit) in [
+        (LogEnd::Completed, Exit::Done),
+        (LogEnd::Failed, Exit::TaskFailed),
+        (LogEnd::Stopped, Exit::TaskStopped),
+        (LogEnd::Unfinished, Exit::TaskUnfinished),
+    ] {
+        assert_eq!(Exit::from(end), exit);
+    }
+}
+
+#[test]
+fn every_error_has_its_message_its_code_and_at_most_one_hint() {
+    let url = || "http://localhost:8000".to_owned();
+    let cases = [
+        (
+            Error::Api {
+                status: 404,
+                detail: "task `ab12cd34` not found".to_owned(),
+            },
+            1,
+            "task `ab12cd34` not found",
+            None,
+        ),
+        (
+            Error::Unreachable {
+                url: url(),
+                cause: "connection refused".to_owned(),
+            },
+            1,
+            "cannot reach the server at http://localhost:8000: connection refused",
+            Some(
+                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL say where \
+                 it is",
+            ),
+        ),
+        (
+            Error::Silent {
+                url: url(),
+                cause: "the connection was lost".to_owned(),
+                may_have_acted: false,
+            },
+            1,
+            "the server at http://localhost:8000 did not answer: the connection was lost",
+            None,
+        ),
+        (
+            Error::Silent {
+                url: url(),
+                cause: "it took too long".to_owned(),
+                may_have_acted: true,
+            },
+            1,
+            "the server at http://localhost:8000 did not answer: it took too long",
+            Some("it may have done what it was asked: look before you try again"),
+        ),
+        (
+            Error::NotOurServer {
+                url: url(),
+                problem: "missing field `tasks`".to_owned(),
+            },
+            1,
+            "the server at http://localhost:8000 did not answer as a k8s-cli server (missing field `tasks`)",
+            Some("--api-url or K8S_CLI_API_URL say where the server is"),
+        ),
+        (
+            Error::Cut {
+                id: id(),
+                cause: "connection reset".to_owned(),
+            },
+            1,
+            "the log of task `ab12cd34` was cut off: connection reset",
+            Some("the task may go on; read its log again with `k8s-cli jobs logs ab12cd34`"),
+        ),
+        (
+            Error::TaskNotFound {
+                detail: "task `ab12cd34` not found".to_owned(),
+            },
+            102,
+            "task `ab12cd34` not found",
+            None,
+        ),
+        (
+            Error::Detached { id: id() },
+            130,
+            "detached: task ab12cd34 goes on; `k8s-cli jobs logs ab12cd34` follows it again, `k8s-cli jobs stop ab12cd34` \
+             stops it",
+            None,
+        ),
+        (
+            Error::NotLoggedIn,
+            1,
+            "not logged in",
+            Some("log in with `k8s-cli auth login <user>`"),
+        ),
+        (
+            Error::LoginFile {
+                path: "/h/user.json".into(),
+                problem: "expected {\"username\": \"...\"}".to_owned(),
+            },
+            1,
+            "`/h/user.json` does not say who is logged in: expected {\"username\": \"...\"}",
+            Some("write a new one with `k8s-cli auth login <user>`"),
+        ),
+        (
+            Error::NoHome,
+            1,
+            "cannot tell where the login is kept: neither XDG_CONFIG_HOME nor HOME is set",
+            Some("set HOME"),
+        ),
+        (
+            Error::File {
+                action: "write",
+                path: "/h/user.json".into(),
+                source: denied(),
+            },
+            1,
+            "cannot write `/h/user.json`: permission denied",
+            None,
+        ),
+        (
+            Error::Usage("--all-users goes with --all".to_owned()),
+            2,
+            "--all-users goes with --all",
+            None,
+        ),
+        (
+            Error::NobodyToAsk {
+                what: "volume `ef56gh78`".to_owned(),
+            },
+            1,
+            "not deleting volume `ef56gh78` without asking, and standard input is not a terminal",
+            Some("--force deletes without asking"),
+        ),
+        (Error::NotConfirmed, 1, "nothing was deleted", None),
+        (
+            Error::Output(denied()),
+            1,
+            "cannot write the output: permission denied",
+            None,
+        ),
+        (
+            Error::Output(io::ErrorKind::BrokenPipe.into()),
+            0,
+            "cannot write the output: broken pipe",
+            None,
+        ),
+    ];
+    for (error, code, message, hint) in cases {
+        assert_eq!(error.to_string(), message);
+        assert_eq!(error.exit().code(), code, "{message}");
+        assert_eq!(error.hint().as_deref(), hint, "{message}");
+    }
+}
+
+#[test]
+fn system_errors_are_words() {
+    for (number, words) in [
+        (2, "no such file or directory"),
+        (13, "permission denied"),
+        (21, "is a directory"),
+        (28, "no space left on device"),
+        (111, "connection refused"),
+        (113, "no route to host"),
+        (40, "too many levels of symbolic links"),
+    ] {
+        assert_eq!(
+            describe_io(&io::Error::from_raw_os_error(number)),
+            words,
+            "{number}"
+        );
+    }
+    assert_eq!(describe_io(&io::Error::other("Peer")), "Peer");
+}

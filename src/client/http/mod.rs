@@ -1,0 +1,342 @@
+//! The server, one method per endpoint. Nothing is printed here.
+//!
+//! Besides this program's own server it understands its Python ancestor, whose error bodies are `FastAPI`'s, and whatever else
+//! may answer at the same address, such as a proxy.
+
+mod detail;
+
+use std::{
+    io::{self, ErrorKind, Read},
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use ureq::{
+    Agent, AsSendBody, Body, Timeout,
+    http::{HeaderValue, Method, Request, Response, Uri},
+};
+
+use self::detail::detail;
+use super::{Error, error::describe_io, output};
+use crate::api::{
+    LogQuery, NDJSON, TaskDefinition, TaskId, TaskListResponse, TaskStatus, TaskStopAllResponse,
+    TaskStopResponse, TaskSubmitResponse, USER_HEADER, User, VolumeCreateResponse,
+    VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, path,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Submitting and stopping a task of thousands of nodes is as many requests to Kubernetes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Only until the answer begins; a log takes as long as its task.
+const LOG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// More than ten thousand tasks of ten nodes.
+const MAX_ANSWER: u64 = 256 * 1024 * 1024;
+const MAX_ERROR_BODY: u64 = 1024 * 1024;
+/// How much of an answer that is not ours is shown.
+const MAX_SHOWN: usize = 200;
+
+/// An answer, read; and its body, to be shown as it came.
+#[derive(Debug)]
+pub struct Answer<T> {
+    pub value: T,
+    pub body: Vec<u8>,
+}
+
+/// A log that has begun to arrive.
+pub enum LogStream {
+    /// Records: [`crate::api::LogRecord`].
+    Records(Box<dyn Read + Send>),
+    /// Text, from a server that knows nothing else.
+    Text(Box<dyn Read + Send>),
+}
+
+/// A server, asked in one user's name.
+#[derive(Clone)]
+pub struct ApiClient {
+    agent: Agent,
+    url: String,
+    user: HeaderValue,
+}
+
+impl ApiClient {
+    /// The server at `url`, which `config::api_url` checked. Nothing is sent.
+    ///
+    /// # Errors
+    /// The name cannot stand in a header.
+    pub fn new(url: String, user: &User) -> Result<Self, Error> {
+        let user = HeaderValue::from_bytes(user.as_str().as_bytes())
+            .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))?;
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!(
+                env!("CARGO_PKG_NAME"),
+                "/",
+                env!("CARGO_PKG_VERSION")
+            ));
+        if is_loopback(&url) {
+            // A proxy's own loopback is another machine.
+            config = config.proxy(None);
+        }
+        Ok(Self {
+            agent: config.build().new_agent(),
+            url,
+            user,
+        })
+    }
+
+    pub fn submit(&self, task: &TaskDefinition) -> Result<Answer<TaskSubmitResponse>, Error> {
+        self.post(path::TASKS_SUBMIT, serde_json::to_vec(task))
+    }
+
+    pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
+        self.get(&with_all_users(path::TASKS, all_users))
+    }
+
+    pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
+        self.get(&path::task(id))
+    }
+
+    pub fn stop_task(&self, id: &TaskId) -> Result<Answer<TaskStopResponse>, Error> {
+        self.answer(Method::POST, &path::task_stop(id), (), WRITE_TIMEOUT)
+    }
+
+    pub fn stop_all_tasks(&self, all_users: bool) -> Result<Answer<TaskStopAllResponse>, Error> {
+        let path = with_all_users(path::TASKS_STOP, all_users);
+        self.answer(Method::POST, &path, (), WRITE_TIMEOUT)
+    }
+
+    /// What a task prints. Once begun, the stream has no time limit.
+    pub fn logs(&self, id: &TaskId, query: &LogQuery) -> Result<LogStream, Error> {
+        let pairs = query.to_pairs().into_iter();
+        let query = pairs
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join("&");
+        let separator = if query.is_empty() { "" } else { "?" };
+        let path = format!("{}{separator}{query}", path::task_logs(id));
+        let accept = format!("{NDJSON}, text/plain;q=0.5");
+        let request = self.request(Method::GET, &path, &accept, ())?;
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_recv_response(Some(LOG_TIMEOUT))
+            .build();
+        let response = self.run(request)?;
+        let is_records = response
+            .headers()
+            .get("content-type")
+            .is_some_and(|value| value.as_bytes().starts_with(NDJSON.as_bytes()));
+        let body = Box::new(response.into_body().into_reader());
+        Ok(if is_records {
+            LogStream::Records(body)
+        } else {
+            LogStream::Text(body)
+        })
+    }
+
+    pub fn create_volume(
+        &self,
+        volume: &VolumeDefinition,
+    ) -> Result<Answer<VolumeCreateResponse>, Error> {
+        self.post(path::VOLUMES_CREATE, serde_json::to_vec(volume))
+    }
+
+    pub fn list_volumes(&self, all_users: bool) -> Result<Answer<VolumeListResponse>, Error> {
+        self.get(&with_all_users(path::VOLUMES, all_users))
+    }
+
+    pub fn volume(&self, id: &VolumeId) -> Result<Answer<VolumeStatus>, Error> {
+        self.get(&path::volume(id))
+    }
+
+    pub fn delete_volume(&self, id: &VolumeId) -> Result<Answer<VolumeDeleteResponse>, Error> {
+        self.answer(Method::DELETE, &path::volume(id), (), WRITE_TIMEOUT)
+    }
+
+    /// The error for an answer of 2xx that breaks the contract.
+    pub fn not_ours(&self, problem: &str) -> Error {
+        Error::NotOurServer {
+            url: self.url.clone(),
+            problem: shorten(problem),
+        }
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, Error> {
+        self.answer(Method::GET, path, (), READ_TIMEOUT)
+    }
+
+    fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: serde_json::Result<Vec<u8>>,
+    ) -> Result<Answer<T>, Error> {
+        let body = body.map_err(|error| Error::Usage(format!("cannot be sent: {error}")))?;
+        self.answer(Method::POST, path, body, WRITE_TIMEOUT)
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl AsSendBody,
+        timeout: Duration,
+    ) -> Result<Answer<T>, Error> {
+        let request = self.request(method.clone(), path, "application/json", body)?;
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_global(Some(timeout))
+            .build();
+        let body = self.run(request)?.into_body().into_with_config();
+        let body = body
+            .limit(MAX_ANSWER)
+            .read_to_vec()
+            .map_err(|error| self.failed(error, &method))?;
+        let value =
+            serde_json::from_slice(&body).map_err(|error| self.not_ours(&error.to_string()))?;
+        Ok(Answer { value, body })
+    }
+
+    fn request<S: AsSendBody>(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: S,
+    ) -> Result<Request<S>, Error> {
+        let request = Request::builder()
+            .method(&method)
+            .uri(format!("{}{path}", self.url))
+            .header("accept", accept)
+            .header(USER_HEADER, &self.user);
+        let request = if method == Method::POST {
+            request.header("content-type", "application/json")
+        } else {
+            request
+        };
+        request
+            .body(body)
+            .map_err(|error| self.failed(error.into(), &Method::GET))
+    }
+
+    /// Asks, and returns the answer if it is one of 2xx.
+    fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, Error> {
+        let method = request.method().clone();
+        let response = self
+            .agent
+            .run(request)
+            .map_err(|error| self.failed(error, &method))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.into_body().into_with_config();
+        // What cannot be read has nothing to say; the status says it alone then.
+        let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
+        Err(Error::Api {
+            status: status.as_u16(),
+            detail: output::escape(&detail(status, &body)),
+        })
+    }
+
+    /// The error for a request that got no answer; `method` says whether it may have changed something.
+    fn failed(&self, error: ureq::Error, method: &Method) -> Error {
+        let unreachable = |cause: String| Error::Unreachable {
+            url: self.url.clone(),
+            cause: shorten(&cause),
+        };
+        let silent = |cause: String| Error::Silent {
+            url: self.url.clone(),
+            cause: shorten(&cause),
+            may_have_acted: *method != Method::GET,
+        };
+        match error {
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => unreachable(format!(
+                "no connection within {} seconds",
+                CONNECT_TIMEOUT.as_secs()
+            )),
+            ureq::Error::Timeout(_) => silent("it took too long".to_owned()),
+            ureq::Error::HostNotFound => unreachable("no such host".to_owned()),
+            ureq::Error::Io(error) if is_of_a_connection(&error) => silent(describe_lost(&error)),
+            ureq::Error::Io(error) => unreachable(describe_io(&error)),
+            ureq::Error::Protocol(_)
+            | ureq::Error::BodyExceedsLimit(_)
+            | ureq::Error::LargeResponseHeader(..)
+            | ureq::Error::RedirectFailed
+            | ureq::Error::TooManyRedirects => self.not_ours(&error.to_string()),
+            other => unreachable(other.to_string()),
+        }
+    }
+}
+
+/// Whether an error can only happen once there is a connection.
+fn is_of_a_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+    )
+}
+
+fn describe_lost(error: &io::Error) -> String {
+    match error.kind() {
+        // What ureq calls it when the other end is gone.
+        ErrorKind::UnexpectedEof => "the connection was lost".to_owned(),
+        ErrorKind::TimedOut => "the server fell silent".to_owned(),
+        _ => describe_io(error),
+    }
+}
+
+/// Why a body could not be read to its end.
+pub fn describe_body(error: io::Error) -> String {
+    match ureq::Error::from(error) {
+        ureq::Error::Io(error) => describe_lost(&error),
+        other => other.to_string(),
+    }
+}
+
+fn with_all_users(path: &str, all_users: bool) -> String {
+    let query = if all_users { "?all_users=true" } else { "" };
+    format!("{path}{query}")
+}
+
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn shorten(text: &str) -> String {
+    let text = output::escape(text);
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in [
+            "http://localhost:8000",
+            "http://127.0.0.1",
+            "http://127.8.0.1:1/base",
+            "https://[::1]:8000",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://jump:8000",
+            "http://10.0.0.1",
+            "http://localhost.evil.org",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `k8s-cli jobs`: what users do with tasks. Following a log is in [`super::logs`].
+
+use super::{
+    Context, Error, Exit, log_feed::LogFeed, logs, output, output::Columns, task_file, task_view,
+};
+use crate::{
+    api::{LogQuery, TaskId, TaskSubmitResponse},
+    cli::{Format, JobsCommand, ListArgs, Prefix, StatusArgs, StopArgs, SubmitArgs},
+};
+
+pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Error> {
+    match command {
+        JobsCommand::Submit(args) => submit(context, args),
+        JobsCommand::List(args) => list(context, args),
+        JobsCommand::Status(args) => status(context, args),
+        JobsCommand::Stop(args) => stop(context, args),
+        JobsCommand::Logs(args) => logs::run(context, args),
+    }
+}
+
+fn submit(context: &mut Context<'_>, args: SubmitArgs) -> Result<Exit, Error> {
+    let SubmitArgs {
+        file,
+        detach,
+        output,
+        api_url,
+    } = args;
+    let format = context.format(output);
+    if !detach && matches!(format, Format::Json | Format::Yaml) {
+        return Err(Error::Usage(
+            "`-o json` and `-o yaml` need --detach: the log would follow the document".to_owned(),
+        ));
+    }
+    let task = task_file::read(&file, &mut context.input)?;
+    let client = context.client(api_url)?;
+    let submitted = client.submit(&task)?;
+    // From here on there is a task to detach from.
+    let feed = (!detach).then(LogFeed::listen);
+
+    let TaskSubmitResponse {
+        task_id, warnings, ..
+    } = submitted.value;
+    match format {
+        Format::Table => writeln!(context.out, "task {task_id} submitted")?,
+        Format::Tsv | Format::Name => writeln!(context.out, "{task_id}")?,
+        format => output::document(context.out, format, &submitted.body)?,
+    }
+    // Whoever reads it may need it before the log begins.
+    context.out.flush()?;
+    let warnings = if warnings.is_empty() {
+        task.warnings()
+    } else {
+        warnings
+    };
+    for warning in warnings {
+        context.say(&format!("warning: {warning}"));
+    }
+    match feed {
+        Some(feed) => {
+            if context.terminal.err {
+                context.say("hint: Ctrl-C detaches and leaves the task running");
+            }
+            let query = LogQuery::default();
+            logs::follow(context, &client, feed, task_id, query, Prefix::Auto)
+        }
+        None => {
+            if context.terminal.err {
+                context.say(&format!(
+                    "hint: follow its log with `k8s-cli jobs logs {task_id}`"
+                ));
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
+    let ListArgs {
+        details,
+        all_users,
+        output,
+        api_url,
+    } = args;
+    let answer = context.client(api_url)?.list_tasks(all_users)?;
+    let tasks = &answer.value.tasks;
+    match context.format(output) {
+        format @ (Format::Json | Format::Yaml) => {
+            output::document(context.out, format, &answer.body)?;
+        }
+        _ if tasks.is_empty() => context.say("no tasks"),
+        Format::Table => {
+            let columns = Columns { details, all_users };
+            task_view::table(context.out, tasks, columns, context.now)?;
+        }
+        Format::Tsv => task_view::tsv(context.out, tasks)?,
+        Format::Name => {
+            let ids = tasks.iter().map(|task| vec![task.task_id.to_string()]);
+            output::tsv(context.out, ids)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn status(context: &mut Context<'_>, args: StatusArgs) -> Result<Exit, Error> {
+    let StatusArgs {
+        id,
+        output,
+        api_url,
+    } = args;
+    let answer = context.client(api_url)?.task(&id)?;
+    match context.format(output) {
+        Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
+        format @ (Format::Json | Format::Yaml) => {
+            output::document(context.out, format, &answer.body)?;
+        }
+        format => task_view::block(context.out, format, &answer.value)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn stop(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
+    let StopArgs {
+        id,
+        all,
+        all_users,
+        output,
+        api_url,
+    } = args;
+    let format = context.format(output);
+    let usage = |message: &str| Err(Error::Usage(message.to_owned()));
+    let id = match (id, all) {
+        (Some(_), true) => return usage("give a task's id or --all, not both"),
+        (None, false) => return usage("give a task's id, or --all"),
+        _ if all_users && !all => return usage("--all-users goes with --all"),
+        (None, true) if format == Format::Name => {
+            return usage("`-o name` does not go with --all: the answer names no ids");
+        }
+        (id, _) => id,
+    };
+    let client = context.client(api_url)?;
+    let (message, body) = match &id {
+        Some(id) => {
+            let stopped = client.stop_task(id)?;
+            (stopped.value.message, stopped.body)
+        }
+        None => {
+            let stopped = client.stop_all_tasks(all_users)?;
+            (stopped.value.message, stopped.body)
+        }
+    };
+    match format {
+        Format::Table | Format::Tsv => writeln!(context.out, "{}", output::escape(&message))?,
+        Format::Name => {
+            let id = id.as_ref().map(TaskId::as_str).unwrap_or_default();
+            writeln!(context.out, "{id}")?;
+        }
+        format => output::document(context.out, format, &body)?,
+    }
+    Ok(Exit::Done)
+}

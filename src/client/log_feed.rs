@@ -1,0 +1,168 @@
+//! What happens while a log is followed, in the order in which it happens: bytes arrive, the stream ends, somebody presses
+//! Ctrl-C.
+//!
+//! The stream is read on a thread of its own, because a blocking read cannot be interrupted, and signals are awaited on
+//! another: tokio can do that without `unsafe`, and nothing else in the tree can. Neither thread exists before a log is
+//! followed, so no other command pays for them.
+
+use std::{
+    io::{self, Read, Write},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, SyncSender, TryRecvError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{
+    Error, Exit,
+    http::{ApiClient, LogStream},
+};
+use crate::api::{LogQuery, TaskId};
+
+/// As much as the server sends at once.
+const PIECE: usize = 64 * 1024;
+/// How many pieces wait for a reader that is slow: enough to keep the network busy, too little to matter in memory.
+const PIECES: usize = 16;
+
+/// Four times as long as the server is ever silent.
+const SILENCE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub enum Event {
+    /// The server answers, in records or in text.
+    Begun {
+        in_records: bool,
+    },
+    Bytes(Vec<u8>),
+    /// The stream came to its end.
+    Ended,
+    /// The stream broke off.
+    Broken(io::Error),
+    /// The server did not answer, or refused.
+    Failed(Error),
+    Interrupted,
+}
+
+/// The events of one log.
+pub struct LogFeed {
+    sender: SyncSender<Event>,
+    receiver: Receiver<Event>,
+    is_interrupted: Arc<AtomicBool>,
+}
+
+impl LogFeed {
+    /// Begins to listen for Ctrl-C, which ends the process no more: it is an [`Event::Interrupted`]. A second one ends the
+    /// process at once.
+    pub fn listen() -> Self {
+        let (sender, receiver) = mpsc::sync_channel(PIECES);
+        let is_interrupted = Arc::new(AtomicBool::new(false));
+        let feed = Self {
+            sender: sender.clone(),
+            receiver,
+            is_interrupted: is_interrupted.clone(),
+        };
+        on_interrupt(move || {
+            is_interrupted.store(true, Ordering::SeqCst);
+            // When it is full, the reader is about to look at the flag.
+            drop(sender.try_send(Event::Interrupted));
+        });
+        feed
+    }
+
+    /// Asks for the log and reads it, in the background.
+    pub fn start(&self, client: ApiClient, id: TaskId, query: LogQuery) {
+        let sender = self.sender.clone();
+        // Nobody listens any more when sending fails; then there is nothing left to do.
+        thread::spawn(move || drop(pump(&sender, &client, &id, &query)));
+    }
+
+    /// Waits for the next event. What is in `out` is flushed before, unless more is there already: a line is seen as soon
+    /// as it is there, and a flood of lines is not written one by one.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn next(&self, out: &mut dyn Write) -> io::Result<Event> {
+        self.next_within(out, Duration::MAX)
+    }
+
+    /// The same for a stream with heartbeats, which is broken when nothing comes for too long: the other end of a
+    /// connection can be gone without a word.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn next_heartbeat(&self, out: &mut dyn Write) -> io::Result<Event> {
+        self.next_within(out, SILENCE)
+    }
+
+    fn next_within(&self, out: &mut dyn Write, patience: Duration) -> io::Result<Event> {
+        let event = match self.receiver.try_recv() {
+            Err(TryRecvError::Empty) => {
+                out.flush()?;
+                // After Ctrl-Z and `fg` the time is over before the reading thread could say a word: it gets a second chance.
+                let event = self.receiver.recv_timeout(patience);
+                let event = event.or_else(|_| self.receiver.recv_timeout(GRACE));
+                event.unwrap_or_else(|_| Event::Broken(io::ErrorKind::TimedOut.into()))
+            }
+            event => event.unwrap_or(Event::Ended),
+        };
+        if self.is_interrupted.load(Ordering::SeqCst) {
+            return Ok(Event::Interrupted);
+        }
+        Ok(event)
+    }
+}
+
+fn pump(
+    sender: &SyncSender<Event>,
+    client: &ApiClient,
+    id: &TaskId,
+    query: &LogQuery,
+) -> Result<(), mpsc::SendError<Event>> {
+    let (in_records, mut body) = match client.logs(id, query) {
+        Ok(LogStream::Records(body)) => (true, body),
+        Ok(LogStream::Text(body)) => (false, body),
+        Err(error) => return sender.send(Event::Failed(error)),
+    };
+    sender.send(Event::Begun { in_records })?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match body.read(&mut piece) {
+            Ok(0) => return sender.send(Event::Ended),
+            Ok(length) => sender.send(Event::Bytes(piece[..length].to_vec()))?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+            Err(error) => return sender.send(Event::Broken(error)),
+        }
+    }
+}
+
+/// Calls `first` on the first Ctrl-C and ends the process on the second. Returns when it listens.
+fn on_interrupt(first: impl FnOnce() + Send + 'static) {
+    let (ready, listens) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let Ok(runtime) = runtime::Builder::new_current_thread().enable_io().build() else {
+            return;
+        };
+        runtime.block_on(async {
+            let Ok(mut interrupts) = signal(SignalKind::interrupt()) else {
+                return;
+            };
+            drop(ready);
+            interrupts.recv().await;
+            first();
+            interrupts.recv().await;
+            process::exit(Exit::Interrupted.code().into());
+        });
+    });
+    // Nothing is ever sent: it ends when the other end is dropped, now or with the thread.
+    let _: Result<(), mpsc::RecvError> = listens.recv();
+}

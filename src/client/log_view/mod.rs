@@ -1,0 +1,179 @@
+//! From the records of a log to what a person sees: lines on stdout, everything else on stderr.
+
+use std::{collections::BTreeMap, io};
+
+use super::{Context, output, task_view};
+use crate::{
+    api::{LineWriter, LogEnd, LogRecord, TaskId, TaskState, line_prefix},
+    cli::Prefix,
+};
+
+/// How many failed nodes are named.
+const MAX_FAILURES: usize = 10;
+
+/// How lines are to look.
+#[derive(Clone, Copy, Debug)]
+pub struct LineStyle {
+    pub prefix: Prefix,
+    pub timestamps: bool,
+    pub colors: bool,
+}
+
+/// A log, as far as it has been shown.
+pub struct LogView {
+    id: TaskId,
+    style: LineStyle,
+    num_nodes: u32,
+    lines: LineWriter,
+    /// What each node was last said to wait for.
+    waiting: BTreeMap<u32, String>,
+    /// The nodes that failed, and why, in the order in which they did.
+    failures: Vec<(u32, Option<String>)>,
+}
+
+impl LogView {
+    pub fn new(id: TaskId, style: LineStyle) -> Self {
+        Self {
+            id,
+            style,
+            num_nodes: 1,
+            lines: LineWriter::default(),
+            waiting: BTreeMap::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Shows one record; returns how the log ended once it has.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn show(
+        &mut self,
+        context: &mut Context<'_>,
+        record: LogRecord,
+    ) -> io::Result<Option<LogEnd>> {
+        match record {
+            LogRecord::Start { num_nodes } => self.num_nodes = num_nodes,
+            LogRecord::Line {
+                node,
+                time,
+                text,
+                partial,
+            } => {
+                let head = self.head(node, time.as_deref());
+                self.lines.write(node, &head, &text, partial, context.out)?;
+            }
+            LogRecord::Waiting { node, reason } => {
+                let is_news = self.waiting.insert(node, reason.clone()).as_ref() != Some(&reason);
+                if is_news {
+                    self.tell(context, &format!("node-{node}: pending, {reason}"))?;
+                }
+            }
+            LogRecord::Notice { node, message } => {
+                self.tell(context, &format!("node-{node}: {message}"))?;
+            }
+            LogRecord::NodeEnd {
+                node,
+                status,
+                exit_code,
+                reason,
+            } => {
+                if status == TaskState::Failed {
+                    let why = task_view::ending(exit_code, reason.as_deref());
+                    self.failures.push((node, why));
+                }
+            }
+            LogRecord::End { status, reason } => {
+                self.end(context, status, reason.as_deref())?;
+                return Ok(Some(status));
+            }
+            LogRecord::Heartbeat {} => (),
+        }
+        Ok(None)
+    }
+
+    /// Ends the line that is open where a person would see the next text glued to it.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn finish(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if context.terminal.out {
+            self.lines.finish(context.out)?;
+        }
+        context.out.flush()
+    }
+
+    /// What comes before a line of a node.
+    fn head(&self, node: u32, time: Option<&str>) -> String {
+        let is_wanted = match self.style.prefix {
+            Prefix::Auto => self.num_nodes > 1,
+            Prefix::Always => true,
+            Prefix::Never => false,
+        };
+        let prefix = match (is_wanted, self.style.colors) {
+            (false, _) => String::new(),
+            (true, false) => line_prefix(node),
+            (true, true) => format!("\x1b[{}m{}\x1b[0m", color(node), line_prefix(node)),
+        };
+        match time.filter(|_| self.style.timestamps) {
+            Some(time) => format!("{prefix}{time} "),
+            None => prefix,
+        }
+    }
+
+    /// Says something on stderr, after everything that came before it on stdout.
+    fn tell(&mut self, context: &mut Context<'_>, message: &str) -> io::Result<()> {
+        self.finish(context)?;
+        context.say(&output::escape(message));
+        Ok(())
+    }
+
+    /// Says how it ended, unless it ended well. A failed task's last words are its nodes'.
+    fn end(
+        &mut self,
+        context: &mut Context<'_>,
+        end: LogEnd,
+        reason: Option<&str>,
+    ) -> io::Result<()> {
+        let id = self.id.clone();
+        let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        match end {
+            LogEnd::Completed => self.finish(context),
+            LogEnd::Stopped => self.tell(context, &format!("task {id} was stopped{because}")),
+            LogEnd::Unfinished => {
+                self.tell(context, &format!("task {id} has not finished{because}"))
+            }
+            LogEnd::Failed if self.failures.is_empty() => {
+                // The node that failed may be one that was not watched; then the reason names it.
+                let words = reason.filter(|reason| reason.starts_with("node-"));
+                let message =
+                    words.map_or_else(|| format!("task {id} failed{because}"), str::to_owned);
+                self.tell(context, &message)
+            }
+            LogEnd::Failed => {
+                let unnamed = self.failures.len().saturating_sub(MAX_FAILURES);
+                if unnamed > 0 {
+                    let total = self.failures.len();
+                    self.tell(
+                        context,
+                        &format!("{total} nodes failed, the first {MAX_FAILURES}:"),
+                    )?;
+                }
+                let failures: Vec<_> = self.failures.drain(..).take(MAX_FAILURES).collect();
+                failures.into_iter().try_for_each(|(node, why)| {
+                    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                    self.tell(context, &format!("node-{node} failed{why}"))
+                })
+            }
+        }
+    }
+}
+
+/// The colour of a node, the same every time: cyan, green, yellow, magenta, blue and their bright forms. Red is for alarm.
+fn color(node: u32) -> u8 {
+    const COLORS: [u8; 10] = [36, 32, 33, 35, 34, 96, 92, 93, 95, 94];
+    COLORS[node as usize % COLORS.len()]
+}
+
+#[cfg(test)]
+mod tests;

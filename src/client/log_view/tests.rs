@@ -1,0 +1,229 @@
+//! Records, and what a person and a script see of them.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::client::tests::Session;
+
+const PLAIN: LineStyle = LineStyle {
+    prefix: Prefix::Auto,
+    timestamps: false,
+    colors: false,
+};
+
+/// Shows records in a session; returns stdout, stderr and how the log ended.
+fn show(
+    mut session: Session,
+    style: LineStyle,
+    records: &[Value],
+) -> (String, String, Option<LogEnd>) {
+    let mut view = LogView::new("ab12cd34".parse().unwrap(), style);
+    let end = session.run(|context| {
+        let mut end = None;
+        for record in records {
+            let record = serde_json::from_value(record.clone()).unwrap();
+            end = end.or(view.show(context, record).unwrap());
+        }
+        end
+    });
+    (session.out(), session.err(), end)
+}
+
+fn piped(style: LineStyle, records: &[Value]) -> String {
+    show(Session::default(), style, records).0
+}
+
+fn start(num_nodes: u32) -> Value {
+    json!({"type": "start", "num_nodes": num_nodes})
+}
+
+fn line(node: u32, text: &str) -> Value {
+    json!({"type": "line", "node": node, "time": "2025-10-05T12:00:00.5Z", "text": text})
+}
+
+fn piece(node: u32, text: &str) -> Value {
+    json!({"type": "line", "node": node, "time": "2025-10-05T12:00:00.5Z", "text": text, "partial": true})
+}
+
+#[test]
+fn one_node_is_printed_as_it_is() {
+    let records = [
+        start(1),
+        line(0, "one"),
+        line(0, ""),
+        line(0, "t\tæ\u{1b}[31m"),
+    ];
+    assert_eq!(piped(PLAIN, &records), "one\n\nt\tæ\u{1b}[31m\n");
+}
+
+#[test]
+fn bytes_that_are_no_text_come_out_as_they_were() {
+    let record = json!({"type": "line", "node": 0, "latin1": "\u{ff}\u{fe}\u{0}"});
+    let mut session = Session::default();
+    let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN);
+    session.run(|context| {
+        view.show(context, serde_json::from_value(record).unwrap())
+            .unwrap()
+    });
+    assert_eq!(session.bytes(), b"\xff\xfe\x00\n");
+}
+
+#[test]
+fn several_nodes_get_a_prefix() {
+    let records = [start(2), line(0, "a"), line(1, "b")];
+    assert_eq!(piped(PLAIN, &records), "node-0 | a\nnode-1 | b\n");
+    let never = LineStyle {
+        prefix: Prefix::Never,
+        ..PLAIN
+    };
+    assert_eq!(piped(never, &records), "a\nb\n");
+    let always = LineStyle {
+        prefix: Prefix::Always,
+        timestamps: true,
+        ..PLAIN
+    };
+    assert_eq!(
+        piped(always, &[start(1), line(0, "a")]),
+        "node-0 | 2025-10-05T12:00:00.5Z a\n"
+    );
+}
+
+#[test]
+fn pieces_of_a_line_are_one_line() {
+    let timestamps = LineStyle {
+        timestamps: true,
+        ..PLAIN
+    };
+    let records = [
+        start(2),
+        piece(1, "10%"),
+        piece(1, "..20%"),
+        line(1, "..done"),
+        line(1, "next"),
+    ];
+    assert_eq!(
+        piped(timestamps, &records),
+        "node-1 | 2025-10-05T12:00:00.5Z 10%..20%..done\nnode-1 | 2025-10-05T12:00:00.5Z next\n"
+    );
+}
+
+#[test]
+fn a_line_in_between_is_not_glued_to_an_open_one() {
+    let records = [
+        start(2),
+        piece(0, "name? "),
+        line(1, "other"),
+        piece(0, "Ada"),
+        line(0, "!"),
+    ];
+    assert_eq!(
+        piped(PLAIN, &records),
+        "node-0 | name? \nnode-1 | other\nnode-0 | Ada!\n"
+    );
+    let never = LineStyle {
+        prefix: Prefix::Never,
+        ..PLAIN
+    };
+    assert_eq!(piped(never, &records), "name? \nother\nAda!\n");
+}
+
+#[test]
+fn an_open_line_is_ended_for_a_person_only() {
+    let records = [
+        start(1),
+        piece(0, "no newline"),
+        json!({"type": "end", "status": "completed"}),
+    ];
+    assert_eq!(piped(PLAIN, &records), "no newline");
+    let (out, _, end) = show(Session::at_a_terminal(""), PLAIN, &records);
+    assert_eq!(out, "no newline\n");
+    assert_eq!(end, Some(LogEnd::Completed));
+}
+
+#[test]
+fn colours_are_the_same_every_time_and_around_the_prefix_only() {
+    let colors = LineStyle {
+        colors: true,
+        ..PLAIN
+    };
+    let records = [start(11), line(10, "a"), line(0, "b")];
+    assert_eq!(
+        piped(colors, &records),
+        "\x1b[36mnode-10 | \x1b[0ma\n\x1b[36mnode-0 | \x1b[0mb\n"
+    );
+}
+
+#[test]
+fn why_a_node_waits_is_told_once_per_change() {
+    let waiting = |reason: &str| json!({"type": "waiting", "node": 2, "reason": reason});
+    let records = [
+        start(4),
+        waiting("ContainerCreating"),
+        waiting("ContainerCreating"),
+        json!({"type": "heartbeat"}),
+        waiting("ErrImagePull: no\nsuch image"),
+        json!({"type": "notice", "node": 2, "message": "its log was rotated away"}),
+    ];
+    let (out, err, end) = show(Session::default(), PLAIN, &records);
+    assert_eq!(out, "");
+    assert_eq!(
+        err,
+        "node-2: pending, ContainerCreating\nnode-2: pending, ErrImagePull: no\\nsuch image\nnode-2: its log was rotated away\n"
+    );
+    assert_eq!(end, None);
+}
+
+#[test]
+fn the_last_words_of_a_failed_task_name_its_nodes() {
+    let records = [
+        start(2),
+        json!({"type": "node_end", "node": 0, "status": "completed", "exit_code": 0}),
+        json!({"type": "node_end", "node": 1, "status": "failed", "exit_code": 137, "reason": "OOMKilled"}),
+        json!({"type": "end", "status": "failed"}),
+    ];
+    let (_, err, end) = show(Session::default(), PLAIN, &records);
+    assert_eq!(err, "node-1 failed: exit code 137 (OOMKilled)\n");
+    assert_eq!(end, Some(LogEnd::Failed));
+
+    let mut records = vec![start(40)];
+    records.extend(
+        (0..40).map(
+            |node| json!({"type": "node_end", "node": node, "status": "failed", "exit_code": 1}),
+        ),
+    );
+    records.push(json!({"type": "end", "status": "failed"}));
+    let (_, err, _) = show(Session::default(), PLAIN, &records);
+    assert!(
+        err.starts_with("40 nodes failed, the first 10:\nnode-0 failed: exit code 1\n"),
+        "{err}"
+    );
+    assert_eq!(err.lines().count(), 11);
+}
+
+#[test]
+fn every_other_end_is_told_in_a_line() {
+    for (status, reason, expected) in [
+        ("failed", None, "task ab12cd34 failed\n"),
+        (
+            "failed",
+            Some("node-1 failed: exit code 3"),
+            "node-1 failed: exit code 3\n",
+        ),
+        ("stopped", None, "task ab12cd34 was stopped\n"),
+        (
+            "unfinished",
+            Some("node-0 has not started within 5m"),
+            "task ab12cd34 has not finished: node-0 has not started within 5m\n",
+        ),
+        ("completed", None, ""),
+    ] {
+        let mut end = json!({"type": "end", "status": status});
+        if let Some(reason) = reason {
+            end["reason"] = reason.into();
+        }
+        assert_eq!(
+            show(Session::default(), PLAIN, &[start(1), end]).1,
+            expected
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Data for people and for pipes: tables, tab-separated lines, JSON, YAML.
+//!
+//! What the server sent may have been written by another user, so nothing here lets a control character reach a terminal
+//! (CVE-2021-25743 was kubectl's). Log lines are the one exception, and they do not come this way.
+
+use std::io::{self, Write};
+
+use tabled::{
+    builder::Builder,
+    settings::{Padding, Style},
+};
+
+use super::{document::Document, error::Error};
+use crate::{api::Timestamp, cli::Format};
+
+/// What a list for people shows beyond the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Columns {
+    pub details: bool,
+    /// Whose each row is.
+    pub all_users: bool,
+}
+
+/// Makes a text safe for a terminal and for one cell of one line: control characters, line breaks and the characters that
+/// turn the direction of writing are written as escapes.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let breaks_lines = matches!(c, '\u{2028}' | '\u{2029}');
+        let turns_text = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || breaks_lines || turns_text {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Columns as kubectl aligns them, under a header.
+pub fn table(out: &mut dyn Write, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+    let mut builder = Builder::with_capacity(rows.len() + 1, header.len());
+    builder.push_record(header.iter().copied());
+    for row in rows {
+        builder.push_record(row.iter().map(|cell| escape(cell)));
+    }
+    let mut table = builder.build();
+    table.with(Style::empty()).with(Padding::new(0, 3, 0, 0));
+    for line in table.to_string().lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// One tab between cells and nothing else, so that `cut -f` works.
+pub fn tsv(out: &mut dyn Write, rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
+    for row in rows {
+        let cells: Vec<_> = row.iter().map(|cell| escape(cell)).collect();
+        writeln!(out, "{}", cells.join("\t"))?;
+    }
+    Ok(())
+}
+
+/// One thing, key by key.
+pub fn pairs(out: &mut dyn Write, format: Format, pairs: Vec<(String, String)>) -> io::Result<()> {
+    if format != Format::Table {
+        return tsv(out, pairs.into_iter().map(|(key, value)| vec![key, value]));
+    }
+    let width = pairs.iter().map(|(key, _)| key.chars().count()).max();
+    let width = width.unwrap_or(0) + 1;
+    for (key, value) in pairs {
+        let line = format!("{:width$}  {}", format!("{key}:"), escape(&value));
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// The server's answer, as JSON or as YAML.
+pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), Error> {
+    // It was read before, as what it should be.
+    let document: Document = serde_json::from_slice(body).map_err(io::Error::from)?;
+    if format == Format::Yaml {
+        let yaml = serde_yaml::to_string(&document).map_err(io::Error::other)?;
+        out.write_all(yaml.as_bytes())?;
+        return Ok(());
+    }
+    let json = serde_json::to_string_pretty(&document).map_err(io::Error::from)?;
+    // JSON lets a few control characters through, and beyond ASCII they can only stand in strings.
+    let mut safe = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        if c.is_control() && c != '\n' {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    writeln!(out, "{safe}")?;
+    Ok(())
+}
+
+/// How long ago something was, as kubectl says it, and as coarsely.
+pub fn ago(time: Timestamp, now: Timestamp) -> String {
+    // A server's clock may be ahead of ours.
+    let seconds = time.seconds_until(now).max(0);
+    match seconds {
+        0..=119 => format!("{seconds}s ago"),
+        120..=7199 => format!("{}m ago", seconds / 60),
+        7200..=172_799 => format!("{}h ago", seconds / 3600),
+        _ => format!("{}d ago", seconds / 86400),
+    }
+}
+
+/// At most `width` characters of a text, and a sign that there were more.
+pub fn cut(text: &str, width: usize) -> String {
+    match text.char_indices().nth(width) {
+        Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_has_no_trailing_space() {
+        let rows = vec![
+            vec!["ab12cd34".to_owned(), "a\tb\x1b[31m".to_owned()],
+            vec!["ef56gh78".to_owned(), String::new()],
+        ];
+        let table = written(|out| table(out, &["ID", "NAME"], rows).unwrap());
+        assert_eq!(
+            table,
+            "ID         NAME\nab12cd34   a\\tb\\u{1b}[31m\nef56gh78\n"
+        );
+    }
+
+    #[test]
+    fn cells_never_break_their_line() {
+        let rows = vec![vec![
+            "a\tb".to_owned(),
+            "c\nd".to_owned(),
+            "é\u{9b}\u{202e}".to_owned(),
+        ]];
+        let lines = written(|out| tsv(out, rows).unwrap());
+        assert_eq!(lines, "a\\tb\tc\\nd\té\\u{9b}\\u{202e}\n");
+    }
+
+    #[test]
+    fn pairs_are_aligned_for_people_and_plain_for_pipes() {
+        let both = || {
+            vec![
+                ("id".to_owned(), "ab12cd34".to_owned()),
+                ("created".to_owned(), String::new()),
+            ]
+        };
+        let table = written(|out| pairs(out, Format::Table, both()).unwrap());
+        assert_eq!(table, "id:       ab12cd34\ncreated:\n");
+        let lines = written(|out| pairs(out, Format::Tsv, both()).unwrap());
+        assert_eq!(lines, "id\tab12cd34\ncreated\t\n");
+    }
+
+    #[test]
+    fn json_stays_json_and_safe() {
+        let body = "{\"z\":\"\u{9b}31m\\u001b\",\"a\":1}".as_bytes();
+        let json = written(|out| document(out, Format::Json, body).unwrap());
+        assert_eq!(json, "{\n  \"z\": \"\\u009b31m\\u001b\",\n  \"a\": 1\n}\n");
+        let yaml = written(|out| document(out, Format::Yaml, body).unwrap());
+        assert_eq!(yaml, "z: \"\\x9B31m\\e\"\na: 1\n");
+    }
+
+    #[test]
+    fn ages_are_coarse() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2025-10-05T12:00:00");
+        for (time, expected) in [
+            ("2025-10-05T12:00:07", "0s ago"),
+            ("2025-10-05T11:58:01", "119s ago"),
+            ("2025-10-05T11:58:00", "2m ago"),
+            ("2025-10-05T09:59:00", "2h ago"),
+            ("2025-10-01T12:00:00", "4d ago"),
+        ] {
+            assert_eq!(ago(at(time), now), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_says_so() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("smørrebrød", 5), "smør…");
+    }
+}

@@ -1,0 +1,162 @@
+//! How tasks look to a person and to a script.
+
+use std::io::{self, Write};
+
+use super::output::{self, Columns};
+use crate::{
+    api::{NodeStatus, TaskState, TaskStatus, Timestamp},
+    cli::Format,
+};
+
+/// How much of a reason fits into a list for people.
+const REASON_WIDTH: usize = 60;
+
+/// The list for people. Reasons are shown when there are any: they are what one would look for next.
+pub fn table(
+    out: &mut dyn Write,
+    tasks: &[TaskStatus],
+    columns: Columns,
+    now: Timestamp,
+) -> io::Result<()> {
+    let Columns { details, all_users } = columns;
+    let reasons = details || tasks.iter().any(|task| task.reason.is_some());
+    let mut header = vec!["ID", "NAME", "STATUS", "NODES", "CREATED"];
+    if details || all_users {
+        header.push("USER");
+    }
+    if details {
+        header.extend(["JOB", "NAMESPACE"]);
+    }
+    if reasons {
+        header.push("REASON");
+    }
+    let rows = tasks.iter().map(|task| {
+        let mut row = vec![
+            task.task_id.to_string(),
+            task.name.clone(),
+            task.status.to_string(),
+            nodes(task),
+            output::ago(task.created_at, now),
+        ];
+        if details || all_users {
+            row.push(task.username.clone());
+        }
+        if details {
+            row.push(task.metadata.job_name.clone());
+            row.push(task.metadata.namespace.clone());
+        }
+        if reasons {
+            let reason = task.reason.as_deref().unwrap_or_default();
+            row.push(if details {
+                reason.to_owned()
+            } else {
+                output::cut(reason, REASON_WIDTH)
+            });
+        }
+        row
+    });
+    output::table(out, &header, rows.collect())
+}
+
+/// The list for scripts. The columns are the same whatever was asked for, and new ones only ever come last.
+pub fn tsv(out: &mut dyn Write, tasks: &[TaskStatus]) -> io::Result<()> {
+    let rows = tasks.iter().map(|task| {
+        vec![
+            task.task_id.to_string(),
+            task.name.clone(),
+            task.status.to_string(),
+            task.metadata.num_nodes.to_string(),
+            task.created_at.to_string(),
+            task.username.clone(),
+            task.metadata.job_name.clone(),
+            task.metadata.namespace.clone(),
+            task.reason.clone().unwrap_or_default(),
+        ]
+    });
+    output::tsv(out, rows)
+}
+
+/// One task, with a line for each node. Keys without a value are left out.
+pub fn block(out: &mut dyn Write, format: Format, task: &TaskStatus) -> io::Result<()> {
+    let metadata = &task.metadata;
+    let mut pairs = vec![
+        ("id", task.task_id.to_string()),
+        ("name", task.name.clone()),
+        ("status", task.status.to_string()),
+        ("reason", task.reason.clone().unwrap_or_default()),
+        ("nodes", count(task)),
+        ("created", task.created_at.to_string()),
+        ("updated", task.updated_at.to_string()),
+        ("user", task.username.clone()),
+        ("job", metadata.job_name.clone()),
+        ("namespace", metadata.namespace.clone()),
+    ];
+    pairs.retain(|(_, value)| !value.is_empty());
+    let pairs = pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
+    let nodes = metadata
+        .nodes
+        .iter()
+        .map(|node| (format!("node-{}", node.rank), self::node(node)));
+    output::pairs(out, format, pairs.chain(nodes).collect())
+}
+
+/// How many nodes there are, and how many of them stand where the task stands if not all do: `1/4 running`.
+fn nodes(task: &TaskStatus) -> String {
+    let metadata = &task.metadata;
+    let same = match task.status {
+        TaskState::Pending => metadata.pending_nodes,
+        TaskState::Running => metadata.running_nodes,
+        TaskState::Failed => metadata.failed_nodes,
+        TaskState::Completed => metadata.succeeded_nodes,
+    };
+    if same == metadata.num_nodes || metadata.num_nodes <= 1 {
+        return metadata.num_nodes.to_string();
+    }
+    format!("{same}/{} {}", metadata.num_nodes, task.status)
+}
+
+/// The nodes by state: `4 (1 running, 3 pending)`.
+fn count(task: &TaskStatus) -> String {
+    let metadata = &task.metadata;
+    let states = [
+        (metadata.failed_nodes, TaskState::Failed),
+        (metadata.running_nodes, TaskState::Running),
+        (metadata.pending_nodes, TaskState::Pending),
+        (metadata.succeeded_nodes, TaskState::Completed),
+    ];
+    let states: Vec<_> = states
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, state)| format!("{count} {state}"))
+        .collect();
+    match states.as_slice() {
+        [] => metadata.num_nodes.to_string(),
+        states => format!("{} ({})", metadata.num_nodes, states.join(", ")),
+    }
+}
+
+fn node(node: &NodeStatus) -> String {
+    match ending(
+        node.exit_code.filter(|code| *code != 0),
+        node.reason.as_deref(),
+    ) {
+        Some(why) => format!("{}: {why}", node.status),
+        None => node.status.to_string(),
+    }
+}
+
+/// Why a node is where it is: `exit code 137 (OOMKilled)`.
+pub fn ending(exit_code: Option<i32>, reason: Option<&str>) -> Option<String> {
+    match (exit_code, reason) {
+        (None, reason) => reason.map(str::to_owned),
+        (Some(code), None) => Some(format!("exit code {code}")),
+        // The server's reason says it already.
+        (Some(_), Some(reason)) if reason.starts_with("exit code") => Some(reason.to_owned()),
+        (Some(code), Some(reason)) => Some(format!("exit code {code} ({reason})")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Lists and blocks as they are printed: `fixtures/output/`.
+
+use serde_json::json;
+
+use super::*;
+use crate::{api::TaskListResponse, golden};
+
+/// Four tasks: pending, running on some of its nodes, failed, and one as the Python ancestor answers it.
+fn tasks() -> Vec<TaskStatus> {
+    let body = json!({"tasks": [
+        {
+            "task_id": "pend0001", "name": "waits", "status": "pending", "created_at": "2025-10-05T12:33:56.000000",
+            "updated_at": "2025-10-05T12:34:00.000000", "username": "ada",
+            "reason": "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are available",
+            "metadata": {
+                "job_name": "waits-pend0001", "namespace": "default", "num_nodes": 1, "node_jobs": ["waits-pend0001"],
+                "succeeded_nodes": 0, "failed_nodes": 0, "running_nodes": 0, "pending_nodes": 1
+            }
+        },
+        {
+            "task_id": "runs0002", "name": "two\tcells\u{1b}[31m", "status": "running",
+            "created_at": "2025-10-05T10:34:56.000000", "updated_at": "2025-10-05T10:40:00.000000", "username": "ada",
+            "metadata": {
+                "job_name": "two-runs0002", "namespace": "default", "num_nodes": 4,
+                "node_jobs": ["two-runs0002-node-0", "two-runs0002-node-1", "two-runs0002-node-2", "two-runs0002-node-3"],
+                "succeeded_nodes": 0, "failed_nodes": 0, "running_nodes": 1, "pending_nodes": 3
+            }
+        },
+        {
+            "task_id": "fail0003", "name": "train", "status": "failed", "created_at": "2025-10-04T12:34:56.000000",
+            "updated_at": "2025-10-04T12:40:00.000000", "username": "ada",
+            "reason": "node-1: exit code 137 (OOMKilled)",
+            "metadata": {
+                "job_name": "train-fail0003", "namespace": "default", "num_nodes": 2,
+                "node_jobs": ["train-fail0003-node-0", "train-fail0003-node-1"],
+                "succeeded_nodes": 1, "failed_nodes": 1, "running_nodes": 0, "pending_nodes": 0,
+                "nodes": [
+                    {"rank": 0, "job_name": "train-fail0003-node-0", "status": "completed", "pod_name": "p0", "exit_code": 0},
+                    {"rank": 1, "job_name": "train-fail0003-node-1", "status": "failed", "pod_name": "p1", "exit_code": 137,
+                     "reason": "exit code 137 (OOMKilled)"}
+                ]
+            }
+        },
+        {
+            "task_id": "old00004", "name": "old", "status": "completed", "created_at": "2025-09-01T00:00:00",
+            "updated_at": "2025-09-01T00:00:00", "username": "user-example.com",
+            "metadata": {"job_name": "old-old00004", "namespace": "default", "num_nodes": 1}
+        }
+    ]});
+    serde_json::from_value::<TaskListResponse>(body)
+        .unwrap()
+        .tasks
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn now() -> Timestamp {
+    "2025-10-05T12:34:56".parse().unwrap()
+}
+
+#[track_caller]
+fn check_table(file: &str, columns: Columns) {
+    let table = written(|out| table(out, &tasks(), columns, now()));
+    golden::assert(&format!("output/{file}"), &table);
+}
+
+#[test]
+fn the_list_for_people() {
+    check_table("jobs-list.table", Columns::default());
+}
+
+#[test]
+fn the_list_for_people_of_every_user() {
+    let columns = Columns {
+        all_users: true,
+        ..Columns::default()
+    };
+    check_table("jobs-list-all-users.table", columns);
+}
+
+#[test]
+fn the_list_for_people_with_details() {
+    let columns = Columns {
+        details: true,
+        ..Columns::default()
+    };
+    check_table("jobs-list-details.table", columns);
+}
+
+#[test]
+fn the_list_for_scripts() {
+    golden::assert("output/jobs-list.tsv", &written(|out| tsv(out, &tasks())));
+}
+
+#[test]
+fn one_task_for_people_and_for_scripts() {
+    for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
+        for task in &tasks()[1..] {
+            let block = written(|out| block(out, format, task));
+            golden::assert(
+                &format!("output/jobs-status-{}.{extension}", task.status),
+                &block,
+            );
+        }
+    }
+}
+
+#[test]
+fn a_node_ends_with_its_code_and_reason() {
+    for (exit_code, reason, expected) in [
+        (None, None, None),
+        (None, Some("Evicted"), Some("Evicted")),
+        (Some(3), None, Some("exit code 3")),
+        (
+            Some(137),
+            Some("OOMKilled"),
+            Some("exit code 137 (OOMKilled)"),
+        ),
+        (
+            Some(137),
+            Some("exit code 137 (OOMKilled)"),
+            Some("exit code 137 (OOMKilled)"),
+        ),
+    ] {
+        assert_eq!(ending(exit_code, reason).as_deref(), expected);
+    }
+}

@@ -1,0 +1,189 @@
+//! Commands that end before a server is asked, and the surroundings that tests of the client run in.
+
+use std::ffi::OsString;
+
+use super::*;
+use crate::cli::{self, Cli};
+
+/// A person's or a script's side of a command, in memory.
+#[derive(Default)]
+pub struct Session {
+    input: String,
+    out: Vec<u8>,
+    err: Vec<u8>,
+    terminal: Terminal,
+    env: Vec<(&'static str, &'static str)>,
+}
+
+impl Session {
+    /// A person who types `input`.
+    pub fn at_a_terminal(input: &str) -> Self {
+        let terminal = Terminal {
+            input: true,
+            out: true,
+            err: true,
+        };
+        Self {
+            input: input.to_owned(),
+            terminal,
+            ..Self::default()
+        }
+    }
+
+    pub fn run<T>(&mut self, command: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        let env = self.env.clone();
+        let find = move |name: &str| {
+            let variable = env.iter().find(|(key, _)| *key == name);
+            variable.map(|(_, value)| OsString::from(value))
+        };
+        command(&mut Context {
+            input: &mut self.input.as_bytes(),
+            out: &mut self.out,
+            err: &mut self.err,
+            now: "2025-10-05T12:34:56".parse().unwrap(),
+            env: &find,
+            terminal: self.terminal,
+        })
+    }
+
+    /// Runs a command line as `main` does.
+    fn type_line(&mut self, line: &str) -> Exit {
+        let command = match Cli::parse(line.split_whitespace().map(Into::into)).unwrap() {
+            cli::Command::Auth(args) => Command::Auth(args.command),
+            cli::Command::Jobs(args) => Command::Jobs(args.command),
+            cli::Command::Volumes(args) => Command::Volumes(args.command),
+            cli::Command::Serve(_) => panic!("a server is no client"),
+        };
+        self.run(|context| run_in(context, command))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    pub fn out(&self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+
+    pub fn err(&self) -> String {
+        String::from_utf8_lossy(&self.err).into_owned()
+    }
+}
+
+#[track_caller]
+fn check(line: &str, exit: Exit, err: &str) {
+    let mut session = Session {
+        env: vec![("HOME", "/no/such/home")],
+        ..Session::default()
+    };
+    assert_eq!(session.type_line(line), exit, "{line}");
+    assert_eq!(session.err(), err, "{line}");
+    assert_eq!(session.out(), "", "{line}");
+}
+
+#[test]
+fn without_a_login_nothing_is_asked() {
+    let message = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`\n";
+    check("auth whoami", Exit::Failed, message);
+    check("jobs list", Exit::Failed, message);
+    check("jobs logs ab12cd34", Exit::Failed, message);
+    check("volumes list", Exit::Failed, message);
+    check("auth logout", Exit::Done, "nobody was logged in\n");
+}
+
+#[test]
+fn a_bad_url_is_told_before_anything_else() {
+    check(
+        "jobs list --api-url localhost:8000",
+        Exit::Failed,
+        "k8s-cli: `localhost:8000` (from --api-url) is not the URL of a server: it does not begin with http:// or https://\n\
+         hint: a URL looks like http://localhost:8000\n",
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_is_a_usage_error() {
+    for (line, message) in [
+        ("jobs stop", "give a task's id, or --all"),
+        (
+            "jobs stop ab12cd34 --all",
+            "give a task's id or --all, not both",
+        ),
+        (
+            "jobs stop ab12cd34 --all-users",
+            "--all-users goes with --all",
+        ),
+        (
+            "jobs stop --all -o name",
+            "`-o name` does not go with --all: the answer names no ids",
+        ),
+        (
+            "jobs logs ab12cd34 --follow --no-follow",
+            "--follow and --no-follow exclude each other",
+        ),
+        (
+            "jobs submit task.yaml -o json",
+            "`-o json` and `-o yaml` need --detach: the log would follow the document",
+        ),
+        (
+            "auth login \u{1}",
+            "a user name must not hold control characters, or white space at its ends",
+        ),
+        (
+            "volumes create data ten",
+            "size: \"ten\" is not a size: expected a quantity such as 10Gi",
+        ),
+    ] {
+        check(line, Exit::Usage, &format!("k8s-cli: {message}\n"));
+    }
+}
+
+#[test]
+fn a_task_file_is_checked_before_anything_is_sent() {
+    check(
+        "jobs submit /no/such/task.yaml",
+        Exit::Failed,
+        "k8s-cli: cannot read `/no/such/task.yaml`: no such file or directory\n",
+    );
+    let mut session = Session::at_a_terminal("num_nodes: 0\n");
+    assert_eq!(session.type_line("jobs submit -"), Exit::Failed);
+    assert_eq!(
+        session.err(),
+        "k8s-cli: standard input is not a task that can run:\n  num_nodes: expected a whole number from 1 to 10000, got 0\n  \
+         run: is required: the commands of the task\n"
+    );
+}
+
+#[test]
+fn what_is_told_is_safe_for_a_terminal() {
+    let mut session = Session::default();
+    session.run(|context| context.say("one\x1b[2J\ntwo\r"));
+    assert_eq!(session.err(), "one\\u{1b}[2J\ntwo\\r\n");
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    struct Closed;
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+    let mut err = Vec::new();
+    let exit = run_in(
+        &mut Context {
+            input: &mut io::empty(),
+            out: &mut Closed,
+            err: &mut err,
+            now: "2025-10-05T12:34:56".parse().unwrap(),
+            env: &|_| Some("/no/such/home".into()),
+            terminal: Terminal::default(),
+        },
+        Command::Auth(AuthCommand::Logout(cli::LogoutArgs { api_url: None })),
+    );
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(err, b"nobody was logged in\n");
+}

@@ -1,0 +1,227 @@
+//! `k8s-cli volumes`.
+
+use std::io::{self, Write};
+
+use serde_json::json;
+
+use super::{
+    Context, Error, Exit,
+    output::{self, Columns},
+};
+use crate::{
+    api::{Timestamp, VolumeDefinition, VolumeId, VolumeStatus, describe},
+    cli::{
+        Format, VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs,
+        VolumesCommand,
+    },
+};
+
+pub fn run(context: &mut Context<'_>, command: VolumesCommand) -> Result<Exit, Error> {
+    match command {
+        VolumesCommand::Create(args) => create(context, args),
+        VolumesCommand::List(args) => list(context, args),
+        VolumesCommand::Status(args) => status(context, args),
+        VolumesCommand::Delete(args) => delete(context, args),
+    }
+}
+
+fn create(context: &mut Context<'_>, args: VolumeCreateArgs) -> Result<Exit, Error> {
+    let VolumeCreateArgs {
+        name,
+        size,
+        storage_class,
+        access_modes,
+        output,
+        api_url,
+    } = args;
+    let definition = json!({
+        "name": name,
+        "size": size,
+        "storage_class": storage_class,
+        "access_modes": access_modes,
+    });
+    let definition = VolumeDefinition::from_json(&definition)
+        .map_err(|problems| Error::Usage(describe(&problems)))?;
+    let created = context.client(api_url)?.create_volume(&definition)?;
+    let id = created.value.volume_id;
+    match context.format(output) {
+        Format::Table => writeln!(context.out, "volume {id} created")?,
+        Format::Tsv | Format::Name => writeln!(context.out, "{id}")?,
+        format => output::document(context.out, format, &created.body)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> {
+    let VolumeListArgs {
+        details,
+        all_users,
+        output,
+        api_url,
+    } = args;
+    let answer = context.client(api_url)?.list_volumes(all_users)?;
+    let volumes = &answer.value.volumes;
+    match context.format(output) {
+        format @ (Format::Json | Format::Yaml) => {
+            output::document(context.out, format, &answer.body)?;
+        }
+        _ if volumes.is_empty() => context.say("no volumes"),
+        Format::Table => {
+            let columns = Columns { details, all_users };
+            table(context.out, volumes, columns, context.now)?;
+        }
+        Format::Tsv => output::tsv(context.out, volumes.iter().map(cells))?,
+        Format::Name => {
+            let ids = volumes
+                .iter()
+                .map(|volume| vec![volume.volume_id.to_string()]);
+            output::tsv(context.out, ids)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn status(context: &mut Context<'_>, args: VolumeStatusArgs) -> Result<Exit, Error> {
+    let VolumeStatusArgs {
+        id,
+        output,
+        api_url,
+    } = args;
+    let answer = context.client(api_url)?.volume(&id)?;
+    match context.format(output) {
+        Format::Name => writeln!(context.out, "{}", answer.value.volume_id)?,
+        format @ (Format::Json | Format::Yaml) => {
+            output::document(context.out, format, &answer.body)?;
+        }
+        format => block(context.out, format, &answer.value)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn delete(context: &mut Context<'_>, args: VolumeDeleteArgs) -> Result<Exit, Error> {
+    let VolumeDeleteArgs {
+        id,
+        force,
+        output,
+        api_url,
+    } = args;
+    let client = context.client(api_url)?;
+    if !force {
+        confirm(context, &id)?;
+    }
+    let deleted = client.delete_volume(&id)?;
+    match context.format(output) {
+        Format::Name => writeln!(context.out, "{id}")?,
+        format @ (Format::Json | Format::Yaml) => {
+            output::document(context.out, format, &deleted.body)?;
+        }
+        Format::Table | Format::Tsv => {
+            writeln!(context.out, "{}", output::escape(&deleted.value.message))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks whether what the volume holds may be lost.
+fn confirm(context: &mut Context<'_>, id: &VolumeId) -> Result<(), Error> {
+    if !context.terminal.input {
+        return Err(Error::NobodyToAsk {
+            what: format!("volume `{id}`"),
+        });
+    }
+    drop(write!(
+        context.err,
+        "delete volume {id} and all that it holds? [y/N] "
+    ));
+    drop(context.err.flush());
+    let mut answer = String::new();
+    let read = context.input.read_line(&mut answer);
+    let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    if read.is_ok() && is_yes {
+        return Ok(());
+    }
+    Err(Error::NotConfirmed)
+}
+
+fn table(
+    out: &mut dyn Write,
+    volumes: &[VolumeStatus],
+    columns: Columns,
+    now: Timestamp,
+) -> io::Result<()> {
+    let Columns { details, all_users } = columns;
+    let users = details || all_users;
+    let reasons = details || volumes.iter().any(|volume| volume.reason.is_some());
+    let mut header = vec!["ID", "NAME", "SIZE", "STATUS", "CREATED"];
+    header.extend(users.then_some("USER"));
+    if details {
+        header.extend(["CLASS", "MODES", "CLAIM", "NAMESPACE"]);
+    }
+    header.extend(reasons.then_some("REASON"));
+    let rows = volumes.iter().map(|volume| {
+        let mut row = vec![
+            volume.volume_id.to_string(),
+            volume.name.clone(),
+            volume.size.clone(),
+            volume.status.to_string(),
+            output::ago(volume.created_at, now),
+        ];
+        row.extend(users.then(|| volume.username.clone()));
+        if details {
+            row.push(volume.storage_class.clone().unwrap_or_default());
+            row.push(modes(volume));
+            row.push(volume.metadata.pvc_name.clone());
+            row.push(volume.metadata.namespace.clone());
+        }
+        row.extend(reasons.then(|| volume.reason.clone().unwrap_or_default()));
+        row
+    });
+    output::table(out, &header, rows.collect())
+}
+
+/// The line for scripts. The columns are the same whatever was asked for, and new ones only ever come last.
+fn cells(volume: &VolumeStatus) -> Vec<String> {
+    vec![
+        volume.volume_id.to_string(),
+        volume.name.clone(),
+        volume.size.clone(),
+        volume.status.to_string(),
+        volume.created_at.to_string(),
+        volume.username.clone(),
+        volume.storage_class.clone().unwrap_or_default(),
+        modes(volume),
+        volume.metadata.pvc_name.clone(),
+        volume.metadata.namespace.clone(),
+        volume.reason.clone().unwrap_or_default(),
+    ]
+}
+
+/// One volume, key by key. Keys without a value are left out.
+fn block(out: &mut dyn Write, format: Format, volume: &VolumeStatus) -> io::Result<()> {
+    let mut pairs = vec![
+        ("id", volume.volume_id.to_string()),
+        ("name", volume.name.clone()),
+        ("size", volume.size.clone()),
+        ("status", volume.status.to_string()),
+        ("reason", volume.reason.clone().unwrap_or_default()),
+        ("created", volume.created_at.to_string()),
+        ("user", volume.username.clone()),
+        ("class", volume.storage_class.clone().unwrap_or_default()),
+        ("modes", modes(volume)),
+        ("claim", volume.metadata.pvc_name.clone()),
+        ("namespace", volume.metadata.namespace.clone()),
+    ];
+    pairs.retain(|(_, value)| !value.is_empty());
+    let pairs = pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
+    output::pairs(out, format, pairs.collect())
+}
+
+fn modes(volume: &VolumeStatus) -> String {
+    let modes = volume.access_modes.iter().map(ToString::to_string);
+    modes.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests;

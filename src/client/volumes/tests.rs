@@ -1,0 +1,87 @@
+//! Lists and blocks as they are printed: `fixtures/output/`. And who is asked before a volume is gone.
+
+use serde_json::json;
+
+use super::*;
+use crate::{api::VolumeListResponse, client::tests::Session, golden};
+
+fn volumes() -> Vec<VolumeStatus> {
+    let body = json!({"volumes": [
+        {
+            "volume_id": "vol00001", "name": "data", "size": "10Gi", "storage_class": null,
+            "access_modes": ["ReadWriteOnce", "ReadOnlyMany"], "status": "Pending",
+            "created_at": "2025-10-05T12:33:56.000000", "username": "ada",
+            "reason": "waiting for first consumer to be created before binding",
+            "metadata": {"pvc_name": "data-vol00001", "namespace": "default"}
+        },
+        {
+            "volume_id": "vol00002", "name": "models", "size": "1Ti", "storage_class": "fast",
+            "access_modes": ["ReadWriteMany"], "status": "Bound", "created_at": "2025-09-01T00:00:00",
+            "username": "user-example.com", "metadata": {"pvc_name": "models-vol00002", "namespace": "default"}
+        }
+    ]});
+    serde_json::from_value::<VolumeListResponse>(body)
+        .unwrap()
+        .volumes
+}
+
+fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_list_for_people() {
+    let now: Timestamp = "2025-10-05T12:34:56".parse().unwrap();
+    for (details, file) in [
+        (false, "volumes-list.table"),
+        (true, "volumes-list-details.table"),
+    ] {
+        let columns = Columns {
+            details,
+            all_users: false,
+        };
+        let table = written(|out| table(out, &volumes(), columns, now));
+        golden::assert(&format!("output/{file}"), &table);
+    }
+}
+
+#[test]
+fn the_list_for_scripts() {
+    let lines = written(|out| output::tsv(out, volumes().iter().map(cells)));
+    golden::assert("output/volumes-list.tsv", &lines);
+}
+
+#[test]
+fn one_volume_for_people_and_for_scripts() {
+    for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
+        let block = written(|out| block(out, format, &volumes()[0]));
+        golden::assert(&format!("output/volumes-status.{extension}"), &block);
+    }
+}
+
+#[test]
+fn only_a_yes_deletes() {
+    let id: VolumeId = "vol00001".parse().unwrap();
+    for (answer, is_yes) in [
+        ("y\n", true),
+        ("YES\n", true),
+        ("\n", false),
+        ("no\n", false),
+        ("yesterday\n", false),
+        ("", false),
+    ] {
+        let mut session = Session::at_a_terminal(answer);
+        let result = session.run(|context| confirm(context, &id));
+        assert_eq!(result.is_ok(), is_yes, "{answer:?}");
+        assert_eq!(
+            session.err(),
+            "delete volume vol00001 and all that it holds? [y/N] "
+        );
+        assert_eq!(session.out(), "");
+    }
+    let mut session = Session::default();
+    let result = session.run(|context| confirm(context, &id));
+    assert!(matches!(result, Err(Error::NobodyToAsk { .. })));
+}
