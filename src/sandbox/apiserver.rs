@@ -1,0 +1,183 @@
+//! The HTTP side of the sandbox: who may ask, and which function answers.
+//!
+//! One handler for every path, because the paths of a Kubernetes API are regular: it checks the token, parses the path and
+//! calls a verb. The token comes in the `Authorization` header or as the first segment of the path: `kubectl` sends no
+//! credentials over plain HTTP (client-go, `tools/clientcmd/client_config.go`), so for it the address itself is the secret. What the verbs do is in `verbs`, streams are in `watch` and `pod_logs`.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::Server,
+    http::{Method, header},
+    rt::net::TcpStream,
+    web::{self, Bytes, Data},
+};
+use serde_json::Value;
+
+use super::{
+    discovery,
+    kubelet::logs::Logs,
+    pod_logs,
+    registry::Registry,
+    request::{self, Place, Query, Target},
+    reviews,
+    status::Status,
+    table::Tables,
+    verbs::{self, Request},
+};
+
+/// A real server takes objects up to 3 MiB.
+const MAX_BODY: usize = 3 << 20;
+
+/// Paths that need no token.
+const PUBLIC: [&str; 4] = ["/version", "/healthz", "/readyz", "/livez"];
+
+/// What the handler needs.
+#[derive(Clone)]
+pub struct ApiServer {
+    pub registry: Arc<Registry>,
+    pub logs: Arc<Logs>,
+    pub token: Arc<str>,
+}
+
+/// Serves the API on `listener`; the returned server runs when it is awaited.
+pub fn serve(api: ApiServer, listener: TcpListener) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(Data::new(api.clone()))
+            .default_service(web::to(handle))
+    })
+    .workers(1)
+    .disable_signals()
+    .shutdown_timeout(0)
+    // Clients keep connections for later and must not find them closed when they come back.
+    .keep_alive(Duration::from_secs(60 * 60))
+    .client_request_timeout(Duration::ZERO)
+    // A client that hangs up ends its stream at once, rather than when the next line can not be sent.
+    .h1_allow_half_closed(false)
+    .on_connect(|connection, _| {
+        // A log line is one small write; it must not wait for the acknowledgement of the one before.
+        if let Some(stream) = connection.downcast_ref::<TcpStream>()
+            && let Err(error) = stream.set_nodelay(true)
+        {
+            log::debug!("sandbox connection: {error}");
+        }
+    });
+    Ok(server.listen(listener)?.run())
+}
+
+async fn handle(http: HttpRequest, payload: web::Payload, api: Data<ApiServer>) -> HttpResponse {
+    match dispatch(&http, payload, &api).await {
+        Ok(response) => response,
+        Err(status) => verbs::answer(status.code, &status.to_value()),
+    }
+}
+
+async fn dispatch(
+    http: &HttpRequest,
+    payload: web::Payload,
+    api: &ApiServer,
+) -> Result<HttpResponse, Status> {
+    let full = http.path();
+    let inner = full
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(&*api.token));
+    let inner = inner.filter(|path| path.is_empty() || path.starts_with('/'));
+    let path = inner.unwrap_or(full);
+    if PUBLIC.contains(&path) && path != "/version" {
+        return Ok(HttpResponse::Ok().content_type("text/plain").body("ok"));
+    }
+    let header = |name: header::HeaderName| {
+        http.headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let bearer = header(header::AUTHORIZATION)
+        .strip_prefix("Bearer ")
+        .unwrap_or_default();
+    if inner.is_none() && !PUBLIC.contains(&path) && bearer != &*api.token {
+        return Err(Status::unauthorized());
+    }
+    let body = read_body(payload).await?;
+    match request::parse_path(path).ok_or_else(Status::no_such_path)? {
+        Target::Other => other(http.method(), path, api, &body),
+        Target::Objects(place) => {
+            let query = Query::parse(http.query_string());
+            let content_type = header(header::CONTENT_TYPE)
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim();
+            let request = Request {
+                tables: Tables::accepted(header(header::ACCEPT), query.get("includeObject")),
+                content_type: content_type.to_owned(),
+                place,
+                query,
+                body,
+            };
+            objects(http.method(), api, request).await
+        }
+    }
+}
+
+fn other(
+    method: &Method,
+    path: &str,
+    api: &ApiServer,
+    body: &Bytes,
+) -> Result<HttpResponse, Status> {
+    if method == Method::GET {
+        let answer = discovery::answer(path).ok_or_else(Status::no_such_path)?;
+        return Ok(verbs::answer(200, &answer));
+    }
+    let review: Value = serde_json::from_slice(body).unwrap_or_default();
+    let answer = reviews::answer(path, &review, &api.token).ok_or_else(Status::no_such_path)?;
+    Ok(verbs::answer(201, &answer))
+}
+
+async fn objects(
+    method: &Method,
+    api: &ApiServer,
+    request: Request,
+) -> Result<HttpResponse, Status> {
+    let registry = &api.registry;
+    let Place {
+        resource,
+        name,
+        subresource,
+        namespace,
+    } = request.place.clone();
+    match subresource.as_deref() {
+        None => {}
+        Some("status") if resource.has_status && method != Method::DELETE => {}
+        Some("log") if resource.plural == "pods" && method == Method::GET => {
+            let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+            return pod_logs::answer(registry, &api.logs, &namespace, &name, &request.query).await;
+        }
+        Some(_) => return Err(Status::no_such_path()),
+    }
+    let watch = request.query.flag("watch");
+    match (method.as_str(), name.as_deref()) {
+        ("GET", _) if watch => verbs::watch(registry.clone(), request),
+        ("GET", Some(name)) => verbs::get(registry, &request, name),
+        ("GET", None) => verbs::list(registry, &request),
+        ("POST", None) if namespace.is_some() || !resource.namespaced => {
+            verbs::create(registry, &request)
+        }
+        ("PUT", Some(name)) => verbs::replace(registry, &request, name),
+        ("PATCH", Some(name)) => verbs::patch(registry, &request, name),
+        ("DELETE", Some(name)) => verbs::delete(registry, &request, name),
+        ("DELETE", None) => verbs::delete_collection(registry, &request),
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+async fn read_body(payload: web::Payload) -> Result<Bytes, Status> {
+    match payload.to_bytes_limited(MAX_BODY).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(Status::bad_request(error.to_string())),
+        Err(_) => Err(Status::too_large(MAX_BODY)),
+    }
+}

@@ -1,0 +1,166 @@
+//! Claims (`PersistentVolumeClaim`): bound at once, or waiting for a class that does not exist; kept while a pod uses them.
+//!
+//! The data of a claim is a directory named by its uid; it goes with the claim. It follows Kubernetes,
+//! `pkg/controller/volume/persistentvolume` and pvcprotection, v1.36. Mounting is the kubelet's business.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::json;
+
+use super::{
+    deletion,
+    events::{News, Recorder, Severity, Source},
+    object::{Object, elements, text},
+    registry::{Part, Registry},
+    resource::Kind,
+    selector::Selection,
+    store::Change,
+};
+
+/// The class of a claim that names none, and the only one there is.
+pub const CLASS: &str = "standard";
+const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+/// Claims to look at.
+pub struct Claims {
+    registry: Arc<Registry>,
+    recorder: Recorder,
+    directory: PathBuf,
+    /// Namespace and name.
+    queue: BTreeSet<(String, String)>,
+}
+
+/// Returns the directory that holds the data of the claim with that uid.
+pub fn data_directory(claims: &Path, uid: &str) -> PathBuf {
+    claims.join(uid)
+}
+
+impl Claims {
+    pub fn new(registry: Arc<Registry>, recorder: Recorder, directory: PathBuf) -> Claims {
+        Claims {
+            registry,
+            recorder,
+            directory,
+            queue: BTreeSet::new(),
+        }
+    }
+
+    /// Notes a claim that changed, or whose user ended.
+    pub fn observe(&mut self, change: &Change) {
+        let object = &change.object;
+        match object.kind {
+            Kind::Claim if change.deleted => {
+                let data = data_directory(&self.directory, &object.uid);
+                if let Err(error) = fs::remove_dir_all(&data)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    log::warn!("claim {}: its data stays: {error}", object.name());
+                }
+            }
+            Kind::Claim => drop(self.queue.insert((*object.key).clone())),
+            Kind::Pod => {
+                let phase = object.field("status.phase").unwrap_or_default();
+                if change.deleted || matches!(phase, "Succeeded" | "Failed") {
+                    let spec = object.value()["spec"].take();
+                    let names = elements(&spec["volumes"]).iter();
+                    let names = names
+                        .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
+                    self.queue
+                        .extend(names.map(|name| (object.namespace().to_owned(), name.to_owned())));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn sync(&mut self) {
+        for (namespace, name) in std::mem::take(&mut self.queue) {
+            let found = self.registry.store().get(Kind::Claim, &namespace, &name);
+            let Some(claim) = found else { continue };
+            let value = claim.value();
+            if !value["metadata"]["deletionTimestamp"].is_null() {
+                if !self.is_used(&claim) {
+                    deletion::remove_finalizer(&self.registry, &claim, PROTECTION);
+                }
+            } else if text(&value["status"]["phase"]) == "Pending" {
+                self.provision(&claim, text(&value["spec"]["storageClassName"]));
+            }
+        }
+    }
+
+    fn provision(&self, claim: &Object, class: &str) {
+        if !class.is_empty() && class != CLASS {
+            let message = format!("storageclass.storage.k8s.io \"{class}\" not found");
+            let (source, severity) = (Source::VolumeController, Severity::Warning);
+            let news = News {
+                source,
+                severity,
+                reason: "ProvisioningFailed",
+                message: &message,
+                field: "",
+            };
+            return self.recorder.record(claim, &news);
+        }
+        let data = data_directory(&self.directory, &claim.uid);
+        if let Err(error) = fs::create_dir_all(&data) {
+            let message = format!("failed to make the directory of the claim: {error}");
+            let (source, severity) = (Source::VolumeController, Severity::Warning);
+            let news = News {
+                source,
+                severity,
+                reason: "ProvisioningFailed",
+                message: &message,
+                field: "",
+            };
+            return self.recorder.record(claim, &news);
+        }
+        let bound = self.registry.update(
+            Kind::Claim,
+            claim.namespace(),
+            claim.name(),
+            Part::Anything,
+            false,
+            |value| {
+                value["spec"]["volumeName"] = json!(format!("pvc-{}", claim.uid));
+                if value["metadata"]["annotations"].is_null() {
+                    value["metadata"]["annotations"] = json!({});
+                }
+                let annotations = &mut value["metadata"]["annotations"];
+                annotations["pv.kubernetes.io/bind-completed"] = json!("yes");
+                annotations["pv.kubernetes.io/bound-by-controller"] = json!("yes");
+                value["status"] = json!({
+                    "phase": "Bound", "accessModes": value["spec"]["accessModes"],
+                    "capacity": { "storage": value["spec"]["resources"]["requests"]["storage"] },
+                });
+                Ok(())
+            },
+        );
+        if let Err(status) = bound {
+            log::debug!("claim {}: {status}", claim.name());
+        }
+    }
+
+    /// Returns true if a pod that has not ended mounts the claim.
+    fn is_used(&self, claim: &Object) -> bool {
+        let selection = Selection::in_namespace(claim.namespace());
+        let pods = self.registry.store().list(Kind::Pod, &selection);
+        pods.iter().any(|pod| {
+            let phase = pod.field("status.phase").unwrap_or_default();
+            let placed = pod
+                .field("spec.nodeName")
+                .is_some_and(|node| !node.is_empty());
+            placed
+                && !matches!(phase, "Succeeded" | "Failed")
+                && elements(&pod.value()["spec"]["volumes"])
+                    .iter()
+                    .any(|volume| {
+                        text(&volume["persistentVolumeClaim"]["claimName"]) == claim.name()
+                    })
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! The sandbox's clock: the instant, and the four ways Kubernetes writes one down.
+//!
+//! Separate because objects, events and log lines each want another precision, and mixing them up is the kind of mistake
+//! that only shows in a client's parser. Arithmetic on times stays with the callers.
+
+use k8s_openapi::jiff::Timestamp;
+
+/// Returns the current instant.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Writes a `metav1.Time`: whole seconds.
+pub fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Writes a `metav1.MicroTime`.
+pub fn micros(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// Writes the stamp of a log line, always with nine digits, so that stamps sort as text.
+pub fn nanos(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+}
+
+/// Reads an RFC 3339 time of any precision and offset.
+pub fn parse(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}
+
+/// Returns the whole seconds from `earlier` to `later`, negative when they are the other way round.
+pub fn elapsed_seconds(earlier: Timestamp, later: Timestamp) -> i64 {
+    later.as_second() - earlier.as_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_precision_is_fixed_width() {
+        let time = parse("2026-11-22T02:11:01.000009Z").unwrap();
+        assert_eq!(seconds(time), "2026-11-22T02:11:01Z");
+        assert_eq!(micros(time), "2026-11-22T02:11:01.000009Z");
+        assert_eq!(nanos(time), "2026-11-22T02:11:01.000009000Z");
+    }
+}

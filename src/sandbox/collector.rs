@@ -1,0 +1,127 @@
+//! The garbage collector: what an owner leaves behind goes too.
+//!
+//! Works for every kind by owner references alone. It follows Kubernetes, `pkg/controller/garbagecollector`, v1.36: dependents of
+//! a deleted owner are deleted in the background, `foregroundDeletion` waits for them, `orphan` cuts the references.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    deletion::{self, Options, Propagation},
+    object::{Object, elements, text},
+    registry::{Part, Registry},
+    store::Change,
+};
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+/// Looks at one change and deletes what it leaves without an owner.
+pub fn observe(registry: &Registry, change: &Change) {
+    let object = &change.object;
+    if change.deleted {
+        // NB: a guard in the head of a `for` would be held through its body.
+        let dependents = registry.store().owned_by(&object.uid);
+        for dependent in dependents {
+            collect(registry, &dependent, &object.uid);
+        }
+        for owner in &object.owners {
+            let owner = registry.store().get_uid(owner);
+            owner.into_iter().for_each(|owner| finish(registry, &owner));
+        }
+        return;
+    }
+    finish(registry, object);
+    if change.before.is_none() && !object.owners.is_empty() {
+        let known = object
+            .owners
+            .iter()
+            .any(|owner| registry.store().get_uid(owner).is_some());
+        if !known {
+            collect(registry, object, "");
+        }
+    }
+}
+
+/// Does what the finalizers of an owner that is being deleted ask for.
+fn finish(registry: &Registry, owner: &Arc<Object>) {
+    let present = registry.store().get_uid(&owner.uid);
+    let Some(owner) = present else { return };
+    let metadata = owner.value()["metadata"].take();
+    if metadata["deletionTimestamp"].is_null() {
+        return;
+    }
+    let has = |finalizer: &str| {
+        elements(&metadata["finalizers"])
+            .iter()
+            .any(|name| text(name) == finalizer)
+    };
+    let dependents = registry.store().owned_by(&owner.uid);
+    if has(ORPHAN) {
+        for dependent in &dependents {
+            cut(registry, dependent, &owner.uid);
+        }
+        deletion::remove_finalizer(registry, &owner, ORPHAN);
+    } else if has(FOREGROUND) {
+        if dependents.is_empty() {
+            deletion::remove_finalizer(registry, &owner, FOREGROUND);
+        }
+        for dependent in dependents {
+            if dependent.value()["metadata"]["deletionTimestamp"].is_null() {
+                collect(registry, &dependent, "");
+            }
+        }
+    }
+}
+
+/// Deletes a dependent, unless another owner still wants it.
+fn collect(registry: &Registry, dependent: &Object, gone: &str) {
+    let wanted = dependent
+        .owners
+        .iter()
+        .any(|owner| owner != gone && registry.store().get_uid(owner).is_some());
+    if wanted && !gone.is_empty() {
+        return cut(registry, dependent, gone);
+    }
+    let options = Options {
+        propagation: Some(Propagation::Background),
+        ..Options::default()
+    };
+    if let Err(status) = deletion::delete(
+        registry,
+        dependent.kind,
+        dependent.namespace(),
+        dependent.name(),
+        &options,
+    ) {
+        log::debug!("collector: {status}");
+    }
+}
+
+fn cut(registry: &Registry, dependent: &Object, owner: &str) {
+    let cut = registry.update(
+        dependent.kind,
+        dependent.namespace(),
+        dependent.name(),
+        Part::Anything,
+        false,
+        |value| {
+            let references = elements(&value["metadata"]["ownerReferences"]).iter();
+            let rest: Vec<Value> = references
+                .filter(|reference| text(&reference["uid"]) != owner)
+                .cloned()
+                .collect();
+            if let Some(metadata) = value["metadata"].as_object_mut() {
+                metadata.remove("ownerReferences");
+                if !rest.is_empty() {
+                    metadata.insert("ownerReferences".to_owned(), json!(rest));
+                }
+            }
+            Ok(())
+        },
+    );
+    if let Err(status) = cut {
+        log::debug!("collector: {status}");
+    }
+}

@@ -1,0 +1,56 @@
+//! The control loop: hands every change to every controller, in a fixed order, and then lets each act.
+//!
+//! One loop instead of one per controller makes the order of their writes certain (a Job's pods lose their finalizer before the
+//! collector deletes them, as in a recording of a real cluster). The kubelet has its own loop, because processes take time.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    claims::Claims, clock, collector, events::Recorder, feed::Feed, job_controller::JobController,
+    registry::Registry, scheduler::Scheduler,
+};
+
+/// How often old events are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Runs all controllers for as long as the sandbox lives.
+pub async fn run(registry: Arc<Registry>, recorder: Recorder, claims_directory: PathBuf) {
+    let mut feed = Feed::new(registry.clone());
+    let mut claims = Claims::new(registry.clone(), recorder.clone(), claims_directory);
+    let mut jobs = JobController::new(registry.clone(), recorder.clone());
+    let mut scheduler = Scheduler::new(registry.clone(), recorder.clone());
+    let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
+    loop {
+        let wake = jobs
+            .next_wake()
+            .map_or(next_sweep, |time| next_sweep.min(instant(time)));
+        let changes = tokio::select! {
+            changes = feed.next() => match changes {
+                Some(changes) => changes,
+                None => return,
+            },
+            () = sleep_until(wake) => Vec::new(),
+        };
+        if Instant::now() >= next_sweep {
+            recorder.sweep();
+            next_sweep = Instant::now() + SWEEP_INTERVAL;
+        }
+        for change in &changes {
+            claims.observe(change);
+            jobs.observe(change);
+            collector::observe(&registry, change);
+            scheduler.observe(change);
+        }
+        claims.sync();
+        jobs.sync();
+        scheduler.sync();
+    }
+}
+
+fn instant(time: Timestamp) -> Instant {
+    let wait = time.duration_since(clock::now());
+    Instant::now() + Duration::try_from(wait).unwrap_or_default()
+}

@@ -1,0 +1,194 @@
+//! Deleting: grace, preconditions, finalizers and what becomes of dependents.
+//!
+//! Separate from `registry` because it is a protocol of its own: a deletion often only marks an object, and others (kubelet,
+//! collector, job controller) finish it. It follows Kubernetes, `staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go` and
+//! `pkg/registry/core/pod/strategy.go`, v1.36.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{
+    clock,
+    object::{Object, elements, text},
+    registry::{Part, Registry, has_generation, is_gone},
+    resource::Kind,
+    status::Status,
+};
+
+/// The grace of a pod that does not name one.
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+
+/// What a client may say about a deletion.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub grace_seconds: Option<i64>,
+    pub propagation: Option<Propagation>,
+    pub uid: Option<String>,
+    pub resource_version: Option<String>,
+    pub dry_run: bool,
+}
+
+/// What becomes of the objects that the deleted one owns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}
+
+/// What a deletion did.
+pub struct Deleted {
+    pub object: Arc<Object>,
+    /// False if the object is only marked and still there.
+    pub gone: bool,
+}
+
+impl Propagation {
+    pub fn parse(word: &str) -> Option<Propagation> {
+        match word {
+            "Background" => Some(Propagation::Background),
+            "Foreground" => Some(Propagation::Foreground),
+            "Orphan" => Some(Propagation::Orphan),
+            _ => None,
+        }
+    }
+
+    fn finalizer(self) -> Option<&'static str> {
+        match self {
+            Propagation::Background => None,
+            Propagation::Foreground => Some("foregroundDeletion"),
+            Propagation::Orphan => Some("orphan"),
+        }
+    }
+}
+
+/// Deletes an object, or marks it for those who have to finish it.
+pub fn delete(
+    registry: &Registry,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+    options: &Options,
+) -> Result<Deleted, Status> {
+    let resource = kind.resource();
+    let before = registry.get(kind, namespace, name)?;
+    let refuse = |what: &str, wanted: &str, present: &str| {
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({present}). The \
+                           object might have been deleted and then recreated"
+        );
+        Status::conflict(resource, name, &why)
+    };
+    if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != before.uid) {
+        return Err(refuse("UID", uid, &before.uid));
+    }
+    let present = before.version.to_string();
+    if let Some(version) = options
+        .resource_version
+        .as_ref()
+        .filter(|version| **version != present)
+    {
+        return Err(refuse("ResourceVersion", version, &present));
+    }
+    if matches!(kind, Kind::Namespace | Kind::Node) {
+        return Err(Status::forbidden(resource, name, "the sandbox needs it"));
+    }
+    if options.dry_run {
+        return Ok(Deleted {
+            object: before,
+            gone: true,
+        });
+    }
+    let mut finalizer = options.propagation.and_then(Propagation::finalizer);
+    if options.propagation.is_none() && kind == Kind::Job {
+        // For compatibility with clients that delete pods themselves, `batch/v1` Jobs leave theirs behind unless told otherwise.
+        finalizer = Propagation::Orphan.finalizer();
+    }
+    if finalizer.is_some() && !has_dependents(registry, &before) {
+        finalizer = None;
+    }
+    let mut gone = false;
+    let object = registry.update(kind, namespace, name, Part::Anything, false, |value| {
+        mark(kind, value, options.grace_seconds, finalizer);
+        gone = is_gone(kind, value);
+        Ok(())
+    })?;
+    Ok(Deleted { object, gone })
+}
+
+/// Takes a finalizer off an object that may be waiting for just that.
+pub fn remove_finalizer(registry: &Registry, object: &Object, finalizer: &str) {
+    let removed = registry.update(
+        object.kind,
+        object.namespace(),
+        object.name(),
+        Part::Anything,
+        false,
+        |value| {
+            let metadata = &mut value["metadata"];
+            let rest: Vec<Value> = elements(&metadata["finalizers"])
+                .iter()
+                .filter(|name| text(name) != finalizer)
+                .cloned()
+                .collect();
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.remove("finalizers");
+                if !rest.is_empty() {
+                    metadata.insert("finalizers".to_owned(), json!(rest));
+                }
+            }
+            Ok(())
+        },
+    );
+    if let Err(status) = removed {
+        log::debug!(
+            "{} {}: {status}",
+            object.kind.resource().singular,
+            object.name()
+        );
+    }
+}
+
+fn mark(kind: Kind, value: &mut Value, grace: Option<i64>, finalizer: Option<&str>) {
+    let grace = match kind {
+        Kind::Pod => pod_grace(value, grace),
+        _ => 0,
+    };
+    let was_marked = !value["metadata"]["deletionTimestamp"].is_null();
+    let shorter = value["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .is_some_and(|present| grace < present);
+    let generation = value["metadata"]["generation"].as_i64();
+    let metadata = &mut value["metadata"];
+    if !was_marked || shorter {
+        let end = clock::now() + SignedDuration::from_secs(grace);
+        metadata["deletionTimestamp"] = json!(clock::seconds(end));
+        metadata["deletionGracePeriodSeconds"] = json!(grace);
+    }
+    if !was_marked && has_generation(kind) && grace > 0 {
+        metadata["generation"] = json!(generation.unwrap_or(1) + 1);
+    }
+    if let Some(finalizer) = finalizer {
+        let mut finalizers = elements(&metadata["finalizers"]).to_vec();
+        if !finalizers.iter().any(|name| text(name) == finalizer) {
+            finalizers.push(json!(finalizer));
+        }
+        metadata["finalizers"] = json!(finalizers);
+    }
+}
+
+/// A pod that no kubelet runs has nothing to wind down.
+fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
+    let done = matches!(text(&pod["status"]["phase"]), "Succeeded" | "Failed");
+    if text(&pod["spec"]["nodeName"]).is_empty() || done {
+        return 0;
+    }
+    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64();
+    asked.or(own).unwrap_or(DEFAULT_GRACE_SECONDS).max(0)
+}
+
+fn has_dependents(registry: &Registry, object: &Object) -> bool {
+    !registry.store().owned_by(&object.uid).is_empty()
+}

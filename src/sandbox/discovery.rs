@@ -1,0 +1,128 @@
+//! Discovery: what this server is and which kinds it serves, for clients that ask before they start.
+//!
+//! Pure; everything is read off the table in `resource`. Shapes follow Kubernetes,
+//! `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/types.go`, v1.36. No `OpenAPI` is served: `kubectl apply` needs
+//! `--validate=false`.
+
+use serde_json::{Value, json};
+
+use super::resource::{RESOURCES, Resource};
+
+/// Groups that have no objects here, only questions and answers, or a second door to the core events.
+const GROUPS: [(&str, &str); 4] = [
+    ("batch", "v1"),
+    ("storage.k8s.io", "v1"),
+    ("authentication.k8s.io", "v1"),
+    ("authorization.k8s.io", "v1"),
+];
+
+/// Answers a path of the discovery API.
+pub fn answer(path: &str) -> Option<Value> {
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    match segments.as_slice() {
+        ["version"] => Some(version()),
+        ["api"] => Some(json!({
+            "kind": "APIVersions", "versions": ["v1"],
+            "serverAddressByClientCIDRs": [],
+        })),
+        ["apis"] => Some(json!({
+            "kind": "APIGroupList", "apiVersion": "v1",
+            "groups": GROUPS.iter().map(|(name, version)| group(name, version)).collect::<Vec<_>>(),
+        })),
+        ["apis", name] => {
+            let (name, version) = GROUPS.iter().find(|(group, _)| group == name)?;
+            let mut group = group(name, version);
+            group["kind"] = json!("APIGroup");
+            group["apiVersion"] = json!("v1");
+            Some(group)
+        }
+        ["api", "v1"] => Some(resources("", "v1")),
+        ["apis", name, version] => {
+            GROUPS.iter().find(|group| *group == &(*name, *version))?;
+            Some(resources(name, version))
+        }
+        _ => None,
+    }
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": "v1.36.2+sandbox", "gitCommit": "sandbox", "gitTreeState": "clean",
+        "buildDate": "2026-08-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, platform_arch()),
+    })
+}
+
+fn platform_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        arch => arch,
+    }
+}
+
+fn group(name: &str, version: &str) -> Value {
+    let version = json!({ "groupVersion": format!("{name}/{version}"), "version": version });
+    json!({ "name": name, "versions": [version], "preferredVersion": version })
+}
+
+fn resources(group: &str, version: &str) -> Value {
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    let mut list: Vec<Value> = Vec::new();
+    for resource in RESOURCES
+        .iter()
+        .filter(|resource| resource.group == group && resource.version == version)
+    {
+        list.push(entry(resource));
+        if resource.has_status {
+            list.push(part(resource, "status", &["get", "patch", "update"]));
+        }
+        if resource.plural == "pods" {
+            list.push(part(resource, "log", &["get"]));
+        }
+    }
+    let review = |plural: &str, kind: &str| json!({ "name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"] });
+    match group {
+        "authentication.k8s.io" => list.push(review("tokenreviews", "TokenReview")),
+        "authorization.k8s.io" => {
+            list.push(review("subjectaccessreviews", "SubjectAccessReview"));
+            list.push(review(
+                "selfsubjectaccessreviews",
+                "SelfSubjectAccessReview",
+            ));
+        }
+        _ => {}
+    }
+    json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list })
+}
+
+fn entry(resource: &Resource) -> Value {
+    let mut entry = json!({
+        "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    });
+    if !resource.short_names.is_empty() {
+        entry["shortNames"] = json!(resource.short_names);
+    }
+    if matches!(resource.plural, "pods" | "jobs" | "services") {
+        entry["categories"] = json!(["all"]);
+    }
+    entry
+}
+
+fn part(resource: &Resource, name: &str, verbs: &[&str]) -> Value {
+    json!({
+        "name": format!("{}/{name}", resource.plural), "singularName": "", "namespaced": resource.namespaced,
+        "kind": resource.kind, "verbs": verbs,
+    })
+}

@@ -1,0 +1,192 @@
+//! Event objects: what the parts of the sandbox say about the objects they work on.
+//!
+//! Separate because all parts speak here, in two dialects: the scheduler's, one event each time with a precise time, and
+//! everybody else's, one event that counts. Both follow Kubernetes, `staging/src/k8s.io/client-go/tools/events` and
+//! tools/record, v1.36.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    clock,
+    node::NODE,
+    object::Object,
+    registry::{Part, Registry},
+    resource::Kind,
+};
+
+/// How long an event is kept, as by a real server.
+pub const LIFETIME_SECONDS: i64 = 3600;
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Source {
+    JobController,
+    Kubelet,
+    Scheduler,
+    VolumeController,
+}
+
+/// Whether it is bad news.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Severity {
+    Normal,
+    Warning,
+}
+
+/// What is said.
+#[derive(Clone, Debug)]
+pub struct News<'a> {
+    pub source: Source,
+    pub severity: Severity,
+    pub reason: &'a str,
+    pub message: &'a str,
+    /// The part of the object, such as `spec.containers{task}`; empty for all of it.
+    pub field: &'a str,
+}
+
+/// Writes events.
+#[derive(Clone)]
+pub struct Recorder {
+    registry: Arc<Registry>,
+}
+
+impl Source {
+    fn component(self) -> &'static str {
+        match self {
+            Source::JobController => "job-controller",
+            Source::Kubelet => "kubelet",
+            Source::Scheduler => "default-scheduler",
+            Source::VolumeController => "persistentvolume-controller",
+        }
+    }
+}
+
+impl Recorder {
+    pub fn new(registry: Arc<Registry>) -> Recorder {
+        Recorder { registry }
+    }
+
+    /// Says something about `object`. That it can not be written is not worth failing for.
+    pub fn record(&self, object: &Object, news: &News<'_>) {
+        let now = clock::now();
+        let name = format!("{}.{:016x}", object.name(), fingerprint(object, news));
+        let counted = self.registry.update(
+            Kind::Event,
+            object.namespace(),
+            &name,
+            Part::Anything,
+            false,
+            |event| {
+                if news.source == Source::Scheduler {
+                    let count = event["series"]["count"].as_i64().unwrap_or(1) + 1;
+                    event["series"] =
+                        json!({ "count": count, "lastObservedTime": clock::micros(now) });
+                } else {
+                    event["count"] = json!(event["count"].as_i64().unwrap_or(1) + 1);
+                    event["lastTimestamp"] = json!(clock::seconds(now));
+                }
+                Ok(())
+            },
+        );
+        if counted.is_ok() {
+            return;
+        }
+        let event = describe(object, news, &name);
+        if let Err(status) = self
+            .registry
+            .create(Kind::Event, object.namespace(), event, false)
+        {
+            log::debug!("event {name}: {status}");
+        }
+    }
+
+    /// Removes events that are older than [`LIFETIME_SECONDS`].
+    pub fn sweep(&self) {
+        let now = clock::now();
+        let events = self
+            .registry
+            .store()
+            .list(Kind::Event, &super::selector::Selection::default());
+        for event in events {
+            let value = event.value();
+            let times = [
+                &value["lastTimestamp"],
+                &value["metadata"]["creationTimestamp"],
+            ];
+            let time = times
+                .into_iter()
+                .find_map(|time| clock::parse(super::object::text(time)));
+            if time.is_some_and(|time| clock::elapsed_seconds(time, now) > LIFETIME_SECONDS) {
+                let options = super::deletion::Options::default();
+                let deleted = super::deletion::delete(
+                    &self.registry,
+                    Kind::Event,
+                    event.namespace(),
+                    event.name(),
+                    &options,
+                );
+                drop(deleted);
+            }
+        }
+    }
+}
+
+fn describe(object: &Object, news: &News<'_>, name: &str) -> Value {
+    let resource = object.kind.resource();
+    let now = clock::now();
+    let mut involved = json!({
+        "kind": resource.kind, "apiVersion": resource.api_version(), "name": object.name(), "uid": object.uid,
+        "namespace": object.namespace(), "resourceVersion": object.version.to_string(),
+    });
+    if !news.field.is_empty() {
+        involved["fieldPath"] = json!(news.field);
+    }
+    let severity = match news.severity {
+        Severity::Normal => "Normal",
+        Severity::Warning => "Warning",
+    };
+    let component = news.source.component();
+    let mut event = json!({
+        "metadata": { "name": name }, "involvedObject": involved, "reason": news.reason, "message": news.message,
+        "type": severity, "reportingComponent": component, "reportingInstance": "",
+    });
+    if news.source == Source::Scheduler {
+        event["source"] = json!({});
+        event["eventTime"] = json!(clock::micros(now));
+        event["action"] = json!(if news.reason == "Scheduled" {
+            "Binding"
+        } else {
+            "Scheduling"
+        });
+        event["reportingInstance"] = json!("default-scheduler-sandbox");
+        return event;
+    }
+    event["source"] = json!({ "component": component });
+    if news.source == Source::Kubelet {
+        event["source"]["host"] = json!(NODE);
+        event["reportingInstance"] = json!(NODE);
+    }
+    event["count"] = json!(1);
+    event["firstTimestamp"] = json!(clock::seconds(now));
+    event["lastTimestamp"] = json!(clock::seconds(now));
+    event
+}
+
+fn fingerprint(object: &Object, news: &News<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (
+        &object.uid,
+        news.source.component(),
+        news.reason,
+        news.message,
+        news.field,
+    )
+        .hash(&mut hasher);
+    hasher.finish()
+}

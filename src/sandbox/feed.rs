@@ -1,0 +1,60 @@
+//! What the controllers read: every change, in order, in batches.
+//!
+//! Separate because scheduler, job controller, collector and kubelet share it. A reader that falls behind what the store keeps
+//! gets every present object once more, which is why readers judge by what is there and not by what happened.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{registry::Registry, resource::RESOURCES, selector::Selection, store::Change};
+
+/// One reader's place in the stream of changes.
+pub struct Feed {
+    registry: Arc<Registry>,
+    changed: watch::Receiver<u64>,
+    seen: u64,
+}
+
+impl Feed {
+    /// Starts with the objects that are there.
+    pub fn new(registry: Arc<Registry>) -> Feed {
+        Feed {
+            changed: registry.subscribe(),
+            registry,
+            seen: 0,
+        }
+    }
+
+    /// Waits for changes; none means that the registry is gone.
+    pub async fn next(&mut self) -> Option<Vec<Change>> {
+        loop {
+            self.changed.borrow_and_update();
+            let changes = self.read();
+            if !changes.is_empty() {
+                return Some(changes);
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+
+    fn read(&mut self) -> Vec<Change> {
+        let store = self.registry.store();
+        let changes = match store.changes_since(self.seen) {
+            Ok(changes) => changes.cloned().collect(),
+            Err(_) => {
+                let kinds = RESOURCES.iter().map(|resource| resource.id);
+                kinds
+                    .flat_map(|kind| store.list(kind, &Selection::default()))
+                    .map(|object| Change {
+                        before: None,
+                        object,
+                        deleted: false,
+                    })
+                    .collect()
+            }
+        };
+        self.seen = store.version();
+        changes
+    }
+}

@@ -1,0 +1,65 @@
+//! What is there from the start: namespaces, the node, the default service account and storage class.
+//!
+//! Separate because it is only data, shaped like that of a real cluster of one node.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    claims, clock,
+    node::{self, CAPACITY, NODE},
+    registry::Registry,
+    resource::Kind,
+    status::Status,
+};
+
+/// Creates it all; `namespace` is one more namespace.
+pub fn furnish(registry: &Registry, namespace: &str) -> Result<(), Status> {
+    let mut namespaces = vec!["default", "kube-system"];
+    if !namespaces.contains(&namespace) {
+        namespaces.push(namespace);
+    }
+    for name in namespaces {
+        let labels = json!({ "kubernetes.io/metadata.name": name });
+        let value = json!({ "metadata": { "name": name, "labels": labels } });
+        registry.create(Kind::Namespace, "", value, false)?;
+        let account = json!({ "metadata": { "name": "default" } });
+        registry.create(Kind::ServiceAccount, name, account, false)?;
+    }
+    registry.create(Kind::Node, "", node(), false)?;
+    let class = json!({
+        "metadata": {
+            "name": claims::CLASS,
+            "annotations": { "storageclass.kubernetes.io/is-default-class": "true" },
+        },
+        "provisioner": "k8s-cli/sandbox", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
+    });
+    registry.create(Kind::StorageClass, "", class, false)?;
+    Ok(())
+}
+
+fn node() -> Value {
+    let capacity: Map<String, Value> = CAPACITY
+        .iter()
+        .map(|(name, amount)| ((*name).to_owned(), json!(amount)))
+        .collect();
+    let now = clock::seconds(clock::now());
+    json!({
+        "metadata": { "name": NODE, "labels": node::node_labels() },
+        "spec": {},
+        "status": {
+            "capacity": capacity, "allocatable": capacity,
+            "addresses": [
+                { "type": "InternalIP", "address": "127.0.0.1" }, { "type": "Hostname", "address": NODE },
+            ],
+            "conditions": [{
+                "type": "Ready", "status": "True", "reason": "KubeletReady",
+                "message": "kubelet is posting ready status", "lastHeartbeatTime": now, "lastTransitionTime": now,
+            }],
+            "nodeInfo": {
+                "architecture": std::env::consts::ARCH, "bootID": "", "containerRuntimeVersion": "sandbox://1",
+                "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "v1.36.2+sandbox", "machineID": "",
+                "operatingSystem": "linux", "osImage": "this machine", "systemUUID": "",
+            },
+        },
+    })
+}

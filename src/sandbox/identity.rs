@@ -1,0 +1,28 @@
+//! What makes an object unmistakable: its uid and the letters of a generated name.
+//!
+//! The only place that rolls dice for objects; the rules of names are in `names`.
+
+/// Letters of generated names: no vowels and nothing that looks alike, as in Kubernetes' `rand.String`.
+const NAME_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Returns a random version 4 UUID.
+pub fn new_uid() -> String {
+    let bits: u128 = rand::random();
+    let bits = bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{bits:032x}");
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+/// Returns `count` random letters that may end a name.
+pub fn random_letters(count: usize) -> String {
+    (0..count)
+        .map(|_| char::from(NAME_LETTERS[rand::random_range(0..NAME_LETTERS.len())]))
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! What of an object may not change any more.
+//!
+//! Pure; it follows the update validations of Kubernetes, `pkg/apis/batch/validation` and `pkg/apis/core/validation`, v1.36.
+
+use serde_json::Value;
+
+use super::{resource::Kind, status::FieldError};
+
+/// Lists what of a change is not allowed.
+pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
+    let immutable = |field: &str, value: &Value| {
+        FieldError::invalid(field, value.clone(), "field is immutable")
+    };
+    let mut errors = Vec::new();
+    match kind {
+        Kind::Job => {
+            for field in ["completions", "selector", "completionMode"] {
+                if old["spec"][field] != new["spec"][field] {
+                    errors.push(immutable(&format!("spec.{field}"), &new["spec"][field]));
+                }
+            }
+            let suspended = old["spec"]["suspend"] == true && old["status"]["startTime"].is_null();
+            if !suspended && old["spec"]["template"] != new["spec"]["template"] {
+                errors.push(immutable("spec.template", &new["spec"]["template"]));
+            }
+        }
+        Kind::Pod if pod_without_mutable(old) != pod_without_mutable(new) => {
+            errors.push(FieldError::forbidden(
+                "spec",
+                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
+                 `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
+                 `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+            ));
+        }
+        Kind::Claim => {
+            let mut allowed = new["spec"].clone();
+            allowed["resources"] = old["spec"]["resources"].clone();
+            if allowed != old["spec"] {
+                let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
+                           bound claims";
+                errors.push(FieldError::forbidden("spec", why));
+            }
+        }
+        _ => {}
+    }
+    errors
+}
+
+fn pod_without_mutable(pod: &Value) -> Value {
+    let mut spec = pod["spec"].clone();
+    for field in ["activeDeadlineSeconds", "tolerations"] {
+        spec.as_object_mut().map(|map| map.remove(field));
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            container["image"] = Value::Null;
+        }
+    }
+    spec
+}

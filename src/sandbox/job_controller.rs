@@ -1,0 +1,305 @@
+//! The job controller: makes pods for Jobs and tells how they went.
+//!
+//! It looks at a Job whenever the Job or one of its pods changes, lets `job_status` work out what should be, and does it. It
+//! follows Kubernetes, `pkg/controller/job/job_controller.go`, v1.36. Retrying (`backoffLimit`), deadlines, suspension and
+//! `ttlSecondsAfterFinished` work; Indexed Jobs and pod failure policies are not here.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    clock,
+    deletion::{self, Options, Propagation},
+    events::{News, Recorder, Severity, Source},
+    job_status::{self, TRACKING, condition},
+    object::{Object, text},
+    registry::{Part, Registry},
+    resource::Kind,
+    status::Status,
+    store::Change,
+};
+
+/// A change of the number of ready pods alone is written this late, as Kubernetes' `syncJobBatchPeriod` does.
+const READY_DELAY: SignedDuration = SignedDuration::from_secs(1);
+
+/// Jobs to look at, now and later.
+pub struct JobController {
+    registry: Arc<Registry>,
+    recorder: Recorder,
+    /// Uids.
+    queue: BTreeSet<String>,
+    later: BTreeSet<(Timestamp, String)>,
+    ready_since: HashMap<String, Timestamp>,
+}
+
+impl JobController {
+    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> JobController {
+        JobController {
+            registry,
+            recorder,
+            queue: BTreeSet::new(),
+            later: BTreeSet::new(),
+            ready_since: HashMap::new(),
+        }
+    }
+
+    /// Notes which Job a change is about.
+    pub fn observe(&mut self, change: &Change) {
+        match change.object.kind {
+            Kind::Job if change.deleted => {
+                self.ready_since.remove(&change.object.uid);
+                for pod in self.pods(&change.object.uid) {
+                    deletion::remove_finalizer(&self.registry, &pod, TRACKING);
+                }
+            }
+            Kind::Job => drop(self.queue.insert(change.object.uid.clone())),
+            Kind::Pod => self.queue.extend(change.object.owners.iter().cloned()),
+            _ => {}
+        }
+    }
+
+    /// Returns when to call [`JobController::sync`] even if nothing changes.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.later.first().map(|(time, _)| *time)
+    }
+
+    /// Looks at every Job that needs it.
+    pub fn sync(&mut self) {
+        let now = clock::now();
+        while let Some((time, uid)) = self.later.pop_first() {
+            if time > now {
+                self.later.insert((time, uid));
+                break;
+            }
+            self.queue.insert(uid);
+        }
+        for uid in std::mem::take(&mut self.queue) {
+            let found = self.registry.store().get_uid(&uid);
+            if let Some(job) = found.filter(|object| object.kind == Kind::Job) {
+                self.sync_job(&job, now);
+            }
+        }
+    }
+
+    fn sync_job(&mut self, object: &Object, now: Timestamp) {
+        let job = object.value();
+        let leaving = !job["metadata"]["deletionTimestamp"].is_null();
+        let pods = self.pods(&object.uid);
+        let values: Vec<Value> = pods.iter().map(|pod| pod.value()).collect();
+        let plan = job_status::plan(&job, &values, now);
+        if plan.finished {
+            self.release(&pods, &plan.release);
+            return self.expire(object, &job, now);
+        }
+        if let Some(wake) = plan.wake {
+            self.later.insert((wake, object.uid.clone()));
+        }
+        for name in &plan.delete {
+            self.delete_pod(object, name);
+        }
+        let mut status = plan.status;
+        let wanted = if leaving { 0 } else { plan.create };
+        let created = (0..wanted)
+            .filter(|_| self.create_pod(object, &job))
+            .count();
+        if created < plan.create {
+            let active = status["active"].as_u64().unwrap_or(0) - (plan.create - created) as u64;
+            status["active"] = json!(active);
+            if active == 0
+                && let Some(map) = status.as_object_mut()
+            {
+                map.remove("active");
+            }
+        }
+        if self.only_ready_changed(&object.uid, &job["status"], &status, now) {
+            return;
+        }
+        self.announce(object, &job["status"], &status, false);
+        self.write(object, &status);
+        let uncounted = status["uncountedTerminatedPods"]
+            .as_object()
+            .is_some_and(|lists| !lists.is_empty());
+        let concluded = condition(&status, "SuccessCriteriaMet")
+            .or(condition(&status, "FailureTarget"))
+            .is_some();
+        if uncounted || concluded {
+            self.release(&pods, &plan.release);
+            let before = status.clone();
+            job_status::settle(&mut status, now);
+            self.announce(object, &before, &status, true);
+            self.write(object, &status);
+        }
+    }
+
+    /// Returns true if the new status can wait, because only the number of ready pods differs.
+    fn only_ready_changed(&mut self, uid: &str, old: &Value, new: &Value, now: Timestamp) -> bool {
+        let mut same = new.clone();
+        same["ready"] = old["ready"].clone();
+        if same != *old || new == old || old["ready"].is_null() {
+            self.ready_since.remove(uid);
+            return false;
+        }
+        let since = *self.ready_since.entry(uid.to_owned()).or_insert(now);
+        if now >= since + READY_DELAY {
+            self.ready_since.remove(uid);
+            return false;
+        }
+        self.later.insert((since + READY_DELAY, uid.to_owned()));
+        true
+    }
+
+    /// Says in events what is new in the conditions.
+    fn announce(&self, job: &Object, old: &Value, new: &Value, settled: bool) {
+        let became = |kind: &str| condition(new, kind).filter(|_| condition(old, kind).is_none());
+        let last = [
+            ("Complete", Severity::Normal),
+            ("Failed", Severity::Warning),
+        ];
+        for (kind, severity) in last.into_iter().filter(|_| settled) {
+            let Some(found) = became(kind) else { continue };
+            match kind {
+                "Complete" => self.say(job, severity, "Completed", "Job completed"),
+                _ => self.say(
+                    job,
+                    severity,
+                    text(&found["reason"]),
+                    text(&found["message"]),
+                ),
+            }
+        }
+        if became("Suspended").is_some() {
+            self.say(job, Severity::Normal, "Suspended", "Job suspended");
+        } else if condition(old, "Suspended").is_some() && condition(new, "Suspended").is_none() {
+            self.say(job, Severity::Normal, "Resumed", "Job resumed");
+        }
+    }
+
+    /// Deletes a finished Job whose time to live is over.
+    fn expire(&mut self, object: &Object, job: &Value, now: Timestamp) {
+        let Some(seconds) = job["spec"]["ttlSecondsAfterFinished"].as_i64() else {
+            return;
+        };
+        let last = condition(&job["status"], "Complete").or(condition(&job["status"], "Failed"));
+        let Some(end) = last.and_then(|last| clock::parse(text(&last["lastTransitionTime"])))
+        else {
+            return;
+        };
+        let expiry = end + SignedDuration::from_secs(seconds);
+        if expiry > now {
+            self.later.insert((expiry, object.uid.clone()));
+            return;
+        }
+        let options = Options {
+            propagation: Some(Propagation::Foreground),
+            ..Options::default()
+        };
+        let deleted = deletion::delete(
+            &self.registry,
+            Kind::Job,
+            object.namespace(),
+            object.name(),
+            &options,
+        )
+        .map(drop);
+        log_refusal(object, deleted);
+    }
+
+    fn pods(&self, uid: &str) -> Vec<Arc<Object>> {
+        let owned = self.registry.store().owned_by(uid);
+        owned
+            .into_iter()
+            .filter(|object| object.kind == Kind::Pod)
+            .collect()
+    }
+
+    fn release(&self, pods: &[Arc<Object>], names: &[String]) {
+        for pod in pods
+            .iter()
+            .filter(|pod| names.iter().any(|name| name == pod.name()))
+        {
+            deletion::remove_finalizer(&self.registry, pod, TRACKING);
+        }
+    }
+
+    fn create_pod(&self, object: &Object, job: &Value) -> bool {
+        let template = &job["spec"]["template"];
+        // The prefix is cut so that the name with its five letters stays a label.
+        let prefix: String = object.name().chars().take(57).collect();
+        let pod = json!({
+            "metadata": {
+                "generateName": format!("{prefix}-"),
+                "labels": template["metadata"]["labels"], "annotations": template["metadata"]["annotations"],
+                "finalizers": [TRACKING],
+                "ownerReferences": [{
+                    "apiVersion": "batch/v1", "kind": "Job", "name": object.name(), "uid": object.uid,
+                    "controller": true, "blockOwnerDeletion": true,
+                }],
+            },
+            "spec": template["spec"],
+        });
+        match self
+            .registry
+            .create(Kind::Pod, object.namespace(), pod, false)
+        {
+            Ok(pod) => {
+                let message = format!("Created pod: {}", text(&pod["metadata"]["name"]));
+                self.say(object, Severity::Normal, "SuccessfulCreate", &message);
+                true
+            }
+            Err(status) => {
+                let message = format!("Error creating: {status}");
+                self.say(object, Severity::Warning, "FailedCreate", &message);
+                false
+            }
+        }
+    }
+
+    fn delete_pod(&self, job: &Object, name: &str) {
+        let options = Options::default();
+        if deletion::delete(&self.registry, Kind::Pod, job.namespace(), name, &options).is_ok() {
+            let message = format!("Deleted pod: {name}");
+            self.say(job, Severity::Normal, "SuccessfulDelete", &message);
+        }
+    }
+
+    fn write(&self, job: &Object, status: &Value) {
+        let written = self.registry.update(
+            Kind::Job,
+            job.namespace(),
+            job.name(),
+            Part::Anything,
+            false,
+            |value| {
+                if text(&value["metadata"]["uid"]) == job.uid {
+                    value["status"] = status.clone();
+                }
+                Ok(())
+            },
+        );
+        log_refusal(job, written.map(drop));
+    }
+
+    fn say(&self, job: &Object, severity: Severity, reason: &str, message: &str) {
+        self.recorder.record(
+            job,
+            &News {
+                source: Source::JobController,
+                severity,
+                reason,
+                message,
+                field: "",
+            },
+        );
+    }
+}
+
+fn log_refusal(job: &Object, result: Result<(), Status>) {
+    if let Err(status) = result {
+        log::debug!("job {}: {status}", job.name());
+    }
+}

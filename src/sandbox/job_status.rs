@@ -1,0 +1,332 @@
+//! What a Job's status should be, and which pods it wants, from the Job, its pods and the time.
+//!
+//! Pure. It follows Kubernetes, `pkg/controller/job/job_controller.go`, v1.36, with its two steps: a finished pod is first listed
+//! as uncounted together with an interim condition, then counted, when its finalizer is gone, with the final one.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    clock,
+    object::{elements, text},
+};
+
+/// Keeps a pod until its Job has counted it.
+pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+
+/// What to do about a Job.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The status to write first.
+    pub status: Value,
+    pub create: usize,
+    /// Names of pods to delete.
+    pub delete: Vec<String>,
+    /// Names of pods that are counted and need not be kept.
+    pub release: Vec<String>,
+    /// Look again at this time even if nothing happens.
+    pub wake: Option<Timestamp>,
+    /// True when nothing is left but the memory.
+    pub finished: bool,
+}
+
+/// Returns the condition of that type if it is true.
+pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    elements(&status["conditions"])
+        .iter()
+        .find(|condition| text(&condition["type"]) == kind && text(&condition["status"]) == "True")
+}
+
+/// Works out the first step.
+pub fn plan(job: &Value, pods: &[Value], now: Timestamp) -> Plan {
+    let (spec, old) = (&job["spec"], &job["status"]);
+    let mut plan = Plan {
+        status: old.clone(),
+        ..Plan::default()
+    };
+    if condition(old, "Complete")
+        .or(condition(old, "Failed"))
+        .is_some()
+    {
+        plan.finished = true;
+        plan.release = pods
+            .iter()
+            .filter(|pod| is_tracked(pod))
+            .map(pod_name)
+            .collect();
+        return plan;
+    }
+    let mut uncounted = (uids(old, "succeeded"), uids(old, "failed"));
+    for pod in pods.iter().filter(|pod| is_tracked(pod)) {
+        let uid = text(&pod["metadata"]["uid"]).to_owned();
+        if uncounted.0.contains(&uid) || uncounted.1.contains(&uid) {
+            plan.release.push(pod_name(pod));
+        } else if phase(pod) == "Succeeded" {
+            uncounted.0.push(uid);
+            plan.release.push(pod_name(pod));
+        } else if phase(pod) == "Failed"
+            || is_leaving(pod) && text(&pod["spec"]["nodeName"]).is_empty()
+        {
+            uncounted.1.push(uid);
+            plan.release.push(pod_name(pod));
+        }
+    }
+    let succeeded = count(old, "succeeded") + uncounted.0.len();
+    let failed = count(old, "failed") + uncounted.1.len();
+    let active: Vec<&Value> = pods
+        .iter()
+        .filter(|pod| !is_done(pod) && !is_leaving(pod))
+        .collect();
+    let leaving = pods
+        .iter()
+        .filter(|pod| !is_done(pod) && is_leaving(pod))
+        .count();
+    let ready = active.iter().filter(|pod| is_ready(pod)).count();
+    let suspend = spec["suspend"] == true;
+    let conclusion = conclude(spec, old, succeeded, failed, active.len(), now);
+    let status = &mut plan.status;
+    if let Some((kind, reason, message)) = &conclusion {
+        add_condition(status, kind, reason, message, now);
+    }
+    let mut num_active = active.len();
+    let mut num_leaving = leaving;
+    if conclusion.is_some() || suspend {
+        plan.delete = active.iter().map(|pod| pod_name(pod)).collect();
+        num_leaving += num_active;
+        num_active = 0;
+    } else {
+        let failures = failed.saturating_sub(count(old, "failed"));
+        let retry_at = retry_time(pods, failed);
+        plan.create = wanted(spec, succeeded).saturating_sub(num_active + leaving);
+        if let Some(retry_at) =
+            retry_at.filter(|retry_at| *retry_at > now && (failures > 0 || failed > 0))
+        {
+            plan.create = 0;
+            plan.wake = Some(retry_at);
+        }
+        num_active += plan.create;
+    }
+    set_suspended(status, suspend, now);
+    if suspend {
+        remove(status, "startTime");
+    } else if conclusion.is_none() && status["startTime"].is_null() {
+        status["startTime"] = json!(clock::seconds(now));
+    }
+    if let Some(deadline) = deadline(spec, status).filter(|_| conclusion.is_none() && !suspend) {
+        plan.wake = Some(plan.wake.map_or(deadline, |wake| wake.min(deadline)));
+    }
+    set_count(&mut plan.status, "active", num_active);
+    plan.status["terminating"] = json!(num_leaving);
+    plan.status["ready"] = json!(ready.min(num_active));
+    let mut lists = json!({});
+    for (field, uids) in [("succeeded", uncounted.0), ("failed", uncounted.1)] {
+        if !uids.is_empty() {
+            lists[field] = json!(uids);
+        }
+    }
+    plan.status["uncountedTerminatedPods"] = lists;
+    plan
+}
+
+/// Counts the uncounted pods and, if no pod is left, turns the interim condition into the final one.
+pub fn settle(status: &mut Value, now: Timestamp) {
+    for field in ["succeeded", "failed"] {
+        let total = count(status, field) + uids(status, field).len();
+        set_count(status, field, total);
+    }
+    status["uncountedTerminatedPods"] = json!({});
+    let waits = count(status, "active") + count(status, "terminating") > 0;
+    for (interim, last) in [
+        ("SuccessCriteriaMet", "Complete"),
+        ("FailureTarget", "Failed"),
+    ] {
+        let Some(found) = condition(status, interim).cloned().filter(|_| !waits) else {
+            continue;
+        };
+        add_condition(
+            status,
+            last,
+            text(&found["reason"]),
+            text(&found["message"]),
+            now,
+        );
+        if last == "Complete" {
+            status["completionTime"] = json!(clock::seconds(now));
+        }
+    }
+}
+
+fn conclude(
+    spec: &Value,
+    old: &Value,
+    succeeded: usize,
+    failed: usize,
+    active: usize,
+    now: Timestamp,
+) -> Option<(&'static str, String, String)> {
+    for kind in ["SuccessCriteriaMet", "FailureTarget"] {
+        if let Some(found) = condition(old, kind) {
+            return Some((
+                kind,
+                text(&found["reason"]).to_owned(),
+                text(&found["message"]).to_owned(),
+            ));
+        }
+    }
+    let conclusion =
+        |kind, reason: &str, message: &str| Some((kind, reason.to_owned(), message.to_owned()));
+    let limit = spec["backoffLimit"]
+        .as_u64()
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(6);
+    if failed > limit {
+        return conclusion(
+            "FailureTarget",
+            "BackoffLimitExceeded",
+            "Job has reached the specified backoff limit",
+        );
+    }
+    if spec["suspend"] != true && deadline(spec, old).is_some_and(|deadline| deadline <= now) {
+        return conclusion(
+            "FailureTarget",
+            "DeadlineExceeded",
+            "Job was active longer than specified deadline",
+        );
+    }
+    let reached = match spec["completions"].as_u64() {
+        Some(completions) => succeeded as u64 >= completions,
+        None => succeeded > 0 && active == 0,
+    };
+    if reached {
+        let message = "Reached expected number of succeeded pods";
+        return conclusion("SuccessCriteriaMet", "CompletionsReached", message);
+    }
+    None
+}
+
+/// How many pods should be running.
+fn wanted(spec: &Value, succeeded: usize) -> usize {
+    let parallelism = spec["parallelism"].as_u64().unwrap_or(1);
+    let wanted = match spec["completions"].as_u64() {
+        Some(completions) => parallelism.min(completions.saturating_sub(succeeded as u64)),
+        None if succeeded > 0 => 0,
+        None => parallelism,
+    };
+    usize::try_from(wanted).unwrap_or(usize::MAX)
+}
+
+fn deadline(spec: &Value, status: &Value) -> Option<Timestamp> {
+    let start = clock::parse(text(&status["startTime"]))?;
+    let seconds = spec["activeDeadlineSeconds"].as_i64()?;
+    Some(start + k8s_openapi::jiff::SignedDuration::from_secs(seconds))
+}
+
+/// A failed pod is replaced after 10 s, the next after 20 s, and so on, at most after 10 minutes.
+fn retry_time(pods: &[Value], failed: usize) -> Option<Timestamp> {
+    let ends = pods
+        .iter()
+        .filter(|pod| phase(pod) == "Failed")
+        .filter_map(|pod| {
+            let containers = elements(&pod["status"]["containerStatuses"]);
+            containers
+                .iter()
+                .filter_map(|one| clock::parse(text(&one["state"]["terminated"]["finishedAt"])))
+                .max()
+        });
+    let doublings = u32::try_from(failed.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(6);
+    let delay = (10_i64 << doublings).min(600);
+    Some(ends.max()? + k8s_openapi::jiff::SignedDuration::from_secs(delay))
+}
+
+fn set_suspended(status: &mut Value, suspend: bool, now: Timestamp) {
+    let suspended = condition(status, "Suspended").is_some();
+    if suspend && !suspended {
+        remove_condition(status, "Suspended");
+        add_condition(status, "Suspended", "JobSuspended", "Job suspended", now);
+    } else if !suspend && suspended {
+        remove_condition(status, "Suspended");
+        add_condition(status, "Suspended", "JobResumed", "Job resumed", now);
+        if let Some(last) = status["conditions"]
+            .as_array_mut()
+            .and_then(|list| list.last_mut())
+        {
+            last["status"] = json!("False");
+        }
+    }
+}
+
+fn add_condition(status: &mut Value, kind: &str, reason: &str, message: &str, now: Timestamp) {
+    if condition(status, kind).is_some() {
+        return;
+    }
+    let now = clock::seconds(now);
+    let mut conditions = elements(&status["conditions"]).to_vec();
+    conditions.push(json!({
+        "type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now, "reason": reason,
+        "message": message,
+    }));
+    status["conditions"] = json!(conditions);
+}
+
+fn remove_condition(status: &mut Value, kind: &str) {
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.retain(|condition| text(&condition["type"]) != kind);
+    }
+}
+
+fn uids(status: &Value, field: &str) -> Vec<String> {
+    elements(&status["uncountedTerminatedPods"][field])
+        .iter()
+        .map(|uid| text(uid).to_owned())
+        .collect()
+}
+
+fn count(status: &Value, field: &str) -> usize {
+    status[field]
+        .as_u64()
+        .and_then(|count| usize::try_from(count).ok())
+        .unwrap_or(0)
+}
+
+fn set_count(status: &mut Value, field: &str, count: usize) {
+    if count == 0 {
+        return remove(status, field);
+    }
+    status[field] = json!(count);
+}
+
+fn remove(status: &mut Value, field: &str) {
+    if let Some(map) = status.as_object_mut() {
+        map.remove(field);
+    }
+}
+
+fn phase(pod: &Value) -> &str {
+    text(&pod["status"]["phase"])
+}
+
+fn pod_name(pod: &Value) -> String {
+    text(&pod["metadata"]["name"]).to_owned()
+}
+
+fn is_done(pod: &Value) -> bool {
+    // A pod that never ran and is being deleted waits for nobody but its finalizer.
+    matches!(phase(pod), "Succeeded" | "Failed")
+        || is_leaving(pod) && text(&pod["spec"]["nodeName"]).is_empty()
+}
+
+fn is_leaving(pod: &Value) -> bool {
+    !pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn is_tracked(pod: &Value) -> bool {
+    elements(&pod["metadata"]["finalizers"])
+        .iter()
+        .any(|name| text(name) == TRACKING)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    condition(&pod["status"], "Ready").is_some()
+}

@@ -1,0 +1,244 @@
+//! A container's environment, command and arguments: where values come from, and `$(NAME)`.
+//!
+//! Almost pure: it reads Secrets and `ConfigMaps`. Expansion follows Kubernetes, `third_party/forked/golang/expansion/expand.go`,
+//! and the order of sources `pkg/kubelet/kubelet_pods.go`, v1.36. Nothing of the machine's environment comes through but `PATH`
+//! and `HOME`.
+
+use k8s_openapi::ByteString;
+use serde_json::Value;
+
+use super::super::{
+    node::NODE,
+    object::{elements, text},
+    registry::Registry,
+    resource::Kind,
+};
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Names and values, in order; a later one wins.
+pub type Variables = Vec<(String, String)>;
+
+/// Works out the environment of a container, or says what is missing for it.
+pub fn variables(
+    registry: &Registry,
+    pod: &Value,
+    container: &Value,
+    ip: &str,
+) -> Result<Variables, String> {
+    let mut variables = Variables::new();
+    let machine =
+        |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    set(&mut variables, "PATH", machine("PATH", DEFAULT_PATH));
+    set(&mut variables, "HOME", machine("HOME", "/"));
+    set(&mut variables, "HOSTNAME", hostname(pod));
+    let namespace = text(&pod["metadata"]["namespace"]);
+    for source in elements(&container["envFrom"]) {
+        let prefix = text(&source["prefix"]);
+        for (field, kind) in [
+            ("secretRef", Kind::Secret),
+            ("configMapRef", Kind::ConfigMap),
+        ] {
+            let reference = &source[field];
+            if reference.is_null() {
+                continue;
+            }
+            match read_object(registry, kind, namespace, text(&reference["name"])) {
+                Ok(values) => {
+                    for (name, value) in values {
+                        set(
+                            &mut variables,
+                            &format!("{prefix}{name}"),
+                            String::from_utf8_lossy(&value).into_owned(),
+                        );
+                    }
+                }
+                Err(_) if reference["optional"] == true => {}
+                Err(why) => return Err(why),
+            }
+        }
+    }
+    for variable in elements(&container["env"]) {
+        let name = text(&variable["name"]);
+        let value = match variable.get("valueFrom") {
+            None => Some(expand(text(&variable["value"]), &variables)),
+            Some(source) => value_from(registry, pod, container, source, ip)?,
+        };
+        if let Some(value) = value {
+            set(&mut variables, name, value);
+        }
+    }
+    Ok(variables)
+}
+
+/// Replaces `$(NAME)` by the variable's value; `$$` is a `$`, and names that are not known stay as they are.
+pub fn expand(template: &str, variables: &Variables) -> String {
+    let mut expanded = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(index) = rest.find('$') {
+        expanded.push_str(&rest[..index]);
+        rest = &rest[index + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+            continue;
+        }
+        let Some((name, after)) = rest
+            .strip_prefix('(')
+            .and_then(|inner| inner.split_once(')'))
+        else {
+            expanded.push('$');
+            continue;
+        };
+        match variables.iter().find(|(known, _)| known == name) {
+            Some((_, value)) => expanded.push_str(value),
+            None => expanded.push_str(&format!("$({name})")),
+        }
+        rest = after;
+    }
+    expanded + rest
+}
+
+/// Returns what a container runs: command and arguments, or a program that does nothing if neither is given.
+pub fn command(container: &Value, variables: &Variables) -> Vec<String> {
+    let words = [&container["command"], &container["args"]];
+    words
+        .into_iter()
+        .flat_map(elements)
+        .map(|word| expand(text(word), variables))
+        .collect()
+}
+
+/// Returns the pod's own name for itself.
+pub fn hostname(pod: &Value) -> String {
+    let name = pod["spec"]["hostname"]
+        .as_str()
+        .unwrap_or(text(&pod["metadata"]["name"]));
+    name.chars()
+        .take(63)
+        .collect::<String>()
+        .trim_end_matches(['-', '.'])
+        .to_owned()
+}
+
+/// Returns the decoded entries of a Secret or `ConfigMap`.
+pub fn read_object(
+    registry: &Registry,
+    kind: Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let resource = kind.resource();
+    let found = registry.get(kind, namespace, name);
+    let object = found
+        .map_err(|_| format!("{} \"{name}\" not found", resource.singular))?
+        .value();
+    let mut entries = Vec::new();
+    for (key, value) in object["data"].as_object().into_iter().flatten() {
+        let bytes = match kind {
+            Kind::Secret => decode(value),
+            _ => text(value).as_bytes().to_vec(),
+        };
+        entries.push((key.clone(), bytes));
+    }
+    for (key, value) in object["binaryData"].as_object().into_iter().flatten() {
+        entries.push((key.clone(), decode(value)));
+    }
+    Ok(entries)
+}
+
+fn value_from(
+    registry: &Registry,
+    pod: &Value,
+    container: &Value,
+    source: &Value,
+    ip: &str,
+) -> Result<Option<String>, String> {
+    let namespace = text(&pod["metadata"]["namespace"]);
+    for (field, kind) in [
+        ("secretKeyRef", Kind::Secret),
+        ("configMapKeyRef", Kind::ConfigMap),
+    ] {
+        let reference = &source[field];
+        if reference.is_null() {
+            continue;
+        }
+        let (name, key) = (text(&reference["name"]), text(&reference["key"]));
+        let found = read_object(registry, kind, namespace, name).and_then(|entries| {
+            let entry = entries.into_iter().find(|(known, _)| known == key);
+            entry.ok_or_else(|| {
+                let word = if kind == Kind::Secret {
+                    "Secret"
+                } else {
+                    "ConfigMap"
+                };
+                format!("couldn't find key {key} in {word} {namespace}/{name}")
+            })
+        });
+        return match found {
+            Ok((_, value)) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
+            Err(_) if reference["optional"] == true => Ok(None),
+            Err(why) => Err(why),
+        };
+    }
+    if let Some(path) = source["fieldRef"]["fieldPath"].as_str() {
+        return Ok(Some(field(pod, path, ip)));
+    }
+    let wanted = text(&source["resourceFieldRef"]["resource"]);
+    let (list, name) = wanted.split_once('.').unwrap_or(("limits", wanted));
+    Ok(Some(text(&container["resources"][list][name]).to_owned()))
+}
+
+fn field(pod: &Value, path: &str, ip: &str) -> String {
+    match path {
+        "status.podIP" | "status.podIPs" => return ip.to_owned(),
+        "status.hostIP" | "status.hostIPs" => return "127.0.0.1".to_owned(),
+        "spec.nodeName" => return NODE.to_owned(),
+        _ => {}
+    }
+    if let Some((map, key)) = path
+        .strip_suffix("']")
+        .and_then(|path| path.split_once("['"))
+    {
+        let map = map.trim_start_matches("metadata.");
+        return text(&pod["metadata"][map][key]).to_owned();
+    }
+    let pointer = format!("/{}", path.replace('.', "/"));
+    pod.pointer(&pointer)
+        .map(|value| text(value).to_owned())
+        .unwrap_or_default()
+}
+
+fn decode(value: &Value) -> Vec<u8> {
+    serde_json::from_value(value.clone())
+        .map(|ByteString(bytes)| bytes)
+        .unwrap_or_default()
+}
+
+fn set(variables: &mut Variables, name: &str, value: String) {
+    variables.retain(|(known, _)| known != name);
+    variables.push((name.to_owned(), value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(template: &str, expected: &str) {
+        let variables = vec![
+            ("A".to_owned(), "1".to_owned()),
+            ("B".to_owned(), "$(A)".to_owned()),
+        ];
+        assert_eq!(expand(template, &variables), expected);
+    }
+
+    #[test]
+    fn references_expand_as_in_kubernetes() {
+        check("x$(A)y", "x1y");
+        check("$(B)", "$(A)");
+        check("$$(A)", "$(A)");
+        check("$(C) $A ${A} $", "$(C) $A ${A} $");
+        check("$(A", "$(A");
+    }
+}

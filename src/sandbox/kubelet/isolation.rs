@@ -1,0 +1,135 @@
+//! How containers are kept apart from the machine: what works here, and the command line that does it.
+//!
+//! A pod gets process and mount namespaces of its own where the kernel lets us, through util-linux's `unshare`: nothing it
+//! started can outlive it, and volumes appear at their paths without touching the machine. Which way works is found out once,
+//! by trying. What is mounted is decided in `volumes`; processes are run by `container`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::process::Command;
+
+/// The script that is process 1 of a container.
+pub const INIT: &str = include_str!("init.sh");
+
+/// What keeps a container apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Level {
+    /// Namespaces, made by root.
+    Root,
+    /// Namespaces inside a user namespace, in which the user is root.
+    User,
+    /// A process group.
+    Group,
+}
+
+/// The tools that this machine has.
+#[derive(Clone, Debug)]
+pub struct Isolation {
+    level: Level,
+    death_signal: bool,
+    /// `env` can undo that a shell's background processes ignore SIGINT.
+    default_signals: bool,
+}
+
+impl Isolation {
+    /// Tries what works, best first.
+    pub async fn probe() -> Isolation {
+        let death_signal = works(&["setpriv", "--pdeathsig", "KILL", "true"]).await;
+        let default_signals = works(&["env", "--default-signal=INT,QUIT", "true"]).await;
+        let mut level = Level::Group;
+        for candidate in [Level::Root, Level::User] {
+            let mut command = unshare(candidate);
+            command.push("true");
+            if death_signal && works(&command).await {
+                level = candidate;
+                break;
+            }
+        }
+        log::debug!("sandbox: containers are isolated by {level:?}");
+        Isolation {
+            level,
+            death_signal,
+            default_signals,
+        }
+    }
+
+    /// Returns true if pods have namespaces, and so can have volumes.
+    pub fn has_namespaces(&self) -> bool {
+        self.level != Level::Group
+    }
+
+    /// Returns the command line that runs `command`, after `steps`, in `directory`; `init` is where [`INIT`] is.
+    ///
+    /// `odd` are variables with names that a shell would lose on the way.
+    pub fn command_line(
+        &self,
+        init: &Path,
+        steps: &[String],
+        directory: &Path,
+        command: &[String],
+        odd: &[String],
+    ) -> Vec<String> {
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<String>>()
+        };
+        let mut line = Vec::new();
+        if self.death_signal {
+            line = words(&["setpriv", "--pdeathsig", "KILL"]);
+        }
+        if !self.has_namespaces() {
+            line.extend(command.iter().cloned());
+            return line;
+        }
+        line = words(&unshare(self.level));
+        line.extend(["/bin/sh".to_owned(), init.to_string_lossy().into_owned()]);
+        line.extend(steps.iter().cloned());
+        line.push("--".to_owned());
+        line.push(directory.to_string_lossy().into_owned());
+        line.extend(command.first().cloned());
+        line.push("setsid".to_owned());
+        if self.default_signals {
+            line.extend(words(&["env", "--default-signal=INT,QUIT"]));
+            line.extend(odd.iter().cloned());
+        }
+        line.extend(command.iter().cloned());
+        line
+    }
+}
+
+/// Finds a program as a shell would.
+pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.exists());
+    }
+    path.split(':')
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.is_file())
+}
+
+fn unshare(level: Level) -> Vec<&'static str> {
+    let mut command = vec!["setpriv", "--pdeathsig", "KILL", "unshare"];
+    if level == Level::User {
+        command.extend(["--user", "--map-root-user"]);
+    }
+    command.extend(["--fork", "--kill-child", "--pid", "--mount", "--uts"]);
+    command
+}
+
+async fn works(command: &[&str]) -> bool {
+    let Some((program, arguments)) = command.split_first() else {
+        return false;
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().await.is_ok_and(|status| status.success())
+}

@@ -1,0 +1,186 @@
+//! The status of a pod, from what the kubelet knows about its containers.
+//!
+//! Pure. It follows Kubernetes, `pkg/kubelet/status` and `pkg/kubelet/kubelet_pods.go`, v1.36, down to which condition carries which
+//! reason, because clients read these.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::{
+    clock,
+    object::{elements, text},
+};
+
+/// What the kubelet knows about one container.
+#[derive(Clone, Debug)]
+pub struct ContainerView {
+    pub name: String,
+    pub image: String,
+    /// `{"waiting": ...}`, `{"running": ...}` or `{"terminated": ...}`.
+    pub state: Value,
+    pub last_state: Value,
+    pub restarts: usize,
+    /// Empty until it was started once.
+    pub id: String,
+    pub resources: Value,
+}
+
+/// What the kubelet knows about a pod.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub containers: Vec<ContainerView>,
+    pub init_containers: Vec<ContainerView>,
+    /// Volumes and network are there.
+    pub prepared: bool,
+    pub phase: &'static str,
+    pub ip: String,
+    pub started: Timestamp,
+    /// Reason and message of the pod as a whole.
+    pub verdict: Option<(&'static str, String)>,
+}
+
+impl ContainerView {
+    pub fn new(spec: &Value) -> ContainerView {
+        ContainerView {
+            name: text(&spec["name"]).to_owned(),
+            image: text(&spec["image"]).to_owned(),
+            state: json!({ "waiting": { "reason": "ContainerCreating" } }),
+            last_state: json!({}),
+            restarts: 0,
+            id: String::new(),
+            resources: spec["resources"].clone(),
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        !self.state["running"].is_null()
+    }
+
+    fn render(&self, is_init: bool) -> Value {
+        let done = self.state["terminated"]["exitCode"] == 0;
+        let mut status = json!({
+            "name": self.name, "state": self.state, "lastState": self.last_state,
+            "ready": if is_init { done } else { self.is_running() },
+            "restartCount": self.restarts, "image": self.image, "imageID": "", "started": self.is_running(),
+        });
+        if !self.id.is_empty() {
+            // The image is this machine; the digest only has the right shape.
+            status["imageID"] = json!(format!("sha256:{:064x}", 0));
+            status["containerID"] = json!(self.id);
+            status["resources"] = self.resources.clone();
+            if let Some(requests) = self.resources.get("requests") {
+                status["allocatedResources"] = requests.clone();
+            }
+        }
+        status
+    }
+}
+
+/// Writes the status into a pod.
+pub fn render(pod: &mut Value, view: &View, now: Timestamp) {
+    let old = pod["status"].take();
+    let generation = pod["metadata"]["generation"].clone();
+    let containers: Vec<Value> = view
+        .containers
+        .iter()
+        .map(|one| one.render(false))
+        .collect();
+    let mut status = json!({
+        "observedGeneration": generation, "phase": view.phase, "conditions": conditions(&old, view, &generation, now),
+        "hostIP": "127.0.0.1", "hostIPs": [{ "ip": "127.0.0.1" }], "startTime": clock::seconds(view.started),
+        "containerStatuses": containers, "qosClass": old["qosClass"], "resources": {},
+    });
+    if !view.ip.is_empty() {
+        status["podIP"] = json!(view.ip);
+        status["podIPs"] = json!([{ "ip": view.ip }]);
+    }
+    if !view.init_containers.is_empty() {
+        status["initContainerStatuses"] = view
+            .init_containers
+            .iter()
+            .map(|one| one.render(true))
+            .collect::<Vec<_>>()
+            .into();
+    }
+    if let Some((reason, message)) = view.verdict.as_ref().filter(|_| view.is_done()) {
+        status["reason"] = json!(reason);
+        status["message"] = json!(message);
+    }
+    pod["status"] = status;
+}
+
+impl View {
+    pub fn is_done(&self) -> bool {
+        matches!(self.phase, "Succeeded" | "Failed")
+    }
+}
+
+fn conditions(old: &Value, view: &View, generation: &Value, now: Timestamp) -> Vec<Value> {
+    let waiting: Vec<&str> = view
+        .containers
+        .iter()
+        .filter(|container| !container.is_running())
+        .map(|container| container.name.as_str())
+        .collect();
+    let uninitialized = view
+        .init_containers
+        .iter()
+        .any(|one| one.state["terminated"]["exitCode"] != 0);
+    let not_ready = || {
+        Some((
+            "ContainersNotReady",
+            format!("containers with unready status: [{}]", waiting.join(" ")),
+        ))
+    };
+    let (ready, why) = match view.phase {
+        "Succeeded" => (false, Some(("PodCompleted", String::new()))),
+        "Failed" => (false, Some(("PodFailed", String::new()))),
+        // It is being ended because of its deadline, and its containers are still winding down.
+        _ if view.verdict.is_some() => (false, Some(("PodFailed", String::new()))),
+        _ if waiting.is_empty() => (true, None),
+        _ => (false, not_ready()),
+    };
+    let completed = (view.phase == "Succeeded").then(|| ("PodCompleted", String::new()));
+    let uninitialized_why = uninitialized.then(|| {
+        (
+            "ContainersNotInitialized",
+            "containers are not complete".to_owned(),
+        )
+    });
+    let rows = [
+        (
+            "PodReadyToStartContainers",
+            view.prepared && !view.is_done(),
+            None,
+        ),
+        (
+            "Initialized",
+            !uninitialized,
+            completed.or(uninitialized_why),
+        ),
+        ("Ready", ready, why.clone()),
+        ("ContainersReady", ready, why),
+        ("PodScheduled", true, None),
+    ];
+    let row = |(kind, holds, why): (&str, bool, Option<(&str, String)>)| {
+        let word = if holds { "True" } else { "False" };
+        let same = elements(&old["conditions"]).iter().find(|condition| {
+            text(&condition["type"]) == kind && text(&condition["status"]) == word
+        });
+        let since = same.map_or(json!(clock::seconds(now)), |condition| {
+            condition["lastTransitionTime"].clone()
+        });
+        let mut condition = json!({
+            "type": kind, "observedGeneration": generation, "status": word, "lastProbeTime": null,
+            "lastTransitionTime": since,
+        });
+        if let Some((reason, message)) = why {
+            condition["reason"] = json!(reason);
+            if !message.is_empty() {
+                condition["message"] = json!(message);
+            }
+        }
+        condition
+    };
+    rows.into_iter().map(row).collect()
+}

@@ -1,0 +1,348 @@
+//! One container of a pod, through all its runs: image, environment, start, end, perhaps again.
+//!
+//! Separate from `worker`, which is about the pod as a whole. Reasons, events and delays follow Kubernetes,
+//! `pkg/kubelet/kuberuntime/kuberuntime_container.go` and `pkg/kubelet/images`, v1.36.
+
+use std::{rc::Rc, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        clock,
+        events::Severity,
+        object::{elements, text},
+    },
+    container::{Failure, Launch, Process, START_ERROR},
+    environment, image,
+    pod_status::ContainerView,
+    volumes,
+    worker::Pod,
+};
+
+/// The kubelet looks again at what it waits for about this often.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The first and the longest pause before a pull or a crashed container is tried again.
+const FIRST_BACKOFF: Duration = Duration::from_secs(10);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+/// How long an image stays `ErrImagePull` before it is `ImagePullBackOff`.
+const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
+
+/// How something went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outcome {
+    Ended(i32),
+    /// The pod had to end first.
+    Stopped,
+}
+
+/// The place of a container in its pod.
+struct Slot<'a> {
+    pod: &'a Rc<Pod>,
+    index: usize,
+    is_init: bool,
+    spec: Value,
+    field: String,
+}
+
+/// Runs a container until it has ended for good.
+pub async fn container(pod: &Rc<Pod>, index: usize, is_init: bool, ip: &str) -> Outcome {
+    let list = if is_init {
+        "initContainers"
+    } else {
+        "containers"
+    };
+    let spec = pod.value["spec"][list][index].clone();
+    let field = format!("spec.{list}{{{}}}", text(&spec["name"]));
+    let slot = Slot {
+        pod,
+        index,
+        is_init,
+        spec,
+        field,
+    };
+    if slot.wait_for_image(ip).await == Outcome::Stopped {
+        return Outcome::Stopped;
+    }
+    let mut backoff = FIRST_BACKOFF;
+    for run in 0.. {
+        let outcome = slot.run(run, ip).await;
+        let policy = text(&pod.value["spec"]["restartPolicy"]);
+        let again = match (policy, outcome) {
+            (_, Outcome::Stopped) => return Outcome::Stopped,
+            ("Always", Outcome::Ended(code)) => !is_init || code != 0,
+            ("OnFailure", Outcome::Ended(code)) => code != 0,
+            _ => false,
+        };
+        if !again || pod.stop.borrow().is_some() {
+            return outcome;
+        }
+        if slot.crash_loop(backoff).await == Outcome::Stopped {
+            return Outcome::Stopped;
+        }
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+    Outcome::Stopped
+}
+
+impl Slot<'_> {
+    /// Goes through the motions of pulling; returns when there is something to run.
+    async fn wait_for_image(&self, ip: &str) -> Outcome {
+        let image = text(&self.spec["image"]);
+        if let Some(why) = image::check_name(image) {
+            self.say(Severity::Warning, "InspectFailed", &why);
+            self.say(Severity::Warning, "Failed", "Error: InvalidImageName");
+            self.set_ip(ip);
+            self.waiting("InvalidImageName", &why);
+            self.pod.stopped().await;
+            return Outcome::Stopped;
+        }
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let Some(why) = image::check_pull(image) else {
+                let message = format!(
+                    "Container image \"{image}\" already present on machine and can be accessed by the pod"
+                );
+                self.say(Severity::Normal, "Pulled", &message);
+                return Outcome::Ended(0);
+            };
+            self.say(
+                Severity::Normal,
+                "Pulling",
+                &format!("Pulling image \"{image}\""),
+            );
+            self.say(
+                Severity::Warning,
+                "Failed",
+                &format!("Failed to pull image \"{image}\": {why}"),
+            );
+            self.say(Severity::Warning, "Failed", "Error: ErrImagePull");
+            self.set_ip(ip);
+            self.waiting("ErrImagePull", &why);
+            if self.pod.sleep(PULL_ERROR_SHOWN).await == Outcome::Stopped {
+                return Outcome::Stopped;
+            }
+            let message = format!("Back-off pulling image \"{image}\"");
+            self.say(Severity::Normal, "BackOff", &message);
+            self.say(Severity::Warning, "Failed", "Error: ImagePullBackOff");
+            self.waiting(
+                "ImagePullBackOff",
+                &format!("{message}: ErrImagePull: {why}"),
+            );
+            if self.pod.sleep(backoff).await == Outcome::Stopped {
+                return Outcome::Stopped;
+            }
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+    }
+
+    async fn run(&self, run: usize, ip: &str) -> Outcome {
+        let launch = loop {
+            match self.launch(ip) {
+                Ok(launch) => break launch,
+                Err((reason, why)) => {
+                    self.say(Severity::Warning, "Failed", &format!("Error: {why}"));
+                    self.set_ip(ip);
+                    self.waiting(reason, &why);
+                }
+            }
+            if self.pod.pause(RETRY_INTERVAL).await == Outcome::Stopped {
+                return Outcome::Stopped;
+            }
+        };
+        let pod = self.pod;
+        let name = text(&self.spec["name"]);
+        self.set_ip(ip);
+        self.say(Severity::Normal, "Created", "Container created");
+        let id = format!(
+            "sandbox://{:032x}{:032x}",
+            rand::random::<u128>(),
+            rand::random::<u128>()
+        );
+        let log = pod
+            .kubelet
+            .logs
+            .start(&pod.directory, &pod.object.uid, name, run);
+        let started = match log {
+            Ok(log) => Process::start(pod.kubelet.isolation().await, &launch, log).await,
+            Err(error) => Err(Failure::Setup(error.to_string())),
+        };
+        let mut process = match started {
+            Ok(process) => process,
+            Err(failure) => {
+                let message = match failure {
+                    Failure::Program(message) => message,
+                    Failure::Setup(why) => format!("failed to create containerd task: {why}"),
+                };
+                self.say(Severity::Warning, "Failed", &format!("Error: {message}"));
+                self.terminated(
+                    START_ERROR,
+                    "StartError",
+                    Some(&message),
+                    "1970-01-01T00:00:00Z",
+                    &id,
+                );
+                return Outcome::Ended(START_ERROR);
+            }
+        };
+        self.say(Severity::Normal, "Started", "Container started");
+        let started = clock::seconds(clock::now());
+        self.change(|view| {
+            view.id.clone_from(&id);
+            view.state = json!({ "running": { "startedAt": started } });
+        });
+        pod.kubelet.running.send_modify(|count| *count += 1);
+        let code = self.wait(&mut process).await;
+        process.finish().await;
+        pod.kubelet.running.send_modify(|count| *count -= 1);
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        self.terminated(code, reason, None, &started, &id);
+        Outcome::Ended(code)
+    }
+
+    /// Waits for the end of a process, and sees to it when the pod has to end.
+    async fn wait(&self, process: &mut Process) -> i32 {
+        let ended = |result: std::io::Result<i32>| {
+            result.unwrap_or_else(|error| {
+                log::warn!("container of pod {}: {error}", self.pod.object.name());
+                137
+            })
+        };
+        let mut grace = tokio::select! {
+            code = process.wait() => return ended(code),
+            grace = self.pod.stopped() => grace,
+        };
+        self.say(
+            Severity::Normal,
+            "Killing",
+            &format!("Stopping container {}", text(&self.spec["name"])),
+        );
+        process.terminate();
+        let asked = tokio::time::Instant::now();
+        let mut stop = self.pod.stop.subscribe();
+        loop {
+            tokio::select! {
+                code = process.wait() => return ended(code),
+                () = tokio::time::sleep_until(asked + grace) => {
+                    process.kill();
+                    return ended(process.wait().await);
+                }
+                // A second deletion may shorten the grace.
+                _ = stop.changed() => grace = stop.borrow_and_update().unwrap_or_default().min(grace),
+            }
+        }
+    }
+
+    fn launch(&self, ip: &str) -> Result<Launch, (&'static str, String)> {
+        let pod = self.pod;
+        let variables = environment::variables(&pod.kubelet.registry, &pod.value, &self.spec, ip)
+            .map_err(|why| ("CreateContainerConfigError", why))?;
+        let command = environment::command(&self.spec, &variables);
+        if command.is_empty() {
+            let why =
+                "the sandbox has no images, so it knows no program to run: name one in `command`";
+            return Err(("CreateContainerError", why.to_owned()));
+        }
+        let root = pod
+            .directory
+            .join(format!("root-{}", text(&self.spec["name"])));
+        std::fs::create_dir_all(&root)
+            .map_err(|error| ("CreateContainerError", error.to_string()))?;
+        let mut steps = vec!["hostname".to_owned(), environment::hostname(&pod.value)];
+        let mounts = volumes::plan(&self.spec, &pod.sources.borrow(), &root)
+            .map_err(|volumes::NotReady(why)| ("CreateContainerConfigError", why))?;
+        if mounts.is_empty() {
+            steps.extend(["proc".to_owned(), "/proc".to_owned()]);
+        }
+        steps.extend(mounts);
+        let directory = match text(&self.spec["workingDir"]) {
+            "" => pod.directory.join("work"),
+            directory => directory.into(),
+        };
+        Ok(Launch {
+            init: pod.kubelet.init_script(),
+            steps,
+            directory,
+            command,
+            environment: variables,
+        })
+    }
+
+    async fn crash_loop(&self, backoff: Duration) -> Outcome {
+        let seconds = backoff.as_secs();
+        let name = text(&self.spec["name"]);
+        let message = format!(
+            "back-off {seconds}s restarting failed container={name} pod={}_{}({})",
+            self.pod.object.name(),
+            self.pod.object.namespace(),
+            self.pod.object.uid
+        );
+        self.say(Severity::Warning, "BackOff", &message);
+        self.change(|view| {
+            view.last_state = view.state.take();
+            view.restarts += 1;
+            view.state = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } });
+        });
+        self.pod.sleep(backoff).await
+    }
+
+    fn waiting(&self, reason: &str, message: &str) {
+        self.change(|view| {
+            view.state = json!({ "waiting": { "reason": reason, "message": message } })
+        });
+    }
+
+    fn terminated(&self, code: i32, reason: &str, message: Option<&str>, started: &str, id: &str) {
+        let mut state = json!({
+            "exitCode": code, "reason": reason, "startedAt": started,
+            "finishedAt": clock::seconds(clock::now()), "containerID": id,
+        });
+        if let Some(message) = message {
+            state["message"] = json!(message);
+        }
+        // The last end of all is written with the pod's own, in one status.
+        let policy = text(&self.pod.value["spec"]["restartPolicy"]);
+        let last = !self.is_init
+            && policy == "Never"
+            && elements(&self.pod.value["spec"]["containers"]).len() == 1;
+        self.set(|view| {
+            view.id = id.to_owned();
+            view.state = json!({ "terminated": state });
+        });
+        if !last {
+            self.pod.publish();
+        }
+    }
+
+    fn set_ip(&self, ip: &str) {
+        self.pod.view.borrow_mut().ip = ip.to_owned();
+    }
+
+    fn set(&self, change: impl FnOnce(&mut ContainerView)) {
+        let mut view = self.pod.view.borrow_mut();
+        let list = if self.is_init {
+            &mut view.init_containers
+        } else {
+            &mut view.containers
+        };
+        change(&mut list[self.index]);
+        let running = view
+            .containers
+            .iter()
+            .any(|one| !one.state["running"].is_null());
+        if running {
+            view.phase = "Running";
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut ContainerView)) {
+        self.set(change);
+        self.pod.publish();
+    }
+
+    fn say(&self, severity: Severity, reason: &str, message: &str) {
+        self.pod.say(severity, reason, message, &self.field);
+    }
+}

@@ -1,0 +1,312 @@
+//! Volumes: what is mounted where in a container's own view of the file system.
+//!
+//! The view is a new root of bind mounts: every entry of a directory in which a mount point is missing is bound into a fresh
+//! tmpfs, so that a volume can appear at a path that the machine does not have, and nothing is made on the machine. This file
+//! plans the steps; `init.sh` takes them, as arguments, so no path is ever read as script.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        claims,
+        object::{elements, text},
+        registry::Registry,
+        resource::Kind,
+    },
+    environment,
+};
+
+/// Why volumes are not ready.
+pub struct NotReady(pub String);
+
+/// Directories of a pod.
+pub struct Directories<'a> {
+    /// The pod's own.
+    pub pod: &'a Path,
+    /// Where claims have their data.
+    pub claims: &'a Path,
+}
+
+/// Makes the sources of a pod's volumes and returns the directory of each.
+pub fn prepare(
+    registry: &Registry,
+    pod: &Value,
+    directories: &Directories<'_>,
+) -> Result<Vec<(String, PathBuf, bool)>, NotReady> {
+    let namespace = text(&pod["metadata"]["namespace"]);
+    let mut sources = Vec::new();
+    for volume in elements(&pod["spec"]["volumes"]) {
+        let name = text(&volume["name"]);
+        let refuse = |why: String| {
+            NotReady(format!(
+                "MountVolume.SetUp failed for volume \"{name}\" : {why}"
+            ))
+        };
+        let own = directories.pod.join("volumes").join(name);
+        let claim = text(&volume["persistentVolumeClaim"]["claimName"]);
+        let read_only = volume["persistentVolumeClaim"]["readOnly"] == true;
+        if !claim.is_empty() {
+            let found = registry
+                .get(Kind::Claim, namespace, claim)
+                .map_err(|status| refuse(status.to_string()))?;
+            let data = claims::data_directory(directories.claims, &found.uid);
+            fs::create_dir_all(&data).map_err(|error| refuse(error.to_string()))?;
+            sources.push((name.to_owned(), data, read_only));
+            continue;
+        }
+        fs::create_dir_all(&own).map_err(|error| refuse(error.to_string()))?;
+        let is_projection = fill(registry, namespace, volume, &own).map_err(refuse)?;
+        sources.push((name.to_owned(), own, is_projection));
+    }
+    Ok(sources)
+}
+
+/// Plans the steps for one container; none if it mounts nothing.
+pub fn plan(
+    container: &Value,
+    sources: &[(String, PathBuf, bool)],
+    root: &Path,
+) -> Result<Vec<String>, NotReady> {
+    let mut mounts: Vec<(PathBuf, PathBuf, bool)> = Vec::new();
+    for mount in elements(&container["volumeMounts"]) {
+        let name = text(&mount["name"]);
+        let Some((_, source, read_only)) = sources.iter().find(|(known, _, _)| known == name)
+        else {
+            continue;
+        };
+        let inner = text(&mount["subPath"]);
+        let source = sub_path(source, inner).map_err(|error| {
+            NotReady(format!(
+                "failed to prepare subPath for volumeMount \"{name}\": {error}"
+            ))
+        })?;
+        let target = Path::new("/").join(text(&mount["mountPath"]));
+        mounts.push((
+            normal(&target),
+            source,
+            *read_only || mount["readOnly"] == true,
+        ));
+    }
+    if mounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Outer mounts first, so that inner ones are not hidden.
+    mounts.sort();
+    let mut plan = Plan {
+        root,
+        steps: Vec::new(),
+        fresh: BTreeSet::new(),
+    };
+    plan.step(&["tmpfs", "0755"], &[root]);
+    plan.refill(Path::new("/"));
+    plan.step(&["proc"], &[&root.join("proc")]);
+    for (target, source, read_only) in &mounts {
+        plan.mount(target, source, *read_only, &mounts);
+    }
+    plan.step(&["root"], &[root]);
+    Ok(plan.steps)
+}
+
+struct Plan<'a> {
+    root: &'a Path,
+    steps: Vec<String>,
+    /// Directories that are a tmpfs of ours, or inside one.
+    fresh: BTreeSet<PathBuf>,
+}
+
+impl Plan<'_> {
+    fn step(&mut self, words: &[&str], paths: &[&Path]) {
+        self.steps
+            .extend(words.iter().map(|word| (*word).to_owned()));
+        self.steps
+            .extend(paths.iter().map(|path| path.to_string_lossy().into_owned()));
+    }
+
+    fn inside(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Binds the machine's entries of `directory` into the fresh directory at the same place.
+    fn refill(&mut self, directory: &Path) {
+        self.fresh.insert(directory.to_owned());
+        let Ok(entries) = fs::read_dir(directory) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let (path, Ok(kind)) = (entry.path(), entry.file_type()) else {
+                continue;
+            };
+            let target = self.inside(&path);
+            if kind.is_symlink() {
+                let Ok(link) = fs::read_link(&path) else {
+                    continue;
+                };
+                self.step(&["link"], &[&link, &target]);
+                continue;
+            }
+            self.step(&[if kind.is_dir() { "dir" } else { "file" }], &[&target]);
+            self.step(&["bind"], &[&path, &target]);
+        }
+    }
+
+    fn mount(
+        &mut self,
+        target: &Path,
+        source: &Path,
+        read_only: bool,
+        mounts: &[(PathBuf, PathBuf, bool)],
+    ) {
+        let outer = mounts
+            .iter()
+            .filter(|(outer, ..)| target.starts_with(outer) && outer != target)
+            .map(|(path, ..)| path);
+        let inside_other = outer.max_by_key(|path| path.components().count());
+        let is_file = source.is_file();
+        if inside_other.is_none() {
+            self.make_room(target);
+        }
+        // NB: a link to an absolute path, followed inside of the new root before it is the root, leads out to the machine.
+        let place = self.inside(&Self::real(target));
+        if is_file {
+            if let Some(parent) = place.parent() {
+                self.step(&["dir"], &[parent]);
+            }
+            self.step(&["file"], &[&place]);
+        } else {
+            self.step(&["dir"], &[&place]);
+        }
+        self.step(&["bind"], &[source, &place]);
+        if read_only {
+            self.step(&["readonly"], &[&place]);
+        }
+    }
+
+    /// Where a path leads on this machine once its links are followed, as far as it exists.
+    fn real(target: &Path) -> PathBuf {
+        let deepest = target
+            .ancestors()
+            .find_map(|path| Some((path, fs::canonicalize(path).ok()?)));
+        let Some((path, real)) = deepest else {
+            return target.to_owned();
+        };
+        // Not joined when nothing is left: that would add a slash.
+        match target.strip_prefix(path) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => target.to_owned(),
+        }
+    }
+
+    /// Makes the deepest directory that the machine has on the way to `target` a fresh one, if `target` is not there.
+    fn make_room(&mut self, target: &Path) {
+        if target.exists() {
+            return;
+        }
+        let Some(deepest) = target.ancestors().find(|path| path.is_dir()) else {
+            return;
+        };
+        // The real path: a mount point below a symbolic link belongs where the link leads.
+        let deepest = fs::canonicalize(deepest).unwrap_or_else(|_| deepest.to_owned());
+        if self.fresh.contains(&deepest) {
+            return;
+        }
+        let mode = fs::metadata(&deepest).map(|metadata| {
+            use std::os::unix::fs::PermissionsExt;
+            format!("{:o}", metadata.permissions().mode() & 0o7777)
+        });
+        let place = self.inside(&deepest);
+        self.step(&["tmpfs", mode.as_deref().unwrap_or("0755")], &[&place]);
+        self.refill(&deepest);
+    }
+}
+
+/// Finds, or makes, a path inside a volume without following a link out of it.
+fn sub_path(volume: &Path, inner: &str) -> io::Result<PathBuf> {
+    if inner.is_empty() {
+        return Ok(volume.to_owned());
+    }
+    let path = volume.join(inner);
+    if !path.exists() {
+        // Part of it may exist and lead away, so what exists is checked before anything is made.
+        let existing = path
+            .ancestors()
+            .find(|path| path.symlink_metadata().is_ok())
+            .unwrap_or(volume);
+        contained(volume, existing)?;
+        fs::create_dir_all(&path)?;
+    }
+    contained(volume, &path)
+}
+
+fn contained(volume: &Path, path: &Path) -> io::Result<PathBuf> {
+    let (volume, path) = (fs::canonicalize(volume)?, fs::canonicalize(path)?);
+    if path.starts_with(&volume) {
+        return Ok(path);
+    }
+    Err(io::Error::other("it leads out of the volume"))
+}
+
+/// Fills the directory of an `emptyDir` (with nothing) or of a projection; true if a container may not write to it.
+fn fill(
+    registry: &Registry,
+    namespace: &str,
+    volume: &Value,
+    directory: &Path,
+) -> Result<bool, String> {
+    if !volume["emptyDir"].is_null() {
+        return Ok(false);
+    }
+    for (field, kind, name) in [
+        ("secret", Kind::Secret, "secretName"),
+        ("configMap", Kind::ConfigMap, "name"),
+    ] {
+        let source = &volume[field];
+        if source.is_null() {
+            continue;
+        }
+        let entries = match environment::read_object(registry, kind, namespace, text(&source[name]))
+        {
+            Ok(entries) => entries,
+            Err(_) if source["optional"] == true => Vec::new(),
+            Err(why) => return Err(why),
+        };
+        let items = elements(&source["items"]);
+        for (key, bytes) in entries {
+            let item = items.iter().find(|item| text(&item["key"]) == key);
+            if !items.is_empty() && item.is_none() {
+                continue;
+            }
+            let file = item.map_or(key.as_str(), |item| text(&item["path"]));
+            write_file(&directory.join(normal(Path::new(file))), &bytes)
+                .map_err(|error| error.to_string())?;
+        }
+        return Ok(true);
+    }
+    Err("the sandbox has no volumes of this type: use persistentVolumeClaim, emptyDir, secret or configMap".to_owned())
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, bytes)
+}
+
+/// Takes `.` and `..` out of a path without looking at the machine.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(normal.pop()),
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
+}

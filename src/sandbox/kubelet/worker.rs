@@ -1,0 +1,307 @@
+//! The life of one pod: prepare, run its containers, report, wind down.
+//!
+//! A worker ends when its pod has ended or is gone. It follows Kubernetes, `pkg/kubelet/kubelet.go` (`SyncPod`) and
+//! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `container`.
+
+use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
+
+use super::{
+    super::{
+        clock,
+        deletion::{self, Options},
+        events::{News, Severity, Source},
+        object::{Object, elements, text},
+        registry::Part,
+        resource::Kind,
+    },
+    Kubelet, pod_status,
+    pod_status::{ContainerView, View},
+    run::{self, Outcome},
+    volumes,
+};
+
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// How often volumes that are not ready are tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// One pod, as its containers see it.
+pub struct Pod {
+    pub kubelet: Rc<Kubelet>,
+    pub object: Arc<Object>,
+    pub value: Value,
+    pub directory: PathBuf,
+    pub view: RefCell<View>,
+    /// Rings when the pod or something it may wait for changes.
+    pub changed: Rc<Notify>,
+    /// How long the containers have, once they have to end.
+    pub stop: watch::Sender<Option<Duration>>,
+    pub sources: RefCell<Vec<(String, PathBuf, bool)>>,
+}
+
+/// Runs one pod.
+pub struct Worker {
+    pod: Rc<Pod>,
+    supervise: Rc<Notify>,
+}
+
+impl Worker {
+    pub fn new(
+        kubelet: Rc<Kubelet>,
+        object: &Arc<Object>,
+        supervise: Rc<Notify>,
+        ip: String,
+    ) -> Worker {
+        let value = object.value();
+        let views = |list: &Value| elements(list).iter().map(ContainerView::new).collect();
+        let view = View {
+            containers: views(&value["spec"]["containers"]),
+            init_containers: views(&value["spec"]["initContainers"]),
+            prepared: false,
+            phase: "Pending",
+            ip: String::new(),
+            started: clock::now(),
+            verdict: None,
+        };
+        let directory = kubelet.pods_directory.join(&object.uid);
+        let pod = Pod {
+            kubelet,
+            object: object.clone(),
+            value,
+            directory,
+            view: RefCell::new(view),
+            changed: Rc::new(Notify::new()),
+            stop: watch::Sender::new(None),
+            sources: RefCell::default(),
+        };
+        let worker = Worker {
+            pod: Rc::new(pod),
+            supervise,
+        };
+        worker.pod.view.borrow_mut().ip = ip;
+        worker
+    }
+
+    /// Returns what makes the pod's containers end.
+    pub fn stop(&self) -> watch::Sender<Option<Duration>> {
+        self.pod.stop.clone()
+    }
+
+    /// Runs the pod to its end.
+    pub async fn run(self) {
+        let ip = std::mem::take(&mut self.pod.view.borrow_mut().ip);
+        self.pod.publish();
+        tokio::select! {
+            () = self.supervise() => {}
+            () = live(&self.pod, ip) => {}
+        }
+        self.wind_down().await;
+    }
+
+    /// Watches the pod and tells its containers when they have to end; ends itself when the pod is gone.
+    async fn supervise(&self) {
+        let pod = &self.pod;
+        let mut told = false;
+        loop {
+            let Some(value) = pod.present() else {
+                pod.stop.send_replace(Some(Duration::ZERO));
+                return;
+            };
+            let leaving = !value["metadata"]["deletionTimestamp"].is_null();
+            if leaving {
+                let grace = value["metadata"]["deletionGracePeriodSeconds"]
+                    .as_u64()
+                    .unwrap_or(0);
+                pod.stop.send_replace(Some(Duration::from_secs(grace)));
+            }
+            let deadline = pod.deadline(&value);
+            let now = clock::now();
+            if deadline.is_some_and(|deadline| deadline <= now) && !leaving && !told {
+                told = true;
+                pod.say(Severity::Normal, "DeadlineExceeded", DEADLINE_MESSAGE, "");
+                pod.view.borrow_mut().verdict =
+                    Some(("DeadlineExceeded", DEADLINE_MESSAGE.to_owned()));
+                pod.publish();
+                let grace = value["spec"]["terminationGracePeriodSeconds"].as_u64();
+                pod.stop
+                    .send_replace(Some(grace.map_or(DEFAULT_GRACE, Duration::from_secs)));
+            }
+            // The status names the generation it belongs to.
+            if value["status"]["observedGeneration"] != value["metadata"]["generation"] {
+                pod.publish();
+            }
+            let wait = deadline
+                .filter(|_| !told)
+                .and_then(|deadline| Duration::try_from(deadline.duration_since(now)).ok());
+            tokio::select! {
+                () = self.supervise.notified() => {}
+                () = sleep(wait.unwrap_or(Duration::MAX / 4)), if wait.is_some() => {}
+            }
+            pod.changed.notify_waiters();
+        }
+    }
+
+    /// Writes the last status and, if the pod is being deleted, lets it go.
+    async fn wind_down(&self) {
+        let pod = &self.pod;
+        let failed = {
+            let mut view = pod.view.borrow_mut();
+            let fine = |one: &ContainerView| one.state["terminated"]["exitCode"] == 0;
+            let all_fine = view.containers.iter().all(fine) && view.verdict.is_none();
+            view.phase = if all_fine { "Succeeded" } else { "Failed" };
+            !all_fine
+        };
+        log::debug!(
+            "pod {}: ended{}",
+            pod.object.name(),
+            if failed { " badly" } else { "" }
+        );
+        pod.publish();
+        loop {
+            let Some(value) = pod.present() else { return };
+            if !value["metadata"]["deletionTimestamp"].is_null() {
+                break;
+            }
+            self.supervise.notified().await;
+        }
+        let options = Options {
+            grace_seconds: Some(0),
+            uid: Some(pod.object.uid.clone()),
+            ..Options::default()
+        };
+        let (namespace, name) = (pod.object.namespace(), pod.object.name());
+        let deleted = deletion::delete(&pod.kubelet.registry, Kind::Pod, namespace, name, &options);
+        if let Err(status) = deleted.map(drop) {
+            log::debug!("pod {name}: {status}");
+        }
+    }
+}
+
+/// Prepares the pod and runs its containers until they have ended.
+async fn live(pod: &Rc<Pod>, ip: String) {
+    if prepare(pod).await == Outcome::Stopped {
+        return;
+    }
+    pod.view.borrow_mut().prepared = true;
+    pod.publish();
+    for index in 0..elements(&pod.value["spec"]["initContainers"]).len() {
+        if run::container(pod, index, true, &ip).await != Outcome::Ended(0) {
+            return;
+        }
+    }
+    let count = elements(&pod.value["spec"]["containers"]).len();
+    let runs = (0..count).map(|index| run::container(pod, index, false, &ip));
+    futures::future::join_all(runs).await;
+}
+
+async fn prepare(pod: &Pod) -> Outcome {
+    loop {
+        let directories = volumes::Directories {
+            pod: &pod.directory,
+            claims: &pod.kubelet.claims_directory,
+        };
+        let made = std::fs::create_dir_all(pod.directory.join("work"));
+        let sources = match made {
+            Ok(()) => volumes::prepare(&pod.kubelet.registry, &pod.value, &directories),
+            Err(error) => Err(volumes::NotReady(error.to_string())),
+        };
+        let problem = match sources {
+            Ok(sources) => {
+                let isolated = pod.kubelet.isolation().await.has_namespaces();
+                let mounts = elements(&pod.value["spec"]["containers"])
+                    .iter()
+                    .any(|container| !elements(&container["volumeMounts"]).is_empty());
+                if isolated || !mounts {
+                    pod.sources.replace(sources);
+                    return Outcome::Ended(0);
+                }
+                "MountVolume.SetUp failed: volumes need namespaces, which this machine does not let this user make: run the \
+                 server as root, or install util-linux and allow unprivileged user namespaces \
+                 (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
+                    .to_owned()
+            }
+            Err(volumes::NotReady(why)) => why,
+        };
+        pod.say(Severity::Warning, "FailedMount", &problem, "");
+        if pod.pause(RETRY_INTERVAL).await == Outcome::Stopped {
+            return Outcome::Stopped;
+        }
+    }
+}
+
+impl Pod {
+    /// Writes what is known into the pod's status.
+    pub fn publish(&self) {
+        let view = self.view.borrow().clone();
+        let (namespace, name) = (self.object.namespace(), self.object.name());
+        let written = self.kubelet.registry.update(
+            Kind::Pod,
+            namespace,
+            name,
+            Part::Anything,
+            false,
+            |value| {
+                if text(&value["metadata"]["uid"]) == self.object.uid {
+                    pod_status::render(value, &view, clock::now());
+                }
+                Ok(())
+            },
+        );
+        if let Err(status) = written {
+            log::debug!("pod {name}: {status}");
+        }
+    }
+
+    pub fn say(&self, severity: Severity, reason: &str, message: &str, field: &str) {
+        let news = News {
+            source: Source::Kubelet,
+            severity,
+            reason,
+            message,
+            field,
+        };
+        self.kubelet.recorder.record(&self.object, &news);
+    }
+
+    /// Waits for a change or for `time`; says whether the pod has to end.
+    pub async fn pause(&self, time: Duration) -> Outcome {
+        tokio::select! {
+            _ = self.stopped() => Outcome::Stopped,
+            () = self.changed.notified() => Outcome::Ended(0),
+            () = sleep(time) => Outcome::Ended(0),
+        }
+    }
+
+    /// Waits for `time`; says whether the pod has to end.
+    pub async fn sleep(&self, time: Duration) -> Outcome {
+        tokio::select! {
+            _ = self.stopped() => Outcome::Stopped,
+            () = sleep(time) => Outcome::Ended(0),
+        }
+    }
+
+    /// Waits until the pod has to end, and returns its grace.
+    pub async fn stopped(&self) -> Duration {
+        let mut stop = self.stop.subscribe();
+        let grace = stop.wait_for(Option::is_some).await.map(|grace| *grace);
+        grace.ok().flatten().unwrap_or_default()
+    }
+
+    fn present(&self) -> Option<Value> {
+        let object = self.kubelet.registry.store().get_uid(&self.object.uid)?;
+        Some(object.value())
+    }
+
+    fn deadline(&self, value: &Value) -> Option<Timestamp> {
+        let seconds = value["spec"]["activeDeadlineSeconds"].as_i64()?;
+        Some(self.view.borrow().started + k8s_openapi::jiff::SignedDuration::from_secs(seconds))
+    }
+}

@@ -1,0 +1,197 @@
+//! A pretend cluster: a small Kubernetes API in this process whose pods are processes of this machine.
+//!
+//! It speaks the Kubernetes API and nothing else, so that whoever talks to it cannot tell it from a cluster; it knows nothing of
+//! tasks and imports nothing of ours. Its parts carry the names of what they stand in for:
+//!
+//! ```text
+//! apiserver -> verbs, watch, pod_logs -> registry -> store
+//! controllers (job_controller, scheduler, claims, collector) and kubelet <- feed <- store
+//! ```
+//!
+//! Everything runs on one thread of its own with its own runtime, next to one for HTTP. That thread also starts the processes:
+//! they are told to die with it. It is for trying out and for tests, not for serving anybody else.
+
+mod apiserver;
+mod cells;
+mod claims;
+mod clock;
+mod collector;
+mod controllers;
+mod defaults;
+mod deletion;
+mod discovery;
+mod events;
+mod feed;
+mod furniture;
+mod identity;
+mod immutability;
+mod job_controller;
+mod job_status;
+mod kubelet;
+mod names;
+mod node;
+mod object;
+mod pages;
+mod patch;
+mod pod_logs;
+mod quantity;
+mod registry;
+mod request;
+mod resource;
+mod reviews;
+mod scheduler;
+mod selector;
+mod state_dir;
+mod status;
+mod store;
+mod table;
+mod validation;
+mod verbs;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use actix_web::rt::System;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use self::{
+    apiserver::ApiServer,
+    events::Recorder,
+    kubelet::{Kubelet, logs::Logs},
+    registry::Registry,
+    state_dir::StateDir,
+};
+
+/// A running sandbox. Dropping it stops the server, kills every pod and removes what it kept on disk.
+pub struct Sandbox {
+    kubeconfig: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    // Dropped last: it removes the files of all of the above.
+    _state: StateDir,
+}
+
+impl Sandbox {
+    /// Starts a sandbox on a free loopback port; `namespace` exists beside `default` and `kube-system`.
+    pub fn start(namespace: &str) -> io::Result<Sandbox> {
+        let state = StateDir::create()?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let token: Arc<str> = format!("{:032x}", rand::random::<u128>()).into();
+        let kubeconfig = state.path().join("kubeconfig");
+        // NB: kubectl does not send tokens over plain HTTP; see `apiserver`.
+        let url = format!("http://{}/{token}", listener.local_addr()?);
+        write_kubeconfig(&kubeconfig, &url, &token, namespace)?;
+        let registry = Arc::new(Registry::default());
+        furniture::furnish(&registry, namespace)
+            .map_err(|status| io::Error::other(status.to_string()))?;
+        let (stop, stopped) = oneshot::channel();
+        let (ready, listening) = std::sync::mpsc::channel();
+        let directory = state.path().to_owned();
+        let thread = thread::Builder::new()
+            .name("sandbox".to_owned())
+            .spawn(move || {
+                System::new().block_on(run(registry, token, listener, directory, ready, stopped));
+            })?;
+        let sandbox = Sandbox {
+            kubeconfig,
+            stop: Some(stop),
+            thread: Some(thread),
+            _state: state,
+        };
+        match listening.recv() {
+            Ok(Ok(())) => Ok(sandbox),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other("the sandbox ended before it started")),
+        }
+    }
+
+    /// Returns the path of a kubeconfig that leads to it, readable by this user only.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("sandbox: its thread panicked");
+        }
+    }
+}
+
+async fn run(
+    registry: Arc<Registry>,
+    token: Arc<str>,
+    listener: TcpListener,
+    directory: PathBuf,
+    ready: std::sync::mpsc::Sender<io::Result<()>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let logs = Arc::new(Logs::default());
+    let recorder = Recorder::new(registry.clone());
+    let (pods, claims) = (directory.join("pods"), directory.join("claims"));
+    let api = ApiServer {
+        registry: registry.clone(),
+        logs: logs.clone(),
+        token,
+    };
+    let made = fs::create_dir_all(&pods).and_then(|()| fs::create_dir_all(&claims));
+    let server = match made.and_then(|()| apiserver::serve(api, listener)) {
+        Ok(server) => server,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let kubelet = Kubelet::new(
+        registry.clone(),
+        recorder.clone(),
+        logs,
+        pods,
+        claims.clone(),
+    );
+    let handle = server.handle();
+    let server = actix_web::rt::spawn(server);
+    let controllers = actix_web::rt::spawn(controllers::run(registry, recorder, claims));
+    let running = actix_web::rt::spawn(kubelet.clone().run());
+    // The port is bound already, so a request that comes now waits in its queue.
+    drop(ready.send(Ok(())));
+    // An error means that the sender is gone, which is how the guard says stop.
+    drop(stopped.await);
+    controllers.abort();
+    running.abort();
+    handle.stop(false).await;
+    drop(server.await);
+    kubelet.shut_down().await;
+}
+
+fn write_kubeconfig(path: &Path, url: &str, token: &str, namespace: &str) -> io::Result<()> {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "sandbox",
+        "clusters": [{ "name": "sandbox", "cluster": { "server": url } }],
+        "users": [{ "name": "sandbox-admin", "user": { "token": token } }],
+        "contexts": [{
+            "name": "sandbox",
+            "context": { "cluster": "sandbox", "user": "sandbox-admin", "namespace": namespace },
+        }],
+    });
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    // JSON is YAML, too.
+    writeln!(file, "{config:#}")
+}

@@ -1,0 +1,109 @@
+//! The one node: its name, what it has, and which pods could run on it at all.
+//!
+//! Pure; who is on the node at the moment is the scheduler's business.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    object::{elements, text},
+    quantity::Quantity,
+    selector::{Requirement, Test, matches_labels},
+};
+
+/// The name of the only node.
+pub const NODE: &str = "sandbox";
+
+/// What the node has, in the order in which a shortage is reported.
+pub const CAPACITY: [(&str, &str); 3] = [("pods", "1000"), ("cpu", "64"), ("memory", "256Gi")];
+
+/// Amounts by name, in billionths.
+pub type Amounts = BTreeMap<String, i128>;
+
+/// Returns how much of something the node has.
+pub fn capacity(name: &str) -> i128 {
+    let row = CAPACITY.iter().find(|(known, _)| *known == name);
+    row.and_then(|(_, amount)| Quantity::parse(amount))
+        .map_or(0, Quantity::nanos)
+}
+
+/// Sums what a pod asks for.
+pub fn requests(spec: &Value) -> Amounts {
+    let mut sum = Amounts::from([("pods".to_owned(), 1_000_000_000)]);
+    for container in elements(&spec["containers"]) {
+        for (name, amount) in container["resources"]["requests"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            let amount = Quantity::parse(text(amount)).map_or(0, Quantity::nanos);
+            if name != "ephemeral-storage" {
+                *sum.entry(name.clone()).or_default() += amount;
+            }
+        }
+    }
+    sum
+}
+
+/// The labels of the node.
+pub fn node_labels() -> BTreeMap<String, String> {
+    let pairs = [
+        ("kubernetes.io/hostname", NODE),
+        ("kubernetes.io/os", "linux"),
+    ];
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Returns true if the node meets the pod's node selector and required node affinity.
+pub fn fits_node(spec: &Value) -> bool {
+    let labels = node_labels();
+    let selector = super::object::string_map(&spec["nodeSelector"]);
+    if !selector
+        .iter()
+        .all(|(key, value)| labels.get(key) == Some(value))
+    {
+        return false;
+    }
+    let required =
+        &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let terms = elements(&required["nodeSelectorTerms"]);
+    terms.is_empty()
+        || terms
+            .iter()
+            .any(|term| matches_labels(&affinity_requirements(term), &labels))
+}
+
+fn affinity_requirements(term: &Value) -> Vec<Requirement> {
+    let requirement = |expression: &Value| {
+        let values: Vec<String> = elements(&expression["values"])
+            .iter()
+            .map(|value| text(value).to_owned())
+            .collect();
+        let limit = || {
+            values
+                .first()
+                .and_then(|value| value.parse().ok())
+                .unwrap_or_default()
+        };
+        let test = match text(&expression["operator"]) {
+            "In" => Test::In(values),
+            "NotIn" => Test::NotIn(values),
+            "Exists" => Test::Exists,
+            "DoesNotExist" => Test::Absent,
+            "Gt" => Test::Above(limit()),
+            _ => Test::Below(limit()),
+        };
+        Requirement {
+            key: text(&expression["key"]).to_owned(),
+            test,
+        }
+    };
+    elements(&term["matchExpressions"])
+        .iter()
+        .map(requirement)
+        .collect()
+}

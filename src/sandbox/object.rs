@@ -1,0 +1,138 @@
+//! One version of one object, as the store keeps it: its JSON, once, and the few values that lookups need.
+//!
+//! Keeping bytes rather than a parsed tree makes ten thousand Jobs with their Pods fit in little memory and lets every
+//! watcher share them; whoever needs the tree parses it. Which versions exist is the store's business.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix_web::web::Bytes;
+use serde_json::{Value, json};
+
+use super::resource::Kind;
+
+/// Namespace and name; the namespace is empty for kinds that have none.
+pub type Key = Arc<(String, String)>;
+
+/// A version of an object that never changes.
+#[derive(Debug)]
+pub struct Object {
+    pub kind: Kind,
+    pub key: Key,
+    pub uid: String,
+    pub version: u64,
+    pub labels: BTreeMap<String, String>,
+    /// The uids of its owners.
+    pub owners: Vec<String>,
+    /// The values of [`super::resource::Resource::selectable`], in that order.
+    fields: Vec<String>,
+    /// The JSON object without `kind` and `apiVersion`, as it stands in a list.
+    pub body: Bytes,
+}
+
+impl Object {
+    /// Freezes `value` as `version`.
+    pub fn new(kind: Kind, version: u64, mut value: Value) -> Object {
+        if let Some(map) = value.as_object_mut() {
+            map.remove("kind");
+            map.remove("apiVersion");
+        }
+        value["metadata"]["resourceVersion"] = json!(version.to_string());
+        let metadata = &value["metadata"];
+        let owners = metadata["ownerReferences"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        Object {
+            kind,
+            key: Arc::new((
+                text(&metadata["namespace"]).to_owned(),
+                text(&metadata["name"]).to_owned(),
+            )),
+            uid: text(&metadata["uid"]).to_owned(),
+            version,
+            labels: string_map(&metadata["labels"]),
+            owners: owners
+                .iter()
+                .map(|owner| text(&owner["uid"]).to_owned())
+                .collect(),
+            fields: kind
+                .resource()
+                .selectable
+                .iter()
+                .map(|(_, pointer)| value.pointer(pointer).map(plain_text).unwrap_or_default())
+                .collect(),
+            body: Bytes::from(value.to_string()),
+        }
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.key.0
+    }
+
+    pub fn name(&self) -> &str {
+        &self.key.1
+    }
+
+    /// Parses the object; it has no `kind` and no `apiVersion`.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("the store only holds JSON that it wrote itself")
+    }
+
+    /// Returns the value of a selectable field.
+    pub fn field(&self, label: &str) -> Option<&str> {
+        let index = self
+            .kind
+            .resource()
+            .selectable
+            .iter()
+            .position(|(name, _)| *name == label)?;
+        Some(&self.fields[index])
+    }
+
+    /// Returns the JSON with `kind` and `apiVersion`, as it stands alone.
+    pub fn standalone(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(self.body.len() + 64);
+        self.write_standalone(&mut json);
+        json
+    }
+
+    /// Appends what [`Object::standalone`] returns.
+    pub fn write_standalone(&self, json: &mut Vec<u8>) {
+        let resource = self.kind.resource();
+        let head = format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+            resource.kind,
+            resource.api_version()
+        );
+        json.extend_from_slice(head.as_bytes());
+        json.extend_from_slice(&self.body[1..]);
+    }
+}
+
+/// Returns the string in `value`, or nothing.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Returns the strings of a JSON object.
+pub fn string_map(value: &Value) -> BTreeMap<String, String> {
+    let Some(map) = value.as_object() else {
+        return BTreeMap::new();
+    };
+    map.iter()
+        .map(|(key, value)| (key.clone(), text(value).to_owned()))
+        .collect()
+}
+
+/// Returns the elements of a JSON array, or none.
+pub fn elements(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn plain_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Pages of a long list: `limit`, `continue`, and a list that stays the same from page to page.
+//!
+//! A token names the version of the first page and the key after the last item; the store can go back to that version as long
+//! as it keeps the changes since. Tokens follow Kubernetes, `staging/src/k8s.io/apiserver/pkg/storage/continue.go`, v1.36.
+
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+
+use super::{
+    object::{Object, text},
+    request::{Place, Query},
+    selector::Selection,
+    status::Status,
+    store::Store,
+};
+
+/// One page, or a whole list.
+pub struct Page {
+    pub version: u64,
+    pub objects: Vec<Arc<Object>>,
+    /// Empty on the last page.
+    pub continue_token: String,
+    pub remaining: Option<usize>,
+}
+
+/// Lists what a request selects, as one page.
+pub fn list(
+    store: &Store,
+    place: &Place,
+    query: &Query,
+    selection: &Selection,
+) -> Result<Page, Status> {
+    let kind = place.resource.id;
+    let limit = query
+        .number("limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| *limit > 0);
+    let (version, start) = match query.get("continue") {
+        None => (wanted_version(store, query)?, String::new()),
+        Some(token) => read_token(token).ok_or_else(|| {
+            Status::bad_request("continue key is not valid: invalid value for the continue token")
+        })?,
+    };
+    let mut objects = match version {
+        Some(version) => store.list_at(kind, selection, version).ok_or_else(|| {
+            if start.is_empty() {
+                return Status::too_old(version, store.version());
+            }
+            Status::page_expired(write_token(-1, &start))
+        })?,
+        None => store.list(kind, selection),
+    };
+    let version = version.unwrap_or(store.version());
+    if !start.is_empty() {
+        objects.retain(|object| position(object, place) >= start);
+    }
+    let mut page = Page {
+        version,
+        objects,
+        continue_token: String::new(),
+        remaining: None,
+    };
+    if let Some(limit) = limit.filter(|limit| page.objects.len() > *limit) {
+        if selection.is_everything() {
+            page.remaining = Some(page.objects.len() - limit);
+        }
+        page.objects.truncate(limit);
+        if let Some(last) = page.objects.last() {
+            let number = i64::try_from(version).unwrap_or(i64::MAX);
+            page.continue_token = write_token(number, &format!("{}\0", position(last, place)));
+        }
+    }
+    Ok(page)
+}
+
+/// Returns the version of an exact list, or nothing if the present one will do.
+fn wanted_version(store: &Store, query: &Query) -> Result<Option<u64>, Status> {
+    let Some(wanted) = query.get("resourceVersion") else {
+        return Ok(None);
+    };
+    let wanted: u64 = wanted.parse().map_err(|_| {
+        Status::bad_request(format!(
+            "resourceVersion: Invalid value: \"{wanted}\": not a number"
+        ))
+    })?;
+    if wanted > store.version() {
+        return Err(Status::not_yet(wanted, store.version()));
+    }
+    let exact = query.get("resourceVersionMatch") == Some("Exact");
+    Ok(exact.then_some(wanted))
+}
+
+fn position(object: &Object, place: &Place) -> String {
+    match place.namespace {
+        None if place.resource.namespaced => format!("{}/{}", object.namespace(), object.name()),
+        _ => object.name().to_owned(),
+    }
+}
+
+fn write_token(version: i64, start: &str) -> String {
+    let token = format!(
+        "{{\"v\":\"meta.k8s.io/v1\",\"rv\":{version},\"start\":{}}}",
+        json!(start)
+    );
+    let base64 = json!(ByteString(token.into_bytes()));
+    text(&base64)
+        .replace('+', "-")
+        .replace('/', "_")
+        .trim_end_matches('=')
+        .to_owned()
+}
+
+/// Returns the version, or nothing for a list that need not be consistent, and where to start.
+fn read_token(token: &str) -> Option<(Option<u64>, String)> {
+    let mut base64 = token.replace('-', "+").replace('_', "/");
+    while !base64.len().is_multiple_of(4) {
+        base64.push('=');
+    }
+    let ByteString(bytes) = serde_json::from_value(json!(base64)).ok()?;
+    let token: Value = serde_json::from_slice(&bytes).ok()?;
+    let start = text(&token["start"]).to_owned();
+    match token["rv"].as_i64()? {
+        -1 => Some((None, start)),
+        version => Some((Some(u64::try_from(version).ok()?), start)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_trip() {
+        assert_eq!(
+            read_token(&write_token(18978, "a\0")),
+            Some((Some(18978), "a\0".to_owned()))
+        );
+        assert_eq!(
+            read_token(&write_token(-1, "b?>")),
+            Some((None, "b?>".to_owned()))
+        );
+        assert_eq!(read_token("%%%"), None);
+    }
+}

@@ -1,0 +1,277 @@
+//! The scheduler: gives pods to the one node there is, while it has room, and says why not otherwise.
+//!
+//! It keeps its own sums, so that a decision is arithmetic and thousands of waiting pods can be tried again whenever something
+//! ends. Wording follows Kubernetes, `pkg/scheduler/framework`, v1.36. Tolerations, pod affinity and ports are not looked at.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+use super::{
+    clock,
+    events::{News, Recorder, Severity, Source},
+    node::{Amounts, NODE, capacity, fits_node, requests},
+    object::{Object, elements, text},
+    registry::{Part, Registry},
+    resource::Kind,
+    store::Change,
+};
+
+/// A pod that waits for the node.
+struct Waiting {
+    pod: Arc<Object>,
+    requests: Amounts,
+    claims: Vec<String>,
+    fits_node: bool,
+    said: String,
+}
+
+/// Who is on the node and who waits.
+pub struct Scheduler {
+    registry: Arc<Registry>,
+    recorder: Recorder,
+    used: Amounts,
+    placed: HashMap<String, Amounts>,
+    /// By creation, which the version of the first sighting stands for.
+    waiting: BTreeMap<u64, Waiting>,
+    order: HashMap<String, u64>,
+    retry: bool,
+}
+
+impl Scheduler {
+    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> Scheduler {
+        Scheduler {
+            registry,
+            recorder,
+            used: Amounts::new(),
+            placed: HashMap::new(),
+            waiting: BTreeMap::new(),
+            order: HashMap::new(),
+            retry: false,
+        }
+    }
+
+    /// Notes a pod that came, went or ended, or a claim that may be what a pod waits for.
+    pub fn observe(&mut self, change: &Change) {
+        let object = &change.object;
+        match object.kind {
+            Kind::Claim => self.retry = true,
+            Kind::Pod => {
+                let phase = object.field("status.phase").unwrap_or_default();
+                let done = change.deleted || matches!(phase, "Succeeded" | "Failed");
+                if done {
+                    self.forget(&object.uid);
+                } else if object.field("spec.nodeName").is_none_or(str::is_empty) {
+                    self.enqueue(object);
+                } else if !self.placed.contains_key(&object.uid) {
+                    let requests = requests(&object.value()["spec"]);
+                    self.place(&object.uid, requests);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Places every pod that fits, in the order of their creation.
+    pub fn sync(&mut self) {
+        if !std::mem::take(&mut self.retry) {
+            return;
+        }
+        let turns: Vec<u64> = self.waiting.keys().copied().collect();
+        for turn in turns {
+            let Some(waiting) = self.waiting.get(&turn) else {
+                continue;
+            };
+            let problem = self.problem(waiting);
+            let uid = waiting.pod.uid.clone();
+            match problem {
+                None => {
+                    let Some(waiting) = self.waiting.remove(&turn) else {
+                        continue;
+                    };
+                    self.order.remove(&uid);
+                    self.bind(&waiting);
+                    self.place(&uid, waiting.requests);
+                }
+                Some(problem) if problem != waiting.said => {
+                    self.refuse(&waiting.pod, &problem);
+                    if let Some(waiting) = self.waiting.get_mut(&turn) {
+                        waiting.said = problem;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn enqueue(&mut self, object: &Arc<Object>) {
+        let pod = object.value();
+        let leaving = !pod["metadata"]["deletionTimestamp"].is_null();
+        let foreign = text(&pod["spec"]["schedulerName"]) != "default-scheduler";
+        let gated = !elements(&pod["spec"]["schedulingGates"]).is_empty();
+        if leaving || foreign || gated {
+            return self.forget(&object.uid);
+        }
+        if self.order.contains_key(&object.uid) {
+            return;
+        }
+        let claims = elements(&pod["spec"]["volumes"])
+            .iter()
+            .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
+            .map(str::to_owned);
+        let waiting = Waiting {
+            pod: object.clone(),
+            requests: requests(&pod["spec"]),
+            claims: claims.collect(),
+            fits_node: fits_node(&pod["spec"]),
+            said: String::new(),
+        };
+        self.order.insert(object.uid.clone(), object.version);
+        self.waiting.insert(object.version, waiting);
+        self.retry = true;
+    }
+
+    fn place(&mut self, uid: &str, requests: Amounts) {
+        for (name, amount) in &requests {
+            *self.used.entry(name.clone()).or_default() += amount;
+        }
+        self.placed.insert(uid.to_owned(), requests);
+    }
+
+    fn forget(&mut self, uid: &str) {
+        if let Some(turn) = self.order.remove(uid) {
+            self.waiting.remove(&turn);
+        }
+        for (name, amount) in self.placed.remove(uid).into_iter().flatten() {
+            *self.used.entry(name).or_default() -= amount;
+            self.retry = true;
+        }
+    }
+
+    /// Says why a pod can not be placed.
+    fn problem(&self, waiting: &Waiting) -> Option<String> {
+        let store = self.registry.store();
+        for name in &waiting.claims {
+            let Some(claim) = store.get(Kind::Claim, waiting.pod.namespace(), name) else {
+                let why = format!("persistentvolumeclaim \"{name}\" not found");
+                return Some(format!("0/1 nodes are available: {why}. not found"));
+            };
+            let claim = claim.value();
+            if !claim["metadata"]["deletionTimestamp"].is_null() {
+                let why = format!("persistentvolumeclaim \"{name}\" is being deleted");
+                return Some(format!("0/1 nodes are available: {why}. not found"));
+            }
+            if text(&claim["status"]["phase"]) != "Bound" {
+                let why = "pod has unbound immediate PersistentVolumeClaims";
+                return Some(format!("0/1 nodes are available: {why}. not found"));
+            }
+        }
+        let mut reasons = Vec::new();
+        if !waiting.fits_node {
+            reasons.push("1 node(s) didn't match Pod's node affinity/selector".to_owned());
+        } else {
+            for (name, amount) in &waiting.requests {
+                let free = capacity(name) - self.used.get(name).copied().unwrap_or(0);
+                if *amount > free && name == "pods" {
+                    reasons.push("1 Too many pods".to_owned());
+                } else if *amount > free {
+                    reasons.push(format!("1 Insufficient {name}"));
+                }
+            }
+        }
+        if reasons.is_empty() {
+            return None;
+        }
+        let fits_empty = waiting
+            .requests
+            .iter()
+            .all(|(name, amount)| *amount <= capacity(name));
+        let preemption = if fits_empty && waiting.fits_node {
+            "1 No preemption victims found for incoming pod"
+        } else {
+            "1 Preemption is not helpful for scheduling"
+        };
+        Some(format!(
+            "0/1 nodes are available: {}. no new claims to deallocate, preemption: 0/1 nodes are available: {preemption}.",
+            reasons.join(", ")
+        ))
+    }
+
+    fn bind(&self, waiting: &Waiting) {
+        let pod = &waiting.pod;
+        let bound = self.registry.update(
+            Kind::Pod,
+            pod.namespace(),
+            pod.name(),
+            Part::Anything,
+            false,
+            |value| {
+                value["spec"]["nodeName"] = json!(NODE);
+                set_condition(
+                    value,
+                    json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null }),
+                );
+                Ok(())
+            },
+        );
+        if bound.is_err() {
+            return;
+        }
+        let message = format!(
+            "Successfully assigned {}/{} to {NODE}",
+            pod.namespace(),
+            pod.name()
+        );
+        let (source, severity) = (Source::Scheduler, Severity::Normal);
+        self.recorder.record(
+            pod,
+            &News {
+                source,
+                severity,
+                reason: "Scheduled",
+                message: &message,
+                field: "",
+            },
+        );
+    }
+
+    fn refuse(&self, pod: &Object, problem: &str) {
+        let refused = self.registry.update(Kind::Pod, pod.namespace(), pod.name(), Part::Anything, false, |value| {
+            let generation = value["metadata"]["generation"].clone();
+            set_condition(
+                value,
+                json!({
+                    "type": "PodScheduled", "observedGeneration": generation, "status": "False", "lastProbeTime": null,
+                    "reason": "Unschedulable", "message": problem,
+                }),
+            );
+            Ok(())
+        });
+        if refused.is_err() {
+            return;
+        }
+        let (source, severity) = (Source::Scheduler, Severity::Warning);
+        let news = News {
+            source,
+            severity,
+            reason: "FailedScheduling",
+            message: problem,
+            field: "",
+        };
+        self.recorder.record(pod, &news);
+    }
+}
+
+fn set_condition(pod: &mut Value, mut condition: Value) {
+    let old = elements(&pod["status"]["conditions"])
+        .iter()
+        .find(|old| old["type"] == condition["type"] && old["status"] == condition["status"]);
+    condition["lastTransitionTime"] = match old {
+        Some(old) => old["lastTransitionTime"].clone(),
+        None => json!(clock::seconds(clock::now())),
+    };
+    pod["status"]["conditions"] = json!([condition]);
+}

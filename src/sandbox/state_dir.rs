@@ -1,0 +1,91 @@
+//! The directory that holds everything the sandbox has on disk: kubeconfig, logs, claims.
+//!
+//! Separate because making and removing it safely is a matter of its own: it belongs to one user and one process, which holds
+//! a lock as long as it lives. A directory whose lock is free was left behind by a process that was killed.
+
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+const PREFIX: &str = "k8s-cli-sandbox-";
+const LOCK: &str = "lock";
+
+/// Removes the directory when it is dropped.
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes a fresh directory, readable by this user only, and removes those of dead processes.
+    pub fn create() -> io::Result<StateDir> {
+        let parent = parent();
+        let name = format!(
+            "{PREFIX}{}-{:08x}",
+            std::process::id(),
+            rand::random::<u32>()
+        );
+        let path = parent.join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let lock = File::create(path.join(LOCK))?;
+        lock.try_lock()
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        let owner = fs::metadata(&path)?.uid();
+        remove_stale(&parent, owner, &path);
+        Ok(StateDir { path, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            log::warn!("sandbox: {} stays: {error}", self.path.display());
+        }
+    }
+}
+
+fn parent() -> PathBuf {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    runtime
+        .filter(|path| path.is_absolute() && path.is_dir())
+        .unwrap_or_else(std::env::temp_dir)
+}
+
+fn remove_stale(parent: &Path, owner: u32, own: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX) && path != own;
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if !ours || !metadata.is_dir() || metadata.uid() != owner {
+            continue;
+        }
+        // Without a lock file its owner may be between making the directory and locking it.
+        let Ok(lock) = File::open(path.join(LOCK)) else {
+            continue;
+        };
+        match lock.try_lock() {
+            Ok(()) => {
+                log::info!(
+                    "sandbox: removing {}, left behind by a process that is gone",
+                    path.display()
+                );
+                if let Err(error) = fs::remove_dir_all(&path) {
+                    log::debug!("sandbox: {}: {error}", path.display());
+                }
+            }
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What the API answers when it refuses: `metav1.Status` with the words of a real server.
+//!
+//! Separate so that every other file names the refusal (`not_found`, `conflict`, ...) and no wording is written twice. The
+//! wording follows Kubernetes, `staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go` and
+//! `pkg/util/validation/field/errors.go`, v1.36. Which requests are refused is decided elsewhere.
+
+use std::fmt::{self, Display};
+
+use serde_json::{Value, json};
+
+use super::resource::Resource;
+
+/// A refusal, ready to be an HTTP answer or the object of an `ERROR` watch event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    pub code: u16,
+    reason: &'static str,
+    message: String,
+    details: Option<Value>,
+    continue_token: Option<String>,
+}
+
+/// One field of an object that is not valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldError {
+    field: String,
+    reason: &'static str,
+    message: String,
+}
+
+impl Status {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
+        Status {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            continue_token: None,
+        }
+    }
+
+    fn about(mut self, resource: &Resource, name: &str) -> Status {
+        let mut details = json!({ "kind": resource.plural });
+        if !name.is_empty() {
+            details["name"] = json!(name);
+        }
+        if !resource.group.is_empty() {
+            details["group"] = json!(resource.group);
+        }
+        self.details = Some(details);
+        self
+    }
+
+    pub fn not_found(resource: &Resource, name: &str) -> Status {
+        let message = format!("{} \"{name}\" not found", resource.qualified());
+        Status::new(404, "NotFound", message).about(resource, name)
+    }
+
+    pub fn no_such_path() -> Status {
+        let mut status = Status::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        );
+        status.details = Some(json!({}));
+        status
+    }
+
+    pub fn already_exists(resource: &Resource, name: &str) -> Status {
+        let message = format!("{} \"{name}\" already exists", resource.qualified());
+        Status::new(409, "AlreadyExists", message).about(resource, name)
+    }
+
+    pub fn conflict(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!(
+            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            resource.qualified()
+        );
+        Status::new(409, "Conflict", message).about(resource, name)
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Status {
+        Status::new(400, "BadRequest", message)
+    }
+
+    pub fn unauthorized() -> Status {
+        Status::new(401, "Unauthorized", "Unauthorized")
+    }
+
+    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Status {
+        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
+        Status::new(403, "Forbidden", message).about(resource, name)
+    }
+
+    pub fn method_not_allowed() -> Status {
+        let mut status = Status::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        );
+        status.details = Some(json!({}));
+        status
+    }
+
+    pub fn unsupported_media_type(accepted: &[&str]) -> Status {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {}",
+            accepted.join(", ")
+        );
+        Status::new(415, "UnsupportedMediaType", message)
+    }
+
+    pub fn too_large(limit: usize) -> Status {
+        Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {limit}"),
+        )
+    }
+
+    /// The watch asked for changes that are no longer kept.
+    pub fn too_old(asked: u64, oldest: u64) -> Status {
+        Status::new(
+            410,
+            "Expired",
+            format!("too old resource version: {asked} ({oldest})"),
+        )
+    }
+
+    /// The next page belongs to a list that can not be had any more; `token` continues with the present instead.
+    pub fn page_expired(token: String) -> Status {
+        let mut status = Status::new(
+            410,
+            "Expired",
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+             without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+             results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+             modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        );
+        status.continue_token = Some(token);
+        status
+    }
+
+    pub fn not_yet(asked: u64, current: u64) -> Status {
+        let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
+        let mut status = Status::new(504, "Timeout", message);
+        status.details = Some(json!({
+            "retryAfterSeconds": 1,
+            "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
+        }));
+        status
+    }
+
+    /// All that is wrong with one object; `errors` is not empty.
+    pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Status {
+        let mut lines: Vec<String> = Vec::new();
+        for error in errors {
+            let line = error.to_string();
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        let list = match lines.as_slice() {
+            [line] => line.clone(),
+            lines => format!("[{}]", lines.join(", ")),
+        };
+        let message = format!(
+            "{} \"{name}\" is invalid: {list}",
+            resource.qualified_kind()
+        );
+        let causes: Vec<Value> = errors
+            .iter()
+            .map(|error| json!({ "reason": error.reason, "message": error.message, "field": error.field }))
+            .collect();
+        let mut status = Status::new(422, "Invalid", message).about(resource, name);
+        if let Some(details) = &mut status.details {
+            details["kind"] = json!(resource.kind);
+            details["causes"] = json!(causes);
+        }
+        status
+    }
+
+    /// Renders the object that goes over the wire.
+    pub fn to_value(&self) -> Value {
+        let mut value = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if let Some(details) = &self.details {
+            value["details"] = details.clone();
+        }
+        if let Some(token) = &self.continue_token {
+            value["metadata"]["continue"] = json!(token);
+        }
+        value
+    }
+}
+
+impl Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl FieldError {
+    fn new(field: impl Into<String>, reason: &'static str, message: String) -> FieldError {
+        FieldError {
+            field: field.into(),
+            reason,
+            message,
+        }
+    }
+
+    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> FieldError {
+        let message = format!("Invalid value: {}: {detail}", value.into());
+        FieldError::new(field, "FieldValueInvalid", message)
+    }
+
+    pub fn required(field: impl Into<String>, detail: &str) -> FieldError {
+        let message = match detail {
+            "" => "Required value".to_owned(),
+            detail => format!("Required value: {detail}"),
+        };
+        FieldError::new(field, "FieldValueRequired", message)
+    }
+
+    pub fn duplicate(field: impl Into<String>, value: &str) -> FieldError {
+        FieldError::new(
+            field,
+            "FieldValueDuplicate",
+            format!("Duplicate value: \"{value}\""),
+        )
+    }
+
+    pub fn not_found(field: impl Into<String>, value: &str) -> FieldError {
+        FieldError::new(
+            field,
+            "FieldValueNotFound",
+            format!("Not found: \"{value}\""),
+        )
+    }
+
+    pub fn forbidden(field: impl Into<String>, detail: &str) -> FieldError {
+        FieldError::new(field, "FieldValueForbidden", format!("Forbidden: {detail}"))
+    }
+
+    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> FieldError {
+        let supported: Vec<String> = supported.iter().map(|word| format!("\"{word}\"")).collect();
+        let message = format!(
+            "Unsupported value: \"{value}\": supported values: {}",
+            supported.join(", ")
+        );
+        FieldError::new(field, "FieldValueNotSupported", message)
+    }
+}
+
+impl Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}

@@ -1,0 +1,296 @@
+//! Objects, their versions, and what changed recently: the sandbox's etcd.
+//!
+//! One counter numbers all changes. The newest changes are kept with the state before them, which serves three readers:
+//! watches (what happened since), pages of a list (what was there then), and the controllers. Lookups by label pair and by
+//! owner are indexed, so that ten thousand objects do not make a list per object quadratic. Rules about what may change are
+//! not here but in `registry`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use super::{
+    object::{Key, Object},
+    resource::{Kind, RESOURCES},
+    selector::{Selection, Test},
+};
+
+/// The first version given out is one more. It is not 0 or 1, so that a client's tiny made-up version is "too old".
+const FIRST_VERSION: u64 = 1000;
+
+/// How many changes, and how many bytes of objects in them, are kept for watches and pages.
+const MAX_CHANGES: usize = 50_000;
+const MAX_CHANGED_BYTES: usize = 96 << 20;
+
+/// One change of one object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub before: Option<Arc<Object>>,
+    /// The state after it; of a deleted object the last state, numbered as the deletion.
+    pub object: Arc<Object>,
+    pub deleted: bool,
+}
+
+/// All objects and the recent changes.
+#[derive(Debug)]
+pub struct Store {
+    version: u64,
+    /// The newest version whose change is not kept any more.
+    oldest: u64,
+    objects: Vec<BTreeMap<Key, Arc<Object>>>,
+    labels: Vec<HashMap<(String, String), BTreeSet<Key>>>,
+    owned: HashMap<String, BTreeSet<(Kind, Key)>>,
+    uids: HashMap<String, (Kind, Key)>,
+    changes: VecDeque<Change>,
+    changed_bytes: usize,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            version: FIRST_VERSION,
+            oldest: FIRST_VERSION,
+            objects: RESOURCES.iter().map(|_| BTreeMap::new()).collect(),
+            labels: RESOURCES.iter().map(|_| HashMap::new()).collect(),
+            owned: HashMap::new(),
+            uids: HashMap::new(),
+            changes: VecDeque::new(),
+            changed_bytes: 0,
+        }
+    }
+}
+
+impl Store {
+    /// Returns the version of the newest change.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.objects[kind as usize]
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
+    }
+
+    pub fn get_uid(&self, uid: &str) -> Option<Arc<Object>> {
+        let (kind, key) = self.uids.get(uid)?;
+        self.objects[*kind as usize].get(key).cloned()
+    }
+
+    /// Returns the selected objects in the order of their keys.
+    pub fn list(&self, kind: Kind, selection: &Selection) -> Vec<Arc<Object>> {
+        let objects = &self.objects[kind as usize];
+        let pair = selection
+            .labels
+            .iter()
+            .find_map(|requirement| match &requirement.test {
+                Test::In(values) if values.len() == 1 => {
+                    Some((requirement.key.clone(), values[0].clone()))
+                }
+                _ => None,
+            });
+        if let Some(pair) = pair {
+            let keys = self.labels[kind as usize].get(&pair).into_iter().flatten();
+            return keys
+                .filter_map(|key| objects.get(key))
+                .filter(|object| selection.matches(object))
+                .cloned()
+                .collect();
+        }
+        let Some(namespace) = &selection.namespace else {
+            return objects
+                .values()
+                .filter(|object| selection.matches(object))
+                .cloned()
+                .collect();
+        };
+        objects
+            .range((namespace.clone(), String::new())..)
+            .map(|(_, object)| object)
+            .take_while(|object| object.namespace() == namespace)
+            .filter(|object| selection.matches(object))
+            .cloned()
+            .collect()
+    }
+
+    /// Returns what `list` returned when `version` was the newest, or nothing if that is too long ago.
+    pub fn list_at(
+        &self,
+        kind: Kind,
+        selection: &Selection,
+        version: u64,
+    ) -> Option<Vec<Arc<Object>>> {
+        if version < self.oldest {
+            return None;
+        }
+        let mut found: BTreeMap<Key, Arc<Object>> = self
+            .list(kind, selection)
+            .into_iter()
+            .map(|object| (object.key.clone(), object))
+            .collect();
+        let later = self
+            .changes
+            .iter()
+            .rev()
+            .take_while(|change| change.object.version > version);
+        for change in later.filter(|change| change.object.kind == kind) {
+            found.remove(&change.object.key);
+            if let Some(before) = change
+                .before
+                .as_ref()
+                .filter(|before| selection.matches(before))
+            {
+                found.insert(before.key.clone(), before.clone());
+            }
+        }
+        Some(found.into_values().collect())
+    }
+
+    /// Returns the objects that name `uid` as an owner.
+    pub fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
+        let keys = self.owned.get(uid).into_iter().flatten();
+        keys.filter_map(|(kind, key)| self.objects[*kind as usize].get(key))
+            .cloned()
+            .collect()
+    }
+
+    /// Returns the changes after `version`, or the oldest version that could be asked for.
+    pub fn changes_since(&self, version: u64) -> Result<impl Iterator<Item = &Change>, u64> {
+        if version < self.oldest {
+            return Err(self.oldest);
+        }
+        let start = self
+            .changes
+            .partition_point(|change| change.object.version <= version);
+        Ok(self.changes.range(start..))
+    }
+
+    /// Stores `value` as the next version of its object, new or known.
+    pub fn put(&mut self, kind: Kind, value: Value) -> Arc<Object> {
+        self.version += 1;
+        let object = Arc::new(Object::new(kind, self.version, value));
+        let before = self.objects[kind as usize].insert(object.key.clone(), object.clone());
+        if let Some(before) = &before {
+            self.forget_indexes(before);
+        }
+        for (label, value) in &object.labels {
+            let pair = (label.clone(), value.clone());
+            self.labels[kind as usize]
+                .entry(pair)
+                .or_default()
+                .insert(object.key.clone());
+        }
+        for owner in &object.owners {
+            self.owned
+                .entry(owner.clone())
+                .or_default()
+                .insert((kind, object.key.clone()));
+        }
+        self.uids
+            .insert(object.uid.clone(), (kind, object.key.clone()));
+        self.remember(Change {
+            before,
+            object: object.clone(),
+            deleted: false,
+        });
+        object
+    }
+
+    /// Removes the object; `value` is its last state.
+    pub fn remove(&mut self, kind: Kind, value: Value) -> Arc<Object> {
+        self.version += 1;
+        let object = Arc::new(Object::new(kind, self.version, value));
+        let before = self.objects[kind as usize].remove(&object.key);
+        if let Some(before) = &before {
+            self.forget_indexes(before);
+        }
+        self.remember(Change {
+            before,
+            object: object.clone(),
+            deleted: true,
+        });
+        object
+    }
+
+    fn forget_indexes(&mut self, object: &Object) {
+        let labels = &mut self.labels[object.kind as usize];
+        for (label, value) in &object.labels {
+            let pair = (label.clone(), value.clone());
+            if let Some(keys) = labels.get_mut(&pair) {
+                keys.remove(&object.key);
+                if keys.is_empty() {
+                    labels.remove(&pair);
+                }
+            }
+        }
+        for owner in &object.owners {
+            if let Some(keys) = self.owned.get_mut(owner) {
+                keys.remove(&(object.kind, object.key.clone()));
+                if keys.is_empty() {
+                    self.owned.remove(owner);
+                }
+            }
+        }
+        self.uids.remove(&object.uid);
+    }
+
+    fn remember(&mut self, change: Change) {
+        self.changed_bytes += change.object.body.len();
+        self.changes.push_back(change);
+        while self.changes.len() > MAX_CHANGES || self.changed_bytes > MAX_CHANGED_BYTES {
+            let Some(dropped) = self.changes.pop_front() else {
+                return;
+            };
+            self.oldest = dropped.object.version;
+            self.changed_bytes -= dropped.object.body.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn put(store: &mut Store, name: &str, color: &str) -> u64 {
+        let value = json!({ "metadata": { "name": name, "namespace": "default", "uid": name, "labels": { "color": color } } });
+        store.put(Kind::ConfigMap, value).version
+    }
+
+    fn names(objects: &[Arc<Object>]) -> Vec<&str> {
+        objects.iter().map(|object| object.name()).collect()
+    }
+
+    #[test]
+    fn a_list_can_be_had_as_it_was() {
+        let mut store = Store::default();
+        put(&mut store, "a", "red");
+        let then = put(&mut store, "b", "red");
+        put(&mut store, "a", "blue");
+        put(&mut store, "c", "red");
+        store.remove(
+            Kind::ConfigMap,
+            json!({ "metadata": { "name": "b", "namespace": "default", "uid": "b" } }),
+        );
+        let red = Selection::parse(Kind::ConfigMap.resource(), None, "color=red", "").unwrap();
+        assert_eq!(names(&store.list(Kind::ConfigMap, &red)), ["c"]);
+        assert_eq!(
+            names(&store.list_at(Kind::ConfigMap, &red, then).unwrap()),
+            ["a", "b"]
+        );
+        assert!(store.list_at(Kind::ConfigMap, &red, 1).is_none());
+    }
+
+    #[test]
+    fn changes_are_numbered_and_found() {
+        let mut store = Store::default();
+        let first = put(&mut store, "a", "red");
+        put(&mut store, "b", "red");
+        assert_eq!(store.changes_since(first).unwrap().count(), 1);
+        assert_eq!(store.changes_since(1).err(), Some(FIRST_VERSION));
+    }
+}

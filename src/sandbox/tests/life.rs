@@ -1,0 +1,213 @@
+//! A Job's life, change by change, is that of the recording.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Cluster, job, recording};
+
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+#[test]
+fn a_job_is_created_runs_and_is_deleted_as_recorded() {
+    let cluster = Cluster::start();
+    let jobs = cluster.watch(&format!("{JOBS}?watch=true&resourceVersion=0"));
+    let pods = cluster.watch(&format!("{PODS}?watch=true&resourceVersion=0"));
+    let script = "trap 'exit 0' TERM; echo ready; sleep 1000 & wait";
+    assert_eq!(cluster.create(JOBS, &job("todelete", script)).code, 201);
+    let pod = cluster.wait(PODS, |list| {
+        list["items"][0]["status"]["phase"] == "Running"
+    });
+    let name = pod["items"][0]["metadata"]["name"].as_str().unwrap();
+    let log = format!("{PODS}/{name}/log");
+    // The trap is set when the word is out.
+    cluster.wait_log(&log, "ready\n");
+    let path = format!("{JOBS}/todelete?propagationPolicy=Background");
+    let deleted = cluster
+        .send("DELETE", &path, "", Some(&cluster.token))
+        .json();
+    assert_eq!(deleted["status"], "Success", "{deleted}");
+    assert_eq!(deleted["details"]["kind"], "jobs");
+    // The number of ready pods may have been written meanwhile, which the recorded Job was too short-lived for.
+    let jobs = until_deleted(jobs)
+        .into_iter()
+        .filter(|event| event["object"]["status"]["ready"] != 1);
+    assert_same(
+        &recording("watch-job-created-run-deleted.jsonl"),
+        &jobs.collect::<Vec<_>>(),
+    );
+    assert_same(
+        &recording("watch-pod-created-run-deleted.jsonl"),
+        &until_deleted(pods),
+    );
+}
+
+#[test]
+fn a_lowered_deadline_ends_a_running_pod_as_recorded() {
+    let cluster = Cluster::start();
+    assert_eq!(
+        cluster
+            .create(JOBS, &job("running", "echo started; sleep 3600"))
+            .code,
+        201
+    );
+    let list = cluster.wait(PODS, |list| {
+        list["items"][0]["status"]["phase"] == "Running"
+    });
+    let name = list["items"][0]["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let pods = cluster.watch(&format!(
+        "{PODS}?watch=true&resourceVersion={}",
+        list["metadata"]["resourceVersion"].as_str().unwrap()
+    ));
+    let path = format!("{PODS}/{name}");
+    cluster.patch(&path, &json!({ "spec": { "activeDeadlineSeconds": 1 } }));
+    let released = |event: &Value| event["object"]["metadata"].get("finalizers").is_none();
+    let mut events = Vec::new();
+    for event in pods {
+        let last = released(&event);
+        events.push(event);
+        if last {
+            break;
+        }
+    }
+    let last = events.last().unwrap()["object"]["status"].clone();
+    let recorded =
+        recording("watch-pod-deadline-patched.jsonl").pop().unwrap()["object"]["status"].clone();
+    for field in ["phase", "reason", "message"] {
+        assert_eq!(last[field], recorded[field]);
+    }
+    assert_eq!(reasons(&last), reasons(&recorded));
+    let job = cluster.wait(&format!("{JOBS}/running"), |job| {
+        job["status"]["failed"] == 1
+    });
+    let recorded = recording("watch-job-deadline-patched.jsonl").pop().unwrap();
+    assert_eq!(
+        conditions(&job["status"]),
+        conditions(&recorded["object"]["status"])
+    );
+    assert_eq!(
+        cluster
+            .send("GET", &format!("{path}/log"), "", Some(&cluster.token))
+            .body,
+        "started\n"
+    );
+}
+
+#[test]
+fn finished_jobs_say_what_recorded_jobs_say() {
+    let cluster = Cluster::start();
+    let mut deadline = job("deadline", "sleep 1000");
+    deadline["spec"]["activeDeadlineSeconds"] = json!(1);
+    let mut suspended = job("suspended", "true");
+    suspended["spec"]["suspend"] = json!(true);
+    let jobs = [
+        job("succeeded", "true"),
+        job("exit3", "exit 3"),
+        deadline,
+        suspended,
+    ];
+    let text = std::fs::read_to_string("fixtures/recorded/jobs.json").unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    for job in jobs {
+        assert_eq!(cluster.create(JOBS, &job).code, 201);
+        let name = job["metadata"]["name"].as_str().unwrap();
+        let all = recorded["items"].as_array().unwrap();
+        let recorded = all
+            .iter()
+            .find(|job| {
+                job["metadata"]["name"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with(&format!("{name}-"))
+            })
+            .unwrap();
+        let wanted = conditions(&recorded["status"]);
+        let present = cluster.wait(&format!("{JOBS}/{name}"), |job| {
+            conditions(&job["status"]).len() == wanted.len()
+        });
+        assert_eq!(conditions(&present["status"]), wanted, "{name}");
+        assert_eq!(
+            keys(&present["status"]),
+            keys(&recorded["status"]),
+            "{name}"
+        );
+    }
+}
+
+/// Returns the keys of a value, all the way down, without the values.
+pub fn keys(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), keys(value)))
+            .collect::<BTreeMap<_, _>>()
+            .into_iter()
+            .collect(),
+        Value::Array(list) => list.first().map_or(json!([]), |first| json!([keys(first)])),
+        _ => Value::Null,
+    }
+}
+
+fn until_deleted(events: impl Iterator<Item = Value>) -> Vec<Value> {
+    let mut seen = Vec::new();
+    for event in events {
+        let last = event["type"] == "DELETED";
+        seen.push(event);
+        if last {
+            break;
+        }
+    }
+    seen
+}
+
+#[track_caller]
+fn assert_same(recorded: &[Value], present: &[Value]) {
+    let summary = |events: &[Value]| -> Vec<String> {
+        events
+            .iter()
+            .map(|event| {
+                let (metadata, status) = (&event["object"]["metadata"], &event["object"]["status"]);
+                format!(
+                    "{} generation {} observed {} grace {} held {} {} {:?} {}",
+                    event["type"],
+                    metadata["generation"],
+                    status["observedGeneration"],
+                    metadata["deletionGracePeriodSeconds"],
+                    metadata.get("finalizers").is_some(),
+                    status["phase"],
+                    reasons(status),
+                    keys(&event["object"]),
+                )
+            })
+            .collect()
+    };
+    let (recorded, present) = (summary(recorded), summary(present));
+    for (index, (recorded, present)) in recorded.iter().zip(&present).enumerate() {
+        assert_eq!(recorded, present, "event {index}");
+    }
+    assert_eq!(recorded.len(), present.len(), "{:#?}", present.last());
+}
+
+/// Type, status and reason of the conditions of a pod.
+fn reasons(status: &Value) -> Vec<String> {
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    conditions
+        .iter()
+        .map(|one| format!("{} {} {}", one["type"], one["status"], one["reason"]))
+        .collect()
+}
+
+fn conditions(status: &Value) -> Vec<String> {
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let text = |one: &Value| {
+        format!(
+            "{} {} {} {}",
+            one["type"], one["status"], one["reason"], one["message"]
+        )
+    };
+    conditions.iter().map(text).collect()
+}

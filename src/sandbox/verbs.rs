@@ -1,0 +1,310 @@
+//! The verbs on objects: get, list, watch, create, replace, patch, delete.
+//!
+//! Each function is one verb for every kind: read the request, call the registry, shape the answer. Paths and transport are in
+//! `apiserver`, rules in `registry` and `deletion`.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{HttpResponse, web::Bytes};
+use serde_json::{Value, json};
+
+use super::{
+    deletion::{self, Options, Propagation},
+    object::{Object, text},
+    pages,
+    registry::{Part, Registry},
+    request::{Place, Query},
+    resource::Kind,
+    status::Status,
+    table::Tables,
+    watch::{self, Watch},
+};
+
+const JSON: &str = "application/json";
+const PATCH_TYPES: [&str; 3] = [
+    "application/apply-patch+yaml",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+];
+const JOB_DELETION_WARNING: &str = "299 - \"child pods are preserved by default when jobs are deleted; set \
+    propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning\"";
+
+/// The parts of a request that the verbs look at.
+pub struct Request {
+    pub place: Place,
+    pub query: Query,
+    pub content_type: String,
+    pub body: Bytes,
+    pub tables: Option<Tables>,
+}
+
+pub fn get(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
+    let place = &request.place;
+    let object = registry.get(place.resource.id, place.namespace(), name)?;
+    if let Some(tables) = &request.tables {
+        let metadata = json!({ "resourceVersion": object.version.to_string() });
+        return Ok(answer(
+            200,
+            &tables.list(object.kind, [object.as_ref()], metadata),
+        ));
+    }
+    Ok(bytes(200, object.standalone()))
+}
+
+pub fn list(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
+    let (place, query) = (&request.place, &request.query);
+    let resource = place.resource;
+    let selection = place.selection(query)?;
+    let page = pages::list(&registry.store(), place, query, &selection)?;
+    let mut metadata = json!({ "resourceVersion": page.version.to_string() });
+    if !page.continue_token.is_empty() {
+        metadata["continue"] = json!(page.continue_token);
+    }
+    if let Some(remaining) = page.remaining {
+        metadata["remainingItemCount"] = json!(remaining);
+    }
+    if let Some(tables) = &request.tables {
+        let objects = page.objects.iter().map(Arc::as_ref);
+        return Ok(answer(200, &tables.list(resource.id, objects, metadata)));
+    }
+    let size: usize = page
+        .objects
+        .iter()
+        .map(|object| object.body.len() + 1)
+        .sum();
+    let mut json = Vec::with_capacity(size + 512);
+    let head = format!(
+        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+        resource.kind,
+        resource.api_version()
+    );
+    json.extend_from_slice(head.as_bytes());
+    for (index, object) in page.objects.iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        json.extend_from_slice(&object.body);
+    }
+    json.extend_from_slice(b"]}");
+    Ok(bytes(200, json))
+}
+
+pub fn watch(registry: Arc<Registry>, request: Request) -> Result<HttpResponse, Status> {
+    let (place, query) = (&request.place, &request.query);
+    let selection = place.selection(query)?;
+    let since = match query.get("resourceVersion").unwrap_or("0") {
+        "0" => None,
+        version => Some(version.parse::<u64>().map_err(|_| {
+            Status::bad_request(format!(
+                "resourceVersion: Invalid value: \"{version}\": not a number"
+            ))
+        })?),
+    };
+    let initial_events = query.flag("sendInitialEvents");
+    let seconds = query
+        .number("timeoutSeconds")?
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    let watch = Watch {
+        kind: place.resource.id,
+        selection,
+        since: since.filter(|_| !initial_events),
+        bookmarks: query.flag("allowWatchBookmarks"),
+        initial_events,
+        timeout: seconds
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
+        tables: request.tables,
+    };
+    Ok(HttpResponse::Ok()
+        .content_type(JSON)
+        .streaming(watch::start(registry, watch)))
+}
+
+pub fn create(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
+    let place = &request.place;
+    let value = read_object(request)?;
+    let value = registry.create(
+        place.resource.id,
+        place.namespace(),
+        value,
+        request.query.dry_run(),
+    )?;
+    Ok(answer(201, &value))
+}
+
+pub fn replace(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
+    let new = read_object(request)?;
+    let given = text(&new["metadata"]["name"]);
+    if given != name {
+        let why =
+            format!("the name of the object ({given}) does not match the name on the URL ({name})");
+        return Err(Status::bad_request(why));
+    }
+    change(registry, request, name, |value| {
+        *value = new;
+        Ok(())
+    })
+}
+
+pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
+    if !PATCH_TYPES[1..].contains(&request.content_type.as_str()) {
+        return Err(Status::unsupported_media_type(&PATCH_TYPES[1..]));
+    }
+    let patch: Value = serde_json::from_slice(&request.body)
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    let strategic = request.content_type.contains("strategic");
+    change(registry, request, name, |value| {
+        super::patch::merge(value, &patch, strategic);
+        Ok(())
+    })
+}
+
+pub fn delete(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
+    let place = &request.place;
+    let options = read_options(request)?;
+    let deleted = deletion::delete(
+        registry,
+        place.resource.id,
+        place.namespace(),
+        name,
+        &options,
+    )?;
+    let mut response = if deleted.gone && place.resource.id != Kind::Pod {
+        answer(200, &success(&deleted.object))
+    } else {
+        bytes(200, deleted.object.standalone())
+    };
+    if place.resource.id == Kind::Job && options.propagation.is_none() {
+        let warning = actix_web::http::header::HeaderValue::from_static(JOB_DELETION_WARNING);
+        response
+            .headers_mut()
+            .insert(actix_web::http::header::WARNING, warning);
+    }
+    Ok(response)
+}
+
+pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
+    let place = &request.place;
+    let options = read_options(request)?;
+    let selection = place.selection(&request.query)?;
+    let objects = registry.store().list(place.resource.id, &selection);
+    let mut items = Vec::new();
+    for object in objects {
+        match deletion::delete(
+            registry,
+            object.kind,
+            object.namespace(),
+            object.name(),
+            &options,
+        ) {
+            Ok(deleted) => items.push(deleted.object.value()),
+            // Somebody else was faster.
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let version = registry.store().version().to_string();
+    Ok(answer(
+        200,
+        &json!({
+            "kind": format!("{}List", place.resource.kind), "apiVersion": place.resource.api_version(),
+            "metadata": { "resourceVersion": version }, "items": items,
+        }),
+    ))
+}
+
+/// Shapes a JSON answer.
+pub fn answer(code: u16, value: &Value) -> HttpResponse {
+    bytes(code, value.to_string().into_bytes())
+}
+
+fn bytes(code: u16, json: Vec<u8>) -> HttpResponse {
+    let code = actix_web::http::StatusCode::from_u16(code).unwrap_or_default();
+    HttpResponse::build(code).content_type(JSON).body(json)
+}
+
+fn change(
+    registry: &Registry,
+    request: &Request,
+    name: &str,
+    change: impl FnOnce(&mut Value) -> Result<(), Status>,
+) -> Result<HttpResponse, Status> {
+    let place = &request.place;
+    let part = if place.subresource.as_deref() == Some("status") {
+        Part::Status
+    } else {
+        Part::Spec
+    };
+    let dry_run = request.query.dry_run();
+    let object = registry.update(
+        place.resource.id,
+        place.namespace(),
+        name,
+        part,
+        dry_run,
+        change,
+    )?;
+    Ok(bytes(200, object.standalone()))
+}
+
+/// Parses the body; the errors are a real server's.
+fn read_object(request: &Request) -> Result<Value, Status> {
+    if !request.content_type.is_empty() && request.content_type != JSON {
+        return Err(Status::unsupported_media_type(&[JSON]));
+    }
+    serde_json::from_slice(&request.body).map_err(|error| {
+        let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        let body: String = String::from_utf8_lossy(&request.body).chars().take(1024).collect();
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {why} \
+             ({body})",
+            request.place.resource.kind
+        ))
+    })
+}
+
+/// Reads the options of a deletion from the body or, if there is none, from the query.
+fn read_options(request: &Request) -> Result<Options, Status> {
+    let query = &request.query;
+    let body: Value = if request.body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&request.body)
+            .map_err(|error| Status::bad_request(error.to_string()))?
+    };
+    let word = body["propagationPolicy"]
+        .as_str()
+        .or(query.get("propagationPolicy"));
+    let propagation = match word {
+        None if body["orphanDependents"] == true => Some(Propagation::Orphan),
+        None if body["orphanDependents"] == false => Some(Propagation::Background),
+        None => None,
+        Some(word) => Some(Propagation::parse(word).ok_or_else(|| {
+            Status::bad_request(format!(
+                "invalid propagationPolicy \"{word}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+            ))
+        })?),
+    };
+    let precondition = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+    Ok(Options {
+        grace_seconds: body["gracePeriodSeconds"]
+            .as_i64()
+            .or(query.number("gracePeriodSeconds")?),
+        propagation,
+        uid: precondition("uid"),
+        resource_version: precondition("resourceVersion"),
+        dry_run: query.dry_run()
+            || super::object::elements(&body["dryRun"])
+                .iter()
+                .any(|word| word == "All"),
+    })
+}
+
+fn success(object: &Object) -> Value {
+    let resource = object.kind.resource();
+    let mut details = json!({ "name": object.name(), "kind": resource.plural, "uid": object.uid });
+    if !resource.group.is_empty() {
+        details["group"] = json!(resource.group);
+    }
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+}
