@@ -1,0 +1,39 @@
+# What people and CI do with this tree. `make demo` shows the program, `make test` tests it.
+
+CARGO ?= cargo
+BIN = target/debug/k8s-cli
+
+.PHONY: demo test check e2e golden bench install
+
+# The tour: a sandbox, a volume, a task on two nodes, and back to nothing.
+demo:
+	$(CARGO) build --locked
+	tests/demo.sh $(BIN)
+
+# Everything that needs no cluster.
+test:
+	$(CARGO) test --locked
+
+# What a change has to pass.
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+# The end-to-end tests against the cluster that KUBECONFIG names; each makes and deletes a namespace of its own.
+e2e:
+	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to the cluster to test on" >&2; exit 2; }
+	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 4
+
+# Rewrites the golden files; look at the diff.
+golden:
+	UPDATE_GOLDEN=1 $(CARGO) test --locked
+
+# Prints numbers of the release build.
+bench:
+	$(CARGO) build --locked --release
+	tests/bench.sh target/release/k8s-cli
+
+install:
+	$(CARGO) install --locked --path .

@@ -1,0 +1,71 @@
+//! Logging in and out, and what happens to those who have not.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::World;
+
+#[test]
+fn a_user_logs_in_and_out() {
+    let world = World::new();
+    let ada = world.stranger();
+    ada.run(["auth", "whoami"])
+        .code(1)
+        .stdout("")
+        .says("k8s-cli: not logged in");
+    ada.run(["auth", "login", "ada@example.com"]).success();
+    ada.run(["auth", "whoami"])
+        .success()
+        .stdout("ada@example.com\n")
+        .stderr("");
+
+    let file = ada.home.join(".config/k8s-cli/user.json");
+    let login: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(login, serde_json::json!({"username": "ada@example.com"}));
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    ada.run(["auth", "logout"]).success();
+    ada.run(["auth", "whoami"]).code(1);
+    ada.run(["auth", "logout"]).success();
+}
+
+#[test]
+fn who_is_not_logged_in_is_told_so_by_every_command() {
+    let world = World::new();
+    let stranger = world.stranger();
+    let file = stranger.file("run: 'true'");
+    let commands: [&[&str]; 10] = [
+        &["jobs", "submit", &file],
+        &["jobs", "list"],
+        &["jobs", "status", "ab12cd34"],
+        &["jobs", "stop", "ab12cd34"],
+        &["jobs", "stop", "--all"],
+        &["jobs", "logs", "ab12cd34"],
+        &["volumes", "create", "data", "1Gi"],
+        &["volumes", "list"],
+        &["volumes", "status", "ab12cd34"],
+        &["volumes", "delete", "ab12cd34", "--force"],
+    ];
+    for command in commands {
+        let outcome = stranger.run(command).code(1).stdout("");
+        let hint = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`\n";
+        outcome.stderr(hint);
+    }
+}
+
+#[test]
+fn an_impossible_name_is_refused() {
+    let world = World::new();
+    let stranger = world.stranger();
+    stranger
+        .run(["auth", "login", " "])
+        .code(2)
+        .stdout("")
+        .says("must not be blank");
+    stranger
+        .run(["auth", "login", "a\nb"])
+        .code(2)
+        .stdout("")
+        .says("control characters");
+    stranger.run(["auth", "whoami"]).code(1);
+}

@@ -1,0 +1,112 @@
+//! A small world with people in it: a cluster, a server, and users at terminals.
+//!
+//! Nothing is mocked and nothing is shared between two worlds, so tests run at the same time. Conditions are awaited, never
+//! slept for.
+
+mod command;
+mod session;
+mod world;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use self::{
+    command::{Outcome, Running},
+    session::Session,
+    world::World,
+};
+
+/// How long anything may take. Only a failing test waits this long.
+const LIMIT: Duration = Duration::from_secs(40);
+const STEP: Duration = Duration::from_millis(20);
+
+/// Whether the tests run against a real cluster.
+pub fn is_real_cluster() -> bool {
+    env::var("K8S_CLI_E2E").is_ok_and(|cluster| cluster == "cluster")
+}
+
+/// Waits until `probe` has something; fails, naming `what`, when it never has.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(start.elapsed() < LIMIT, "waited {LIMIT:?} in vain: {what}");
+        thread::sleep(STEP);
+    }
+}
+
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
+}
+
+/// A folder that goes away with its owner, unless a test failed and somebody wants to look.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!(
+            "{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = env::temp_dir().join("k8s-cli-tests").join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+}
+
+/// The binary under test, deaf to the environment of whoever runs the tests.
+pub fn k8s_cli() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-cli"));
+    for (name, _) in env::vars_os() {
+        let is_ours = name
+            .to_str()
+            .is_some_and(|name| name.starts_with("K8S_CLI_"));
+        if is_ours
+            || [
+                "KUBECONFIG",
+                "NO_COLOR",
+                "RUST_LOG",
+                "XDG_CONFIG_HOME",
+                "http_proxy",
+                "https_proxy",
+            ]
+            .iter()
+            .any(|other| name == *other)
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn send_signal(pid: u32, signal: &str) {
+    let status = Command::new("kill")
+        .args(["-s", signal, &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success(), "kill -s {signal} {pid}");
+}

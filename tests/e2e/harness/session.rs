@@ -1,0 +1,78 @@
+//! A user at a terminal.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use super::{Outcome, Running, World, k8s_cli, wait_for};
+
+/// A user at a terminal.
+#[must_use]
+pub struct Session<'a> {
+    pub world: &'a World,
+    pub home: PathBuf,
+}
+
+impl Session<'_> {
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = k8s_cli();
+        command
+            .args(args)
+            .current_dir(&self.home)
+            .env("HOME", &self.home)
+            .env("K8S_CLI_API_URL", &self.world.url);
+        command
+    }
+
+    /// Runs a command to its end, with its output in pipes.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
+        self.start(args).finish()
+    }
+
+    /// Starts a command and goes on.
+    pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
+        Running::start(self.command(args), "")
+    }
+
+    /// Puts a task file into the user's folder and returns its name.
+    pub fn file(&self, content: &str) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("task-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed));
+        fs::write(self.home.join(&name), content).unwrap();
+        name
+    }
+
+    /// Submits a task and returns its id.
+    #[track_caller]
+    pub fn submit(&self, task: &str) -> String {
+        let file = self.file(task);
+        self.run(["jobs", "submit", "--detach", &file])
+            .success()
+            .stdout
+            .trim()
+            .to_owned()
+    }
+
+    /// The server's answer to `jobs status`.
+    #[track_caller]
+    pub fn status(&self, id: &str) -> serde_json::Value {
+        serde_json::from_str(
+            &self
+                .run(["jobs", "status", id, "-o", "json"])
+                .success()
+                .stdout,
+        )
+        .unwrap()
+    }
+
+    #[track_caller]
+    pub fn wait_for_status(&self, id: &str, wanted: &str) -> serde_json::Value {
+        wait_for(&format!("task {id} is {wanted}"), || {
+            Some(self.status(id)).filter(|task| task["status"] == wanted)
+        })
+    }
+}

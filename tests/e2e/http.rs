@@ -1,0 +1,338 @@
+//! The contract from outside: status codes and error bodies, without our client in between.
+
+use serde_json::{Value, json};
+
+use crate::harness::World;
+
+/// One request, raw; the status code and the decoded body.
+fn request(
+    world: &World,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, Value) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", world.url));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = agent.run(request.body(body).unwrap()).unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    let content_type = response.headers()["content-type"].to_str().unwrap();
+    assert_eq!(content_type, "application/json", "{method} {path}: {text}");
+    assert!(
+        response.headers().contains_key("x-request-id"),
+        "{method} {path}"
+    );
+    (
+        response.status().as_u16(),
+        serde_json::from_str(&text).unwrap(),
+    )
+}
+
+const ADA: (&str, &str) = ("X-User", "ada");
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+#[track_caller]
+fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
+    let (got, body) = answer;
+    assert_eq!((got, &body["reason"]), (status, &reason.into()), "{body}");
+    let said = body["detail"].as_str().unwrap();
+    assert!(said.contains(detail), "{detail:?} is missing in {said:?}");
+    assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+}
+
+#[test]
+fn health_needs_no_user() {
+    let world = World::new();
+    for path in ["/", "/healthz", "/readyz"] {
+        let answer = request(&world, "GET", path, &[], b"");
+        assert_eq!(
+            answer,
+            (200, json!({"status": "ok", "service": "k8s-cli-api"}))
+        );
+    }
+}
+
+#[test]
+fn every_refusal_has_the_same_shape() {
+    let world = World::new();
+    let ask = |method, path, headers: &[_], body: &str| {
+        request(&world, method, path, headers, body.as_bytes())
+    };
+
+    refused(
+        ask("GET", "/tasks", &[], ""),
+        401,
+        "Unauthorized",
+        "X-User is missing",
+    );
+    refused(
+        ask("GET", "/tasks", &[("X-User", " ")], ""),
+        401,
+        "Unauthorized",
+        "must not be blank",
+    );
+    refused(
+        ask("GET", "/tasks", &[ADA, ("X-User", "bob")], ""),
+        401,
+        "Unauthorized",
+        "more than once",
+    );
+
+    refused(
+        ask("GET", "/nope", &[ADA], ""),
+        404,
+        "NotFound",
+        "no such path: \"/nope\"",
+    );
+    refused(
+        ask("GET", "/tasks/zzzzzzzz", &[ADA], ""),
+        404,
+        "NotFound",
+        "task `zzzzzzzz` not found",
+    );
+    refused(
+        ask("GET", "/tasks/zzzzzzzz/logs", &[ADA], ""),
+        404,
+        "NotFound",
+        "task `zzzzzzzz` not found",
+    );
+    refused(
+        ask("POST", "/tasks/zzzzzzzz/stop", &[ADA], ""),
+        404,
+        "NotFound",
+        "task `zzzzzzzz` not found",
+    );
+    refused(
+        ask("DELETE", "/volumes/zzzzzzzz", &[ADA], ""),
+        404,
+        "NotFound",
+        "volume `zzzzzzzz` not found",
+    );
+
+    for path in [
+        "/tasks/NOT-AN-ID",
+        "/tasks/a%2Fb",
+        "/tasks/x%3Fdry_run%3D1",
+        "/tasks/ab12cd345",
+        "/tasks/..%2F..%2Fx",
+    ] {
+        refused(
+            ask("GET", path, &[ADA], ""),
+            400,
+            "BadRequest",
+            "is not a task id",
+        );
+    }
+    refused(
+        ask("GET", "/volumes/x", &[ADA], ""),
+        400,
+        "BadRequest",
+        "is not a volume id",
+    );
+
+    refused(
+        ask("DELETE", "/tasks", &[ADA], ""),
+        405,
+        "MethodNotAllowed",
+        "expected GET",
+    );
+    refused(
+        ask("GET", "/tasks/submit", &[ADA], ""),
+        405,
+        "MethodNotAllowed",
+        "expected POST",
+    );
+    refused(
+        ask("PUT", "/", &[], ""),
+        405,
+        "MethodNotAllowed",
+        "expected GET",
+    );
+
+    refused(
+        ask("POST", "/tasks/submit", &[ADA, JSON], "{"),
+        400,
+        "BadRequest",
+        "the body is not JSON",
+    );
+    refused(
+        ask("POST", "/tasks/submit", &[ADA, JSON], ""),
+        400,
+        "BadRequest",
+        "the body is not JSON",
+    );
+    let text = ("Content-Type", "text/plain");
+    refused(
+        ask("POST", "/tasks/submit", &[ADA, text], "{}"),
+        415,
+        "UnsupportedMediaType",
+        "application/json",
+    );
+    let long = format!("{{\"run\": \"{}\"}}", "x".repeat(2 * 1024 * 1024));
+    refused(
+        ask("POST", "/tasks/submit", &[ADA, JSON], &long),
+        413,
+        "RequestEntityTooLarge",
+        "larger than 1024 KiB",
+    );
+
+    refused(
+        ask("POST", "/tasks/submit", &[ADA, JSON], "[]"),
+        422,
+        "Invalid",
+        "expected a task",
+    );
+    let bad = r#"{"num_nodes": 0, "resources": {"cpus": "x"}}"#;
+    let answer = ask("POST", "/tasks/submit", &[ADA, JSON], bad);
+    for field in ["num_nodes: ", "resources.cpus: ", "run: is required"] {
+        refused(answer.clone(), 422, "Invalid", field);
+    }
+    refused(
+        ask("POST", "/volumes/create", &[ADA, JSON], "{}"),
+        422,
+        "Invalid",
+        "name: is required; size: is required",
+    );
+    refused(
+        ask("GET", "/tasks?all_users=maybe", &[ADA], ""),
+        422,
+        "Invalid",
+        "all_users: \"maybe\" is neither",
+    );
+    refused(
+        ask("GET", "/tasks/zzzzzzzz/logs?tail=x", &[ADA], ""),
+        422,
+        "Invalid",
+        "tail: \"x\"",
+    );
+}
+
+#[test]
+fn booleans_of_a_query_are_written_in_three_ways() {
+    let world = World::new();
+    for value in ["true", "True", "1", "false", "False", "0"] {
+        let answer = request(
+            &world,
+            "GET",
+            &format!("/tasks?all_users={value}"),
+            &[ADA],
+            b"",
+        );
+        assert_eq!(answer, (200, json!({"tasks": []})));
+    }
+    let answer = request(&world, "POST", "/tasks/stop?all_users=true", &[ADA], b"");
+    assert_eq!(
+        answer,
+        (
+            200,
+            json!({"count": 0, "status": "stopped", "message": "Stopped 0 tasks for all users"})
+        )
+    );
+}
+
+#[test]
+fn a_task_and_a_volume_in_the_words_of_the_contract() {
+    let world = World::new();
+    let ask = |method, path: &str, body: &str| {
+        request(&world, method, path, &[ADA, JSON], body.as_bytes())
+    };
+    // As the Python client sends it.
+    let body = r#"{"name": "train", "num_nodes": 1, "workdir": null, "resources": {"cpus": "100m", "image_id": null},
+                   "envs": {}, "file_mounts": null, "volumes": null, "setup": null, "run": "true"}"#;
+    let (status, answer) = ask("POST", "/tasks/submit", body);
+    let id = answer["task_id"].as_str().unwrap().to_owned();
+    let message = format!("Task submitted successfully with ID: {id}");
+    assert_eq!(
+        (status, answer),
+        (
+            200,
+            json!({"task_id": id, "status": "submitted", "message": message})
+        )
+    );
+
+    let (_, task) = ask("GET", &format!("/tasks/{id}"), "");
+    for key in [
+        "task_id",
+        "name",
+        "status",
+        "created_at",
+        "updated_at",
+        "username",
+        "metadata",
+    ] {
+        assert!(task.get(key).is_some(), "{key} is missing in {task}");
+    }
+    let keys = [
+        "job_name",
+        "namespace",
+        "num_nodes",
+        "node_jobs",
+        "succeeded_nodes",
+        "failed_nodes",
+        "running_nodes",
+        "pending_nodes",
+    ];
+    for key in keys {
+        assert!(
+            task["metadata"].get(key).is_some(),
+            "{key} is missing in {task}"
+        );
+    }
+    let created_at = task["created_at"].as_str().unwrap();
+    assert_eq!(
+        (created_at.len(), &created_at[10..11], &created_at[19..20]),
+        (26, "T", "."),
+        "{created_at}"
+    );
+    let answer = ask("POST", &format!("/tasks/{id}/stop"), "");
+    let message = format!("Task {id} stopped successfully");
+    assert_eq!(
+        answer,
+        (
+            200,
+            json!({"task_id": id, "status": "stopped", "message": message})
+        )
+    );
+
+    let (_, answer) = ask(
+        "POST",
+        "/volumes/create",
+        r#"{"name": "data", "size": "1Gi", "storage_class": null}"#,
+    );
+    let id = answer["volume_id"].as_str().unwrap().to_owned();
+    let message = format!("Volume created successfully with ID: {id}");
+    assert_eq!(
+        answer,
+        json!({"volume_id": id, "status": "created", "message": message})
+    );
+    let (_, volume) = ask("GET", &format!("/volumes/{id}"), "");
+    assert_eq!(volume["access_modes"], json!(["ReadWriteOnce"]));
+    let again = ask(
+        "POST",
+        "/volumes/create",
+        r#"{"name": "data", "size": "1Gi"}"#,
+    );
+    refused(
+        again,
+        409,
+        "AlreadyExists",
+        "you have a volume `data` already",
+    );
+    let answer = ask("DELETE", &format!("/volumes/{id}"), "");
+    let message = format!("Volume {id} deleted successfully");
+    assert_eq!(
+        answer,
+        (
+            200,
+            json!({"volume_id": id, "status": "deleted", "message": message})
+        )
+    );
+}

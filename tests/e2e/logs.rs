@@ -1,0 +1,127 @@
+//! Following what a task prints.
+
+use std::{fs, process::Stdio};
+
+use crate::harness::{World, wait_until};
+
+#[test]
+fn a_line_is_shown_while_the_task_goes_on() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: |\n  trap 'exit 0' TERM\n  echo first\n  sleep 1000 & wait");
+    let logs = ada.start(["jobs", "logs", &id]);
+    // The task does not end, so this line did not wait for its end.
+    logs.wait_for_output("first\n");
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103);
+}
+
+#[test]
+fn a_late_viewer_gets_the_log_from_its_first_line() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: for i in $(seq 1000); do echo line $i; done");
+    ada.wait_for_status(&id, "completed");
+    let expected: String = (1..=1000).map(|i| format!("line {i}\n")).collect();
+    ada.run(["jobs", "logs", &id]).success().stdout(&expected);
+    ada.run(["jobs", "logs", &id, "--tail", "2"])
+        .success()
+        .stdout("line 999\nline 1000\n");
+    ada.run(["jobs", "logs", &id, "--no-follow", "--tail", "1"])
+        .success()
+        .stdout("line 1000\n");
+}
+
+#[test]
+fn bytes_come_out_as_they_went_in() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit(r"run: printf 'a\xff\x00\x1b[1m\rb\n\nlast'");
+    ada.wait_for_status(&id, "completed");
+    let output = ada
+        .command(["jobs", "logs", &id])
+        .stderr(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, b"a\xff\x00\x1b[1m\rb\n\nlast\n");
+}
+
+#[test]
+fn prefixes_timestamps_and_nodes_can_be_chosen() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("num_nodes: 3\nrun: echo I am $NODE_RANK");
+    ada.wait_for_status(&id, "completed");
+    ada.run(["jobs", "logs", &id, "--node", "2"])
+        .success()
+        .stdout("node-2 | I am 2\n");
+    ada.run(["jobs", "logs", &id, "--node", "1", "--prefix", "never"])
+        .success()
+        .stdout("I am 1\n");
+    ada.run(["jobs", "logs", &id, "--node", "3"])
+        .code(1)
+        .says("has no node 3, only 0 to 2");
+    let outcome = ada
+        .run(["jobs", "logs", &id, "--node", "0", "--timestamps"])
+        .success();
+    let (prefix, rest) = outcome.stdout.split_once(" | ").unwrap();
+    let (time, text) = rest.split_once(' ').unwrap();
+    assert_eq!((prefix, text), ("node-0", "I am 0\n"));
+    assert!(time.starts_with("20") && time.contains('T'), "{time}");
+}
+
+#[test]
+fn a_closed_pipe_ends_the_command_quietly() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: seq 10000");
+    ada.wait_for_status(&id, "completed");
+    let script = ada.home.join("head.sh");
+    fs::write(
+        &script,
+        "set -o pipefail\n\"$1\" jobs logs \"$2\" | head -n 1",
+    )
+    .unwrap();
+    let mut bash = std::process::Command::new("bash");
+    bash.arg(&script)
+        .args([env!("CARGO_BIN_EXE_k8s-cli"), &id])
+        .env("HOME", &ada.home)
+        .env("K8S_CLI_API_URL", &world.url);
+    crate::harness::Running::start(bash, "")
+        .finish()
+        .success()
+        .stdout("1\n")
+        .stderr("");
+}
+
+#[test]
+fn the_task_starts_long_after_the_log_is_asked_for() {
+    let world = World::new();
+    let ada = world.login("ada");
+    // Nothing can be scheduled that wants so much, until it is stopped.
+    let id = ada.submit("resources: {cpus: 1000}\nrun: echo never");
+    let logs = ada.start(["jobs", "logs", &id, "--wait", "1s"]);
+    logs.finish()
+        .code(101)
+        .says("node-0: pending, Unschedulable: 0/1 nodes are available")
+        .says("did not start within 1 s");
+    let logs = ada.start(["jobs", "logs", &id]);
+    wait_until("the log is being followed", || {
+        world.log().matches(&format!("/tasks/{id}/logs")).count() == 2
+    });
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103).stdout("");
+}
+
+#[test]
+fn a_long_line_is_one_line() {
+    let world = World::new();
+    let ada = world.login("ada");
+    // Container runtimes cut lines every 16 KiB.
+    let id = ada.submit("run: |\n  head -c 300000 /dev/zero | tr '\\0' x\n  echo; echo end");
+    let expected = format!("{}\nend\n", "x".repeat(300_000));
+    for _ in 0..2 {
+        let outcome = ada.run(["jobs", "logs", &id]).success();
+        assert!(outcome.stdout == expected, "{} bytes", outcome.stdout.len());
+    }
+}

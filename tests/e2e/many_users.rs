@@ -1,0 +1,117 @@
+//! Several users of one server: what each sees, and what none may touch.
+
+use crate::harness::World;
+
+#[test]
+fn users_see_their_own_tasks_unless_they_ask_for_all() {
+    let world = World::new();
+    let (ada, bob) = (world.login("ada"), world.login("bob"));
+    let hers = ada.submit("run: 'true'");
+    let his = bob.submit("run: 'true'");
+    let names = |outcome: crate::harness::Outcome| {
+        outcome
+            .stdout
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(ada.run(["jobs", "list", "-o", "name"]).success()),
+        [hers.as_str()]
+    );
+    assert_eq!(
+        names(bob.run(["jobs", "list", "-o", "name"]).success()),
+        [his.as_str()]
+    );
+    assert_eq!(
+        names(
+            ada.run(["jobs", "list", "--all-users", "-o", "name"])
+                .success()
+        ),
+        [his.clone(), hers]
+    );
+
+    // Another user's task looks exactly like one that does not exist.
+    let missing = format!("task `{his}` not found");
+    ada.run(["jobs", "status", &his]).code(1).says(&missing);
+    ada.run(["jobs", "stop", &his]).code(1).says(&missing);
+    ada.run(["jobs", "logs", &his]).code(102).says(&missing);
+    bob.wait_for_status(&his, "completed");
+}
+
+#[test]
+fn users_whose_labels_are_the_same_are_kept_apart() {
+    let world = World::new();
+    let (at, dash) = (world.login("a@b.c"), world.login("a-b.c"));
+    let id = at.submit("run: echo mine");
+    let volume = at
+        .run(["volumes", "create", "data", "1Gi"])
+        .success()
+        .stdout
+        .trim()
+        .to_owned();
+    assert_eq!(at.status(&id)["username"], "a-b.c");
+
+    dash.run(["jobs", "list"]).success().stdout("");
+    dash.run(["jobs", "status", &id])
+        .code(1)
+        .says(&format!("task `{id}` not found"));
+    dash.run(["jobs", "logs", &id]).code(102);
+    dash.run(["jobs", "stop", "--all"]).success();
+    dash.run(["volumes", "list"]).success().stdout("");
+    dash.run(["volumes", "delete", &volume, "--force"])
+        .code(1)
+        .says(&format!("volume `{volume}` not found"));
+    let task = dash.file("volumes: {/data: data}\nrun: 'true'");
+    dash.run(["jobs", "submit", &task])
+        .code(1)
+        .says("you have no volume `data`");
+    let task = dash.file(&format!("volumes: {{/data: data-{volume}}}\nrun: 'true'"));
+    dash.run(["jobs", "submit", &task])
+        .code(1)
+        .says("no claim of that name is free to use");
+    at.wait_for_status(&id, "completed");
+}
+
+#[test]
+fn names_that_no_label_holds_are_users_too() {
+    let world = World::new();
+    let (ada, bob) = (
+        world.login("Ada Lovelace <ada@example.com>"),
+        world.login(&"b".repeat(200)),
+    );
+    let id = ada.submit("run: 'true'");
+    ada.wait_for_status(&id, "completed");
+    bob.run(["jobs", "list"]).success().stdout("");
+    assert!(ada.run(["jobs", "list"]).success().stdout.contains(&id));
+}
+
+#[test]
+fn stopping_all_counts_tasks_and_spares_the_finished() {
+    let world = World::new();
+    let (ada, bob) = (world.login("ada"), world.login("bob"));
+    let finished = ada.submit("run: 'true'");
+    ada.wait_for_status(&finished, "completed");
+    let sleep = "num_nodes: 3\nrun: |\n  trap 'exit 0' TERM\n  sleep 1000 & wait";
+    let hers: Vec<_> = (0..2).map(|_| ada.submit(sleep)).collect();
+    let his = bob.submit(sleep);
+
+    let outcome = ada.run(["jobs", "stop", "--all", "-o", "json"]).success();
+    let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(
+        answer,
+        serde_json::json!({"count": 2, "status": "stopped", "message": "Stopped 2 tasks"})
+    );
+    for id in &hers {
+        ada.run(["jobs", "status", id]).code(1);
+    }
+    assert_eq!(ada.status(&finished)["status"], "completed");
+    assert_ne!(bob.status(&his)["status"], "completed");
+
+    let outcome = ada
+        .run(["jobs", "stop", "--all", "--all-users", "-o", "json"])
+        .success();
+    let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(answer["message"], "Stopped 1 tasks for all users");
+    bob.run(["jobs", "status", &his]).code(1);
+}

@@ -1,0 +1,198 @@
+//! The server as a process: starting, stopping, and being absent.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+};
+
+use k8s_openapi::api::batch::v1::Job;
+
+use crate::harness::{Running, World, k8s_cli, wait_for, wait_until};
+
+#[test]
+fn it_stops_when_told_to_and_takes_its_streams_along() {
+    for signal in ["INT", "TERM"] {
+        let mut world = World::new();
+        let home = world.login("ada").home.clone();
+        let ada = crate::harness::Session {
+            world: &world,
+            home,
+        };
+        let id = ada.submit("run: |\n  echo ready\n  sleep 1000");
+        let logs = ada.start(["jobs", "logs", &id]);
+        logs.wait_for_output("ready");
+        assert_eq!(world.end(signal).code(), Some(0));
+        logs.finish().code(1).says("was cut off");
+    }
+}
+
+#[test]
+fn an_absent_server_is_named() {
+    let world = World::new();
+    let ada = world.login("ada");
+    // A port that was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let url = format!("http://127.0.0.1:{port}");
+    let outcome = ada
+        .run(["jobs", "list", "--api-url", &url])
+        .code(1)
+        .stdout("");
+    let says = format!("k8s-cli: cannot reach the server at {url}: connection refused");
+    outcome.says(&says).says("\nhint: ");
+    ada.run(["jobs", "list", "--api-url", "ftp://x"])
+        .code(1)
+        .says("ftp://x");
+    // Somebody else lives there.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The request is read first: a connection closed with unread data is reset.
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+            .unwrap();
+    });
+    ada.run(["jobs", "list", "--api-url", &url])
+        .code(1)
+        .stdout("")
+        .says("did not answer as a k8s-cli server");
+    stranger.join().unwrap();
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut command = k8s_cli();
+    command.args(["serve", "--sandbox", "--port", &port]);
+    let outcome = Running::start(command, "").finish().code(1).stdout("");
+    let expected = format!(
+        "k8s-cli: cannot listen on 127.0.0.1:{port}: Address already in use (os error 98)\n"
+    );
+    outcome.stderr(&expected);
+
+    let dir = crate::harness::TempDir::new();
+    let broken = dir.path().join("kubeconfig");
+    std::fs::write(&broken, "clusters: 3").unwrap();
+    let mut command = k8s_cli();
+    command
+        .args(["serve", "--host", "127.0.0.1", "--port", "0"])
+        .env("KUBECONFIG", &broken);
+    let outcome = Running::start(command, "").finish().code(1).stdout("");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    let outcome = outcome.says("k8s-cli: cannot use the kubeconfig");
+    drop(outcome);
+
+    // Nobody listens on the discard port.
+    let unreachable = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}"#;
+    std::fs::write(&broken, unreachable).unwrap();
+    let mut command = k8s_cli();
+    command
+        .args(["serve", "--host", "127.0.0.1", "--port", "0"])
+        .env("KUBECONFIG", &broken);
+    let outcome = Running::start(command, "").finish().code(1).stdout("");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    let outcome = outcome.says("k8s-cli: cannot use the cluster at http://127.0.0.1:9: Kubernetes cannot be reached: Connection refused");
+    drop(outcome);
+}
+
+#[test]
+fn a_client_that_hangs_up_half_way_leaves_no_task() {
+    let world = World::new();
+    let address = world.url.strip_prefix("http://").unwrap();
+    let body = r#"{"num_nodes": 500, "resources": {"cpus": 1000}, "run": "true"}"#;
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST /tasks/submit HTTP/1.1\r\nHost: x\r\nX-User: ada\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    wait_until("the task is being created", || {
+        !world.names::<Job>().is_empty()
+    });
+    drop(stream);
+    wait_until("the server has noticed", || {
+        world.log().contains("the client went away")
+    });
+    wait_until("nothing of the task is left", || {
+        world.names::<Job>().is_empty()
+    });
+}
+
+#[test]
+fn a_task_that_is_stopped_while_it_is_created_leaves_nothing() {
+    let world = World::new();
+    let ada = world.login("ada");
+    // No node has so much, so nothing is started that would keep the cluster busy.
+    let file = ada.file("num_nodes: 200\nresources: {cpus: 1000}\nrun: 'true'");
+    let submit = ada.start(["jobs", "submit", "--detach", &file]);
+    let id = wait_for("the task is listed", || {
+        let listed = ada.run(["jobs", "list", "-o", "name"]).success();
+        listed.stdout.lines().next().map(str::to_owned)
+    });
+    ada.run(["jobs", "stop", &id]).success();
+    let outcome = submit.finish();
+    // It may have been whole by the time it was stopped; then that is what submit says.
+    if outcome.code != Some(0) {
+        outcome
+            .code(1)
+            .stdout("")
+            .says("was stopped while it was being created");
+    }
+    wait_until("nothing of the task is left", || {
+        world.names::<Job>().is_empty()
+    });
+    ada.run(["jobs", "list"]).success().stdout("");
+}
+
+#[test]
+fn every_request_and_event_has_one_line_in_the_log() {
+    let world = World::new();
+    let ada = world.login("ada\u{202e}@example.com");
+    let id = ada.submit("run: 'true'");
+    let volume = ada
+        .run(["volumes", "create", "data", "1Gi"])
+        .success()
+        .stdout
+        .trim()
+        .to_owned();
+    ada.run(["jobs", "stop", &id]).success();
+    ada.run(["volumes", "delete", &volume, "--force"]).success();
+    let log = world.log();
+    for event in [
+        format!("task submitted task_id={id}"),
+        format!("task stopped task_id={id}"),
+        format!("volume created volume_id={volume}"),
+        format!("volume deleted volume_id={volume}"),
+    ] {
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(&event)).collect();
+        assert_eq!(lines.len(), 1, "{event:?} in {log}");
+        assert!(
+            lines[0].starts_with("time=20")
+                && lines[0].contains("level=info")
+                && lines[0].contains("user="),
+            "{}",
+            lines[0]
+        );
+    }
+    let requests: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(" request method="))
+        .collect();
+    assert_eq!(requests.len(), 4, "{log}");
+    assert!(
+        requests[0].contains("method=POST path=\"/tasks/submit\"")
+            && requests[0].contains("status=200 ms="),
+        "{}",
+        requests[0]
+    );
+    assert!(!log.contains('\u{202e}'), "what a user sends is escaped");
+}
