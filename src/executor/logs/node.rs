@@ -21,7 +21,7 @@ use crate::api::{LogQuery, LogRecord, NodeStatus};
 /// ignores its SIGTERM is not worth waiting for.
 const STOP_DRAIN: Duration = Duration::from_secs(5);
 /// How long a container may take to be created before that is worth a word.
-const USUAL_START: Duration = Duration::from_secs(3);
+const USUAL_START: Duration = Duration::from_secs(10);
 
 /// How it ended with a node.
 #[derive(Debug, PartialEq)]
