@@ -6,7 +6,7 @@
 use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, watch},
     time::sleep,
@@ -231,6 +231,12 @@ async fn prepare(pod: &Pod) -> Outcome {
             Err(volumes::NotReady(why)) => why,
         };
         pod.say(Severity::Warning, "FailedMount", &problem, "");
+        // A real kubelet says it in the event only; here it is also where people look first.
+        for container in &mut pod.view.borrow_mut().containers {
+            container.state =
+                json!({ "waiting": { "reason": "ContainerCreating", "message": problem } });
+        }
+        pod.publish();
         if pod.pause(RETRY_INTERVAL).await == Outcome::Stopped {
             return Outcome::Stopped;
         }
