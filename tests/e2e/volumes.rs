@@ -177,10 +177,14 @@ fn a_volume_below_a_link_appears_in_the_task_and_nowhere_else() {
     let ada = world.login("ada");
     ada.run(["volumes", "create", "data", "1Gi"]).success();
     let path = format!("/var/run/k8s-cli-{}", std::process::id());
-    let task = ada.file(&format!(
-        "volumes: {{{path}: data}}\nrun: touch {path}/file; ls {path}"
+    // A cluster may hand out storage that holds files of somebody before, so what counts is what was written now.
+    let writer = ada.file(&format!(
+        "volumes: {{{path}: data}}\nrun: echo below {path} > {path}/written"
     ));
-    let outcome = ada.run(["jobs", "submit", &task]).success();
-    assert!(outcome.stdout.ends_with("\nfile\n"), "{}", outcome.stdout);
+    ada.run(["jobs", "submit", &writer]).success();
+    let reader = ada.file("volumes: {/data: data}\nrun: cat /data/written");
+    let outcome = ada.run(["jobs", "submit", &reader]).success();
+    let expected = format!("\nbelow {path}\n");
+    assert!(outcome.stdout.ends_with(&expected), "{}", outcome.stdout);
     assert!(!std::path::Path::new(&path).exists());
 }
