@@ -55,6 +55,7 @@ use actix_web::rt::{
     signal::unix::{SignalKind, signal},
 };
 
+use api::Quantity;
 use cli::{Cli, Command, EarlyExit, ServeArgs};
 use executor::{Cluster, Executor};
 use sandbox::Sandbox;
@@ -108,14 +109,17 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         port,
         namespace,
         sandbox,
+        sandbox_log_max_size,
     } = args;
+    sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
     // The sandbox gives everybody who reaches it a shell on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
     let listener = server::bind(&host, port)
         .map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?;
     let sandbox = if sandbox {
-        Some(start_sandbox(&namespace)?)
+        let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
+        Some(start_sandbox(&namespace, log_max_size)?)
     } else {
         None
     };
@@ -141,9 +145,9 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     })
 }
 
-fn start_sandbox(namespace: &str) -> Result<Sandbox, String> {
-    let sandbox =
-        Sandbox::start(namespace).map_err(|error| format!("cannot start the sandbox: {error}"))?;
+fn start_sandbox(namespace: &str, log_max_size: Option<&str>) -> Result<Sandbox, String> {
+    let sandbox = Sandbox::start(namespace, log_max_size)
+        .map_err(|error| format!("cannot start the sandbox: {error}"))?;
     let kubeconfig = sandbox.kubeconfig().display();
     // Nobody is left to tell when stderr is closed.
     drop(writeln!(

@@ -31,6 +31,7 @@ mod kubelet;
 mod names;
 mod node;
 mod object;
+mod open_files;
 mod pages;
 mod patch;
 mod pod_logs;
@@ -62,6 +63,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+pub use open_files::raise_limit as raise_open_files_limit;
+
 use actix_web::rt::System;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -70,6 +73,7 @@ use self::{
     apiserver::ApiServer,
     events::Recorder,
     kubelet::{Kubelet, logs::Logs},
+    quantity::Quantity,
     registry::Registry,
     state_dir::StateDir,
 };
@@ -84,8 +88,10 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts a sandbox on a free loopback port; `namespace` exists beside `default` and `kube-system`.
-    pub fn start(namespace: &str) -> io::Result<Sandbox> {
+    /// Starts a sandbox on a free loopback port; `namespace` exists beside `default` and `kube-system`. `log_max_size` is a
+    /// quantity, the kubelet's `containerLogMaxSize`; without it logs are kept whole.
+    pub fn start(namespace: &str, log_max_size: Option<&str>) -> io::Result<Sandbox> {
+        let log_max_size = log_max_size.map(parse_size).transpose()?;
         let state = StateDir::create()?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let token: Arc<str> = format!("{:032x}", rand::random::<u128>()).into();
@@ -99,10 +105,13 @@ impl Sandbox {
         let (stop, stopped) = oneshot::channel();
         let (ready, listening) = std::sync::mpsc::channel();
         let directory = state.path().to_owned();
+        let logs = Arc::new(Logs::new(log_max_size));
         let thread = thread::Builder::new()
             .name("sandbox".to_owned())
             .spawn(move || {
-                System::new().block_on(run(registry, token, listener, directory, ready, stopped));
+                System::new().block_on(run(
+                    registry, logs, token, listener, directory, ready, stopped,
+                ));
             })?;
         let sandbox = Sandbox {
             kubeconfig,
@@ -136,13 +145,13 @@ impl Drop for Sandbox {
 
 async fn run(
     registry: Arc<Registry>,
+    logs: Arc<Logs>,
     token: Arc<str>,
     listener: TcpListener,
     directory: PathBuf,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let logs = Arc::new(Logs::default());
     let recorder = Recorder::new(registry.clone());
     let (pods, claims) = (directory.join("pods"), directory.join("claims"));
     let api = ApiServer {
@@ -175,6 +184,11 @@ async fn run(
     handle.stop(false).await;
     drop(server.await);
     kubelet.shut_down().await;
+}
+
+fn parse_size(text: &str) -> io::Result<u64> {
+    let quantity = Quantity::parse(text).and_then(Quantity::bytes);
+    quantity.ok_or_else(|| io::Error::other(format!("{text} is not a number of bytes")))
 }
 
 fn write_kubeconfig(path: &Path, url: &str, token: &str, namespace: &str) -> io::Result<()> {

@@ -16,7 +16,7 @@ use super::{
 pub const NODE: &str = "sandbox";
 
 /// What the node has, in the order in which a shortage is reported.
-pub const CAPACITY: [(&str, &str); 3] = [("pods", "1000"), ("cpu", "64"), ("memory", "256Gi")];
+pub const CAPACITY: [(&str, &str); 3] = [("pods", "10000"), ("cpu", "64"), ("memory", "256Gi")];
 
 /// Amounts by name, in billionths.
 pub type Amounts = BTreeMap<String, i128>;

@@ -72,6 +72,12 @@ impl Quantity {
     pub fn nanos(self) -> i128 {
         self.nanos
     }
+
+    /// Returns the whole number, rounded up; none if it is negative or too big to be one of bytes.
+    pub fn bytes(self) -> Option<u64> {
+        let whole = self.nanos / NANO + i128::from(self.nanos % NANO > 0);
+        u64::try_from(whole).ok().filter(|_| self.nanos >= 0)
+    }
 }
 
 impl Display for Quantity {

@@ -5,17 +5,19 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, Read},
+    io::{self, Read},
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     process::ExitStatus,
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
+    io::{AsyncBufReadExt, BufReader},
     net::unix::pipe,
     process::{Child, Command},
     sync::oneshot,
     task::JoinHandle,
+    time::{Instant, sleep_until},
 };
 
 use super::{isolation::Isolation, isolation::find_program, logs::LogWriter};
@@ -111,17 +113,10 @@ impl Process {
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let mut main = group;
         if isolation.has_namespaces() {
-            let line = tokio::task::spawn_blocking(move || {
-                let mut line = String::new();
-                io::BufReader::new(report)
-                    .read_line(&mut line)
-                    .map(|_| line)
-            });
-            let line = line
-                .await
-                .map_err(io::Error::other)
-                .and_then(|line| line)
-                .map_err(broken)?;
+            let report = pipe::Receiver::from_owned_fd(OwnedFd::from(report)).map_err(broken)?;
+            let mut line = String::new();
+            let mut report = BufReader::new(report);
+            report.read_line(&mut line).await.map_err(broken)?;
             main = Some(read_report(line.trim_end(), &name)?);
         }
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(output)).map_err(broken)?;
@@ -199,6 +194,7 @@ async fn pump(output: pipe::Receiver, mut log: LogWriter, end: oneshot::Receiver
     let mut buffer = vec![0; BUFFER];
     let mut end = std::pin::pin!(end);
     loop {
+        let flush = log.flush_time();
         tokio::select! {
             biased;
             ready = output.readable() => {
@@ -214,6 +210,11 @@ async fn pump(output: pipe::Receiver, mut log: LogWriter, end: oneshot::Receiver
                 }
             }
             _ = &mut end => break,
+            () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => {
+                if let Err(error) = log.flush() {
+                    log::warn!("container log: {error}");
+                }
+            }
         }
     }
     // What was written before the end is in the pipe, whether or not the runtime has noticed; `try_read` would ask the runtime.

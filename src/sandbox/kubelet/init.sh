@@ -30,6 +30,8 @@ while [ "$1" != -- ]; do
       k8s_try umount -l .
       cd / || k8s_fail /
       shift 2 ;;
+    # Programs that close every file there could be take long if there could be many.
+    files) ulimit -S -n "$2" 2>/dev/null; shift 2 ;;
     hostname) hostname "$2" 2>/dev/null; shift 2 ;;
     *) k8s_fail "unknown step $1" ;;
   esac

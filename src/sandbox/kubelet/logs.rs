@@ -1,30 +1,56 @@
-//! Log files of containers: written once, followed by any number of readers without polling.
+//! Log files of containers: written once, followed by any number of readers without polling, and rotated if that is wanted.
 //!
-//! The format is that of CRI (`<time> stdout F text`, pieces of long lines marked `P`), Kubernetes,
-//! `pkg/kubelet/kuberuntime/logs/logs.go`, v1.36. Bytes are kept as they are. What a client gets to see is in `pod_logs`.
+//! The format is that of CRI (`<time> stdout F text`, pieces of lines marked `P`), Kubernetes,
+//! `staging/src/k8s.io/cri-client/pkg/logs/logs.go`, v1.36. Bytes are kept as they are. What a client gets to see of them is in
+//! `log_reader`.
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
-    io::{self, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::super::clock;
 
 /// Longer lines are cut into pieces of this size, as containerd does.
 const MAX_PIECE: usize = 16 << 10;
 
+/// Length of a record's stamp, as [`clock::nanos`] writes it.
+const STAMP: usize = 30;
+
+/// Where a record's tag stands, and where its text begins.
+const TAG: usize = STAMP + STREAM.len();
+const TEXT: usize = TAG + 2;
+
+/// Standard output and standard error are one pipe.
+const STREAM: &[u8] = b" stdout ";
+
+/// How long the beginning of a line waits for its end. CRI-O's conmon does not wait at all; a little patience keeps a line in one
+/// record that a program writes in a few steps.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// How far a log has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Whole records, in bytes.
+    /// How many files came before the one that is being written.
+    pub rotations: u64,
+    /// Whole records in this file, in bytes.
     pub written: u64,
     /// No more will come.
     pub ended: bool,
+}
+
+/// A record, as read from a log file.
+#[derive(Debug, PartialEq)]
+pub struct Record<'a> {
+    pub stamp: &'a [u8],
+    /// Ends with a line break unless it is a piece of a line.
+    pub text: &'a [u8],
 }
 
 /// The log of one run of one container.
@@ -40,16 +66,50 @@ type Runs = Vec<Arc<LogFile>>;
 #[derive(Default)]
 pub struct Logs {
     files: Mutex<HashMap<(String, String), Runs>>,
+    /// A file that would become bigger is put aside; none lets them grow.
+    max_size: Option<u64>,
 }
 
 /// Splits a byte stream into records and appends them to a log file.
+///
+/// The file is open only while something comes: most containers are quiet most of the time, and thousands of them would hold
+/// thousands of files open.
 pub struct LogWriter {
     log: Arc<LogFile>,
-    file: File,
+    file: Option<File>,
+    max_size: Option<u64>,
+    /// What is not in the file yet of a line without an end.
     line: Vec<u8>,
+    /// When that line began, or else when the last one ended.
+    line_began: Instant,
+}
+
+impl Record<'_> {
+    /// Splits the first record off whole records; none if nothing is left.
+    ///
+    /// NB: its parts stand where [`write_record`] has put them, so there is nothing to search but the end; that the standard
+    /// library does several bytes at a time. It is what decides how fast a long log can be read.
+    pub fn split_first(records: &[u8]) -> Option<(Record<'_>, &[u8])> {
+        let mut rest = records.get(TEXT..)?;
+        let length = rest.skip_until(b'\n').ok()?;
+        let (head, text) = (&records[..TEXT], &records[TEXT..TEXT + length]);
+        let text = match head[TAG] {
+            b'P' => text.strip_suffix(b"\n").unwrap_or(text),
+            _ => text,
+        };
+        let stamp = &head[..STAMP];
+        Some((Record { stamp, text }, rest))
+    }
 }
 
 impl Logs {
+    pub fn new(max_size: Option<u64>) -> Logs {
+        Logs {
+            files: Mutex::default(),
+            max_size,
+        }
+    }
+
     /// Returns the log of the newest run of a container, or of the run before it.
     pub fn find(&self, uid: &str, container: &str, previous: bool) -> Option<Arc<LogFile>> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +127,7 @@ impl Logs {
         run: usize,
     ) -> io::Result<LogWriter> {
         let path = directory.join(format!("{container}-{run}.log"));
-        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        File::create(&path)?;
         let log = Arc::new(LogFile {
             path,
             progress: watch::Sender::new(Progress::default()),
@@ -79,8 +139,10 @@ impl Logs {
             .push(log.clone());
         Ok(LogWriter {
             log,
-            file,
+            file: None,
+            max_size: self.max_size,
             line: Vec::new(),
+            line_began: Instant::now(),
         })
     }
 
@@ -92,8 +154,9 @@ impl Logs {
 }
 
 impl LogFile {
-    pub fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
+    /// Returns where the file is that is being written, and that readers see.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Progress> {
@@ -102,9 +165,12 @@ impl LogFile {
 }
 
 impl LogWriter {
-    /// Appends what a container wrote.
+    /// Appends what a container wrote, up to the end of the last line.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stamp = clock::nanos(clock::now());
+        if self.line.is_empty() || bytes.contains(&b'\n') {
+            self.line_began = Instant::now();
+        }
         let mut records = Vec::with_capacity(bytes.len() + 64);
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
@@ -125,15 +191,28 @@ impl LogWriter {
         self.append(&records)
     }
 
+    /// Returns when to flush unless more comes before; none if there is nothing to flush.
+    pub fn flush_time(&self) -> Option<Instant> {
+        let idle = self.line.is_empty() && self.file.is_none();
+        (!idle).then(|| self.line_began + PATIENCE)
+    }
+
+    /// Appends the beginning of a line as a piece, so that a prompt is seen before it is answered, and closes the file.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        let mut records = Vec::new();
+        if !line.is_empty() {
+            write_record(&mut records, &clock::nanos(clock::now()), b'P', &line);
+        }
+        let appended = self.append(&records);
+        self.file = None;
+        appended
+    }
+
     /// Ends the log; an unfinished last line is kept as a piece, so that a reader gets no line break that was not written.
     pub fn end(mut self) {
-        let line = std::mem::take(&mut self.line);
-        if !line.is_empty() {
-            let mut records = Vec::new();
-            write_record(&mut records, &clock::nanos(clock::now()), b'P', &line);
-            if let Err(error) = self.append(&records) {
-                log::warn!("log {}: {error}", self.log.path.display());
-            }
+        if let Err(error) = self.flush() {
+            log::warn!("log {}: {error}", self.log.path.display());
         }
     }
 
@@ -141,11 +220,48 @@ impl LogWriter {
         if records.is_empty() {
             return Ok(());
         }
-        self.file.write_all(records)?;
+        let written = self.log.progress.borrow().written;
+        let size = written + records.len() as u64;
+        if written > 0 && self.max_size.is_some_and(|max_size| size > max_size) {
+            self.rotate()?;
+        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => match OpenOptions::new().append(true).open(&self.log.path) {
+                Ok(file) => file,
+                // A pod that was deleted by force may write for longer than there is anybody who could read it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            },
+        };
+        file.write_all(records)?;
+        self.file = Some(file);
         self.log
             .progress
             .send_modify(|progress| progress.written += records.len() as u64);
         Ok(())
+    }
+}
+
+impl LogWriter {
+    /// Puts the file aside, in place of the one that was put aside before, and begins a new one.
+    ///
+    /// The kubelet looks at sizes every ten seconds (`pkg/kubelet/logs/container_log_manager.go`, v1.36); here a file is
+    /// rotated by the write that it has no room for, as CRI-O does, so that it is certain what is where.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file = None;
+        let path = &self.log.path;
+        let mut begun = Ok(());
+        // Readers open the file while they hold the progress, so they get no file with the numbers of another.
+        self.log.progress.send_modify(|progress| {
+            begun = fs::rename(path, path.with_extension("log.1"))
+                .and_then(|()| File::create(path).map(drop));
+            if begun.is_ok() {
+                progress.rotations += 1;
+                progress.written = 0;
+            }
+        });
+        begun
     }
 }
 
@@ -159,9 +275,42 @@ impl Drop for LogWriter {
 
 fn write_record(records: &mut Vec<u8>, stamp: &str, tag: u8, text: &[u8]) {
     records.extend_from_slice(stamp.as_bytes());
-    records.extend_from_slice(b" stdout ");
+    records.extend_from_slice(STREAM);
     records.push(tag);
     records.push(b' ');
     records.extend_from_slice(text);
     records.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::state_dir::StateDir, *};
+
+    #[test]
+    fn a_line_without_end_is_written_in_pieces() {
+        let directory = StateDir::create().unwrap();
+        let logs = Logs::default();
+        let mut writer = logs.start(directory.path(), "uid", "task", 0).unwrap();
+        writer.write(b"one\nuser: ").unwrap();
+        assert!(writer.flush_time().is_some());
+        writer.flush().unwrap();
+        assert!(writer.flush_time().is_none());
+        writer.write(b"ada").unwrap();
+        writer.flush().unwrap();
+        writer.write(b"\ntwo\nthr").unwrap();
+        writer.write(b"ee\nrest").unwrap();
+        let path = writer.log.path.clone();
+        writer.end();
+        let records = fs::read(path).unwrap();
+        let stamp = String::from_utf8(records[..STAMP].to_vec()).unwrap();
+        assert!(clock::parse(&stamp).is_some(), "{stamp}");
+        let mut seen = Vec::new();
+        let mut rest = records.as_slice();
+        while let Some((record, behind)) = Record::split_first(rest) {
+            seen.push(String::from_utf8(record.text.to_vec()).unwrap());
+            rest = behind;
+        }
+        let expected = ["one\n", "user: ", "ada", "\n", "two\n", "three\n", "rest"];
+        assert_eq!(seen, expected);
+    }
 }

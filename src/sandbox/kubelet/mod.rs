@@ -1,8 +1,9 @@
 //! The kubelet: runs the pods of the node as processes of this machine.
 //!
 //! One `worker` per pod does everything about that pod; this file starts workers, wakes them when their pod changes, and hands
-//! out addresses. Processes are in `container`, logs in `logs`, and the words of a pod's status in `pod_status`.
+//! out addresses. Processes are in `container`, logs in `logs` and `log_reader`, and the words of a pod's status in `pod_status`.
 
+pub mod log_reader;
 pub mod logs;
 
 mod container;

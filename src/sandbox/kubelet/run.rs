@@ -12,6 +12,7 @@ use super::{
         clock,
         events::Severity,
         object::{elements, text},
+        open_files,
     },
     container::{Failure, Launch, Process, START_ERROR},
     environment, image,
@@ -43,7 +44,7 @@ struct Slot<'a> {
     pod: &'a Rc<Pod>,
     index: usize,
     is_init: bool,
-    spec: Value,
+    spec: &'a Value,
     field: String,
 }
 
@@ -54,7 +55,7 @@ pub async fn container(pod: &Rc<Pod>, index: usize, is_init: bool, ip: &str) -> 
     } else {
         "containers"
     };
-    let spec = pod.value["spec"][list][index].clone();
+    let spec = &pod.value["spec"][list][index];
     let field = format!("spec.{list}{{{}}}", text(&spec["name"]));
     let slot = Slot {
         pod,
@@ -169,6 +170,8 @@ impl Slot<'_> {
             Ok(log) => Process::start(pod.kubelet.isolation().await, &launch, log).await,
             Err(error) => Err(Failure::Setup(error.to_string())),
         };
+        // Of a task with many nodes every node knows all names, which is too much to keep for as long as it runs.
+        drop(launch);
         let mut process = match started {
             Ok(process) => process,
             Err(failure) => {
@@ -237,9 +240,9 @@ impl Slot<'_> {
 
     fn launch(&self, ip: &str) -> Result<Launch, (&'static str, String)> {
         let pod = self.pod;
-        let variables = environment::variables(&pod.kubelet.registry, &pod.value, &self.spec, ip)
+        let variables = environment::variables(&pod.kubelet.registry, &pod.value, self.spec, ip)
             .map_err(|why| ("CreateContainerConfigError", why))?;
-        let command = environment::command(&self.spec, &variables);
+        let command = environment::command(self.spec, &variables);
         if command.is_empty() {
             let why =
                 "the sandbox has no images, so it knows no program to run: name one in `command`";
@@ -251,7 +254,10 @@ impl Slot<'_> {
         std::fs::create_dir_all(&root)
             .map_err(|error| ("CreateContainerError", error.to_string()))?;
         let mut steps = vec!["hostname".to_owned(), environment::hostname(&pod.value)];
-        let mounts = volumes::plan(&self.spec, &pod.sources.borrow(), &root)
+        if let Some(limit) = open_files::original_limit() {
+            steps.extend(["files".to_owned(), limit.to_string()]);
+        }
+        let mounts = volumes::plan(self.spec, &pod.sources.borrow(), &root)
             .map_err(|volumes::NotReady(why)| ("CreateContainerConfigError", why))?;
         if mounts.is_empty() {
             steps.extend(["proc".to_owned(), "/proc".to_owned()]);

@@ -5,10 +5,12 @@
 
 mod answers;
 mod life;
+mod log;
 
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    iter,
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -42,7 +44,11 @@ impl Answer {
 
 impl Cluster {
     pub fn start() -> Cluster {
-        let sandbox = Sandbox::start("default").unwrap();
+        Cluster::start_with_log_max_size(None)
+    }
+
+    pub fn start_with_log_max_size(size: Option<&str>) -> Cluster {
+        let sandbox = Sandbox::start("default", size).unwrap();
         let config: Value =
             serde_json::from_str(&fs::read_to_string(sandbox.kubeconfig()).unwrap()).unwrap();
         let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
@@ -109,6 +115,19 @@ impl Cluster {
             .lines()
             .filter(|line| line.as_ref().is_ok_and(|line| line.starts_with('{')));
         lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+    }
+
+    /// Opens a stream of text; the iterator yields its chunks until it ends.
+    pub fn stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
+        let mut reader = self.open("GET", path, "", "application/json", Some(&self.token));
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.contains("200"), "{line}");
+        read_headers(&mut reader);
+        iter::from_fn(move || {
+            let mut chunk = String::new();
+            read_chunk(&mut reader, &mut chunk).then_some(chunk)
+        })
     }
 
     /// Gets an object until it is as wanted.

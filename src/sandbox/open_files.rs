@@ -1,0 +1,41 @@
+//! How many files the process may have open.
+//!
+//! A server of many streams needs many: a running pod holds two, and a follower of its log three (both ends of the connection, and
+//! the file). The soft limit is often 1,024 for the sake of programs that use `select`, which this one does not; Go programs raise
+//! theirs in the same way (`src/os/rlimit.go`, 1.26), and give their children back what they had.
+
+use std::sync::OnceLock;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What the soft limit was before it was raised.
+static ORIGINAL: OnceLock<u64> = OnceLock::new();
+
+/// Raises the soft limit of this process to the hard one.
+pub fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => log::debug!(
+            "open files: limit raised from {:?} to {:?}",
+            limit.current,
+            limit.maximum
+        ),
+        Err(error) => return log::debug!("open files: limit stays {:?}: {error}", limit.current),
+    }
+    if let Some(original) = limit.current {
+        // Only the first is the original.
+        ORIGINAL.get_or_init(|| original);
+    }
+}
+
+/// Returns what the soft limit of containers is to be; none if it is that of this process.
+pub fn original_limit() -> Option<u64> {
+    ORIGINAL.get().copied()
+}
