@@ -11,10 +11,10 @@
 
 pub mod path;
 
+mod backoff;
 mod definition;
 mod error;
 mod id;
-mod log_lines;
 mod logs;
 mod resources;
 mod task;
@@ -22,12 +22,13 @@ mod time;
 mod user;
 mod volume;
 
+pub use backoff::Backoff;
 pub use definition::TaskDefinition;
 pub use error::{ErrorBody, Problem, Reason, describe};
 pub use id::{TaskId, VolumeId};
-pub use log_lines::LineWriter;
 pub use logs::{
-    LogEnd, LogQuery, LogRecord, LogText, NDJSON, PLAIN_TEXT, Since, line_prefix, read_bool,
+    LineRecords, LineWriter, LogCursor, LogEnd, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON,
+    PLAIN_TEXT, Since, line_prefix, read_bool,
 };
 pub use resources::{Quantity, Resources};
 pub use task::{

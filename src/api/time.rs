@@ -30,9 +30,10 @@ impl Timestamp {
             .map(Self)
     }
 
-    /// Whole seconds since 1970, rounded down.
-    pub fn unix_seconds(self) -> i64 {
-        self.0.unix_timestamp()
+    /// Nanoseconds since 1970; what is too far away for that is at the end of time.
+    pub fn unix_nanoseconds(self) -> i64 {
+        let nanoseconds = self.0.unix_timestamp_nanos();
+        i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// How many whole seconds `self` lies before `later`; negative when it lies after it.

@@ -8,7 +8,7 @@ const MAX_LENGTH: usize = 256;
 /// A user's name, exactly as given: not blank, printable, at most 256 bytes.
 ///
 /// It is built from the `X-User` header by the server and from the login file by the client, nowhere else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct User(String);
 
 impl User {

@@ -1,19 +1,11 @@
-//! What a log stream is asked for, and the records it is made of.
-//!
-//! `GET /tasks/{task_id}/logs` answers in one of two forms. `text/plain` is the log as a person reads it. NDJSON, for
-//! `Accept: application/x-ndjson`, has one [`LogRecord`] a line and can say what text cannot: why a node waits, how it
-//! ended, and that the stream is complete. A stream without its [`LogRecord::End`] was cut.
+//! What of a task's log is wanted.
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Problem, TaskState, Timestamp};
-
-/// The content type of a log for people and for curl.
-pub const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-/// The content type of a log for programs.
-pub const NDJSON: &str = "application/x-ndjson";
+use super::LogCursor;
+use crate::api::{Problem, Timestamp};
 
 /// How long a log stream waits for pods that have not started, unless told otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -33,9 +25,14 @@ impl std::str::FromStr for Since {
         if let Some(duration) = parse_duration(text) {
             return Ok(Self::Ago(duration));
         }
-        text.parse().map(Self::At).map_err(|_| {
-            format!("{text:?} is neither a duration such as 10m nor a UTC time such as 2025-10-05T12:34:56Z")
-        })
+        OffsetDateTime::parse(text, &Rfc3339)
+            .map(Timestamp::from)
+            // As this program writes times: without a zone, in UTC.
+            .or_else(|_| text.parse())
+            .map(Self::At)
+            .map_err(|_| {
+                format!("{text:?} is neither a duration such as 10m nor a time such as 2025-10-05T12:34:56Z")
+            })
     }
 }
 
@@ -79,6 +76,8 @@ pub struct LogQuery {
     pub nodes: Vec<u32>,
     /// How long to wait for pods that have not started.
     pub wait: Duration,
+    /// Only what comes behind these, of the nodes that they name.
+    pub after: Vec<LogCursor>,
 }
 
 impl Default for LogQuery {
@@ -90,6 +89,7 @@ impl Default for LogQuery {
             timestamps: false,
             nodes: Vec::new(),
             wait: DEFAULT_WAIT,
+            after: Vec::new(),
         }
     }
 }
@@ -112,6 +112,7 @@ impl LogQuery {
                 "wait" => parse_duration(value)
                     .ok_or_else(|| format!("{value:?} is not a duration such as 10m"))
                     .map(|wait| query.wait = wait),
+                "after" => value.parse().map(|cursor| query.after.push(cursor)),
                 _ => Ok(()),
             };
             problems.extend(read.err().map(|message| Problem::new(key, message)));
@@ -132,6 +133,7 @@ impl LogQuery {
             timestamps,
             nodes,
             wait,
+            after,
         } = self;
         let mut pairs = Vec::new();
         if !follow {
@@ -146,6 +148,7 @@ impl LogQuery {
         if *wait != DEFAULT_WAIT {
             pairs.push(("wait", format!("{}s", wait.as_secs())));
         }
+        pairs.extend(after.iter().map(|cursor| ("after", cursor.to_string())));
         pairs
     }
 }
@@ -168,102 +171,6 @@ fn read_number(value: &str) -> Result<u32, String> {
         .map_err(|_| format!("{value:?} is not a whole number"))
 }
 
-/// The bytes of a line, or of a piece of one. JSON has no bytes, so what is not UTF-8 travels as Latin-1: one character,
-/// U+0000 to U+00FF, a byte.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogText {
-    Text(String),
-    Latin1(String),
-}
-
-impl LogText {
-    pub fn from_bytes(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(
-            |error| Self::Latin1(error.into_bytes().into_iter().map(char::from).collect()),
-            Self::Text,
-        )
-    }
-
-    /// The bytes as the task wrote them. A character that is no byte, which no server sends, comes out as `?`.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Text(text) => text.as_bytes().to_vec(),
-            Self::Latin1(text) => text
-                .chars()
-                .map(|c| u8::try_from(c).unwrap_or(b'?'))
-                .collect(),
-        }
-    }
-}
-
-/// How a log stream, and with it perhaps the task, ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogEnd {
-    Completed,
-    Failed,
-    /// The task was stopped while its log was read.
-    Stopped,
-    /// The task goes on; the log was not to be followed, or its pods took too long to start.
-    Unfinished,
-}
-
-impl From<TaskState> for LogEnd {
-    fn from(state: TaskState) -> Self {
-        match state {
-            TaskState::Completed => Self::Completed,
-            TaskState::Failed => Self::Failed,
-            TaskState::Pending | TaskState::Running => Self::Unfinished,
-        }
-    }
-}
-
-/// One line of an NDJSON log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum LogRecord {
-    /// The first record: what the reader has to know before the first line.
-    Start { num_nodes: u32 },
-    /// Something that a node printed, without its newline.
-    Line {
-        node: u32,
-        /// When the container runtime took it, RFC 3339.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        time: Option<String>,
-        #[serde(flatten)]
-        text: LogText,
-        /// Whether the line goes on in the node's next record.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        partial: bool,
-    },
-    /// A node has not started, for this reason.
-    Waiting { node: u32, reason: String },
-    /// Something about a node's log that its reader should know.
-    Notice { node: u32, message: String },
-    /// A node has ended and its log is complete.
-    NodeEnd {
-        node: u32,
-        status: TaskState,
-        exit_code: Option<i32>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    /// The last record.
-    End {
-        status: LogEnd,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-    /// Nothing happened; the connection is alive.
-    Heartbeat {},
-}
-
-/// What stands before every line of a node when there are several.
-pub fn line_prefix(rank: u32) -> String {
-    format!("node-{rank} | ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +191,7 @@ mod tests {
             timestamps: true,
             nodes: vec![0, 3],
             wait: Duration::from_secs(1),
+            after: vec!["0-end".parse().unwrap()],
         };
         for query in [query, LogQuery::default()] {
             let sent: Vec<_> = query
@@ -300,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_may_have_a_zone() {
+        for (text, sent) in [
+            ("2025-10-05T12:34:56Z", "2025-10-05T12:34:56.000000Z"),
+            (
+                "2025-10-05T12:34:56.25+02:00",
+                "2025-10-05T10:34:56.250000Z",
+            ),
+            ("2025-10-05T12:34:56", "2025-10-05T12:34:56.000000Z"),
+            ("90m", "5400s"),
+        ] {
+            assert_eq!(
+                text.parse::<Since>().map(|since| since.to_string()),
+                Ok(sent.to_owned())
+            );
+        }
+        assert!("12:34".parse::<Since>().is_err());
+    }
+
+    #[test]
     fn every_bad_value_of_a_query_is_named() {
         let query = pairs(&[
             ("follow", "yes"),
@@ -307,13 +234,14 @@ mod tests {
             ("since", "yesterday"),
             ("node", "x"),
             ("wait", "1y"),
+            ("after", "x"),
         ]);
         let problems = LogQuery::from_pairs(&query).unwrap_err();
         let fields: Vec<_> = problems
             .iter()
             .map(|problem| problem.field.as_str())
             .collect();
-        assert_eq!(fields, ["follow", "tail", "since", "node", "wait"]);
+        assert_eq!(fields, ["follow", "tail", "since", "node", "wait", "after"]);
         assert_eq!(problems[0].message, "\"yes\" is neither true nor false");
     }
 
@@ -334,21 +262,6 @@ mod tests {
         }
         for text in ["", "m", "1.5h", "-1s", "1w", "99999999999999999999d", "1 m"] {
             assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn bytes_come_out_as_they_went_in() {
-        for bytes in [
-            &b"plain"[..],
-            "smørrebrød".as_bytes(),
-            b"\xff\xfe\x00\x80",
-            b"",
-        ] {
-            let text = LogText::from_bytes(bytes.to_vec());
-            let sent = serde_json::to_string(&text).unwrap();
-            let received: LogText = serde_json::from_str(&sent).unwrap();
-            assert_eq!(received.to_bytes(), bytes);
         }
     }
 }

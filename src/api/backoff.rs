@@ -1,0 +1,42 @@
+//! The pauses between attempts, the same at every end of a connection.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Pauses that double from 0.5 s to 30 s. Each is shorter by chance, down to its half, so that those who lost the same server
+/// do not all come back at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// Whether there was no attempt yet.
+    pub fn is_fresh(&self) -> bool {
+        self.attempts == 0
+    }
+
+    /// The next pause. `chance` is a random number from 0 to 1.
+    pub fn next(&mut self, chance: f64) -> Duration {
+        let pause = FIRST * 2_u32.pow(self.attempts.min(6));
+        self.attempts += 1;
+        pause.min(LONGEST).mul_f64(0.5 + chance / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_fresh());
+        let pauses: Vec<_> = (0..8).map(|_| backoff.next(1.0).as_secs_f64()).collect();
+        assert_eq!(pauses, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]);
+        assert_eq!(backoff.next(0.0), LONGEST / 2);
+        assert!(!backoff.is_fresh());
+    }
+}

@@ -1,0 +1,189 @@
+//! The lines of several nodes, written one after the other without ever gluing two together.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+/// How much of unfinished lines is held back, of all nodes together.
+const MAX_HELD: usize = 1024 * 1024;
+
+/// Writes lines as they come. A line may come in pieces, and pieces of several nodes may come mixed: so a line is held back until
+/// it is whole, [`LineWriter::release`] is called because it stays unfinished, or it is too long for that.
+#[derive(Debug, Default)]
+pub struct LineWriter {
+    /// The node whose line stands there without its end.
+    open: Option<u32>,
+    /// The beginnings of lines, by node.
+    held: BTreeMap<u32, Vec<u8>>,
+    held_size: usize,
+}
+
+impl LineWriter {
+    /// Writes a line of a node, or a piece of one, after `head` where a new line begins.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn write(
+        &mut self,
+        node: u32,
+        head: &str,
+        text: &[u8],
+        is_partial: bool,
+        out: &mut (impl Write + ?Sized),
+    ) -> io::Result<()> {
+        if self.open == Some(node) {
+            out.write_all(text)?;
+            return if is_partial {
+                Ok(())
+            } else {
+                self.end_open(out)
+            };
+        }
+        if is_partial {
+            let held = self.held.entry(node).or_insert_with(|| head.into());
+            held.extend_from_slice(text);
+            self.held_size += text.len();
+            if self.held_size > MAX_HELD {
+                self.release(out)?;
+            }
+            return Ok(());
+        }
+        let begun = self.held.remove(&node);
+        self.end_open(out)?;
+        match &begun {
+            Some(begun) => {
+                out.write_all(begun)?;
+                self.held_size = self.held.values().map(Vec::len).sum();
+            }
+            None => out.write_all(head.as_bytes())?,
+        }
+        out.write_all(text)?;
+        out.write_all(b"\n")
+    }
+
+    /// Whether a part of this node's line has come already, so that the next piece needs no head.
+    pub fn is_within(&self, node: u32) -> bool {
+        self.open == Some(node) || self.held.contains_key(&node)
+    }
+
+    /// Whether there is something to release.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Writes the lines that were held back, unfinished as they are: somebody may wait for a prompt.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn release(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        self.held_size = 0;
+        for (node, begun) in std::mem::take(&mut self.held) {
+            // Another node stopped in the middle of a line. What follows there gets a line of its own.
+            self.end_open(out)?;
+            out.write_all(&begun)?;
+            self.open = Some(node);
+        }
+        Ok(())
+    }
+
+    /// Ends the line of a node, if it is unfinished.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn end(&mut self, node: u32, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        if self.is_within(node) {
+            self.write(node, "", b"", false, out)?;
+        }
+        Ok(())
+    }
+
+    /// Ends every unfinished line.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn end_all(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        self.release(out)?;
+        self.end_open(out)
+    }
+
+    /// Ends the line that stands there without its end, if there is one.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn end_open(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        match self.open.take() {
+            Some(_) => out.write_all(b"\n"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes pieces, releasing what is held after those of which the text ends with `?`.
+    fn written(pieces: &[(u32, &str, bool)]) -> String {
+        let mut writer = LineWriter::default();
+        let mut out = Vec::new();
+        for (node, text, is_partial) in pieces {
+            let head = format!("{node}> ");
+            writer
+                .write(*node, &head, text.as_bytes(), *is_partial, &mut out)
+                .unwrap();
+            if text.ends_with('?') {
+                writer.release(&mut out).unwrap();
+            }
+        }
+        writer.end_all(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn pieces_of_a_line_are_joined_and_those_of_others_kept_apart() {
+        let pieces = [
+            (0, "a", false),
+            (1, "lo", true),
+            (2, "b", false),
+            (1, "ng", true),
+            (0, "c", true),
+            (1, "er", false),
+            (0, "d", false),
+        ];
+        assert_eq!(written(&pieces), "0> a\n2> b\n1> longer\n0> cd\n");
+    }
+
+    #[test]
+    fn a_prompt_is_shown_and_torn_only_if_others_speak() {
+        assert_eq!(
+            written(&[(0, "name?", true), (0, " ada", false)]),
+            "0> name? ada\n"
+        );
+        assert_eq!(
+            written(&[
+                (0, "name?", true),
+                (1, "b", false),
+                (0, " ada", true),
+                (0, "!", false)
+            ]),
+            "0> name?\n1> b\n0>  ada!\n"
+        );
+        assert_eq!(written(&[(0, "last", true)]), "0> last\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_held_for_ever() {
+        let mut writer = LineWriter::default();
+        let mut out = Vec::new();
+        let piece = vec![b'x'; 64 * 1024];
+        for _ in 0..100 {
+            writer.write(0, "", &piece, true, &mut out).unwrap();
+            writer.write(1, "", b"b", false, &mut out).unwrap();
+            assert!(writer.held_size <= MAX_HELD);
+        }
+        writer.end(0, &mut out).unwrap();
+        let xs = out.iter().filter(|byte| **byte == b'x').count();
+        assert_eq!(xs, 100 * piece.len());
+    }
+}

@@ -1,0 +1,325 @@
+//! The records of an NDJSON log.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::LogPoint;
+use crate::api::TaskState;
+
+/// How a log stream, and with it perhaps the task, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogEnd {
+    Completed,
+    Failed,
+    /// The task was stopped while its log was read.
+    Stopped,
+    /// The task goes on; the log was not to be followed, or its pods took too long to start.
+    Unfinished,
+}
+
+impl From<TaskState> for LogEnd {
+    fn from(state: TaskState) -> Self {
+        match state {
+            TaskState::Completed => Self::Completed,
+            TaskState::Failed => Self::Failed,
+            TaskState::Pending | TaskState::Running => Self::Unfinished,
+        }
+    }
+}
+
+/// A text of its own type, because `serde` borrows no `Option<Cow<str>>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Something that a node printed, without its newline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLine<'a> {
+    pub node: u32,
+    #[serde(borrow, default)]
+    pub pod: Cow<'a, str>,
+    /// When the container runtime took it, RFC 3339; with the first piece of a line only.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    pub time: Cow<'a, str>,
+    /// What it printed, if that is UTF-8.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    text: Option<Text<'a>>,
+    /// What it printed, if that is not UTF-8: JSON has no bytes, so here a character, U+0000 to U+00FF, is one.
+    #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
+    latin1: Cow<'a, str>,
+    /// Whether the line goes on in the node's next record.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+    /// A [`super::LogCursor`].
+    #[serde(borrow, default)]
+    pub cursor: Cow<'a, str>,
+}
+
+impl LogLine<'_> {
+    /// The bytes as the task wrote them. A character that is no byte, which no server sends, comes out as `?`.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.text {
+            Some(Text(text)) => Cow::Borrowed(text.as_bytes()),
+            None => {
+                let chars = self.latin1.chars();
+                chars.map(|c| u8::try_from(c).unwrap_or(b'?')).collect()
+            }
+        }
+    }
+}
+
+/// One line of an NDJSON log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum LogRecord<'a> {
+    /// The first record: what the reader has to know before the first line.
+    Start { num_nodes: u32 },
+    #[serde(borrow)]
+    Line(LogLine<'a>),
+    /// So far nothing of a pod's log was wanted; what is comes behind this cursor.
+    Pod {
+        node: u32,
+        pod: String,
+        cursor: String,
+    },
+    /// A node has not started, for this reason.
+    Waiting { node: u32, reason: String },
+    /// Lines of a node are missing, or may be.
+    Gap {
+        node: u32,
+        /// The time of the last line before them, RFC 3339, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+        reason: String,
+    },
+    /// A node's log, or without a node all of it, cannot be read at the moment.
+    Interrupted {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<u32>,
+        reason: String,
+    },
+    /// It can be read again.
+    Resumed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<u32>,
+    },
+    /// Something else about a node's log that its reader should know.
+    Notice { node: u32, message: String },
+    /// A node has ended and its log is complete.
+    NodeEnd {
+        node: u32,
+        status: TaskState,
+        exit_code: Option<i32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// Asked for again with it, the node has nothing more to say.
+        #[serde(default)]
+        cursor: String,
+    },
+    /// The last record.
+    End {
+        status: LogEnd,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Nothing happened; the connection is alive.
+    Heartbeat {},
+    /// What a newer server has to say.
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'a> LogRecord<'a> {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn from_json(json: &'a [u8]) -> serde_json::Result<Self> {
+        // Most records are lines, and there are many.
+        if let Some(line) = read_line(json) {
+            return Ok(LogRecord::Line(line));
+        }
+        serde_json::from_slice(json)
+    }
+}
+
+/// Reads a line as [`LineRecords`] writes most of them: these fields in this order, and nothing in them that is escaped.
+fn read_line(json: &[u8]) -> Option<LogLine<'_>> {
+    let rest = json.strip_prefix(br#"{"type":"line","node":"#)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let node = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+    let (pod, rest) = read_string(rest[digits..].strip_prefix(br#","pod":"#)?)?;
+    let (time, rest) = match rest.strip_prefix(br#","time":"#) {
+        Some(rest) => read_string(rest)?,
+        None => ("", rest),
+    };
+    let (text, rest) = read_string(rest.strip_prefix(br#","text":"#)?)?;
+    let (partial, rest) = match rest.strip_prefix(br#","partial":true"#) {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let (cursor, rest) = read_string(rest.strip_prefix(br#","cursor":"#)?)?;
+    (rest == b"}").then(|| LogLine {
+        node,
+        pod: pod.into(),
+        time: time.into(),
+        text: Some(Text(text.into())),
+        latin1: "".into(),
+        partial,
+        cursor: cursor.into(),
+    })
+}
+
+/// A string without escapes, and what follows it.
+fn read_string(json: &[u8]) -> Option<(&str, &[u8])> {
+    let rest = json.strip_prefix(b"\"")?;
+    let end = memchr::memchr2(b'"', b'\\', rest).filter(|end| rest[*end] == b'"')?;
+    Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]))
+}
+
+/// Writes the lines of one pod as records, many times as fast as [`LogRecord::Line`] one by one.
+pub struct LineRecords {
+    head: Vec<u8>,
+    /// The beginning of their cursors.
+    cursor: Vec<u8>,
+}
+
+impl LineRecords {
+    /// For the lines of a node's pod, which cursors know by a key of letters and digits.
+    pub fn new(node: u32, pod: &str, key: &str) -> Self {
+        let mut head = format!(r#"{{"type":"line","node":{node},"pod":"#).into_bytes();
+        write_json(pod, &mut head);
+        Self {
+            head,
+            cursor: format!(r#","cursor":"{node}-{key}-"#).into_bytes(),
+        }
+    }
+
+    /// Writes one. `time` is RFC 3339 or empty, `point` the place behind the line if it has one.
+    pub fn write(
+        &self,
+        time: &str,
+        bytes: &[u8],
+        is_partial: bool,
+        point: Option<LogPoint>,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(&self.head);
+        if !time.is_empty() {
+            out.extend_from_slice(br#","time":"#);
+            write_text(time, out);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                out.extend_from_slice(br#","text":"#);
+                write_text(text, out);
+            }
+            Err(_) => {
+                let latin1: String = bytes.iter().copied().map(char::from).collect();
+                out.extend_from_slice(br#","latin1":"#);
+                write_json(&latin1, out);
+            }
+        }
+        if is_partial {
+            out.extend_from_slice(br#","partial":true"#);
+        }
+        out.extend_from_slice(&self.cursor);
+        match point {
+            // The most frequent cursor, without the slow way that `Display` is.
+            Some(point) if point.offset.is_none() && point.latest == point.time => {
+                write_json(&point.time, out);
+                out.push(b'.');
+                write_json(&point.nth, out);
+            }
+            Some(point) => out.extend_from_slice(point.to_string().as_bytes()),
+            None => out.extend_from_slice(b"start"),
+        }
+        out.extend_from_slice(b"\"}\n");
+    }
+}
+
+/// Writes a string. Most have nothing to escape, which is found out many bytes at a time.
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    let is_plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
+    if text
+        .bytes()
+        .fold(true, |plain, byte| plain & is_plain(byte))
+    {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        write_json(text, out);
+    }
+}
+
+fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("text and numbers can be written into memory");
+}
+
+/// What stands before every line of a node when there are several.
+pub fn line_prefix(rank: u32) -> String {
+    format!("node-{rank} | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written by hand is what `serde` writes and reads, and comes out as it went in.
+    #[test]
+    fn lines_survive_the_wire() {
+        let records = LineRecords::new(3, "train-\"x\"", "3f2a91bc");
+        let point = |offset, latest| {
+            Some(LogPoint {
+                time: 5,
+                nth: 2,
+                offset,
+                latest,
+            })
+        };
+        for bytes in [
+            &b"plain"[..],
+            "smørrebrød".as_bytes(),
+            b"\"quoted\" \\ \t \x01",
+            b"\xff\xfe\x00\x80",
+            b"",
+        ] {
+            for (point, cursor) in [
+                (point(None, 5), "3-3f2a91bc-5.2"),
+                (point(Some(7), 5), "3-3f2a91bc-5.2_7"),
+                (point(None, 9), "3-3f2a91bc-5.2~9"),
+                (None, "3-3f2a91bc-start"),
+            ] {
+                for (time, is_partial) in [("2026-11-22T02:11:01.4Z", true), ("", false)] {
+                    let mut sent = Vec::new();
+                    records.write(time, bytes, is_partial, point, &mut sent);
+                    let json = sent.strip_suffix(b"\n").unwrap();
+                    let record = LogRecord::from_json(json).unwrap();
+                    assert_eq!(record, serde_json::from_slice(json).unwrap());
+                    assert_eq!(serde_json::to_vec(&record).unwrap(), json);
+                    let LogRecord::Line(line) = record else {
+                        panic!("no line");
+                    };
+                    assert_eq!(*line.bytes(), *bytes);
+                    assert_eq!((&*line.time, line.partial), (time, is_partial));
+                    assert_eq!((line.node, &*line.cursor), (3, cursor));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn records_of_newer_servers_are_passed_over() {
+        let record = LogRecord::from_json(br#"{"type":"weather","node":0}"#).unwrap();
+        assert_eq!(record, LogRecord::Unknown);
+        let line = br#"{"node":3,"type":"line","text":"a","color":"red"}"#;
+        let LogRecord::Line(line) = LogRecord::from_json(line).unwrap() else {
+            panic!("no line");
+        };
+        assert_eq!((line.node, &*line.bytes()), (3, &b"a"[..]));
+        assert!(LogRecord::from_json(b"{}").is_err());
+    }
+}
