@@ -7,13 +7,15 @@
 //! Jobs, Pods, Events ──► status ──► TaskStatus       (get, list, logs)
 //! ```
 //!
-//! Nothing here knows of HTTP towards the user, and nothing is remembered between two calls: the cluster is the state.
+//! Nothing here knows of HTTP towards the user, and nothing is remembered between two calls: the cluster is the state. What is
+//! under way is shared, though: all who look at a task or follow its log do so through one watch and one stream.
 
 mod error;
 mod labels;
 mod logs;
 mod manifest;
 mod observe;
+mod shared;
 mod status;
 mod tasks;
 mod volumes;
@@ -37,8 +39,14 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
-pub use self::error::{Error, Result};
-use crate::api::{Reason, Timestamp, is_dns_label};
+#[cfg(test)]
+pub use self::logs::{Block, LogSource, Piece};
+pub use self::{
+    error::{Error, Result},
+    logs::{LogItem, LogLines},
+};
+use self::{logs::Tails, observe::Sight, shared::Shared};
+use crate::api::{Reason, TaskId, Timestamp, User, is_dns_label};
 
 /// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; nobody waits that long.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -62,6 +70,10 @@ pub struct Executor {
     namespace: String,
     /// Held while a volume is created, so that two of one name are not created at once.
     volume_names: Arc<Mutex<()>>,
+    /// The tasks that somebody looks at.
+    sights: Arc<Shared<(User, TaskId), Sight>>,
+    /// The logs that somebody follows.
+    tails: Arc<Tails>,
 }
 
 impl Executor {
@@ -107,6 +119,8 @@ impl Executor {
             client,
             namespace: namespace.to_owned(),
             volume_names: Arc::default(),
+            sights: Arc::default(),
+            tails: Arc::new(Tails::new()),
         };
         let version = call(
             format!("use the cluster at {url}"),

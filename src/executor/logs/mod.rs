@@ -1,34 +1,61 @@
 //! Follows every node of a task at once, until the task has ended.
 //!
 //! ```text
-//! observe ──► one follower per node ──► records, in the order in which they arrive
+//!                      one for each viewer            one for each container
+//! Kubernetes ──────► Reader ──► Follower ──► items
+//!      │                            ▲
+//!      └───────────────────────────[│]──────────────── Reader ──► Ring
+//!                                   └──────────────────────────────┘
 //! ```
 //!
-//! A follower decides what to do next from what was observed ([`step`], pure) and reads one container after the other. That
-//! a stream ends means nothing: only the cluster says that a container has.
+//! A [`node::Follower`] decides what to do next from what was observed ([`step`], pure). What is in a container's log when a
+//! viewer comes it reads for that viewer alone; then it joins the [`tail::Tail`] of the container, the one stream that all who
+//! follow it share. Whoever is too slow for that goes back to reading alone, and comes again. Both know where they are in the log
+//! ([`position`], pure), so that no step loses or repeats a line.
 
+mod block;
 mod container;
+mod last_lines;
 mod lines;
 mod node;
 mod position;
+mod reader;
+mod ring;
 mod step;
+mod tail;
+mod waiting;
 
-use std::collections::{BTreeSet, HashSet};
-
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, atomic::AtomicBool},
 };
 
-use self::node::{Follower, Outcome};
-use super::{Error, Executor, Result, labels, status, status::Observed};
-use crate::api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, TaskId, TaskState, User};
+use time::OffsetDateTime;
+use tokio::{sync::mpsc, task::JoinSet};
 
-/// How many records may wait for a slow reader. Each is at most a piece of a line, so this bounds the memory of a stream.
-const BUFFER: usize = 64;
+#[cfg(test)]
+pub use self::block::{Block, LogSource, Piece};
+use self::node::{Follower, Outcome};
+pub use self::{block::LogLines, tail::Tails};
+use super::{Error, Executor, Result, observe::Sight};
+use crate::api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, TaskState, User};
+
+/// How many items may wait for a slow viewer. Each is at most a block of lines, so this bounds the memory of a stream.
+const BUFFER: usize = 8;
+
+/// What a viewer gets.
+#[derive(Debug)]
+pub enum LogItem {
+    Lines(LogLines),
+    Record(LogRecord<'static>),
+}
+
+/// Nobody wants the items any more.
+#[derive(Debug)]
+struct ReaderGone;
 
 impl Executor {
-    /// The log of a task of `user`: records, ending with [`LogRecord::End`]. Dropping the receiver ends the work.
+    /// The log of a task of `user`, ending with [`LogRecord::End`]. Dropping the receiver ends the work.
     ///
     /// # Errors
     /// When there is no such task, or `query` asks for nodes that it does not have.
@@ -37,64 +64,97 @@ impl Executor {
         user: &User,
         id: &TaskId,
         query: LogQuery,
-    ) -> Result<mpsc::Receiver<LogRecord>> {
-        let observed = self.observe_task(user, id).await?;
-        let num_nodes = status::tasks(&observed, &self.namespace)
-            .pop()
-            .map_or(1, |task| task.metadata.num_nodes);
-        if let Some(rank) = query.nodes.iter().find(|rank| **rank >= num_nodes) {
+    ) -> Result<mpsc::Receiver<LogItem>> {
+        let sight = self.sight(user, id).await?;
+        let num_nodes = sight.num_nodes;
+        let unknown = |(field, rank): (&str, u32)| {
             let last = num_nodes - 1;
-            return Err(Error::new(
+            Error::new(
                 Reason::Invalid,
-                format!("node: task `{id}` has no node {rank}, only 0 to {last}"),
-            ));
+                format!("{field}: task `{id}` has no node {rank}, only 0 to {last}"),
+            )
+        };
+        let nodes = query.nodes.iter().map(|rank| ("node", *rank));
+        let after = query.after.iter().map(|cursor| ("after", cursor.node));
+        if let Some(named) = nodes.chain(after).find(|(_, rank)| *rank >= num_nodes) {
+            return Err(unknown(named));
         }
         let ranks: BTreeSet<u32> = match query.nodes.as_slice() {
             [] => (0..num_nodes).collect(),
             nodes => nodes.iter().copied().collect(),
         };
-        let (records, receiver) = mpsc::channel(BUFFER);
-        let (observation, observing) = self.keep_observing(user.clone(), id.clone(), observed);
-        let (executor, id) = (self.clone(), id.clone());
+        let (items, receiver) = mpsc::channel(BUFFER);
+        let executor = self.clone();
         tokio::spawn(async move {
-            let following = executor.follow(&id, ranks, num_nodes, &query, observation, &records);
             tokio::select! {
-                () = following => (),
-                () = observing => (),
-                () = records.closed() => (),
+                () = executor.follow(ranks, sight, query, &items) => (),
+                () = items.closed() => (),
             }
         });
         Ok(receiver)
     }
 
+    /// What is known of a task of `user`, shared with all who look at it.
+    async fn sight(&self, user: &User, id: &TaskId) -> Result<Arc<Sight>> {
+        let key = (user.clone(), id.clone());
+        if let Some(sight) = self.sights.get(&key, |sight| !sight.is_gone()) {
+            return Ok(sight);
+        }
+        let observed = self.observe_task(user, id).await?;
+        let sight = self.sights.join(
+            key,
+            |sight| !sight.is_gone(),
+            || Some(self.keep_in_sight(user, id, observed)),
+        );
+        Ok(sight.expect("one was begun"))
+    }
+
     /// Follows the nodes to their ends, then tells that of the task.
     async fn follow(
         &self,
-        id: &TaskId,
         ranks: BTreeSet<u32>,
-        num_nodes: u32,
-        query: &LogQuery,
-        observation: watch::Receiver<Observed>,
-        records: &mpsc::Sender<LogRecord>,
+        sight: Arc<Sight>,
+        query: LogQuery,
+        items: &mpsc::Sender<LogItem>,
     ) {
+        let num_nodes = sight.num_nodes;
         // That nobody reads any more is noticed by the caller.
-        let _ = records.send(LogRecord::Start { num_nodes }).await;
+        let say = async |record| drop(items.send(LogItem::Record(record)).await);
+        say(LogRecord::Start { num_nodes }).await;
+        let from = query.since.map_or(i64::MIN, nanoseconds);
+        let query = Arc::new(query);
+        let is_limit_told = Arc::new(AtomicBool::new(false));
         let mut followers = JoinSet::new();
         for rank in ranks {
+            let place = query.after.iter().rev().find(|cursor| cursor.node == rank);
             let follower = Follower {
-                pods: self.pods(),
-                selector: labels::task_selector(id),
+                executor: self.clone(),
                 rank,
                 query: query.clone(),
-                observation: observation.clone(),
-                records: records.clone(),
+                from,
+                sight: sight.clone(),
+                items: items.clone(),
+                place: place.map(|cursor| cursor.place.clone()),
+                is_limit_told: is_limit_told.clone(),
                 read: HashSet::new(),
             };
             followers.spawn(follower.run());
         }
         let outcomes = followers.join_all().await;
         let (status, reason) = conclude(&outcomes);
-        let _ = records.send(LogRecord::End { status, reason }).await;
+        say(LogRecord::End { status, reason }).await;
+    }
+}
+
+/// The moment that is meant, in nanoseconds since 1970.
+fn nanoseconds(since: Since) -> i64 {
+    match since {
+        Since::Ago(duration) => {
+            let now = OffsetDateTime::now_utc().unix_timestamp_nanos();
+            let ago = i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
+            i64::try_from(now.saturating_sub(ago).max(0)).unwrap_or(i64::MAX)
+        }
+        Since::At(time) => time.unix_nanoseconds(),
     }
 }
 

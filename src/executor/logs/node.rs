@@ -1,27 +1,45 @@
-//! Follows one node: waits for its pod, has its log read, and learns how it ended.
+//! Follows one node for one viewer: waits for its pod, reads its log, and learns how it ended.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
-    super::{list, status::Observed},
-    container::{ContainerReader, ReaderGone},
+    super::{Executor, observe::Sight, status::Observed},
+    LogItem, ReaderGone,
+    block::LogSource,
+    container::Container,
+    last_lines::before_last_lines,
     position::Position,
+    reader::{Listener, Reader},
+    ring::{Entry, Found, RingEnd, Slot, Taken},
     step::{self, Source, Step},
+    tail::Tail,
+    waiting::Waiting,
 };
-use crate::api::{LogQuery, LogRecord, NodeStatus};
+use crate::api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus};
 
 /// How long a log may go on after its task was stopped: what a task says as it shuts down is worth seeing, but a task that
 /// ignores its SIGTERM is not worth waiting for.
 const STOP_DRAIN: Duration = Duration::from_secs(5);
-/// How long a container may take to be created before that is worth a word.
-const USUAL_START: Duration = Duration::from_secs(10);
+/// How long the one stream of a container may take to come to where this viewer is, before this viewer looks itself.
+const JOIN_DELAY: Duration = Duration::from_secs(2);
+/// How often a log is read that cannot be followed.
+const POLL: Duration = Duration::from_secs(2);
+/// How long the Job's verdict on a pod that has ended is waited for before Kubernetes is asked.
+const VERDICT_DELAY: Duration = Duration::from_secs(5);
+
+const SECOND: i64 = 1_000_000_000;
 
 /// How it ended with a node.
 #[derive(Debug, PartialEq)]
@@ -32,17 +50,30 @@ pub enum Outcome {
     Unfinished(Option<String>),
 }
 
-/// Reads one node's log into `records`.
+/// Reads one node's log for one viewer.
 pub struct Follower {
-    pub pods: Api<Pod>,
-    /// Selects the pods of the task.
-    pub selector: String,
+    pub executor: Executor,
     pub rank: u32,
-    pub query: LogQuery,
-    pub observation: watch::Receiver<Observed>,
-    pub records: mpsc::Sender<LogRecord>,
-    /// The uids of the pods that were read to their ends.
+    pub query: Arc<LogQuery>,
+    /// The time from which on lines are wanted, in nanoseconds since 1970.
+    pub from: i64,
+    pub sight: Arc<Sight>,
+    pub items: mpsc::Sender<LogItem>,
+    /// Where the viewer was cut off.
+    pub place: Option<LogPlace>,
+    /// Whether the viewer knows that not every log can be followed.
+    pub is_limit_told: Arc<AtomicBool>,
+    /// The keys of the containers that were read to their ends, or are not wanted.
     pub read: HashSet<String>,
+}
+
+/// Where in the log of a container to begin.
+enum Start {
+    /// At its beginning, or before its last lines.
+    Fresh {
+        tail: Option<u32>,
+    },
+    Behind(Option<LogPoint>),
 }
 
 impl Follower {
@@ -56,51 +87,67 @@ impl Follower {
     async fn follow(&mut self) -> Result<Outcome, ReaderGone> {
         let patience = Instant::now() + self.query.wait;
         let mut waiting = Waiting::default();
+        let mut node = self.sight.node(self.rank);
+        let mut start = self.first_start().await?;
+        let mut last: Option<Source> = None;
         loop {
-            let step = step::next(&self.observation.borrow_and_update(), self.rank, &self.read);
-            let step = match step {
-                Step::Ended(_) if self.read.is_empty() => self.look_again(step).await,
-                step => step,
-            };
-            match step {
+            let mut next = step::next(&node.borrow_and_update(), self.rank, &self.read);
+            if matches!(next, Step::Ended(_)) && last.is_none() && self.place.is_none() {
+                // The Job's end may be known before its pod's beginning.
+                self.sight.refresh().await;
+                next = step::next(&node.borrow_and_update(), self.rank, &self.read);
+            }
+            match next {
                 Step::Stopped => return Ok(Outcome::Stopped),
-                Step::Ended(node) => {
-                    self.send(LogRecord::NodeEnd {
+                Step::Ended(status) => {
+                    let cursor = LogCursor {
                         node: self.rank,
-                        status: node.status,
-                        exit_code: node.exit_code,
-                        reason: node.reason.clone(),
+                        place: LogPlace::End,
+                    };
+                    self.record(LogRecord::NodeEnd {
+                        node: self.rank,
+                        status: status.status,
+                        exit_code: status.exit_code,
+                        reason: status.reason.clone(),
+                        cursor: cursor.to_string(),
                     })
                     .await?;
-                    return Ok(Outcome::Ended(node));
+                    return Ok(Outcome::Ended(status));
                 }
                 Step::Read(source) => {
-                    self.read_source(&source).await?;
+                    self.announce(&source, last.as_ref()).await?;
+                    let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
+                    self.read_source(&source, start).await?;
                     if !self.query.follow && !source.is_over {
                         return Ok(Outcome::Unfinished(None));
                     }
-                    self.read.insert(source.uid);
+                    self.read.insert(source.key());
+                    last = Some(source);
                     continue;
                 }
                 Step::Wait(reason) if !self.query.follow => return Ok(Outcome::Unfinished(reason)),
                 Step::Wait(reason) => waiting.is_for(reason),
             }
+            start = Start::Fresh { tail: None };
             if let Some(reason) = waiting.news() {
                 let node = self.rank;
-                self.send(LogRecord::Waiting { node, reason }).await?;
+                self.record(LogRecord::Waiting { node, reason }).await?;
             }
-            // Once a pod was read, what is waited for is the Job's verdict on it, however long that takes.
-            let gives_up = self.read.is_empty().then_some(patience);
-            let wakes = [gives_up, waiting.next_news()].into_iter().flatten().min();
-            let changed = self.observation.changed();
-            let changed = match wakes {
-                Some(wakes) => timeout_at(wakes, changed).await,
-                None => Ok(changed.await),
-            };
-            if matches!(changed, Ok(Err(_))) {
+            if !self.read.is_empty() {
+                // What is waited for is the Job's verdict, however long that takes.
+                match timeout(VERDICT_DELAY, node.changed()).await {
+                    Ok(changed) => changed.map_err(|_| ReaderGone)?,
+                    Err(_) => self.sight.refresh().await,
+                }
+                continue;
+            }
+            let wakes = waiting
+                .next_news()
+                .map_or(patience, |news| news.min(patience));
+            if let Ok(Err(_)) = timeout_at(wakes, node.changed()).await {
                 return Err(ReaderGone);
             }
-            if gives_up.is_some_and(|gives_up| Instant::now() >= gives_up) {
+            if Instant::now() >= patience {
                 let seconds = self.query.wait.as_secs();
                 let why = waiting
                     .reason
@@ -111,95 +158,214 @@ impl Follower {
         }
     }
 
-    /// Looks for pods that a node has whose Job has ended and that was never seen to run: the watches of Jobs and pods are
-    /// not in step, so the Job's end may be known before its pod's beginning.
-    async fn look_again(&self, ended: Step) -> Step {
-        let params = ListParams::default().labels(&self.selector);
-        match list(&self.pods, params, "pods").await {
-            Ok((pods, _)) => {
-                let mut observed = self.observation.borrow().clone();
-                observed.pods = pods;
-                step::next(&observed, self.rank, &self.read)
+    /// Decides where to begin, given what there is now, and leaves out what comes before.
+    async fn first_start(&mut self) -> Result<Start, ReaderGone> {
+        let sources = step::sources(&self.sight.node(self.rank).borrow(), self.rank);
+        let keys = |sources: &[Source]| sources.iter().map(Source::key).collect::<Vec<_>>();
+        match self.place.clone() {
+            None => {
+                let tail = self.query.tail.filter(|_| !sources.is_empty());
+                if tail.is_some() {
+                    let earlier = sources.len() - 1;
+                    self.read.extend(keys(&sources[..earlier]));
+                }
+                Ok(Start::Fresh { tail })
             }
-            Err(error) => {
-                log::warn!(
-                    "node {} ended, its pod cannot be looked for: {error}",
-                    self.rank
-                );
-                ended
+            Some(LogPlace::End) => {
+                self.read.extend(keys(&sources));
+                Ok(Start::Fresh { tail: None })
+            }
+            Some(LogPlace::Pod { key, point }) => {
+                if let Some(index) = sources.iter().position(|source| source.key() == key) {
+                    self.read.extend(keys(&sources[..index]));
+                    return Ok(Start::Behind(point));
+                }
+                let since = point.map(|point| point.time);
+                let is_earlier = |source: &&Source| source.created <= since.unwrap_or(0);
+                let earlier = sources.iter().filter(is_earlier);
+                self.read.extend(earlier.map(Source::key));
+                let source = Arc::new(LogSource {
+                    node: self.rank,
+                    pod: String::new(),
+                    key,
+                });
+                let reason = "its pod is gone".to_owned();
+                self.send(LogItem::new(&source, Entry::Gap { since, reason }, (0, 0)))
+                    .await?;
+                Ok(Start::Fresh { tail: None })
             }
         }
+    }
+
+    /// Says that a log is not that of the container before.
+    async fn announce(&self, source: &Source, last: Option<&Source>) -> Result<(), ReaderGone> {
+        let node = self.rank;
+        if source.is_previous && source.restarts > 0 && last.is_none() {
+            let reason = format!("its container was started {} times before", source.restarts);
+            self.record(LogRecord::Gap {
+                node,
+                since: None,
+                reason,
+            })
+            .await?;
+        }
+        let message = match last {
+            Some(last) if last.uid == source.uid => "its container was started again".to_owned(),
+            Some(_) => format!("another pod runs it: {}", source.pod),
+            None => return Ok(()),
+        };
+        self.record(LogRecord::Notice { node, message }).await
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.
-    async fn read_source(&mut self, source: &Source) -> Result<(), ReaderGone> {
-        let mut reader = ContainerReader {
-            pods: &self.pods,
-            rank: self.rank,
-            query: &self.query,
-            source,
-            observation: self.observation.clone(),
-            records: &self.records,
-            position: Position::default(),
-            held: None,
+    async fn read_source(&mut self, source: &Source, start: Start) -> Result<(), ReaderGone> {
+        let container = Container {
+            pods: self.executor.pods(),
+            source: source.clone(),
+            name: Arc::new(LogSource {
+                node: self.rank,
+                pod: source.pod.clone(),
+                key: source.key(),
+            }),
         };
+        let listener = Listener::Viewer(self.items.clone());
+        let position = Position::at(None);
+        let mut reader = Reader::new(container, position, listener, self.sight.clone());
+        let node = self.sight.node(self.rank);
         tokio::select! {
-            end = reader.read() => end,
-            () = stopped(self.observation.clone(), self.rank) => Ok(()),
+            end = self.read_container(&mut reader, start) => end,
+            () = stopped(node, self.rank) => Ok(()),
         }
     }
 
-    async fn send(&self, record: LogRecord) -> Result<(), ReaderGone> {
-        self.records.send(record).await.map_err(|_| ReaderGone)
-    }
-}
-
-/// What a node waits for, and whether its reader knows.
-#[derive(Default)]
-struct Waiting {
-    reason: Option<String>,
-    since: Option<Instant>,
-    is_told: bool,
-}
-
-impl Waiting {
-    fn is_for(&mut self, reason: Option<String>) {
-        if self.reason != reason {
-            *self = Self {
-                reason,
-                since: Some(Instant::now()),
-                is_told: false,
-            };
+    async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ReaderGone> {
+        match start {
+            Start::Behind(point) => reader.position = Position::at(point),
+            Start::Fresh { tail } => {
+                reader.since = (self.from > i64::MIN).then(|| self.from.div_euclid(SECOND));
+                let mut unwanted = 0;
+                if let Some(tail) = tail {
+                    (reader.since, unwanted) = before_last_lines(reader, tail).await?;
+                }
+                reader.position = Position::start(reader.since, self.from, unwanted);
+            }
+        }
+        let mut is_first = true;
+        loop {
+            let source = &mut reader.container.source;
+            source.is_over |= step::is_over(&self.sight.node(self.rank).borrow(), source);
+            let is_last = source.is_over || !self.query.follow;
+            let tails = &self.executor.tails;
+            let read = tails.reads.acquire().await;
+            reader.read_rest(false).await?;
+            drop(read);
+            if std::mem::take(&mut is_first) && !reader.has_read {
+                let name = &reader.container.name;
+                self.record(LogRecord::Pod {
+                    node: self.rank,
+                    pod: name.pod.clone(),
+                    cursor: name.cursor(reader.position.point()).to_string(),
+                })
+                .await?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            match tails.join(&reader.container, reader.position.point(), &self.sight) {
+                Some(tail) => {
+                    if self.follow_tail(reader, &tail).await? == Some(RingEnd::Over) {
+                        return Ok(());
+                    }
+                }
+                None => {
+                    self.tell_limit(tails.max_streams).await?;
+                    sleep(POLL).await;
+                }
+            }
         }
     }
 
-    /// When there is something to tell. That a container is being created is no news until it takes long.
-    fn next_news(&self) -> Option<Instant> {
-        let reason = self.reason.as_deref().filter(|_| !self.is_told)?;
-        let is_usual = matches!(reason, "ContainerCreating" | "PodInitializing");
-        Some(
-            self.since?
-                + if is_usual {
-                    USUAL_START
-                } else {
-                    Duration::ZERO
-                },
-        )
+    /// Takes what others read too; returns when that ends, or when this viewer is too far ahead or behind.
+    async fn follow_tail(
+        &self,
+        reader: &mut Reader,
+        tail: &Tail,
+    ) -> Result<Option<RingEnd>, ReaderGone> {
+        let mut news = tail.ring.news();
+        let deadline = Instant::now() + JOIN_DELAY;
+        let mut slot = loop {
+            news.mark_unchanged();
+            match tail.ring.find(reader.position.point().as_ref()) {
+                Found::At(slot) => break slot,
+                Found::Never => return Ok(None),
+                Found::Later if tail.ring.has_ended() => return Ok(None),
+                Found::Later => (),
+            }
+            match timeout_at(deadline, news.changed()).await {
+                Ok(Ok(())) => (),
+                _ => return Ok(None),
+            }
+        };
+        loop {
+            news.mark_unchanged();
+            match tail.ring.take(slot.number) {
+                Taken::Entry(entry) => {
+                    if let Entry::Lines(block) = &entry
+                        && let Some(point) = block.point()
+                    {
+                        reader.position = Position::at(Some(point));
+                    }
+                    let is_empty =
+                        matches!(&entry, Entry::Lines(block) if slot.piece >= block.pieces.len());
+                    if !is_empty {
+                        let first = (slot.piece, slot.byte);
+                        self.send(LogItem::new(&reader.container.name, entry, first))
+                            .await?;
+                    }
+                    slot = Slot {
+                        number: slot.number + 1,
+                        piece: 0,
+                        byte: 0,
+                    };
+                }
+                Taken::Nothing => {
+                    if news.changed().await.is_err() {
+                        return Ok(None);
+                    }
+                }
+                Taken::Missed => return Ok(None),
+                Taken::Ended(end) => return Ok(Some(end)),
+            }
+        }
     }
 
-    /// The reason, once, when it is time to tell it.
-    fn news(&mut self) -> Option<String> {
-        self.next_news().filter(|time| *time <= Instant::now())?;
-        self.is_told = true;
-        self.reason.clone()
+    async fn tell_limit(&self, max_streams: usize) -> Result<(), ReaderGone> {
+        if self.is_limit_told.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let message = format!(
+            "its log and perhaps others are read every {} s: the server follows {max_streams} logs at once; start it with a \
+             higher `ulimit -n` for more",
+            POLL.as_secs()
+        );
+        let node = self.rank;
+        self.record(LogRecord::Notice { node, message }).await
+    }
+
+    async fn record(&self, record: LogRecord<'static>) -> Result<(), ReaderGone> {
+        self.send(LogItem::Record(record)).await
+    }
+
+    async fn send(&self, item: LogItem) -> Result<(), ReaderGone> {
+        self.items.send(item).await.map_err(|_| ReaderGone)
     }
 }
 
 /// Returns a while after the node's Job is gone.
-async fn stopped(mut observation: watch::Receiver<Observed>, rank: u32) {
+async fn stopped(mut node: watch::Receiver<Observed>, rank: u32) {
     let is_stopped =
         |observed: &Observed| step::next(observed, rank, &HashSet::new()) == Step::Stopped;
-    if observation.wait_for(is_stopped).await.is_ok() {
-        tokio::time::sleep(STOP_DRAIN).await;
+    if node.wait_for(is_stopped).await.is_ok() {
+        sleep(STOP_DRAIN).await;
     }
 }

@@ -2,7 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::super::status::{self, Observed};
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+
+use super::super::{
+    manifest::CONTAINER,
+    status::{self, Observed},
+};
 use crate::api::{NodeStatus, TaskState};
 
 /// The next thing to do for a node.
@@ -23,34 +28,96 @@ pub enum Step {
 pub struct Source {
     pub pod: String,
     pub uid: String,
+    /// How often the pod's container was started before this one.
+    pub restarts: i32,
+    /// Whether the pod's container was started again since.
+    pub is_previous: bool,
     /// Whether it has ended, so that nothing will be added.
     pub is_over: bool,
+    /// When the pod was created, in nanoseconds since 1970.
+    pub created: i64,
 }
 
-/// The next step for the node of this rank, given the uids of the pods that were read already.
-pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
+impl Source {
+    /// A short name for it, of digits and lower-case letters.
+    pub fn key(&self) -> String {
+        let uid = self
+            .uid
+            .bytes()
+            .filter(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+        let uid: String = uid.take(8).map(char::from).collect();
+        match self.restarts {
+            0 => uid,
+            restarts => format!("{uid}r{restarts}"),
+        }
+    }
+}
+
+/// The containers of the node of this rank that run or ran, oldest first.
+pub fn sources(observed: &Observed, rank: u32) -> Vec<Source> {
+    let Some(job) = job(observed, rank) else {
+        return Vec::new();
+    };
+    let pods = status::pods_of(job, &observed.pods);
+    pods.into_iter().flat_map(sources_of).collect()
+}
+
+fn job(observed: &Observed, rank: u32) -> Option<&Job> {
     let jobs = observed
         .jobs
         .iter()
         .filter(|job| job.metadata.deletion_timestamp.is_none());
-    let Some(job) = jobs.into_iter().find(|job| status::rank(job) == rank) else {
+    jobs.into_iter().find(|job| status::rank(job) == rank)
+}
+
+/// The containers of a pod: what runs, and what ran before it. Kubernetes keeps the log of one of those.
+fn sources_of(pod: &Pod) -> Vec<Source> {
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_deref());
+    let restarts = statuses
+        .and_then(|statuses| statuses.iter().find(|status| status.name == CONTAINER))
+        .map_or(0, |status| status.restart_count);
+    let (Some(name), Some(uid)) = (&pod.metadata.name, &pod.metadata.uid) else {
+        return Vec::new();
+    };
+    let created = pod.metadata.creation_timestamp.as_ref();
+    let current = Source {
+        pod: name.clone(),
+        uid: uid.clone(),
+        restarts,
+        is_previous: false,
+        is_over: false,
+        created: created
+            .and_then(|created| i64::try_from(created.0.as_nanosecond()).ok())
+            .unwrap_or_default(),
+    };
+    let previous = (restarts > 0).then(|| Source {
+        restarts: restarts - 1,
+        is_previous: true,
+        is_over: true,
+        ..current.clone()
+    });
+    let state = status::container_state(pod);
+    let is_over = state.is_some_and(|state| state.terminated.is_some());
+    let is_there = is_over || state.is_some_and(|state| state.running.is_some());
+    let current = is_there.then_some(Source { is_over, ..current });
+    previous.into_iter().chain(current).collect()
+}
+
+/// The next step for the node of this rank, given the keys of the sources that were read already.
+pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
+    let Some(job) = job(observed, rank) else {
         return Step::Stopped;
     };
-    let pods = status::pods_of(job, &observed.pods);
-    let unread = pods.iter().find_map(|pod| {
-        let uid = pod.metadata.uid.clone().filter(|uid| !read.contains(uid))?;
-        let state = status::container_state(pod)?;
-        let is_over = state.terminated.is_some();
-        (is_over || state.running.is_some()).then_some(())?;
-        Some(Source {
-            pod: pod.metadata.name.clone()?,
-            uid,
-            is_over,
-        })
-    });
+    let unread = sources(observed, rank)
+        .into_iter()
+        .find(|source| !read.contains(&source.key()));
     if let Some(source) = unread {
         return Step::Read(source);
     }
+    let pods = status::pods_of(job, &observed.pods);
     let node = status::node(job, pods.last().copied(), &observed.events);
     match node.status {
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
@@ -65,16 +132,17 @@ pub fn is_over(observed: &Observed, source: &Source) -> bool {
         .iter()
         .find(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
     pod.is_none_or(|pod| {
-        status::container_state(pod).is_some_and(|state| state.terminated.is_some())
+        let key = source.key();
+        let now = sources_of(pod)
+            .into_iter()
+            .find(|source| source.key() == key);
+        now.is_none_or(|source| source.is_over)
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{
-        List,
-        api::{batch::v1::Job, core::v1::Pod},
-    };
+    use k8s_openapi::List;
 
     use super::*;
     use crate::{executor::labels, golden};
@@ -112,7 +180,7 @@ mod tests {
             assert_eq!(source.is_over, is_over, "{task}");
             let observed = recorded(task);
             assert_eq!(super::is_over(&observed, &source), is_over, "{task}");
-            let rest = next(&observed, 0, &HashSet::from([source.uid]));
+            let rest = next(&observed, 0, &HashSet::from([source.key()]));
             assert_eq!(matches!(rest, Step::Ended(_)), is_over, "{task}: {rest:?}");
         }
     }

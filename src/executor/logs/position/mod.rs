@@ -1,206 +1,206 @@
 //! How far the log of a container was read, so that a stream that broke can go on without losing or repeating a line. Pure.
 //!
 //! Kubernetes can be asked for a log from a whole second on, not from a line on. So a stream is opened again a little before the
-//! last line, and what was read already is recognised by its time and its bytes. A set with counts is needed for that, not a
-//! mere comparison of times: two writers (stdout and stderr) are not in step, a clock may be set back, and lines may be equal.
+//! last line, and what comes before that line's place is known. The place of a line is its time and how many lines with that
+//! time come before it ([`LogPoint`]): a log file only grows at its end, so that never changes, whatever the clocks do. When a
+//! line that is newer than all before comes first, the last line is not in the log any more: the file was rotated.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::VecDeque;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use crate::api::LogPoint;
 
-use super::lines::Piece;
+/// How many seconds before the last line a stream is opened again: a line may have been stamped before and written after it,
+/// by a second writer, or because the clock was set back meanwhile.
+const OVERLAP: i64 = 5;
+/// How many lines are remembered by their times, to tell apart those of equal time that are not neighbours.
+const REMEMBERED: usize = 1024;
 
-/// How far before the last line a stream is opened again: a line may have been stamped before and written after it.
-const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
-/// The most lines that are remembered. Beyond, the oldest are forgotten, and would be repeated after a break.
-const MAX_REMEMBERED: usize = 1_000_000;
+const SECOND: i64 = 1_000_000_000;
 
-/// A line by its time and its bytes.
-type Line = (Timestamp, u64);
-
-/// What was read of a log.
-#[derive(Debug, Default)]
+/// A place in a log, and what of it is wanted.
+#[derive(Clone, Debug)]
 pub struct Position {
-    latest: Option<Timestamp>,
-    /// The whole lines at and after the point from which the log would be opened again, and how often each was read.
-    recent: BTreeMap<Line, usize>,
-    /// The line that is being read in pieces.
-    open: Option<OpenLine>,
-    replay: Option<Replay>,
+    /// Behind the last line or piece that came, wanted or not.
+    point: Option<LogPoint>,
+    /// Lines that are older are not wanted.
+    from: i64,
+    /// So many lines to come are not wanted.
+    unwanted: u64,
+    /// The times of the last lines, oldest first.
+    recent: VecDeque<i64>,
+    /// While the lines before `point` come again: how many of them had its time.
+    replayed: Option<u32>,
+    line: Line,
+    /// Whether the line at `point` is wanted.
+    is_wanted: bool,
+    /// Whether what has no time is the rest of a line that began before the stream.
+    begins_within: bool,
 }
 
-#[derive(Debug)]
-struct OpenLine {
-    time: Option<Timestamp>,
-    hasher: DefaultHasher,
-    length: usize,
-    /// How many bytes at its beginning were handed on before the stream broke.
-    skip: usize,
+/// The line that is being read.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// It was read before, or is not wanted at all.
+    Known,
+    /// It has no place: a word of the kubelet's, or what is left of a line whose beginning is gone.
+    Untimed,
+    /// So many of its bytes came.
+    Open { length: u64 },
 }
 
-/// What comes again after a stream was opened again.
-#[derive(Debug)]
-struct Replay {
-    /// The lines that will come again.
-    expected: HashMap<Line, usize>,
-    /// The line in which the stream broke, and how much of it was handed on.
-    broken: Option<(Timestamp, usize)>,
-    has_matched: bool,
-    /// The newest line before the break.
-    until: Option<Timestamp>,
+/// How a piece of a log begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Head {
+    /// With a line, which the container runtime took at this time.
+    Line(i64),
+    /// With a line without a time.
+    Untimed,
+    /// It goes on with the line of the piece before.
+    Middle,
 }
 
 /// What to do with a piece that was read.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
-    /// It was read before.
+    /// It was handed on before, or is not wanted.
     Known,
     /// It is new from this byte on.
-    New(usize),
+    New(u64),
     /// It is new, and what came between it and this earlier moment may be missing.
-    AfterGap(Timestamp),
+    AfterGap(i64),
 }
 
 impl Position {
-    /// Prepares for a stream that is opened anew; returns the time from which to ask for the log, rounded down to the
-    /// second as Kubernetes wants it. `None`: nothing was read, ask for what was asked for first.
-    pub fn resume(&mut self) -> Option<Timestamp> {
-        let open = self.open.take().filter(|open| open.skip != usize::MAX);
-        let broken = open.and_then(|open| Some((open.time?, open.skip.max(open.length))));
-        let broken = broken.filter(|(_, length)| *length > 0);
-        // A stream may break again before it came to the line in which the one before it broke.
-        let broken = broken.or_else(|| self.replay.take().and_then(|replay| replay.broken));
-        if self.latest.is_none() && broken.is_none() {
-            return None;
+    /// At the beginning of a log that is asked for from the second `since` on if there is one. Lines from the time `from` on are
+    /// wanted, but for the first `unwanted`.
+    pub fn start(since: Option<i64>, from: i64, unwanted: u64) -> Self {
+        Self {
+            from,
+            unwanted,
+            begins_within: since.is_some(),
+            ..Self::at(None)
         }
-        self.replay = Some(Replay {
-            expected: self
-                .recent
-                .iter()
-                .map(|(line, count)| (*line, *count))
-                .collect(),
-            broken,
-            has_matched: false,
-            until: self.latest,
-        });
-        self.latest.and_then(since)
     }
 
-    /// Takes note of a piece, in the order in which pieces are read.
-    ///
-    /// A whole line is judged at once. A long line that comes in pieces is judged by its time alone: such lines are not
-    /// written twice in a nanosecond.
-    pub fn judge(&mut self, piece: &Piece) -> Verdict {
-        let is_first = self.open.is_none();
-        if is_first {
-            self.open = Some(OpenLine {
-                time: piece.time.as_ref().and_then(|time| time.parse().ok()),
-                hasher: DefaultHasher::new(),
-                length: 0,
-                skip: 0,
-            });
+    /// At a place that was reached before; everything behind it is wanted.
+    pub fn at(point: Option<LogPoint>) -> Self {
+        Self {
+            point,
+            from: i64::MIN,
+            unwanted: 0,
+            recent: VecDeque::new(),
+            replayed: None,
+            line: Line::Known,
+            is_wanted: true,
+            begins_within: false,
         }
-        let Some(open) = &mut self.open else {
-            unreachable!("a line was just opened")
-        };
-        piece.bytes.hash(&mut open.hasher);
-        let before = open.length;
-        open.length += piece.bytes.len();
-        let verdict = match open.time {
-            // The rest of a line whose beginning is not in the log any more, or a word of the kubelet's.
-            None if self.replay.is_some() && is_first => Verdict::Known,
-            None => Verdict::New(0),
-            Some(time) if is_first => {
-                let line = (time, open.hasher.finish());
-                let verdict = match &mut self.replay {
-                    Some(replay) => replay.judge(line, piece.is_partial),
-                    None => Verdict::New(0),
+    }
+
+    pub fn point(&self) -> Option<LogPoint> {
+        self.point
+    }
+
+    /// Prepares for a stream that is opened anew; returns the second from which to ask for the log. `None`: no line has come
+    /// yet, ask as at first.
+    pub fn resume(&mut self) -> Option<i64> {
+        let point = self.point?;
+        self.begins_within = true;
+        self.recent.clear();
+        self.replayed = Some(0);
+        Some((point.time.div_euclid(SECOND) - OVERLAP).max(0))
+    }
+
+    /// The time of the last line if a stream that came to its end did not show it: what followed it may be missing.
+    pub fn is_lost(&self) -> Option<i64> {
+        self.replayed.and(self.point).map(|point| point.time)
+    }
+
+    /// Takes note of a piece of `length` bytes, in the order in which pieces come, and says what of it is new. `ends`: a newline
+    /// follows it.
+    pub fn judge(&mut self, head: Head, length: u64, ends: bool) -> Verdict {
+        let gap = match head {
+            Head::Line(time) => self.begin(time),
+            Head::Untimed => {
+                self.line = if self.begins_within {
+                    Line::Known
+                } else {
+                    Line::Untimed
                 };
-                if let Verdict::New(skip) = verdict {
-                    open.skip = skip;
+                None
+            }
+            Head::Middle => None,
+        };
+        match (&mut self.line, &mut self.point) {
+            (Line::Untimed, _) => Verdict::New(0),
+            (Line::Open { length: before }, Some(point)) => {
+                let known = point
+                    .offset
+                    .unwrap_or(0)
+                    .saturating_sub(*before)
+                    .min(length);
+                *before += length;
+                point.offset =
+                    (!ends).then(|| point.offset.map_or(*before, |offset| offset.max(*before)));
+                match gap {
+                    _ if !self.is_wanted || (known == length && !ends) => Verdict::Known,
+                    Some(since) => Verdict::AfterGap(since),
+                    None => Verdict::New(known),
                 }
-                if verdict == Verdict::Known {
-                    open.skip = usize::MAX;
+            }
+            _ => Verdict::Known,
+        }
+    }
+
+    /// Begins a line; returns the time of the last one before if there may be others between them.
+    fn begin(&mut self, time: i64) -> Option<i64> {
+        let mut gap = None;
+        if let (Some(point), Some(replayed)) = (self.point, self.replayed) {
+            self.line = Line::Known;
+            if time == point.time {
+                if replayed == point.nth {
+                    self.replayed = None;
+                    if point.offset.is_some() {
+                        self.line = Line::Open { length: 0 };
+                    }
+                } else {
+                    self.replayed = Some(replayed + 1);
                 }
-                verdict
+            } else if time > point.latest {
+                self.replayed = None;
+                gap = Some(point.time);
             }
-            Some(_) => Verdict::New(0),
-        };
-        // What was handed on of this line before the break lies in its first `skip` bytes.
-        let verdict = match (verdict, open.skip) {
-            (_, usize::MAX) => Verdict::Known,
-            (Verdict::New(_), skip) if skip >= open.length && skip > 0 => Verdict::Known,
-            (Verdict::New(_), skip) => Verdict::New(skip.saturating_sub(before)),
-            (verdict, _) => verdict,
-        };
-        if !piece.is_partial {
-            self.close();
-        }
-        verdict
-    }
-
-    /// The line that was open is whole.
-    fn close(&mut self) {
-        let Some(OpenLine {
-            time: Some(time),
-            hasher,
-            skip,
-            ..
-        }) = self.open.take()
-        else {
-            return;
-        };
-        if skip == usize::MAX {
-            return;
-        }
-        *self.recent.entry((time, hasher.finish())).or_default() += 1;
-        if self.latest.is_none_or(|latest| latest < time) {
-            self.latest = Some(time);
-            if let Some(since) = since(time) {
-                self.recent = self.recent.split_off(&(since, 0));
+            if gap.is_none() {
+                self.remember(time);
+                return None;
             }
         }
-        if self.recent.len() > MAX_REMEMBERED {
-            self.recent.pop_first();
-        }
-    }
-}
-
-impl Replay {
-    fn judge(&mut self, line: Line, is_partial: bool) -> Verdict {
-        let (time, _) = line;
-        if let Some(count) = self
-            .expected
-            .get_mut(&line)
-            .filter(|count| !is_partial && **count > 0)
-        {
-            *count -= 1;
-            self.has_matched = true;
-            return Verdict::Known;
-        }
-        if let Some((_, length)) = self.broken.take_if(|(broken, _)| *broken == time) {
-            self.has_matched = true;
-            return Verdict::New(length);
-        }
-        if is_partial && self.expected.keys().any(|(expected, _)| *expected == time) {
-            return Verdict::Known;
-        }
-        match self.until.filter(|until| time > *until) {
-            Some(until) if !self.has_matched && !self.expected.is_empty() => {
-                self.has_matched = true;
-                Verdict::AfterGap(until)
+        let nth = match self.point {
+            Some(point) if time == point.time => point.nth + 1,
+            Some(point) if time <= point.latest => {
+                let equal = self.recent.iter().filter(|recent| **recent == time);
+                u32::try_from(equal.count()).unwrap_or(u32::MAX)
             }
-            _ => Verdict::New(0),
-        }
+            _ => 0,
+        };
+        self.point = Some(LogPoint {
+            time,
+            nth,
+            offset: Some(0),
+            latest: self.point.map_or(time, |point| point.latest.max(time)),
+        });
+        self.is_wanted = self.unwanted == 0 && time >= self.from;
+        self.unwanted = self.unwanted.saturating_sub(1);
+        self.line = Line::Open { length: 0 };
+        self.remember(time);
+        gap
     }
-}
 
-fn since(latest: Timestamp) -> Option<Timestamp> {
-    let earlier = latest.checked_sub(OVERLAP).ok()?;
-    Timestamp::from_second(earlier.as_second()).ok()
+    fn remember(&mut self, time: i64) {
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(time);
+    }
 }
 
 #[cfg(test)]

@@ -1,49 +1,54 @@
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+//! Logs of all sorts, cut wherever they can be cut.
+
+use proptest::prelude::*;
 
 use super::*;
 
 /// One line of a container's log file: a time and a text.
-type Written = (Timestamp, Vec<u8>);
+type Written = (i64, Vec<u8>);
 
-fn time(nanoseconds: i64) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(1_700_000_000_000_000_000 + nanoseconds)).unwrap()
-}
+const BASE: i64 = 1_700_000_000_000_000_000;
 
-/// The pieces in which a stream of the log comes that begins at `since`, at most `size` bytes each, and how many there are
-/// of each line.
-fn pieces(log: &[Written], since: Option<Timestamp>, size: usize) -> Vec<Piece> {
+/// The pieces in which a stream of the log comes that begins with the second `since`, at most `size` bytes each.
+fn pieces(log: &[Written], since: Option<i64>, size: usize) -> Vec<(Head, &[u8], bool)> {
     let wanted = log
         .iter()
-        .filter(|(time, _)| since.is_none_or(|since| *time >= since));
+        .filter(|(time, _)| since.is_none_or(|since| *time >= since * SECOND));
     wanted
         .flat_map(|(time, text)| {
-            let mut chunks: Vec<_> = text.chunks(size).map(<[u8]>::to_vec).collect();
-            if chunks.is_empty() {
-                chunks.push(Vec::new());
+            let mut rest = text.as_slice();
+            let mut head = Head::Line(*time);
+            let mut pieces = Vec::new();
+            while rest.len() > size {
+                let (piece, more) = rest.split_at(size);
+                pieces.push((head, piece, false));
+                (head, rest) = (Head::Middle, more);
             }
-            let last = chunks.len() - 1;
-            let time = *time;
-            chunks
-                .into_iter()
-                .enumerate()
-                .map(move |(index, bytes)| Piece {
-                    time: (index == 0).then(|| time.to_string()),
-                    bytes,
-                    is_partial: index < last,
-                    is_unterminated: false,
-                })
+            pieces.push((head, rest, true));
+            pieces
         })
         .collect()
 }
 
-/// Reads a log whose stream breaks after so many pieces each time, and returns the bytes that were handed on and the gaps.
-fn read(log: &[Written], breaks: &[usize], size: usize) -> (Vec<u8>, usize) {
-    let mut position = Position::default();
+/// One stream: after so many pieces it is cut, and who goes on may know nothing but the last cursor.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    after: usize,
+    forgets: bool,
+}
+
+/// Reads a log whose streams are cut; returns what was handed on, and how many gaps were told.
+fn read(log: &[Written], start: Position, cuts: &[Cut], size: usize) -> (Vec<u8>, usize) {
+    let mut position = start;
     let (mut out, mut gaps) = (Vec::new(), 0);
-    for (index, take) in breaks.iter().chain([&usize::MAX]).enumerate() {
-        let since = if index == 0 { None } else { position.resume() };
-        for piece in pieces(log, since, size).iter().take(*take) {
-            let from = match position.judge(piece) {
+    let last = Cut {
+        after: usize::MAX,
+        forgets: false,
+    };
+    for cut in cuts.iter().chain([&last]) {
+        let since = position.resume();
+        for (head, text, ends) in pieces(log, since, size).into_iter().take(cut.after) {
+            let from = match position.judge(head, text.len() as u64, ends) {
                 Verdict::Known => continue,
                 Verdict::New(from) => from,
                 Verdict::AfterGap(_) => {
@@ -51,10 +56,14 @@ fn read(log: &[Written], breaks: &[usize], size: usize) -> (Vec<u8>, usize) {
                     0
                 }
             };
-            out.extend(&piece.bytes[from..]);
-            if !piece.is_partial {
+            out.extend(&text[usize::try_from(from).unwrap()..]);
+            if ends {
                 out.push(b'\n');
             }
+        }
+        // A viewer has a cursor once it has something.
+        if cut.forgets && position.unwanted == 0 && position.is_wanted {
+            position = Position::at(position.point());
         }
     }
     (out, gaps)
@@ -66,104 +75,149 @@ fn joined(log: &[Written]) -> Vec<u8> {
         .collect()
 }
 
-#[test]
-fn a_log_that_never_breaks_is_handed_on_as_it_is() {
-    let log: Vec<_> = (0..10)
-        .map(|i| (time(i), format!("line {i}").into_bytes()))
-        .collect();
-    assert_eq!(read(&log, &[], 64), (joined(&log), 0));
+/// Logs of two writers that are not in step, with equal times and equal lines, pauses, and clocks that are set forward, and
+/// back by less than the overlap.
+fn logs() -> impl Strategy<Value = Vec<Written>> {
+    let step = prop_oneof![
+        4 => Just(0),
+        3 => Just(1),
+        2 => 1..1_000_000_i64,
+        2 => -1_000_000..0_i64,
+        1 => SECOND..100 * SECOND,
+        1 => -2 * SECOND..0_i64,
+    ];
+    let text = prop_oneof![
+        Just(Vec::new()),
+        Just(b"a".to_vec()),
+        Just(b"bb".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..40),
+    ];
+    proptest::collection::vec((step, text), 1..60).prop_map(|lines| {
+        let (mut now, mut latest) = (BASE, BASE);
+        let lines = lines.into_iter().map(|(step, text)| {
+            now = (now + step).max(latest - 4 * SECOND);
+            latest = latest.max(now);
+            (now, text)
+        });
+        lines.collect()
+    })
+}
+
+fn cuts() -> impl Strategy<Value = Vec<Cut>> {
+    let cut = (0..90_usize, any::<bool>()).prop_map(|(after, forgets)| Cut { after, forgets });
+    proptest::collection::vec(cut, 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn cuts_lose_nothing_and_repeat_nothing(log in logs(), cuts in cuts(), size in 1..20_usize) {
+        let (read, gaps) = read(&log, Position::at(None), &cuts, size);
+        prop_assert_eq!(read, joined(&log));
+        prop_assert_eq!(gaps, 0);
+    }
+
+    #[test]
+    fn what_is_not_wanted_stays_away(log in logs(), cuts in cuts(), unwanted in 0..70_usize) {
+        let start = Position::start(None, i64::MIN, unwanted as u64);
+        let (read, _) = read(&log, start, &cuts, 8);
+        prop_assert_eq!(read, joined(&log[unwanted.min(log.len())..]));
+    }
+
+    #[test]
+    fn lines_before_a_moment_stay_away(log in logs(), from in BASE..BASE + 200 * SECOND) {
+        let (read, _) = read(&log, Position::start(None, from, 0), &[], 8);
+        let wanted: Vec<_> = log.into_iter().filter(|(time, _)| *time >= from).collect();
+        prop_assert_eq!(read, joined(&wanted));
+    }
+
+    /// The file is rotated at any line while nobody reads.
+    #[test]
+    fn lines_that_may_be_missing_are_told(log in logs(), after in 1..60_usize, kept in 0..60_usize) {
+        // No runtime writes lines of one time into two files: it takes the time of each, and changing files takes longer.
+        let is_split = |time| log.iter().skip(kept).any(|line| line.0 == time);
+        prop_assume!(kept < after || !is_split(log[after.min(log.len()) - 1].0));
+        let mut position = Position::at(None);
+        for (head, text, ends) in pieces(&log, None, 100).into_iter().take(after) {
+            position.judge(head, text.len() as u64, ends);
+        }
+        let after = after.min(log.len());
+        let kept = &log[kept.min(log.len())..];
+        let is_kept = log.len() - kept.len() < after;
+        let since = position.resume();
+        let (mut out, mut gaps) = (Vec::new(), 0);
+        for (head, text, ends) in pieces(kept, since, 100) {
+            match position.judge(head, text.len() as u64, ends) {
+                Verdict::Known => continue,
+                Verdict::New(_) => (),
+                Verdict::AfterGap(_) => gaps += 1,
+            }
+            out.extend(text);
+            out.push(b'\n');
+        }
+        if is_kept {
+            // Lines of the last one's very time may have been before it, in the part that is gone.
+            let last = log[after - 1].0;
+            let is_alone = log[..after].iter().filter(|(time, _)| *time == last).count() == 1;
+            if is_alone {
+                prop_assert_eq!(out, joined(&log[after..]));
+                prop_assert_eq!(gaps, 0);
+                prop_assert_eq!(position.is_lost(), None);
+            }
+        } else {
+            prop_assert!(gaps == 1 || position.is_lost().is_some() || kept.is_empty());
+        }
+    }
 }
 
 #[test]
-fn equal_lines_are_counted() {
-    let log: Vec<_> = [b"a", b"a", b"b", b"a"]
-        .iter()
-        .map(|text| (time(0), text.to_vec()))
+fn a_clock_that_is_set_back_far_is_followed() {
+    let hour = 3600 * SECOND;
+    let log: Vec<_> = (0..10)
+        .map(|i| {
+            (
+                BASE + i * SECOND - if i < 5 { 0 } else { hour },
+                vec![b'a'; 3],
+            )
+        })
         .collect();
-    for breaks in 0..=4 {
-        assert_eq!(read(&log, &[breaks], 64), (joined(&log), 0), "{breaks}");
+    // Somebody who reads on sees it, and so does who comes back after the first line of the new time.
+    for after in 6..10 {
+        for forgets in [false, true] {
+            let cuts = [Cut { after, forgets }];
+            let (read, gaps) = read(&log, Position::at(None), &cuts, 64);
+            assert_eq!((read, gaps), (joined(&log), 0), "{after}");
+        }
     }
 }
 
 #[test]
 fn a_line_in_whose_middle_the_stream_broke_is_completed() {
     let log = [
-        (time(0), b"short".to_vec()),
-        (time(5), b"0123456789".repeat(10)),
-        (time(9), b"last".to_vec()),
+        (BASE, b"short".to_vec()),
+        (BASE + 5, b"0123456789".repeat(10)),
+        (BASE + 9, b"last".to_vec()),
     ];
-    for breaks in 0..=13 {
+    for after in 0..=13 {
         for again in 0..=13 {
-            assert_eq!(
-                read(&log, &[breaks, again], 10),
-                (joined(&log), 0),
-                "{breaks} {again}"
-            );
+            for forgets in [false, true] {
+                let cuts = [after, again].map(|after| Cut { after, forgets });
+                let (read, gaps) = read(&log, Position::at(None), &cuts, 10);
+                assert_eq!((read, gaps), (joined(&log), 0), "{after} {again}");
+            }
         }
     }
 }
 
 #[test]
-fn random_logs_survive_random_breaks() {
-    for seed in 0..2_000 {
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut now = 0;
-        let log: Vec<_> = (0..random.random_range(1..60))
-            .map(|_| {
-                // Two writers that are not in step, lines at the same nanosecond, and pauses of seconds.
-                now += [0, 0, 1, 1_000, 900_000_000, 3_000_000_000][random.random_range(0..6)];
-                let late = [0, 0, 0, 500_000][random.random_range(0..4)];
-                let text = [&b""[..], b"a", b"bb", b"012345678901234567890123456789"]
-                    [random.random_range(0..4)];
-                (time((now - late).max(0)), text.to_vec())
-            })
-            .collect();
-        // A long line is told by its time alone, so two at one nanosecond would be one.
-        let mut long = std::collections::HashSet::new();
-        let log: Vec<_> = log
-            .into_iter()
-            .filter(|(time, text)| text.len() <= 10 || long.insert(*time))
-            .collect();
-        let long_times: Vec<_> = log
-            .iter()
-            .filter(|(_, text)| text.len() > 10)
-            .map(|(time, _)| *time)
-            .collect();
-        let log: Vec<_> = log
-            .into_iter()
-            .filter(|(time, text)| text.len() > 10 || !long_times.contains(time))
-            .collect();
-        let breaks: Vec<_> = (0..random.random_range(0..8))
-            .map(|_| random.random_range(0..80))
-            .collect();
-        let (read, _) = read(&log, &breaks, 10);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert_eq!(
-            text(&read),
-            text(&joined(&log)),
-            "seed {seed}, breaks {breaks:?}, log {log:?}"
-        );
-    }
-}
-
-#[test]
-fn lines_that_are_missing_are_noticed() {
-    let before: Vec<_> = (0..3).map(|i| (time(i), b"before".to_vec())).collect();
-    let after: Vec<_> = (0..3)
-        .map(|i| (time(9_000_000_000 + i), b"after".to_vec()))
-        .collect();
-    let mut position = Position::default();
-    for piece in pieces(&before, None, 64) {
-        assert_eq!(position.judge(&piece), Verdict::New(0));
-    }
-    let since = position.resume();
-    // What was there before was rotated away.
-    let verdicts: Vec<_> = pieces(&after, since, 64)
-        .iter()
-        .map(|piece| position.judge(piece))
-        .collect();
-    assert_eq!(
-        verdicts,
-        [Verdict::AfterGap(time(2)), Verdict::New(0), Verdict::New(0)]
-    );
+fn what_has_no_time_is_handed_on_once() {
+    let mut position = Position::at(None);
+    assert_eq!(position.judge(Head::Untimed, 3, true), Verdict::New(0));
+    assert_eq!(position.judge(Head::Line(BASE), 3, true), Verdict::New(0));
+    position.resume();
+    assert_eq!(position.judge(Head::Untimed, 3, true), Verdict::Known);
+    // It is the rest of a line that began before the second that was asked for.
+    let mut position = Position::start(Some(BASE / SECOND), i64::MIN, 0);
+    assert_eq!(position.judge(Head::Untimed, 3, true), Verdict::Known);
 }

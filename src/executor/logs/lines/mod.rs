@@ -1,0 +1,314 @@
+//! The bytes of a container's log, cut into lines with their times.
+//!
+//! The kubelet puts an RFC 3339 time and a space before each line when asked. A line may be of any length and hold any bytes, so
+//! it is handed on in pieces of bounded size, and a prompt without a newline as soon as nothing follows it. Container runtimes
+//! cut long lines too, and older kubelets (seen: 1.20) put a time before each of those pieces as well.
+
+use std::{io, time::Duration};
+
+use futures::{AsyncBufRead, AsyncBufReadExt, FutureExt};
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::{
+    block::{Block, Piece},
+    position::{Head, Position, Verdict},
+};
+
+/// The most that is held of one line. Where the runtimes cut lines is a multiple of it (CRI-O: 8 KiB, containerd: 16 KiB), so
+/// the times within a line stand at the beginnings of pieces.
+const MAX_PIECE: usize = 8 * 1024;
+/// A time and its space are not longer: `2026-11-22T02:11:01.359989251+09:00 `.
+const MAX_STAMP: usize = 40;
+/// How much is gathered of what is there already before it is handed on.
+const MAX_BLOCK: usize = 64 * 1024;
+/// How long the end of a line is waited for before its beginning is handed on alone.
+const PROMPT_DELAY: Duration = Duration::from_millis(100);
+
+/// What came next in a log.
+#[derive(Debug)]
+pub enum Next {
+    /// Lines, some of them new, perhaps none.
+    Block {
+        block: Block,
+        /// The time of the line after which some may be missing that came before this block.
+        gap: Option<i64>,
+    },
+    /// The kubelet gave up.
+    Complaint(String),
+    End,
+}
+
+/// Reads a log in blocks.
+pub struct Lines<R> {
+    reader: R,
+    /// What was read and is not a whole line yet.
+    rest: Vec<u8>,
+    splitter: Splitter,
+    is_over: bool,
+}
+
+impl<R: AsyncBufRead + Unpin> Lines<R> {
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader,
+            rest: Vec::new(),
+            splitter: Splitter::default(),
+            is_over: false,
+        }
+    }
+
+    /// The next lines, as soon as there are any. Can be cancelled.
+    ///
+    /// # Errors
+    /// When the connection breaks. What was read of a line by then is given up: it will be read again.
+    pub async fn next(&mut self, position: &mut Position) -> io::Result<Next> {
+        loop {
+            if self.is_over {
+                return Ok(Next::End);
+            }
+            let chunk = self.reader.fill_buf();
+            let chunk = if self.rest.is_empty() {
+                chunk.await?
+            } else {
+                match timeout(PROMPT_DELAY, chunk).await {
+                    Ok(chunk) => chunk?,
+                    Err(_) => {
+                        if let Some(next) = self.split(Flush::Idle, position) {
+                            return Ok(next);
+                        }
+                        self.reader.fill_buf().await?
+                    }
+                }
+            };
+            self.is_over = chunk.is_empty();
+            let mut length = chunk.len();
+            self.rest.extend_from_slice(chunk);
+            self.reader.consume_unpin(length);
+            while length > 0 && self.rest.len() < MAX_BLOCK {
+                let Some(chunk) = self.reader.fill_buf().now_or_never() else {
+                    break;
+                };
+                // A reader says only once that it is broken.
+                let chunk = chunk?;
+                length = chunk.len();
+                self.rest.extend_from_slice(chunk);
+                self.reader.consume_unpin(length);
+            }
+            let flush = if self.is_over { Flush::End } else { Flush::No };
+            if let Some(next) = self.split(flush, position) {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Takes the whole lines off what was read; none if there was not one.
+    fn split(&mut self, flush: Flush, position: &mut Position) -> Option<Next> {
+        let mut pieces = Vec::new();
+        let mut gap = None;
+        let mut complaint = None;
+        let bytes = &self.rest;
+        let end = self.splitter.split(bytes, flush, |piece| {
+            let text = &bytes[piece.text.clone()];
+            if piece.head == Head::Untimed && is_of_kubelet(text) {
+                complaint.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
+                return;
+            }
+            let known = match position.judge(piece.head, text.len() as u64, piece.ends) {
+                Verdict::Known => return,
+                Verdict::New(known) => known,
+                Verdict::AfterGap(since) => {
+                    gap = Some(since);
+                    0
+                }
+            };
+            let mut text = piece.text;
+            // Not more than the piece's length.
+            text.start += known as usize;
+            pieces.push(Piece {
+                stamp: if known == 0 { piece.stamp } else { 0..0 },
+                text,
+                point: position.point(),
+                offset: piece.offset + known,
+                ends: piece.ends,
+            });
+        });
+        if let Some(complaint) = complaint {
+            return Some(Next::Complaint(complaint));
+        }
+        if end == 0 {
+            return None;
+        }
+        let rest = self.rest.split_off(end);
+        let bytes = std::mem::replace(&mut self.rest, rest);
+        let block = Block { bytes, pieces };
+        Some(Next::Block { block, gap })
+    }
+}
+
+/// Whether an unfinished line is wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Flush {
+    /// No: more of it is about to come.
+    No,
+    /// Yes: more of it comes later.
+    Idle,
+    /// Yes: the stream is over.
+    End,
+}
+
+/// A line or a piece of one, by its places in the bytes that were read.
+struct RawPiece {
+    head: Head,
+    stamp: std::ops::Range<usize>,
+    text: std::ops::Range<usize>,
+    offset: u64,
+    ends: bool,
+}
+
+/// Finds the lines in bytes. Pure.
+#[derive(Default)]
+struct Splitter {
+    /// How many bytes of a line were handed on; none between lines.
+    offset: Option<usize>,
+    stamps: Stamps,
+}
+
+impl Splitter {
+    /// Calls `each` for every piece, in order; returns how many bytes were used up. The others are to come again, with more.
+    fn split(&mut self, bytes: &[u8], flush: Flush, mut each: impl FnMut(RawPiece)) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            if rest.is_empty() {
+                return used;
+            }
+            let offset = self.offset.unwrap_or(0);
+            let mut head = Head::Middle;
+            let mut stamp = 0;
+            if offset.is_multiple_of(MAX_PIECE) {
+                let found = self.stamps.read(rest);
+                match (found, self.offset) {
+                    (Stamp::Is { length, .. }, Some(_)) => stamp = length,
+                    (Stamp::Is { length, time }, None) => {
+                        stamp = length;
+                        head = Head::Line(time);
+                    }
+                    // The rest of it is still to come. It never will at the end, and is no text.
+                    (Stamp::Begins, None) if flush == Flush::End => return bytes.len(),
+                    (Stamp::Begins, _) if flush != Flush::End => return used,
+                    (Stamp::Begins | Stamp::IsNot, Some(_)) => (),
+                    (Stamp::Begins | Stamp::IsNot, None) => head = Head::Untimed,
+                }
+            }
+            let room = MAX_PIECE - offset % MAX_PIECE;
+            let text = &rest[stamp..];
+            let window = &text[..text.len().min(room)];
+            let newline = memchr::memchr(b'\n', window);
+            let length = newline.unwrap_or(window.len());
+            let is_whole = newline.is_some() || length == room;
+            if !is_whole && (flush == Flush::No || length == 0) {
+                return if flush == Flush::End {
+                    bytes.len()
+                } else {
+                    used
+                };
+            }
+            let start = used + stamp;
+            each(RawPiece {
+                head,
+                stamp: if head == Head::Middle {
+                    0..0
+                } else {
+                    used..start.saturating_sub(1).max(used)
+                },
+                text: start..start + length,
+                offset: offset as u64,
+                ends: newline.is_some(),
+            });
+            used = start + length + usize::from(newline.is_some());
+            self.offset = newline.is_none().then_some(offset + length);
+        }
+    }
+}
+
+/// Reads times, most of which are of the same second as the one before.
+#[derive(Default)]
+struct Stamps {
+    /// `2026-11-22T02:11:01.`, and its nanoseconds since 1970.
+    second: Option<([u8; 20], i64)>,
+}
+
+#[derive(Clone, Copy)]
+enum Stamp {
+    /// A time, this long with its space.
+    Is {
+        length: usize,
+        time: i64,
+    },
+    /// It may become one when more comes.
+    Begins,
+    IsNot,
+}
+
+impl Stamps {
+    fn read(&mut self, bytes: &[u8]) -> Stamp {
+        if let (Some((second, time)), Some(stamp)) = (&self.second, bytes.first_chunk::<31>())
+            && stamp[..20] == *second
+            && stamp[29..] == *b"Z "
+            && let Some(nanoseconds) = digits(&stamp[20..29])
+        {
+            return Stamp::Is {
+                length: stamp.len(),
+                time: time + nanoseconds,
+            };
+        }
+        let head = &bytes[..bytes.len().min(MAX_STAMP)];
+        let Some(end) = head.iter().position(|byte| *byte == b' ') else {
+            let may_be = |byte: &u8| byte.is_ascii_digit() || b"-:.TZ+".contains(byte);
+            return if head.len() < MAX_STAMP && head.iter().all(may_be) {
+                Stamp::Begins
+            } else {
+                Stamp::IsNot
+            };
+        };
+        let time = std::str::from_utf8(&head[..end])
+            .ok()
+            .and_then(|stamp| stamp.parse::<Timestamp>().ok())
+            .and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+        let Some(time) = time else {
+            return Stamp::IsNot;
+        };
+        if let (Some(second), Some(b"Z ")) = (head.first_chunk(), head.get(29..31)) {
+            let nanoseconds = digits(&head[20..29]).unwrap_or(0);
+            self.second = Some((*second, time - nanoseconds));
+        }
+        Stamp::Is {
+            length: end + 1,
+            time,
+        }
+    }
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then_some(number * 10 + i64::from(digit))
+    })
+}
+
+/// Whether a line is not the container's but a complaint of the kubelet's, which it writes into the log it streams when it
+/// fails half-way (`pkg/kubelet/kuberuntime/kuberuntime_logs.go`, v1.20 to 1.36). Such a line has no time.
+fn is_of_kubelet(line: &[u8]) -> bool {
+    let complaints = [
+        &b"rpc error: code = "[..],
+        b"unable to retrieve container logs for ",
+        b"failed to try resolving symlinks ",
+    ];
+    complaints
+        .iter()
+        .any(|complaint| line.starts_with(complaint))
+}
+
+#[cfg(test)]
+mod tests;

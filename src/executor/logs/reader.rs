@@ -1,0 +1,334 @@
+//! Reads the log of one container, opening it again for as long as it breaks off before its end.
+//!
+//! That a stream ends says nothing: connections are cut, proxies time out, the kubelet restarts. Only the cluster says that a
+//! container has ended, and then what is left of its log is read once more. And that a stream is silent says nothing either:
+//! now and then the reader looks whether there is more than it was sent.
+
+use std::{sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    super::observe::Sight,
+    LogItem, ReaderGone,
+    block::{Block, LogLines},
+    container::{Container, Failure, Part, describe, next},
+    lines::Next,
+    position::Position,
+    ring::{Entry, Ring, RingEnd},
+    step,
+};
+use crate::api::{Backoff, LogRecord};
+
+/// How long the cluster may take to say that a container has ended whose log has, before it is opened again.
+const END_DELAY: Duration = Duration::from_secs(2);
+/// How long the end of the log of a container that has ended is tried for.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// How long a followed log is silent before it is looked at by another way, first and at most.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+/// How far a reader may fall behind before it stops to follow, in nanoseconds. The kubelet rotates logs every 10 s at most, and
+/// one who follows and is more than a file behind is silently led past it; one who asks anew is not.
+const LAG: i64 = 5_000_000_000;
+
+/// To whom a reader reads.
+pub enum Listener {
+    Viewer(mpsc::Sender<LogItem>),
+    Ring(Arc<Ring>),
+}
+
+/// Reads one container's log.
+pub struct Reader {
+    pub container: Container,
+    pub position: Position,
+    pub listener: Listener,
+    pub sight: Arc<Sight>,
+    /// From which second on to ask for the log as long as no line has come.
+    pub since: Option<i64>,
+    pub backoff: Backoff,
+    pub is_interrupted: bool,
+    /// Whether anything was handed on.
+    pub has_read: bool,
+}
+
+/// Why a stream that was followed ended.
+enum StreamEnd {
+    Closed,
+    Failed(Failure),
+    Behind,
+}
+
+impl Reader {
+    pub fn new(
+        container: Container,
+        position: Position,
+        listener: Listener,
+        sight: Arc<Sight>,
+    ) -> Self {
+        Self {
+            container,
+            position,
+            listener,
+            sight,
+            since: None,
+            backoff: Backoff::default(),
+            is_interrupted: false,
+            has_read: false,
+        }
+    }
+
+    /// Follows the log to its end into a ring.
+    pub async fn follow(&mut self, ring: &Ring) -> Result<(), ReaderGone> {
+        loop {
+            let began = Instant::now();
+            let failure = match self.follow_stream().await? {
+                StreamEnd::Behind => {
+                    ring.end(RingEnd::Behind);
+                    return Ok(());
+                }
+                StreamEnd::Closed => None,
+                StreamEnd::Failed(failure) => Some(failure),
+            };
+            let patience = if failure.is_none() {
+                END_DELAY
+            } else {
+                Duration::ZERO
+            };
+            if self.is_over(patience).await {
+                self.container.source.is_over = true;
+                self.read_rest(failure.is_none()).await?;
+                ring.end(RingEnd::Over);
+                return Ok(());
+            }
+            if began.elapsed() > SILENCE.0 {
+                self.backoff = Backoff::default();
+            }
+            self.pause(failure).await?;
+        }
+    }
+
+    /// Reads what there is, trying for as long as there is hope. `is_complete`: it may well be that there is nothing more, so
+    /// a log that is gone is no loss.
+    pub async fn read_rest(&mut self, is_complete: bool) -> Result<(), ReaderGone> {
+        let began = Instant::now();
+        loop {
+            let Err(failure) = self.read_stream().await? else {
+                return self.recover().await;
+            };
+            let is_over = self.is_over(Duration::ZERO).await;
+            let is_hopeless = match &failure {
+                Failure::Refused(_) => is_over,
+                Failure::Broken(_) => is_over && began.elapsed() > PATIENCE,
+            };
+            if is_hopeless {
+                if !is_complete {
+                    let since = self.position.point().map(|point| point.time);
+                    let reason = format!("its log cannot be read: {}", failure.reason());
+                    self.say(Entry::Gap { since, reason }).await?;
+                }
+                return Ok(());
+            }
+            self.pause(Some(failure)).await?;
+        }
+    }
+
+    /// Reads one stream that is not followed, to its end.
+    async fn read_stream(&mut self) -> Result<Result<(), Failure>, ReaderGone> {
+        let part = Part {
+            since: self.position.resume().or(self.since),
+            ..Part::default()
+        };
+        let mut lines = match self.container.open(part).await {
+            Ok(lines) => lines,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        loop {
+            match next(&mut lines, &mut self.position).await {
+                Ok(Next::Block { block, gap }) => self.hand_on(block, gap).await?,
+                Ok(Next::End | Next::Complaint(_)) => break,
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        // Of a container that goes on it shows in what comes next.
+        if self.container.source.is_over
+            && let Some(since) = self.position.is_lost()
+        {
+            self.say(rotated(since)).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn follow_stream(&mut self) -> Result<StreamEnd, ReaderGone> {
+        let part = Part {
+            since: self.position.resume().or(self.since),
+            follow: true,
+            ..Part::default()
+        };
+        let mut lines = match self.container.open(part).await {
+            Ok(lines) => lines,
+            Err(failure) => return Ok(StreamEnd::Failed(failure)),
+        };
+        self.recover().await?;
+        let mut silence = SILENCE.0;
+        let mut least_delay = i64::MAX;
+        let sight = self.sight.clone();
+        let (source, node) = (self.container.source.clone(), self.container.name.node);
+        let over = async move {
+            let mut node = sight.node(node);
+            // An error means that nobody looks any more.
+            let _ = node.wait_for(|node| step::is_over(node, &source)).await;
+            sleep(END_DELAY).await;
+        };
+        let mut over = std::pin::pin!(over);
+        loop {
+            let next = tokio::select! {
+                next = timeout(silence, lines.next(&mut self.position)) => next,
+                // What is left is read without following, which cannot hang.
+                () = &mut over => return Ok(StreamEnd::Failed(Failure::Broken("its end did not come".to_owned()))),
+            };
+            match next {
+                Ok(Ok(Next::Block { block, gap })) => {
+                    silence = SILENCE.0;
+                    let newest = block.point();
+                    self.hand_on(block, gap).await?;
+                    if let Some(point) = newest {
+                        let delay = now().saturating_sub(point.time);
+                        least_delay = least_delay.min(delay);
+                        if delay - least_delay > LAG {
+                            return Ok(StreamEnd::Behind);
+                        }
+                    }
+                }
+                Ok(Ok(Next::End)) => return Ok(StreamEnd::Closed),
+                Ok(Ok(Next::Complaint(reason))) => {
+                    return Ok(StreamEnd::Failed(Failure::Broken(reason)));
+                }
+                Ok(Err(error)) => {
+                    return Ok(StreamEnd::Failed(Failure::Broken(describe(&error))));
+                }
+                Err(_) => {
+                    if let Err(failure) = self.look_for_more().await {
+                        return Ok(StreamEnd::Failed(failure));
+                    }
+                    silence = (silence * 2).min(SILENCE.1);
+                }
+            }
+        }
+    }
+
+    /// Looks, past the stream that is followed, whether there is more than it gave.
+    async fn look_for_more(&self) -> Result<(), Failure> {
+        let mut position = self.position.clone();
+        let part = Part {
+            since: position.resume().or(self.since),
+            ..Part::default()
+        };
+        let mut has_more = false;
+        let look = |next: &Next| {
+            has_more = matches!(next, Next::Block { block, .. } if !block.pieces.is_empty());
+            !has_more
+        };
+        self.container.read(part, &mut position, look).await?;
+        if has_more {
+            return Err(Failure::Broken("the stream fell silent".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether the container has ended, or does so in a moment.
+    async fn is_over(&self, patience: Duration) -> bool {
+        let source = &self.container.source;
+        let mut node = self.sight.node(self.container.name.node);
+        let over = node.wait_for(|node| step::is_over(node, source));
+        source.is_over || matches!(timeout(patience, over).await, Ok(Ok(_)))
+    }
+
+    async fn hand_on(&mut self, block: Block, gap: Option<i64>) -> Result<(), ReaderGone> {
+        if let Some(since) = gap {
+            self.say(rotated(since)).await?;
+        }
+        if block.pieces.is_empty() {
+            return Ok(());
+        }
+        self.has_read = true;
+        self.backoff = Backoff::default();
+        self.say(Entry::Lines(Arc::new(block))).await
+    }
+
+    async fn say(&self, entry: Entry) -> Result<(), ReaderGone> {
+        match &self.listener {
+            Listener::Viewer(items) => {
+                let item = LogItem::new(&self.container.name, entry, (0, 0));
+                items.send(item).await.map_err(|_| ReaderGone)
+            }
+            Listener::Ring(ring) => {
+                ring.push(entry);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits before the next attempt, and says what is wrong when there was one already.
+    pub async fn pause(&mut self, failure: Option<Failure>) -> Result<(), ReaderGone> {
+        if let Some(failure) = failure {
+            let reason = failure.reason();
+            log::debug!("the log of {}: {reason}", self.container.source.pod);
+            if !self.backoff.is_fresh() && !self.is_interrupted {
+                self.is_interrupted = true;
+                self.say(Entry::Interrupted(reason.to_owned())).await?;
+            }
+            // That it cannot be read may mean that it is gone, and a watch that is dead does not say so.
+            if matches!(failure, Failure::Refused(_)) {
+                self.sight.refresh().await;
+            }
+        }
+        sleep(self.backoff.next(rand::random())).await;
+        Ok(())
+    }
+
+    async fn recover(&mut self) -> Result<(), ReaderGone> {
+        if std::mem::take(&mut self.is_interrupted) {
+            self.say(Entry::Resumed).await?;
+        }
+        Ok(())
+    }
+}
+
+impl LogItem {
+    /// What a reader said, for a viewer who wants it from there on.
+    pub fn new(source: &Arc<super::block::LogSource>, entry: Entry, first: (usize, usize)) -> Self {
+        let node = source.node;
+        match entry {
+            Entry::Lines(block) => Self::Lines(LogLines::new(source.clone(), block, first)),
+            Entry::Gap { since, reason } => Self::Record(LogRecord::Gap {
+                node,
+                since: since.map(rfc3339),
+                reason,
+            }),
+            Entry::Interrupted(reason) => Self::Record(LogRecord::Interrupted {
+                node: Some(node),
+                reason,
+            }),
+            Entry::Resumed => Self::Record(LogRecord::Resumed { node: Some(node) }),
+        }
+    }
+}
+
+fn rotated(since: i64) -> Entry {
+    Entry::Gap {
+        since: Some(since),
+        reason: "its log was rotated".to_owned(),
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or(i64::MAX)
+}
+
+fn rfc3339(nanoseconds: i64) -> String {
+    k8s_openapi::jiff::Timestamp::from_nanosecond(nanoseconds.into())
+        .map_or_else(|_| nanoseconds.to_string(), |time| time.to_string())
+}

@@ -1,0 +1,87 @@
+//! The one stream of a container that is followed, for all who follow it.
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    super::{
+        observe::Sight,
+        shared::{Owned, Shared},
+    },
+    container::Container,
+    position::Position,
+    reader::{Listener, Reader},
+    ring::Ring,
+};
+use crate::api::LogPoint;
+
+/// The open files that are not for logs: the listening socket, the clients' connections, the connections for other requests.
+const OTHER_FILES: usize = 512;
+
+/// The end of a log, read for as long as somebody follows it.
+pub struct Tail {
+    pub ring: Arc<Ring>,
+    _reading: Owned,
+    _stream: OwnedSemaphorePermit,
+}
+
+/// All logs that are followed, and how many streams may be open.
+pub struct Tails {
+    tails: Shared<(String, i32), Tail>,
+    streams: Arc<Semaphore>,
+    /// How many there may be.
+    pub max_streams: usize,
+    /// For logs that are read without being followed.
+    pub reads: Semaphore,
+}
+
+impl Tails {
+    /// Bounded by the number of files that the process may have open.
+    pub fn new() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let files = usize::try_from(files)
+            .unwrap_or(usize::MAX)
+            .min(Semaphore::MAX_PERMITS);
+        let files = files.saturating_sub(OTHER_FILES).max(64);
+        let max_streams = files / 3 * 2;
+        Self {
+            tails: Shared::default(),
+            streams: Arc::new(Semaphore::new(max_streams)),
+            max_streams,
+            reads: Semaphore::new(files / 6),
+        }
+    }
+
+    /// The end of the log of a container, from a place on if nobody follows it yet; none if too many are followed.
+    pub fn join(
+        &self,
+        container: &Container,
+        point: Option<LogPoint>,
+        sight: &Arc<Sight>,
+    ) -> Option<Arc<Tail>> {
+        let key = (container.source.uid.clone(), container.source.restarts);
+        self.tails.join(
+            key,
+            |tail| !tail.ring.has_ended(),
+            || {
+                let stream = self.streams.clone().try_acquire_owned().ok()?;
+                let ring = Arc::new(Ring::new(point));
+                let listener = Listener::Ring(ring.clone());
+                let position = Position::at(point);
+                let mut reader = Reader::new(container.clone(), position, listener, sight.clone());
+                let filled = ring.clone();
+                let reading = tokio::spawn(async move {
+                    // A ring always takes what it is given.
+                    let _ = reader.follow(&filled).await;
+                });
+                Some(Tail {
+                    ring,
+                    _reading: reading.into(),
+                    _stream: stream,
+                })
+            },
+        )
+    }
+}
