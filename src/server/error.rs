@@ -4,9 +4,9 @@ use std::{error::Error as _, fmt};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
-    error::{JsonPayloadError, PathError, QueryPayloadError},
+    error::{JsonPayloadError, PathError, QueryPayloadError, UrlencodedError},
     http::{StatusCode, header},
-    web::{JsonConfig, PathConfig, QueryConfig},
+    web::{FormConfig, JsonConfig, PathConfig, QueryConfig},
 };
 
 use crate::{
@@ -78,13 +78,7 @@ pub fn json_config() -> JsonConfig {
         .error_handler(|error, _| {
             let error = match error {
                 JsonPayloadError::Overflow { .. }
-                | JsonPayloadError::OverflowKnownLength { .. } => {
-                    let kib = MAX_BODY / 1024;
-                    Error::new(
-                        Reason::RequestEntityTooLarge,
-                        format!("the body is larger than {kib} KiB"),
-                    )
-                }
+                | JsonPayloadError::OverflowKnownLength { .. } => too_large(),
                 JsonPayloadError::ContentType => Error::new(
                     Reason::UnsupportedMediaType,
                     "the body must be JSON, with `Content-Type: application/json`",
@@ -96,6 +90,30 @@ pub fn json_config() -> JsonConfig {
             };
             error.into()
         })
+}
+
+pub fn form_config() -> FormConfig {
+    FormConfig::default()
+        .limit(MAX_BODY)
+        .error_handler(|error, _| {
+            let error = match error {
+                UrlencodedError::Overflow { .. } => too_large(),
+                UrlencodedError::ContentType => Error::new(
+                    Reason::UnsupportedMediaType,
+                    "the body must be a form, with `Content-Type: application/x-www-form-urlencoded`",
+                ),
+                error => Error::new(Reason::BadRequest, format!("the body is not a form: {error}")),
+            };
+            error.into()
+        })
+}
+
+fn too_large() -> Error {
+    let kib = MAX_BODY / 1024;
+    Error::new(
+        Reason::RequestEntityTooLarge,
+        format!("the body is larger than {kib} KiB"),
+    )
 }
 
 pub fn path_config() -> PathConfig {

@@ -1,4 +1,4 @@
-//! The body of `GET /tasks/{task_id}/logs`: records from the executor, written as they arrive.
+//! The body of `GET /tasks/{task_id}/logs`: lines and records from the executor, written as they arrive.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -7,11 +7,16 @@ use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc::Receiver;
 
 use super::Stopping;
-use crate::api::{LineWriter, LogRecord, NDJSON, PLAIN_TEXT, line_prefix};
+use crate::{
+    api::{LineRecords, LineWriter, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
+    executor::{LogItem, LogLines},
+};
 
 /// How often a silent stream of records says that it is alive: twice within the shortest idle timeout of the usual load
 /// balancers, 30 s.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long an unfinished line is held back, so that lines of other nodes do not tear it.
+const PROMPT_DELAY: Duration = Duration::from_millis(100);
 /// How much is gathered from records that wait already before it is sent.
 const CHUNK: usize = 64 * 1024;
 
@@ -39,15 +44,36 @@ impl Form {
         }
     }
 
-    fn write(&mut self, record: &LogRecord, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(text) => text.write(record, out).expect("memory can be written"),
-            Self::Records => {
-                serde_json::to_writer(&mut *out, record)
-                    .expect("a record can be written as JSON into memory");
-                out.push(b'\n');
-            }
+    fn write(&mut self, item: &LogItem, out: &mut Vec<u8>) {
+        match (self, item) {
+            (Self::Text(text), item) => text.write(item, out).expect("memory can be written"),
+            (Self::Records, LogItem::Lines(lines)) => write_records(lines, out),
+            (Self::Records, LogItem::Record(record)) => write_record(record, out),
         }
+    }
+
+    /// Whether lines are held back because they are unfinished.
+    fn holds(&self) -> bool {
+        matches!(self, Self::Text(text) if text.lines.holds())
+    }
+
+    fn release(&mut self, out: &mut Vec<u8>) {
+        if let Self::Text(text) = self {
+            text.lines.release(out).expect("memory can be written");
+        }
+    }
+}
+
+fn write_record(record: &LogRecord<'_>, out: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *out, record).expect("a record can be written as JSON into memory");
+    out.push(b'\n');
+}
+
+fn write_records(lines: &LogLines, out: &mut Vec<u8>) {
+    let source = &lines.source;
+    let records = LineRecords::new(source.node, &source.pod, &source.key);
+    for line in lines.iter() {
+        records.write(line.time, line.bytes, line.is_partial, line.point, out);
     }
 }
 
@@ -60,82 +86,118 @@ pub struct Text {
 }
 
 impl Text {
-    fn write(&mut self, record: &LogRecord, out: &mut Vec<u8>) -> io::Result<()> {
-        match record {
-            LogRecord::Start { num_nodes } => self.has_prefix = *num_nodes > 1,
-            LogRecord::Line {
-                node,
-                time,
-                text,
-                partial,
-            } => {
-                let mut head = if self.has_prefix {
-                    line_prefix(*node)
+    fn write(&mut self, item: &LogItem, out: &mut Vec<u8>) -> io::Result<()> {
+        match item {
+            LogItem::Lines(lines) => {
+                let node = lines.source.node;
+                let prefix = if self.has_prefix {
+                    line_prefix(node)
                 } else {
                     String::new()
                 };
-                if let Some(time) = time.as_ref().filter(|_| self.timestamps) {
-                    head += time;
-                    head.push(' ');
+                for line in lines.iter() {
+                    let is_timed = self.timestamps && !line.time.is_empty();
+                    let head = if is_timed {
+                        format!("{prefix}{} ", line.time)
+                    } else {
+                        prefix.clone()
+                    };
+                    self.lines
+                        .write(node, &head, line.bytes, line.is_partial, out)?;
                 }
-                self.lines.write(*node, &head, text, *partial, out)?;
             }
-            _ => (),
+            LogItem::Record(LogRecord::Start { num_nodes }) => self.has_prefix = *num_nodes > 1,
+            // What follows does not go on with the line that was begun.
+            LogItem::Record(
+                LogRecord::Gap { node, .. }
+                | LogRecord::Notice { node, .. }
+                | LogRecord::NodeEnd { node, .. },
+            ) => self.lines.end(*node, out)?,
+            LogItem::Record(LogRecord::End { .. }) => self.lines.end_all(out)?,
+            LogItem::Record(_) => (),
         }
         Ok(())
     }
 }
 
-/// Answers with a stream that ends with the records, or when the server stops.
-pub fn respond(form: Form, records: Receiver<LogRecord>, stopping: Stopping) -> HttpResponse {
+/// Answers with a stream that ends with the items, or when the server stops.
+pub fn respond(form: Form, items: Receiver<LogItem>, stopping: Stopping) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, form.content_type()))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // A browser must not take what a task printed for a page.
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .streaming(chunks(form, records).take_until(stopping.wait()))
+        .streaming(chunks(form, items).take_until(stopping.wait()))
 }
 
-fn chunks(
-    form: Form,
-    records: Receiver<LogRecord>,
-) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold((form, records), |(mut form, mut records)| async move {
+fn chunks(form: Form, items: Receiver<LogItem>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold((form, items), |(mut form, mut items)| async move {
         let mut chunk = Vec::new();
         // A record may come to nothing in this form; an empty chunk would end the body.
         while chunk.is_empty() {
-            let record = match tokio::time::timeout(HEARTBEAT, records.recv()).await {
-                Ok(record) => record?,
-                Err(_) => LogRecord::Heartbeat {},
+            let patience = if form.holds() {
+                PROMPT_DELAY
+            } else {
+                HEARTBEAT
             };
-            form.write(&record, &mut chunk);
+            match tokio::time::timeout(patience, items.recv()).await {
+                Ok(item) => form.write(&item?, &mut chunk),
+                Err(_) if form.holds() => form.release(&mut chunk),
+                Err(_) => form.write(&LogItem::Record(LogRecord::Heartbeat {}), &mut chunk),
+            }
             while chunk.len() < CHUNK
-                && let Ok(record) = records.try_recv()
+                && let Ok(item) = items.try_recv()
             {
-                form.write(&record, &mut chunk);
+                form.write(&item, &mut chunk);
             }
         }
-        Some((Ok(Bytes::from(chunk)), (form, records)))
+        Some((Ok(Bytes::from(chunk)), (form, items)))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::api::{LogEnd, LogText};
+    use std::sync::Arc;
 
-    fn line(node: u32, text: &str) -> LogRecord {
-        LogRecord::Line {
-            node,
-            time: Some("2026-11-22T02:11:01.359989251Z".to_owned()),
-            text: LogText::Text(text.to_owned()),
-            partial: false,
-        }
+    use super::*;
+    use crate::{
+        api::{LogEnd, LogPoint},
+        executor::{Block, LogSource, Piece},
+    };
+
+    /// Two lines of node 0, the second without an end.
+    fn lines() -> LogItem {
+        let bytes =
+            b"2026-11-22T02:11:01.359989251Z a\n2026-11-22T02:11:02.359989251Z \xff".to_vec();
+        let pieces = [
+            (0, 1_795_313_461_359_989_251),
+            (33, 1_795_313_462_359_989_251),
+        ];
+        let pieces = pieces.map(|(start, time)| Piece {
+            stamp: start..start + 30,
+            text: start + 31..start + 32,
+            point: Some(LogPoint {
+                time,
+                nth: 0,
+                offset: (start > 0).then_some(1),
+                latest: time,
+            }),
+            offset: 0,
+            ends: start == 0,
+        });
+        let source = LogSource {
+            node: 0,
+            pod: "hello-x".to_owned(),
+            key: "3f2a91bc".to_owned(),
+        };
+        let block = Block {
+            bytes,
+            pieces: pieces.into(),
+        };
+        LogItem::Lines(LogLines::new(Arc::new(source), Arc::new(block), (0, 0)))
     }
 
-    #[track_caller]
-    fn check(mut form: Form, num_nodes: u32, expected: &str) {
-        let mut out = Vec::new();
+    fn written(mut form: Form, num_nodes: u32) -> Vec<u8> {
         let waiting = LogRecord::Waiting {
             node: 0,
             reason: "ContainerCreating".to_owned(),
@@ -144,36 +206,42 @@ mod tests {
             status: LogEnd::Completed,
             reason: None,
         };
-        for record in [
-            LogRecord::Start { num_nodes },
-            waiting,
-            line(0, "a"),
-            LogRecord::Heartbeat {},
-            end,
+        let mut out = Vec::new();
+        for item in [
+            LogItem::Record(LogRecord::Start { num_nodes }),
+            LogItem::Record(waiting),
+            lines(),
+            LogItem::Record(LogRecord::Heartbeat {}),
+            LogItem::Record(end),
         ] {
-            form.write(&record, &mut out);
+            form.write(&item, &mut out);
         }
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        out
     }
 
     #[test]
     fn text_is_nothing_but_what_the_task_printed() {
-        check(Form::text(false), 1, "a\n");
-        check(Form::text(false), 2, "node-0 | a\n");
-        check(
-            Form::text(true),
-            2,
-            "node-0 | 2026-11-22T02:11:01.359989251Z a\n",
+        assert_eq!(written(Form::text(false), 1), b"a\n\xff\n");
+        assert_eq!(
+            written(Form::text(false), 2),
+            b"node-0 | a\nnode-0 | \xff\n"
+        );
+        assert_eq!(
+            written(Form::text(true), 2),
+            b"node-0 | 2026-11-22T02:11:01.359989251Z a\nnode-0 | 2026-11-22T02:11:02.359989251Z \xff\n"
         );
     }
 
     #[test]
     fn records_say_everything() {
-        let expected = "{\"type\":\"start\",\"num_nodes\":1}\n\
-            {\"type\":\"waiting\",\"node\":0,\"reason\":\"ContainerCreating\"}\n\
-            {\"type\":\"line\",\"node\":0,\"time\":\"2026-11-22T02:11:01.359989251Z\",\"text\":\"a\"}\n\
-            {\"type\":\"heartbeat\"}\n\
-            {\"type\":\"end\",\"status\":\"completed\"}\n";
-        check(Form::Records, 1, expected);
+        let expected = r#"{"type":"start","num_nodes":1}
+{"type":"waiting","node":0,"reason":"ContainerCreating"}
+{"type":"line","node":0,"pod":"hello-x","time":"2026-11-22T02:11:01.359989251Z","text":"a","cursor":"0-3f2a91bc-1795313461359989251.0"}
+{"type":"line","node":0,"pod":"hello-x","time":"2026-11-22T02:11:02.359989251Z","latin1":"ÿ","partial":true,"cursor":"0-3f2a91bc-1795313462359989251.0_1"}
+{"type":"heartbeat"}
+{"type":"end","status":"completed"}
+"#;
+        let written = String::from_utf8(written(Form::Records, 1)).unwrap();
+        assert_eq!(written, expected);
     }
 }

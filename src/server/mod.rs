@@ -12,12 +12,15 @@ mod user;
 mod volumes;
 
 use std::{
+    any::Any,
     io,
     net::{SocketAddr, TcpListener},
+    os::fd::AsFd,
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, middleware, web::Data};
+use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
+use rustix::net::sockopt;
 use tokio::sync::watch;
 
 use crate::executor::Executor;
@@ -26,6 +29,12 @@ use crate::executor::Executor;
 const DRAIN_SECONDS: u64 = 3;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may be gone without a word before its connection is given up, with all that was done for it. Somebody
+/// who reads a log in a pager may not take anything for that long either; their client comes back.
+const ABSENCE: Duration = Duration::from_secs(2 * 60);
+/// How often a silent connection is tested.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Says that the server is about to stop, to whatever would otherwise go on: the log streams.
 #[derive(Clone)]
@@ -68,6 +77,11 @@ pub async fn run(
             .configure(routes::configure)
             .wrap(middleware::from_fn(access_log::log))
     })
+    .on_connect(|connection, _| {
+        if let Err(error) = expect_absence(connection) {
+            log::debug!("a client that is gone may not be noticed: {error}");
+        }
+    })
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .client_request_timeout(HEAD_TIMEOUT)
@@ -86,4 +100,19 @@ pub async fn run(
     announce(address);
     let (served, ()) = futures::join!(server, drain);
     served
+}
+
+/// Has the kernel end a connection whose other end is gone without closing it.
+fn expect_absence(connection: &dyn Any) -> io::Result<()> {
+    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
+        return Ok(());
+    };
+    let socket = stream.as_fd();
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL)?;
+    // What was sent and is not acknowledged is not tested for, but it is waited for.
+    let milliseconds = u32::try_from(ABSENCE.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, milliseconds)?;
+    Ok(())
 }

@@ -24,6 +24,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .app_data(error::json_config())
         .app_data(error::path_config())
         .app_data(error::query_config())
+        .app_data(error::form_config())
         .service(resource(path::ROOT, "GET").route(get().to(root)))
         .service(resource(path::HEALTHZ, "GET").route(get().to(root)))
         .service(resource(path::READYZ, "GET").route(get().to(is_ready)))
@@ -33,7 +34,11 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource(path::TASKS, "GET").route(get().to(tasks::list)))
         .service(resource(path::TASK, "GET").route(get().to(tasks::get)))
         .service(resource(path::TASK_STOP, "POST").route(post().to(tasks::stop)))
-        .service(resource(path::TASK_LOGS, "GET").route(get().to(tasks::logs)))
+        .service(
+            resource(path::TASK_LOGS, "GET, POST")
+                .route(get().to(tasks::logs))
+                .route(post().to(tasks::logs_by_form)),
+        )
         .service(resource(path::VOLUMES_CREATE, "POST").route(post().to(volumes::create)))
         .service(resource(path::VOLUMES, "GET").route(get().to(volumes::list)))
         .service(

@@ -3,15 +3,11 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Json, Path, Query},
+    web::{Data, Form, Json, Path, Query},
 };
 use serde_json::Value;
 
-use super::{
-    Stopping, error,
-    log_body::{self, Form},
-    user::Scope,
-};
+use super::{Stopping, error, log_body, user::Scope};
 use crate::{
     api::{
         LogQuery, NDJSON, TaskDefinition, TaskId, TaskListResponse, TaskStatus,
@@ -84,17 +80,40 @@ pub async fn logs(
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    let query = LogQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
+    answer_logs(&user, &id, &query, &executor, &stopping, &request).await
+}
+
+/// `POST /tasks/{task_id}/logs`: the same, with the query in the body: the cursors of many nodes are too long for a URL.
+pub async fn logs_by_form(
+    user: User,
+    id: Path<TaskId>,
+    query: Form<Vec<(String, String)>>,
+    executor: Data<Executor>,
+    stopping: Data<Stopping>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    answer_logs(&user, &id, &query, &executor, &stopping, &request).await
+}
+
+async fn answer_logs(
+    user: &User,
+    id: &TaskId,
+    query: &[(String, String)],
+    executor: &Executor,
+    stopping: &Stopping,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let query = LogQuery::from_pairs(query).map_err(|problems| error::invalid(&problems))?;
     let accept = request
         .headers()
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .unwrap_or_default();
     let form = if accept.contains(NDJSON) {
-        Form::Records
+        log_body::Form::Records
     } else {
-        Form::text(query.timestamps)
+        log_body::Form::text(query.timestamps)
     };
-    let records = executor.logs(&user, &id, query).await?;
-    Ok(log_body::respond(form, records, stopping.get_ref().clone()))
+    let items = executor.logs(user, id, query).await?;
+    Ok(log_body::respond(form, items, stopping.clone()))
 }
