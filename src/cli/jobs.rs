@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::{Format, Prefix, value};
+use super::{Format, LogFormat, Prefix, value};
 use crate::api::{Since, TaskId};
 
 /// Submit, watch and stop tasks.
@@ -153,7 +153,7 @@ pub struct LogsArgs {
     #[argh(option, arg_name = "lines")]
     pub tail: Option<u32>,
 
-    /// only from then on: a duration such as 10m, or a UTC time such as 2025-10-05T12:34:56Z
+    /// only from then on: a duration such as 10m, or a time such as 2025-10-05T12:34:56Z
     #[argh(option)]
     pub since: Option<Since>,
 
@@ -172,6 +172,10 @@ pub struct LogsArgs {
     /// how long to wait for nodes that have not started (default 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
     pub wait: Option<Duration>,
+
+    /// text, or json: one record a line, with what is said of the log too (default text)
+    #[argh(option, short = 'o', arg_name = "format", default = "LogFormat::Text")]
+    pub output: LogFormat,
 
     /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]

@@ -12,13 +12,15 @@ mod volumes;
 
 pub use jobs::{JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, SubmitArgs};
 pub use parse::EarlyExit;
-pub use value::{Format, Prefix};
+pub use value::{Format, LogFormat, Prefix};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
 };
 
 use argh::FromArgs;
+
+use crate::api::Quantity;
 
 /// Run SkyPilot task files on a Kubernetes cluster.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -61,6 +63,10 @@ pub struct ServeArgs {
     /// run tasks as local processes, without a cluster: for trying out
     #[argh(switch)]
     pub sandbox: bool,
+
+    /// with --sandbox: start a pod's log afresh rather than let it grow beyond this, as in 1Mi (default: never)
+    #[argh(option, arg_name = "size", from_str_fn(value::size))]
+    pub sandbox_log_max_size: Option<Quantity>,
 }
 
 /// Log in and out.

@@ -50,7 +50,10 @@ impl Cli {
             Ok(Self {
                 command: Some(command),
                 ..
-            }) => Ok(command),
+            }) => match contradiction(&command) {
+                None => Ok(command),
+                Some(message) => Err(usage(message, &words)),
+            },
             // Only the name of the program or of a group: the reader wants to know what there is.
             _ if args.len() == words.len() && is_group(&words) => {
                 Err(EarlyExit::Usage(help(&words).unwrap_or_default()))
@@ -114,6 +117,16 @@ fn help(words: &[&str]) -> Option<String> {
         // argh has a heading for codes of failure only.
         Err(exit) if exit.status.is_ok() => {
             Some(exit.output.replace("\nError codes:\n", "\nExit codes:\n"))
+        }
+        _ => None,
+    }
+}
+
+/// Says what is wrong with flags that are fine one by one.
+fn contradiction(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Serve(args) if args.sandbox_log_max_size.is_some() && !args.sandbox => {
+            Some("--sandbox-log-max-size needs --sandbox")
         }
         _ => None,
     }

@@ -31,6 +31,7 @@ fn serve_has_the_defaults_of_the_contract() {
         port: None,
         namespace: "default".to_owned(),
         sandbox: false,
+        sandbox_log_max_size: None,
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
 }
@@ -161,6 +162,15 @@ fn wrong_usage_is_named_in_a_sentence() {
         "jobs logs AB",
         "k8s-cli: error parsing positional argument `id` with value `AB`: \"AB\" is not a task id: expected 8 characters \
          of a-z and 0-9\nhint: see `k8s-cli jobs logs --help`\n",
+    );
+    refused(
+        "serve --sandbox --sandbox-log-max-size 0",
+        "k8s-cli: error parsing option `--sandbox-log-max-size` with value `0`: expected a size such as 1Mi\n\
+         hint: see `k8s-cli serve --help`\n",
+    );
+    refused(
+        "serve --sandbox-log-max-size 1Mi",
+        "k8s-cli: --sandbox-log-max-size needs --sandbox\nhint: see `k8s-cli serve --help`\n",
     );
     refused(
         "jobs nap",

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use crate::api::{AccessMode, Since};
+use crate::api::{AccessMode, Quantity, Since};
 
 /// How data is printed: `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,36 @@ impl FromStr for Prefix {
     }
 }
 
+/// What `jobs logs` prints: `-o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    /// The records of the log as they come, one a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("expected text or json".to_owned()),
+        }
+    }
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(Since::Ago(duration)) => Ok(duration),
         _ => Err("expected a duration such as 90s, 10m, 2h or 1d".to_owned()),
     }
+}
+
+pub(super) fn size(text: &str) -> Result<Quantity, String> {
+    let quantity = Quantity::parse(text).ok().filter(Quantity::is_positive);
+    quantity.ok_or_else(|| "expected a size such as 1Mi".to_owned())
 }
 
 pub(super) fn access_modes(text: &str) -> Result<Vec<AccessMode>, String> {

@@ -1,11 +1,12 @@
 //! `k8s-cli jobs`: what users do with tasks. Following a log is in [`super::logs`].
 
 use super::{
-    Context, Error, Exit, log_feed::LogFeed, logs, output, output::Columns, task_file, task_view,
+    Context, Error, Exit, log_feed::LogFeed, logs, logs::Style, output, output::Columns, task_file,
+    task_view,
 };
 use crate::{
     api::{LogQuery, TaskId, TaskSubmitResponse},
-    cli::{Format, JobsCommand, ListArgs, Prefix, StatusArgs, StopArgs, SubmitArgs},
+    cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, StopArgs, SubmitArgs},
 };
 
 pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Error> {
@@ -61,7 +62,11 @@ fn submit(context: &mut Context<'_>, args: SubmitArgs) -> Result<Exit, Error> {
                 context.say("hint: Ctrl-C detaches and leaves the task running");
             }
             let query = LogQuery::default();
-            logs::follow(context, &client, feed, task_id, query, Prefix::Auto)
+            let style = Style {
+                prefix: Prefix::Auto,
+                output: LogFormat::Text,
+            };
+            logs::follow(context, &client, feed, task_id, query, style)
         }
         None => {
             if context.terminal.err {

@@ -1,5 +1,5 @@
 //! What happens while a log is followed, in the order in which it happens: bytes arrive, the stream ends, somebody presses
-//! Ctrl-C.
+//! Ctrl-C. When a stream is given up for a new one, nothing of it is heard any more.
 //!
 //! The stream is read on a thread of its own, because a blocking read cannot be interrupted, and signals are awaited on
 //! another: tokio can do that without `unsafe`, and nothing else in the tree can. Neither thread exists before a log is
@@ -11,10 +11,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, SyncSender, TryRecvError},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -33,8 +33,8 @@ const PIECE: usize = 64 * 1024;
 /// How many pieces wait for a reader that is slow: enough to keep the network busy, too little to matter in memory.
 const PIECES: usize = 16;
 
-/// Four times as long as the server is ever silent.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Three times as long as the server is ever silent.
+const SILENCE: Duration = Duration::from_secs(45);
 const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -53,11 +53,14 @@ pub enum Event {
     Interrupted,
 }
 
-/// The events of one log.
+/// The events of one log, with the number of the stream that they are of.
 pub struct LogFeed {
-    sender: SyncSender<Event>,
-    receiver: Receiver<Event>,
+    sender: SyncSender<(u32, Event)>,
+    receiver: Receiver<(u32, Event)>,
     is_interrupted: Arc<AtomicBool>,
+    stream: u32,
+    /// The next event, if somebody looked whether there is one.
+    peeked: Option<(u32, Event)>,
 }
 
 impl LogFeed {
@@ -70,20 +73,38 @@ impl LogFeed {
             sender: sender.clone(),
             receiver,
             is_interrupted: is_interrupted.clone(),
+            stream: 0,
+            peeked: None,
         };
         on_interrupt(move || {
             is_interrupted.store(true, Ordering::SeqCst);
             // When it is full, the reader is about to look at the flag.
-            drop(sender.try_send(Event::Interrupted));
+            drop(sender.try_send((0, Event::Interrupted)));
         });
         feed
     }
 
-    /// Asks for the log and reads it, in the background.
-    pub fn start(&self, client: ApiClient, id: TaskId, query: LogQuery) {
-        let sender = self.sender.clone();
+    /// Asks for the log behind the cursors `after` and reads it, in the background.
+    pub fn start(&mut self, client: ApiClient, id: TaskId, query: LogQuery, after: Vec<String>) {
+        self.stream += 1;
+        let (sender, stream) = (self.sender.clone(), self.stream);
+        let send = move |event| sender.send((stream, event)).map_err(drop);
         // Nobody listens any more when sending fails; then there is nothing left to do.
-        thread::spawn(move || drop(pump(&sender, &client, &id, &query)));
+        thread::spawn(move || pump(&send, &client, &id, &query, &after).ok());
+    }
+
+    /// Gives up the stream and waits; `false` when somebody pressed Ctrl-C.
+    pub fn wait(&mut self, pause: Duration) -> bool {
+        self.stream += 1;
+        self.peeked = None;
+        let end = Instant::now() + pause;
+        while !self.is_interrupted.load(Ordering::SeqCst) {
+            let rest = end.saturating_duration_since(Instant::now());
+            if let Err(RecvTimeoutError::Timeout) = self.receiver.recv_timeout(rest) {
+                return !self.is_interrupted.load(Ordering::SeqCst);
+            }
+        }
+        false
     }
 
     /// Waits for the next event. What is in `out` is flushed before, unless more is there already: a line is seen as soon
@@ -91,7 +112,7 @@ impl LogFeed {
     ///
     /// # Errors
     /// `out` cannot be written.
-    pub fn next(&self, out: &mut dyn Write) -> io::Result<Event> {
+    pub fn next(&mut self, out: &mut dyn Write) -> io::Result<Event> {
         self.next_within(out, Duration::MAX)
     }
 
@@ -100,47 +121,67 @@ impl LogFeed {
     ///
     /// # Errors
     /// `out` cannot be written.
-    pub fn next_heartbeat(&self, out: &mut dyn Write) -> io::Result<Event> {
+    pub fn next_heartbeat(&mut self, out: &mut dyn Write) -> io::Result<Event> {
         self.next_within(out, SILENCE)
     }
 
-    fn next_within(&self, out: &mut dyn Write, patience: Duration) -> io::Result<Event> {
-        let event = match self.receiver.try_recv() {
-            Err(TryRecvError::Empty) => {
-                out.flush()?;
-                // After Ctrl-Z and `fg` the time is over before the reading thread could say a word: it gets a second chance.
-                let event = self.receiver.recv_timeout(patience);
-                let event = event.or_else(|_| self.receiver.recv_timeout(GRACE));
-                event.unwrap_or_else(|_| Event::Broken(io::ErrorKind::TimedOut.into()))
-            }
-            event => event.unwrap_or(Event::Ended),
-        };
-        if self.is_interrupted.load(Ordering::SeqCst) {
-            return Ok(Event::Interrupted);
+    /// Waits until an event is there, but not for longer than `patience`; returns whether there is one.
+    pub fn is_there_within(&mut self, patience: Duration) -> bool {
+        if self.peeked.is_none() {
+            self.peeked = self.receiver.recv_timeout(patience).ok();
         }
-        Ok(event)
+        self.peeked.is_some()
+    }
+
+    fn next_within(&mut self, out: &mut dyn Write, patience: Duration) -> io::Result<Event> {
+        loop {
+            let event = match self
+                .peeked
+                .take()
+                .map_or_else(|| self.receiver.try_recv(), Ok)
+            {
+                Err(TryRecvError::Empty) => {
+                    out.flush()?;
+                    // After Ctrl-Z and `fg` the time is over before the reading thread could say a word: it gets a second
+                    // chance.
+                    let event = self.receiver.recv_timeout(patience);
+                    let event = event.or_else(|_| self.receiver.recv_timeout(GRACE));
+                    let silent = io::ErrorKind::TimedOut.into();
+                    event.unwrap_or((self.stream, Event::Broken(silent)))
+                }
+                event => event.unwrap_or((self.stream, Event::Ended)),
+            };
+            if self.is_interrupted.load(Ordering::SeqCst) {
+                return Ok(Event::Interrupted);
+            }
+            let (stream, event) = event;
+            if stream == self.stream {
+                return Ok(event);
+            }
+        }
     }
 }
 
 fn pump(
-    sender: &SyncSender<Event>,
+    send: &impl Fn(Event) -> Result<(), ()>,
     client: &ApiClient,
     id: &TaskId,
     query: &LogQuery,
-) -> Result<(), mpsc::SendError<Event>> {
-    let (in_records, mut body) = match client.logs(id, query) {
+    after: &[String],
+) -> Result<(), ()> {
+    let (in_records, mut body) = match client.logs(id, query, after) {
         Ok(LogStream::Records(body)) => (true, body),
         Ok(LogStream::Text(body)) => (false, body),
-        Err(error) => return sender.send(Event::Failed(error)),
+        Err(error) => return send(Event::Failed(error)),
     };
-    sender.send(Event::Begun { in_records })?;
+    send(Event::Begun { in_records })?;
     let mut piece = vec![0; PIECE];
     loop {
         match body.read(&mut piece) {
-            Ok(0) => return sender.send(Event::Ended),
-            Ok(length) => sender.send(Event::Bytes(piece[..length].to_vec()))?,
+            Ok(0) => return send(Event::Ended),
+            Ok(length) => send(Event::Bytes(piece[..length].to_vec()))?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
-            Err(error) => return sender.send(Event::Broken(error)),
+            Err(error) => return send(Event::Broken(error)),
         }
     }
 }

@@ -5,17 +5,15 @@ use std::ffi::OsString;
 use super::{
     Context, Error, Exit,
     config::Env,
+    followed_log::FollowedLog,
     http::{ApiClient, describe_body},
     log_feed::{Event, LogFeed},
     log_view::{LineStyle, LogView},
 };
 use crate::{
-    api::{LogEnd, LogQuery, LogRecord, TaskId, TaskState},
-    cli::{LogsArgs, Prefix},
+    api::{LogEnd, LogQuery, TaskId, TaskState},
+    cli::{LogFormat, LogsArgs, Prefix},
 };
-
-/// The longest record. The server cuts long lines into pieces of at most 64 KiB, so what is longer was not sent by it.
-const MAX_RECORD: usize = 8 * 1024 * 1024;
 
 pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
     let LogsArgs {
@@ -28,6 +26,7 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         node,
         prefix,
         wait,
+        output,
         api_url,
     } = args;
     if follow && no_follow {
@@ -42,99 +41,77 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         timestamps,
         nodes: node,
         wait: wait.unwrap_or(LogQuery::default().wait),
+        after: Vec::new(),
     };
     let client = context.client(api_url)?;
-    self::follow(context, &client, LogFeed::listen(), id, query, prefix)
+    let style = Style { prefix, output };
+    self::follow(context, &client, LogFeed::listen(), id, query, style)
+}
+
+/// How a log is to be shown.
+#[derive(Clone, Copy)]
+pub struct Style {
+    pub prefix: Prefix,
+    pub output: LogFormat,
 }
 
 /// Shows the log of a task until it ends, and says how the task did.
 ///
 /// # Errors
-/// There is no such task, the connection was cut, or the reader had enough.
+/// There is no such task, the server refuses, or the reader had enough.
 pub fn follow(
     context: &mut Context<'_>,
     client: &ApiClient,
     feed: LogFeed,
     id: TaskId,
     query: LogQuery,
-    prefix: Prefix,
+    style: Style,
 ) -> Result<Exit, Error> {
-    let style = LineStyle {
-        prefix,
+    let line_style = LineStyle {
+        prefix: style.prefix,
         timestamps: query.timestamps,
         colors: context.terminal.out && wants_colors(context.env),
     };
-    feed.start(client.clone(), id.clone(), query);
-    match feed.next(context.out)? {
-        Event::Begun { in_records: true } => {
-            let mut view = LogView::new(id.clone(), style);
-            let result = records(context, client, &feed, &id, &mut view);
-            if result.is_err() {
-                view.finish(context)?;
-            }
-            result
+    let view = LogView::new(id.clone(), line_style, style.output);
+    let mut followed = FollowedLog::new(client, feed, view, id, query);
+    let result = match followed.begin(context)? {
+        Event::Begun { in_records: false } if style.output == LogFormat::Text => {
+            return text(context, client, &mut followed.feed, &followed.id);
         }
-        Event::Begun { in_records: false } => text(context, client, &feed, &id),
+        Event::Begun { in_records: false } => {
+            return Err(client.not_ours("it gives logs as text only, so `-o json` cannot be had"));
+        }
         Event::Failed(Error::Api {
             status: 404,
             detail,
-        }) => Err(Error::TaskNotFound { detail }),
-        event => Err(broken_off(event, &id)),
+        }) => return Err(Error::TaskNotFound { detail }),
+        Event::Failed(error) if !may_pass(&error) => return Err(error),
+        Event::Begun { in_records: true } => followed.show(context, None),
+        event => followed.show(context, Some(event)),
+    };
+    if result.is_err() {
+        followed.view.finish(context)?;
     }
+    result
 }
 
-/// Shows records until the last one.
-///
-/// A stream that breaks off before it could be asked for again here, from the last time that was shown; it is not yet.
-fn records(
-    context: &mut Context<'_>,
-    client: &ApiClient,
-    feed: &LogFeed,
-    id: &TaskId,
-    view: &mut LogView,
-) -> Result<Exit, Error> {
-    let mut begun = Vec::new();
-    loop {
-        let bytes = match feed.next_heartbeat(context.out)? {
-            Event::Bytes(bytes) => bytes,
-            event => return Err(broken_off(event, id)),
-        };
-        let mut rest = bytes.as_slice();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            begun.extend_from_slice(&rest[..end]);
-            rest = &rest[end + 1..];
-            let record = decode(client, &begun)?;
-            begun.clear();
-            if let Some(end) = record
-                .map(|record| view.show(context, record))
-                .transpose()?
-                .flatten()
-            {
-                return Ok(end.into());
+/// Whether it is worth asking again what was never answered: something in between is in trouble, or Kubernetes is.
+fn may_pass(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Silent { .. }
+            | Error::Api {
+                status: 429 | 502 | 503 | 504,
+                ..
             }
-        }
-        if begun.len() + rest.len() > MAX_RECORD {
-            return Err(client.not_ours("a record of its log is longer than 8 MiB"));
-        }
-        begun.extend_from_slice(rest);
-    }
-}
-
-/// Reads one record; `None` for an empty line.
-fn decode(client: &ApiClient, line: &[u8]) -> Result<Option<LogRecord>, Error> {
-    if line.trim_ascii().is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(line)
-        .map(Some)
-        .map_err(|error| client.not_ours(&format!("a record of its log cannot be read: {error}")))
+    )
 }
 
 /// Copies a log that is text, from a server that knows no records, and asks how the task did.
 fn text(
     context: &mut Context<'_>,
     client: &ApiClient,
-    feed: &LogFeed,
+    feed: &mut LogFeed,
     id: &TaskId,
 ) -> Result<Exit, Error> {
     loop {
@@ -168,7 +145,7 @@ fn text(
 }
 
 /// The error for an event that ends a log before its end.
-fn broken_off(event: Event, id: &TaskId) -> Error {
+pub fn broken_off(event: Event, id: &TaskId) -> Error {
     let cause = match event {
         Event::Interrupted => return Error::Detached { id: id.clone() },
         Event::Failed(error) => return error,

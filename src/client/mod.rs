@@ -9,8 +9,8 @@
 //! jobs, volumes ──► http        one method per endpoint
 //!      │       └──► output      rows to a table, tabs, JSON or YAML
 //!      ├──► task_file           YAML to a definition
-//!      └──► logs ──► log_feed   what happens while a log is followed
-//!                └─► log_view   its records to what a person sees
+//!      └──► logs ──► followed_log ──► log_feed   what happens while a log is followed
+//!                                 └─► log_view   its records to what a person sees
 //! ```
 //!
 //! Nothing here knows the server's code or Kubernetes.
@@ -19,6 +19,7 @@ mod auth;
 mod config;
 mod document;
 mod error;
+mod followed_log;
 mod http;
 mod jobs;
 mod log_feed;

@@ -80,6 +80,10 @@ pub enum Error {
     TaskNotFound {
         detail: String,
     },
+    /// The task was there when its log began, and is not any more.
+    TaskGone {
+        id: TaskId,
+    },
     /// The reader of a log had enough; the task has not.
     Detached {
         id: TaskId,
@@ -131,6 +135,7 @@ impl Error {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::TaskNotFound { .. } => Exit::TaskNotFound,
+            Self::TaskGone { .. } => Exit::TaskStopped,
             Self::Detached { .. } => Exit::Interrupted,
             // Whoever reads the output has seen enough: `jobs list | head -1` did what it should.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
@@ -196,6 +201,10 @@ impl fmt::Display for Error {
                     "the server at {url} did not answer as a k8s-cli server ({problem})"
                 )
             }
+            Self::TaskGone { id } => write!(
+                f,
+                "task {id} was stopped while its log was cut off: the end of it may be missing"
+            ),
             Self::Cut { id, cause } => write!(f, "the log of task `{id}` was cut off: {cause}"),
             Self::Detached { id } => write!(
                 f,

@@ -31,6 +31,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Only until the answer begins; a log takes as long as its task.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What every proxy takes as a part of a URL. A longer query travels in a body.
+const MAX_QUERY: usize = 4096;
 /// More than ten thousand tasks of ten nodes.
 const MAX_ANSWER: u64 = 256 * 1024 * 1024;
 const MAX_ERROR_BODY: u64 = 1024 * 1024;
@@ -108,17 +110,35 @@ impl ApiClient {
         self.answer(Method::POST, &path, (), WRITE_TIMEOUT)
     }
 
-    /// What a task prints. Once begun, the stream has no time limit.
-    pub fn logs(&self, id: &TaskId, query: &LogQuery) -> Result<LogStream, Error> {
-        let pairs = query.to_pairs().into_iter();
-        let query = pairs
+    /// What a task prints, behind the cursors `after`. Once begun, the stream has no time limit.
+    pub fn logs(
+        &self,
+        id: &TaskId,
+        query: &LogQuery,
+        after: &[String],
+    ) -> Result<LogStream, Error> {
+        let after = after.iter().map(|cursor| ("after", cursor.clone()));
+        // Neither the values of a query nor cursors have characters that a URL has not.
+        let query = (query.to_pairs().into_iter().chain(after))
             .map(|(key, value)| format!("{key}={value}"))
             .collect::<Vec<_>>()
             .join("&");
-        let separator = if query.is_empty() { "" } else { "?" };
-        let path = format!("{}{separator}{query}", path::task_logs(id));
+        let path = path::task_logs(id);
         let accept = format!("{NDJSON}, text/plain;q=0.5");
-        let request = self.request(Method::GET, &path, &accept, ())?;
+        if query.is_empty() {
+            self.open_log(self.request(Method::GET, &path, &accept, ())?)
+        } else if query.len() <= MAX_QUERY {
+            let path = format!("{path}?{query}");
+            self.open_log(self.request(Method::GET, &path, &accept, ())?)
+        } else {
+            let mut request = self.request(Method::POST, &path, &accept, query)?;
+            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert("content-type", form);
+            self.open_log(request)
+        }
+    }
+
+    fn open_log(&self, request: Request<impl AsSendBody>) -> Result<LogStream, Error> {
         let request = self
             .agent
             .configure_request(request)

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 use super::{Context, output, task_view};
 use crate::{
     api::{LineWriter, LogEnd, LogRecord, TaskId, TaskState, line_prefix},
-    cli::Prefix,
+    cli::{LogFormat, Prefix},
 };
 
 /// How many failed nodes are named.
@@ -23,6 +23,7 @@ pub struct LineStyle {
 pub struct LogView {
     id: TaskId,
     style: LineStyle,
+    format: LogFormat,
     num_nodes: u32,
     lines: LineWriter,
     /// What each node was last said to wait for.
@@ -32,10 +33,11 @@ pub struct LogView {
 }
 
 impl LogView {
-    pub fn new(id: TaskId, style: LineStyle) -> Self {
+    pub fn new(id: TaskId, style: LineStyle, format: LogFormat) -> Self {
         Self {
             id,
             style,
+            format,
             num_nodes: 1,
             lines: LineWriter::default(),
             waiting: BTreeMap::new(),
@@ -43,25 +45,36 @@ impl LogView {
         }
     }
 
-    /// Shows one record; returns how the log ended once it has.
+    /// Shows one record, which came as `json`; returns how the log ended once it has.
     ///
     /// # Errors
     /// stdout cannot be written.
     pub fn show(
         &mut self,
         context: &mut Context<'_>,
-        record: LogRecord,
+        record: LogRecord<'_>,
+        json: &[u8],
     ) -> io::Result<Option<LogEnd>> {
+        if self.format == LogFormat::Json {
+            if !matches!(record, LogRecord::Heartbeat {}) {
+                context.out.write_all(json)?;
+                context.out.write_all(b"\n")?;
+            }
+            return Ok(match record {
+                LogRecord::End { status, .. } => Some(status),
+                _ => None,
+            });
+        }
         match record {
             LogRecord::Start { num_nodes } => self.num_nodes = num_nodes,
-            LogRecord::Line {
-                node,
-                time,
-                text,
-                partial,
-            } => {
-                let head = self.head(node, time.as_deref());
-                self.lines.write(node, &head, &text, partial, context.out)?;
+            LogRecord::Line(line) => {
+                let head = if self.lines.is_within(line.node) {
+                    String::new()
+                } else {
+                    self.head(line.node, &line.time)
+                };
+                self.lines
+                    .write(line.node, &head, &line.bytes(), line.partial, context.out)?;
             }
             LogRecord::Waiting { node, reason } => {
                 let is_news = self.waiting.insert(node, reason.clone()).as_ref() != Some(&reason);
@@ -69,7 +82,28 @@ impl LogView {
                     self.tell(context, &format!("node-{node}: pending, {reason}"))?;
                 }
             }
+            LogRecord::Gap {
+                node,
+                since,
+                reason,
+            } => {
+                // What follows does not go on with the line that was begun.
+                self.lines.end(node, context.out)?;
+                let since = since.map_or_else(String::new, |since| format!(" after {since}"));
+                self.tell(
+                    context,
+                    &format!("node-{node}: lines{since} may be missing: {reason}"),
+                )?;
+            }
+            LogRecord::Interrupted { node, reason } => {
+                let whose = node.map_or_else(String::new, |node| format!("node-{node}: "));
+                self.tell(
+                    context,
+                    &format!("{whose}its log cannot be read at the moment, trying again: {reason}"),
+                )?;
+            }
             LogRecord::Notice { node, message } => {
+                self.lines.end(node, context.out)?;
                 self.tell(context, &format!("node-{node}: {message}"))?;
             }
             LogRecord::NodeEnd {
@@ -77,34 +111,91 @@ impl LogView {
                 status,
                 exit_code,
                 reason,
+                ..
             } => {
+                self.lines.end(node, context.out)?;
                 if status == TaskState::Failed {
                     let why = task_view::ending(exit_code, reason.as_deref());
                     self.failures.push((node, why));
                 }
             }
             LogRecord::End { status, reason } => {
+                self.lines.end_all(context.out)?;
                 self.end(context, status, reason.as_deref())?;
                 return Ok(Some(status));
             }
-            LogRecord::Heartbeat {} => (),
+            LogRecord::Pod { .. }
+            | LogRecord::Resumed { .. }
+            | LogRecord::Heartbeat {}
+            | LogRecord::Unknown => (),
         }
         Ok(None)
     }
 
-    /// Ends the line that is open where a person would see the next text glued to it.
+    /// Says that the connection to the server was lost.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn interrupted(&mut self, context: &mut Context<'_>, cause: &str) -> io::Result<()> {
+        match self.format {
+            LogFormat::Text => self.tell(context, &format!("{cause}; resuming the log from here")),
+            LogFormat::Json => self.record(
+                context,
+                &LogRecord::Interrupted {
+                    node: None,
+                    reason: cause.to_owned(),
+                },
+            ),
+        }
+    }
+
+    /// Says that it is there again, to programs: people see that.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn resumed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.format {
+            LogFormat::Text => Ok(()),
+            LogFormat::Json => self.record(context, &LogRecord::Resumed { node: None }),
+        }
+    }
+
+    fn record(&self, context: &mut Context<'_>, record: &LogRecord<'_>) -> io::Result<()> {
+        serde_json::to_writer(&mut *context.out, record)?;
+        context.out.write_all(b"\n")
+    }
+
+    /// Whether lines are held back because they are unfinished.
+    pub fn holds(&self) -> bool {
+        self.lines.holds()
+    }
+
+    /// Shows them as they are.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn release(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.lines.release(context.out)
+    }
+
+    /// Shows all that came, and ends a line that is open where a person would see the next text glued to it.
     ///
     /// # Errors
     /// stdout cannot be written.
     pub fn finish(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.lines.release(context.out)?;
+        self.break_line(context)
+    }
+
+    fn break_line(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if context.terminal.out {
-            self.lines.finish(context.out)?;
+            self.lines.end_open(context.out)?;
         }
         context.out.flush()
     }
 
     /// What comes before a line of a node.
-    fn head(&self, node: u32, time: Option<&str>) -> String {
+    fn head(&self, node: u32, time: &str) -> String {
         let is_wanted = match self.style.prefix {
             Prefix::Auto => self.num_nodes > 1,
             Prefix::Always => true,
@@ -115,15 +206,16 @@ impl LogView {
             (true, false) => line_prefix(node),
             (true, true) => format!("\x1b[{}m{}\x1b[0m", color(node), line_prefix(node)),
         };
-        match time.filter(|_| self.style.timestamps) {
-            Some(time) => format!("{prefix}{time} "),
-            None => prefix,
+        if self.style.timestamps && !time.is_empty() {
+            format!("{prefix}{time} ")
+        } else {
+            prefix
         }
     }
 
     /// Says something on stderr, after everything that came before it on stdout.
     fn tell(&mut self, context: &mut Context<'_>, message: &str) -> io::Result<()> {
-        self.finish(context)?;
+        self.break_line(context)?;
         context.say(&output::escape(message));
         Ok(())
     }
@@ -138,7 +230,7 @@ impl LogView {
         let id = self.id.clone();
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match end {
-            LogEnd::Completed => self.finish(context),
+            LogEnd::Completed => context.out.flush(),
             LogEnd::Stopped => self.tell(context, &format!("task {id} was stopped{because}")),
             LogEnd::Unfinished => {
                 self.tell(context, &format!("task {id} has not finished{because}"))

@@ -17,12 +17,13 @@ fn show(
     style: LineStyle,
     records: &[Value],
 ) -> (String, String, Option<LogEnd>) {
-    let mut view = LogView::new("ab12cd34".parse().unwrap(), style);
+    let mut view = LogView::new("ab12cd34".parse().unwrap(), style, LogFormat::Text);
     let end = session.run(|context| {
         let mut end = None;
         for record in records {
-            let record = serde_json::from_value(record.clone()).unwrap();
-            end = end.or(view.show(context, record).unwrap());
+            let json = record.to_string();
+            let record = LogRecord::from_json(json.as_bytes()).unwrap();
+            end = end.or(view.show(context, record, json.as_bytes()).unwrap());
         }
         end
     });
@@ -60,10 +61,11 @@ fn one_node_is_printed_as_it_is() {
 fn bytes_that_are_no_text_come_out_as_they_were() {
     let record = json!({"type": "line", "node": 0, "latin1": "\u{ff}\u{fe}\u{0}"});
     let mut session = Session::default();
-    let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN);
+    let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
     session.run(|context| {
-        view.show(context, serde_json::from_value(record).unwrap())
-            .unwrap()
+        let json = record.to_string();
+        let record = LogRecord::from_json(json.as_bytes()).unwrap();
+        view.show(context, record, json.as_bytes()).unwrap()
     });
     assert_eq!(session.bytes(), b"\xff\xfe\x00\n");
 }
@@ -108,7 +110,7 @@ fn pieces_of_a_line_are_one_line() {
 }
 
 #[test]
-fn a_line_in_between_is_not_glued_to_an_open_one() {
+fn a_line_in_between_does_not_tear_one_that_comes_in_pieces() {
     let records = [
         start(2),
         piece(0, "name? "),
@@ -118,24 +120,23 @@ fn a_line_in_between_is_not_glued_to_an_open_one() {
     ];
     assert_eq!(
         piped(PLAIN, &records),
-        "node-0 | name? \nnode-1 | other\nnode-0 | Ada!\n"
+        "node-1 | other\nnode-0 | name? Ada!\n"
     );
     let never = LineStyle {
         prefix: Prefix::Never,
         ..PLAIN
     };
-    assert_eq!(piped(never, &records), "name? \nother\nAda!\n");
+    assert_eq!(piped(never, &records), "other\nname? Ada!\n");
 }
 
 #[test]
-fn an_open_line_is_ended_for_a_person_only() {
+fn a_last_line_without_an_end_gets_one() {
     let records = [
         start(1),
         piece(0, "no newline"),
         json!({"type": "end", "status": "completed"}),
     ];
-    assert_eq!(piped(PLAIN, &records), "no newline");
-    let (out, _, end) = show(Session::at_a_terminal(""), PLAIN, &records);
+    let (out, _, end) = show(Session::default(), PLAIN, &records);
     assert_eq!(out, "no newline\n");
     assert_eq!(end, Some(LogEnd::Completed));
 }
