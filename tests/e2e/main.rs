@@ -10,6 +10,7 @@ mod harness;
 // What a user does.
 mod auth;
 mod jobs;
+mod log_faults;
 mod logs;
 mod many_users;
 mod pending;

@@ -68,7 +68,7 @@ fn owners(external: &str) -> &'static [&'static str] {
         "actix_web" => &["server", "sandbox", "main"],
         "ureq" | "tabled" => &["client"],
         "argh" => &["cli"],
-        "rustix" => &["sandbox"],
+        "rustix" => &["executor", "sandbox", "server"],
         _ => panic!("{external} is not a crate that tests/e2e/tidy.rs knows"),
     }
 }

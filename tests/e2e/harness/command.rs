@@ -52,6 +52,14 @@ impl Running {
         });
     }
 
+    /// Waits until the command has said something on stderr.
+    #[track_caller]
+    pub fn wait_for_error(&self, part: &str) {
+        wait_until(&format!("{} says {part:?}", self.line), || {
+            self.stderr.lock().unwrap().contains(part)
+        });
+    }
+
     pub fn interrupt(&self) {
         send_signal(self.child.id(), "INT");
     }

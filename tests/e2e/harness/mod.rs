@@ -4,6 +4,9 @@
 //! slept for.
 
 mod command;
+mod detour;
+pub mod proxy;
+mod server;
 mod session;
 mod world;
 
@@ -18,6 +21,8 @@ use std::{
 
 pub use self::{
     command::{Outcome, Running},
+    detour::Detour,
+    server::Server,
     session::Session,
     world::World,
 };

@@ -38,6 +38,17 @@ impl Session<'_> {
         Running::start(self.command(args), "")
     }
 
+    /// Starts a command of somebody who finds the server at another place.
+    pub fn start_at<S: AsRef<OsStr>>(
+        &self,
+        url: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Running {
+        let mut command = self.command(args);
+        command.env("K8S_CLI_API_URL", url);
+        Running::start(command, "")
+    }
+
     /// Puts a task file into the user's folder and returns its name.
     pub fn file(&self, content: &str) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);

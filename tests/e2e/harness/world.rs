@@ -4,49 +4,42 @@ use std::{
     env,
     fmt::Debug,
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Instant,
+    pin::pin,
+    process::ExitStatus,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
 };
 
+use futures::AsyncReadExt;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Namespace, ServiceAccount},
+    api::core::v1::{Namespace, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, Config, Resource,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, ListParams, LogParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
 
-use super::{
-    LIMIT, STEP, Session, TempDir, command::gather, is_real_cluster, k8s_cli, send_signal,
-    wait_for, wait_until,
-};
+use super::{Server, Session, TempDir, is_real_cluster, wait_for, wait_until};
 
 /// A server with a cluster behind it.
 #[must_use]
 pub struct World {
     pub url: String,
     pub namespace: String,
+    /// Where its cluster is.
+    pub kubeconfig: PathBuf,
     dir: TempDir,
-    server: Child,
-    log: Arc<Mutex<String>>,
-    log_reader: Option<JoinHandle<()>>,
-    kubeconfig: PathBuf,
+    server: Server,
 }
 
 impl World {
     pub fn new() -> Self {
-        let dir = TempDir::new();
         if is_real_cluster() {
+            let dir = TempDir::new();
             let kubeconfig =
                 PathBuf::from(env::var_os("KUBECONFIG").expect("`make e2e` needs KUBECONFIG"));
             let namespace = format!(
@@ -54,67 +47,37 @@ impl World {
                 dir.path().file_name().unwrap().to_str().unwrap()
             );
             create_namespace(&kubeconfig, &namespace);
-            return Self::start(
-                dir,
-                &["--host", "127.0.0.1", "--namespace", &namespace],
-                &namespace,
+            let args = ["--host", "127.0.0.1", "--namespace", &namespace];
+            let server =
+                Server::start(&args, dir.path(), &[("KUBECONFIG", kubeconfig.as_os_str())]);
+            return Self {
+                url: server.url.clone(),
+                namespace,
                 kubeconfig,
-            );
+                dir,
+                server,
+            };
         }
-        Self::start(dir, &["--sandbox"], "default", PathBuf::new())
+        Self::sandbox(&[])
     }
 
-    fn start(dir: TempDir, args: &[&str], namespace: &str, kubeconfig: PathBuf) -> Self {
-        let mut command = k8s_cli();
-        command
-            .args(["serve", "--port", "0"])
-            .args(args)
-            .env("HOME", dir.path());
-        if !kubeconfig.as_os_str().is_empty() {
-            command.env("KUBECONFIG", &kubeconfig);
-        }
-        let mut server = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let log_reader = gather(server.stderr.take().unwrap(), log.clone());
-        let mut announced = String::new();
-        BufReader::new(server.stdout.take().unwrap())
-            .read_line(&mut announced)
-            .unwrap();
-        let Some(url) = announced
-            .trim()
-            .strip_prefix("listening on ")
-            .map(str::to_owned)
-        else {
-            let status = server.wait();
-            log_reader.join().unwrap();
-            panic!(
-                "the server did not start: {announced:?}, {status:?}\n{}",
-                log.lock().unwrap()
-            );
-        };
-        let mut world = Self {
-            url,
-            namespace: namespace.to_owned(),
+    /// A world of its own kind: a sandbox with these options, whatever the other tests run against.
+    pub fn sandbox(options: &[&str]) -> Self {
+        let dir = TempDir::new();
+        let options = [&["--sandbox"], options].concat();
+        let server = Server::start(&options, dir.path(), &[]);
+        let kubeconfig = wait_for("the server says where the sandbox's kubeconfig is", || {
+            let log = server.log();
+            let path = log.split("KUBECONFIG=").nth(1)?.split_whitespace().next()?;
+            Some(PathBuf::from(path))
+        });
+        Self {
+            url: server.url.clone(),
+            namespace: "default".to_owned(),
+            kubeconfig,
             dir,
             server,
-            log,
-            log_reader: Some(log_reader),
-            kubeconfig,
-        };
-        if !is_real_cluster() {
-            world.kubeconfig =
-                wait_for("the server says where the sandbox's kubeconfig is", || {
-                    let log = world.log();
-                    let path = log.split("KUBECONFIG=").nth(1)?.split_whitespace().next()?;
-                    Some(PathBuf::from(path))
-                });
         }
-        world
     }
 
     /// A user at a terminal of their own, logged in.
@@ -137,11 +100,7 @@ impl World {
 
     /// What the server has logged so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.server.id()
+        self.server.log()
     }
 
     /// The names of the objects of a kind in the world's namespace.
@@ -187,27 +146,30 @@ impl World {
         });
     }
 
+    /// The logs of pods as Kubernetes has them, past the server.
+    pub fn pod_logs(&self, pods: &[String], params: &LogParams) -> Vec<Vec<u8>> {
+        with_client(&self.kubeconfig, async |client| {
+            let api: Api<Pod> = Api::namespaced(client, &self.namespace);
+            let mut logs = Vec::new();
+            for pod in pods {
+                let mut log = Vec::new();
+                let mut stream = pin!(api.log_stream(pod, params).await.unwrap());
+                stream.read_to_end(&mut log).await.unwrap();
+                logs.push(log);
+            }
+            logs
+        })
+    }
+
     /// Sends the server a signal and waits for its end.
     pub fn end(&mut self, signal: &str) -> ExitStatus {
-        send_signal(self.pid(), signal);
-        wait_for("the server ends", || self.server.try_wait().unwrap())
+        self.server.end(signal)
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Ok(None) = self.server.try_wait() {
-            send_signal(self.pid(), "TERM");
-            let start = Instant::now();
-            while matches!(self.server.try_wait(), Ok(None)) && start.elapsed() < LIMIT {
-                thread::sleep(STEP);
-            }
-            drop(self.server.kill());
-            drop(self.server.wait());
-        }
-        if let Some(reader) = self.log_reader.take() {
-            drop(reader.join());
-        }
+        self.server.stop();
         if thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
         }

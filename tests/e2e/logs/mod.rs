@@ -1,5 +1,9 @@
 //! Following what a task prints.
 
+mod pods;
+mod records;
+mod viewers;
+
 use std::{fs, process::Stdio};
 
 use crate::harness::{World, wait_until};
@@ -14,6 +18,17 @@ fn a_line_is_shown_while_the_task_goes_on() {
     logs.wait_for_output("first\n");
     ada.run(["jobs", "stop", &id]).success();
     logs.finish().code(103);
+}
+
+#[test]
+fn a_prompt_is_shown_before_its_line_ends() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: |\n  trap 'exit 0' TERM\n  printf 'name? '\n  sleep 1000 & wait");
+    let logs = ada.start(["jobs", "logs", &id]);
+    logs.wait_for_output("name? ");
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103).stdout("name? \n");
 }
 
 #[test]
@@ -101,10 +116,17 @@ fn the_task_starts_long_after_the_log_is_asked_for() {
     // Nothing can be scheduled that wants so much, until it is stopped.
     let id = ada.submit("resources: {cpus: 1000}\nrun: echo never");
     let logs = ada.start(["jobs", "logs", &id, "--wait", "1s"]);
-    logs.finish()
+    let outcome = logs
+        .finish()
         .code(101)
         .says("node-0: pending, Unschedulable: 0/1 nodes are available")
         .says("did not start within 1 s");
+    assert_eq!(
+        outcome.stderr.matches("node-0: pending").count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
     let logs = ada.start(["jobs", "logs", &id]);
     wait_until("the log is being followed", || {
         world.log().matches(&format!("/tasks/{id}/logs")).count() == 2

@@ -1,0 +1,166 @@
+//! A second way to a world's cluster, on which much can go wrong.
+//!
+//! ```text
+//! user ──► proxy ──► server ──► proxy ──► Kubernetes
+//! ```
+//!
+//! The world's own server goes on undisturbed, so a test can ask it what is true.
+
+use std::{
+    ffi::OsStr,
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::config::Kubeconfig;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    Server, TempDir, World,
+    proxy::{Counts, Plan, Proxy},
+};
+
+/// A server of its own between two proxies.
+#[must_use]
+pub struct Detour {
+    /// Before Kubernetes.
+    pub upstream: Proxy,
+    /// Before the server.
+    pub downstream: Proxy,
+    server: Option<Server>,
+    log: String,
+    namespace: String,
+    kubeconfig: PathBuf,
+    dir: TempDir,
+}
+
+impl Detour {
+    /// Builds it; the proxies are calm, and what they will do follows from `seed`.
+    pub fn new(world: &World, seed: u64) -> Self {
+        let dir = TempDir::new();
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut proxy = |target| {
+            let (plan, max_faults) = (random.random(), random.random_range(3..=6));
+            let gap = Duration::from_millis(random.random_range(0..400));
+            Proxy::start(target, Plan::Seeded(plan), max_faults, gap)
+        };
+        let kubeconfig = Kubeconfig::read_from(&world.kubeconfig).unwrap();
+        let upstream = proxy(cluster_address(&kubeconfig));
+        let redirected = dir.path().join("kubeconfig");
+        redirect(kubeconfig, upstream.address, &redirected);
+        let server = start_server(&dir, &world.namespace, &redirected);
+        let downstream = proxy(address(&server));
+        Self {
+            upstream,
+            downstream,
+            server: Some(server),
+            log: String::new(),
+            namespace: world.namespace.clone(),
+            kubeconfig: redirected,
+            dir,
+        }
+    }
+
+    /// Where a user finds its server.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.downstream.address)
+    }
+
+    /// Kills the server as a machine does that fails.
+    pub fn kill_server(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.end("KILL");
+            server.stop();
+            self.log += &server.log();
+            self.log += "--- killed ---\n";
+        }
+    }
+
+    /// Starts it again, on another port. A server that starts has to reach Kubernetes, so the way there is to be calm.
+    pub fn start_server(&mut self) {
+        let server = start_server(&self.dir, &self.namespace, &self.kubeconfig);
+        self.downstream.set_target(address(&server));
+        self.server = Some(server);
+    }
+
+    /// The most memory that the server ever had, in KiB.
+    pub fn peak_memory(&self) -> usize {
+        self.server.as_ref().expect("it runs").peak_memory()
+    }
+
+    /// What the server has logged, and those before it.
+    pub fn log(&self) -> String {
+        let last = self.server.as_ref().map(Server::log).unwrap_or_default();
+        format!("{}{last}", self.log)
+    }
+
+    /// What the proxies did: upstream, downstream.
+    pub fn counts(&self) -> [Counts; 2] {
+        [self.upstream.counts(), self.downstream.counts()]
+    }
+}
+
+fn start_server(dir: &TempDir, namespace: &str, kubeconfig: &Path) -> Server {
+    let args = ["--host", "127.0.0.1", "--namespace", namespace];
+    let env = [
+        ("KUBECONFIG", kubeconfig.as_os_str()),
+        // Whoever has to find out why a run failed wants to know all of it.
+        (
+            "RUST_LOG",
+            OsStr::new("info,k8s_cli=debug,actix_server=warn,kube_client=off"),
+        ),
+    ];
+    Server::start(&args, dir.path(), &env)
+}
+
+fn address(server: &Server) -> SocketAddr {
+    let address = server.url.strip_prefix("http://").unwrap();
+    address.parse().unwrap()
+}
+
+/// `https`, `localhost`, `6443` and `/path` of the only cluster there is.
+fn cluster_url(kubeconfig: &Kubeconfig) -> (String, String, u16, String) {
+    let [cluster] = kubeconfig.clusters.as_slice() else {
+        panic!("the kubeconfig names more than one cluster, or none");
+    };
+    let url: &str = cluster
+        .cluster
+        .as_ref()
+        .and_then(|cluster| cluster.server.as_deref())
+        .expect("the cluster has a server");
+    let (scheme, rest) = url.split_once("://").unwrap();
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let default = if scheme == "https" { 443 } else { 80 };
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((host, port)) if !port.contains(']') => (host, port.parse().unwrap()),
+        _ => (authority, default),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (scheme.to_owned(), host.to_owned(), port, path.to_owned())
+}
+
+fn cluster_address(kubeconfig: &Kubeconfig) -> SocketAddr {
+    let (_, host, port, _) = cluster_url(kubeconfig);
+    (host.as_str(), port)
+        .to_socket_addrs()
+        .unwrap()
+        .next()
+        .expect("the cluster has an address")
+}
+
+/// Writes a kubeconfig that leads to the cluster by way of `proxy`.
+fn redirect(mut kubeconfig: Kubeconfig, proxy: SocketAddr, path: &Path) {
+    let (scheme, host, _, rest) = cluster_url(&kubeconfig);
+    let cluster = kubeconfig.clusters[0].cluster.as_mut().unwrap();
+    cluster.server = Some(format!("{scheme}://{proxy}{rest}"));
+    // The certificate is still that of the cluster, whose name the proxy has not.
+    if scheme == "https" && cluster.tls_server_name.is_none() {
+        cluster.tls_server_name = Some(host);
+    }
+    std::fs::write(path, serde_yaml::to_string(&kubeconfig).unwrap()).unwrap();
+}

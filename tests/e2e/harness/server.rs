@@ -1,0 +1,109 @@
+//! A `k8s-cli serve` that was started, and what it logs.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use super::{LIMIT, STEP, command::gather, k8s_cli, send_signal, wait_for};
+
+/// A server that was started. Dropping it asks it to stop, and ends it if it does not.
+#[must_use]
+pub struct Server {
+    pub url: String,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    log_reader: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts it on a free port and waits until it answers.
+    pub fn start(args: &[&str], home: &Path, env: &[(&str, &OsStr)]) -> Self {
+        let mut command = k8s_cli();
+        command
+            .args(["serve", "--port", "0"])
+            .args(args)
+            .env("HOME", home)
+            .envs(env.iter().copied());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let log_reader = gather(child.stderr.take().unwrap(), log.clone());
+        let mut announced = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut announced)
+            .unwrap();
+        let Some(url) = announced
+            .trim()
+            .strip_prefix("listening on ")
+            .map(str::to_owned)
+        else {
+            let status = child.wait();
+            log_reader.join().unwrap();
+            panic!(
+                "the server did not start: {announced:?}, {status:?}\n{}",
+                log.lock().unwrap()
+            );
+        };
+        Self {
+            url,
+            child,
+            log,
+            log_reader: Some(log_reader),
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The most memory that it ever had, in KiB.
+    pub fn peak_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+
+    /// Sends it a signal and waits for its end.
+    pub fn end(&mut self, signal: &str) -> ExitStatus {
+        send_signal(self.child.id(), signal);
+        wait_for("the server ends", || self.child.try_wait().unwrap())
+    }
+
+    /// Stops it, if it is still there, and waits for the last of its log.
+    pub fn stop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            send_signal(self.child.id(), "TERM");
+            let start = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && start.elapsed() < LIMIT {
+                thread::sleep(STEP);
+            }
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+        if let Some(reader) = self.log_reader.take() {
+            drop(reader.join());
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
