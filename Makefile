@@ -21,10 +21,13 @@ check:
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-# The end-to-end tests against the cluster that KUBECONFIG names; each makes and deletes a namespace of its own.
+# The end-to-end tests against the cluster that KUBECONFIG names; each makes and deletes a namespace of its own. Where
+# K8S_CLI_E2E_RESTART names a program that restarts parts of that cluster, logs are followed while it does.
 e2e:
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to the cluster to test on" >&2; exit 2; }
 	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 4
+	test -z "$$K8S_CLI_E2E_RESTART" || \
+		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 
 # Rewrites the golden files; look at the diff.
 golden:
@@ -34,6 +37,7 @@ golden:
 bench:
 	$(CARGO) build --locked --release
 	tests/bench.sh target/release/k8s-cli
+	tests/bench_logs.py target/release/k8s-cli
 
 install:
 	$(CARGO) install --locked --path .

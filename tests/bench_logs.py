@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Measures how logs are passed on: bench_logs.py BINARY. It measures, it does not judge.
+
+One process is the sandbox, another the server under test, as it would be with a cluster; both and the clients run on this
+machine, so every number is given beside that of curl, which reads the same log from the same Kubernetes API at the same time
+of day. The unit of throughput is MB of log text a second, without times.
+"""
+
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+BINARY = os.path.realpath(sys.argv[1])
+MEGABYTES = 200
+LINE = 100
+ROUNDS = 3
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Bench:
+    def __init__(self, directory):
+        self.directory = directory
+        self.processes = []
+        self.env = {**os.environ, "HOME": directory, "XDG_CONFIG_HOME": directory}
+        self.env.pop("KUBECONFIG", None)
+        log = self.start_server(["--sandbox"], self.env)
+        self.kubeconfig = self.wait_for(lambda: re.search(r"KUBECONFIG=(\S+)", open(log).read())).group(1)
+        self.kubernetes = re.search(r'"?server"?: *"?([^\s",]+)', open(self.kubeconfig).read()).group(1)
+        self.sandbox = self.processes[0]
+
+    def start_server(self, options, env, limit=None):
+        port = free_port()
+        log = os.path.join(self.directory, f"log-{port}")
+        command = [BINARY, "serve", "--port", str(port), *options]
+        if limit:
+            command = ["bash", "-c", f'ulimit -n {limit} && exec "$@"', "bash", *command]
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=open(log, "w"))
+        self.processes.append(process)
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
+        self.wait_for(lambda: self.is_up(port))
+        return log
+
+    def server(self, limit=None):
+        """A server on the sandbox, in a process of its own."""
+        self.start_server(["--host", "127.0.0.1"], {**self.env, "KUBECONFIG": self.kubeconfig}, limit)
+        self.cli("auth", "login", "bench")
+        return self.processes[-1]
+
+    def is_up(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return True
+        except OSError:
+            return False
+
+    def wait_for(self, condition, seconds=300):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := condition():
+                return found
+            time.sleep(0.02)
+        sys.exit("bench: waited in vain")
+
+    def cli(self, *args):
+        env = {**self.env, "K8S_CLI_API_URL": self.url}
+        return subprocess.run([BINARY, *args], env=env, check=True, capture_output=True, text=True).stdout
+
+    def submit(self, run, num_nodes=1, resources="{cpus: 0.001, memory: 0.001}"):
+        path = os.path.join(self.directory, "task.yaml")
+        with open(path, "w") as file:
+            json.dump({"num_nodes": num_nodes, "run": run}, file)
+            file.write("\n")
+        text = open(path).read().strip()[:-1] + f', "resources": {resources}}}\n'
+        open(path, "w").write(text)
+        return self.cli("jobs", "submit", "--detach", path).strip()
+
+    def status(self, task):
+        return json.loads(self.cli("jobs", "status", task, "-o", "json"))
+
+    def wait_for_status(self, task, wanted):
+        return self.wait_for(lambda: (status := self.status(task))["status"] == wanted and status)
+
+    def pods(self, task):
+        return [node["pod_name"] for node in self.status(task)["metadata"]["nodes"]]
+
+    def curl(self, pod, *query):
+        url = f"{self.kubernetes}/api/v1/namespaces/default/pods/{pod}/log?" + "&".join(("container=task", *query))
+        return ["curl", "-sSN", url]
+
+    def logs(self, task, *options):
+        return [BINARY, "jobs", "logs", task, *options]
+
+    def seconds(self, *commands):
+        """How long commands take that run at the same time, and how many bytes they print."""
+        env = {**self.env, "K8S_CLI_API_URL": self.url}
+        counts = []
+
+        def count(stream):
+            total = 0
+            while chunk := stream.read(1 << 20):
+                total += len(chunk)
+            counts.append(total)
+
+        start = time.monotonic()
+        threads = []
+        for command in commands:
+            process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+            thread = threading.Thread(target=count, args=(process.stdout,))
+            thread.start()
+            threads.append(thread)
+        for thread in threads:
+            thread.join()
+        return time.monotonic() - start, sum(counts)
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait()
+
+
+def memory(process, field="VmRSS"):
+    """In bytes."""
+    status = open(f"/proc/{process.pid}/status").read()
+    return int(re.search(rf"{field}:\s+(\d+)", status).group(1)) * 1024
+
+
+def connections(process, port):
+    """The connections of a process to a port of this machine."""
+    files = f"/proc/{process.pid}/fd"
+    inodes = set()
+    for name in os.listdir(files):
+        try:
+            if match := re.match(r"socket:\[(\d+)\]", os.readlink(f"{files}/{name}")):
+                inodes.add(match.group(1))
+        except FileNotFoundError:
+            pass
+    rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
+    return sum(row[9] in inodes and int(row[2].split(":")[1], 16) == port and row[3] == "01" for row in rows)
+
+
+def throughput(bench, nodes):
+    """Ours and curl's, in turns; the log is written already."""
+    lines = MEGABYTES * 1_000_000 // LINE // nodes
+    text = "x" * (LINE - 12)
+    task = bench.submit(f"yes {text} | head -n {lines} | awk '{{printf \"%010d %s\\n\", NR, $0}}'", nodes)
+    bench.wait_for_status(task, "completed")
+    pods = bench.pods(task)
+    ours, plain, timed = [], [], []
+    prefix = len("node-10 | ") if nodes > 1 else 0
+    for _ in range(ROUNDS):
+        seconds, size = bench.seconds(bench.logs(task))
+        assert lines * nodes * LINE <= size <= lines * nodes * (LINE + prefix), size
+        ours.append(lines * nodes * LINE / 1e6 / seconds)
+        plain.append(lines * nodes * LINE / 1e6 / bench.seconds(*(bench.curl(pod) for pod in pods))[0])
+        timed.append(
+            lines * nodes * LINE / 1e6 / bench.seconds(*(bench.curl(pod, "timestamps=true") for pod in pods))[0]
+        )
+    bench.cli("jobs", "stop", task)
+    return statistics.median(ours), statistics.median(plain), statistics.median(timed)
+
+
+def delays(bench):
+    """How long a line takes from the pod to the reader, in ms: ours and curl's, of the same pod at the same time."""
+    task = bench.submit("while :; do date +%s.%N; sleep 0.005; done")
+    bench.wait_for_status(task, "running")
+    pod = bench.pods(task)[0]
+    env = {**bench.env, "K8S_CLI_API_URL": bench.url}
+    results = {}
+
+    def measure(name, command):
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, bufsize=0)
+        seen = []
+        rest = b""
+        first = time.time() + 1
+        while len(seen) < 1500:
+            chunk = os.read(process.stdout.fileno(), 65536)
+            now = time.time()
+            *whole, rest = (rest + chunk).split(b"\n")
+            # What was written before the reader came is no measure of anything.
+            seen += [(now - float(line)) * 1000 for line in whole if float(line) > first]
+        process.kill()
+        results[name] = sorted(seen)
+
+    threads = [
+        threading.Thread(target=measure, args=("ours", bench.logs(task))),
+        threading.Thread(target=measure, args=("curl", bench.curl(pod, "follow=true"))),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bench.cli("jobs", "stop", task)
+    return results
+
+
+def viewers(bench, server, count=500):
+    """What a viewer of a quiet task costs the server, in bytes, and its connections to Kubernetes."""
+    task = bench.submit("echo ready; sleep 1000", 2)
+    bench.wait_for_status(task, "running")
+    kubernetes = int(re.search(r":(\d+)/", bench.kubernetes).group(1))
+
+    def view():
+        viewer = socket.create_connection(("127.0.0.1", bench.port))
+        request = f"GET /tasks/{task}/logs HTTP/1.1\r\nHost: x\r\nX-User: bench\r\nAccept: application/x-ndjson\r\n\r\n"
+        viewer.sendall(request.encode())
+        seen = b""
+        while seen.count(b'"text":"ready"') < 2:
+            seen += viewer.recv(65536)
+        return viewer
+
+    first = [view() for _ in range(10)]
+    time.sleep(1)
+    before, before_connections = memory(server), connections(server, kubernetes)
+    more = [view() for _ in range(count)]
+    time.sleep(1)
+    each = (memory(server) - before) / count
+    after_connections = connections(server, kubernetes)
+    for viewer in first + more:
+        viewer.close()
+    bench.cli("jobs", "stop", task)
+    return each, before_connections, after_connections
+
+
+def many_nodes(bench, server, count=2000):
+    """A task of many nodes, followed: how long until every node was heard, and the server's files."""
+    task = bench.submit('echo "ready $NODE_RANK"; sleep 1000', count)
+    env = {**bench.env, "K8S_CLI_API_URL": bench.url}
+    start = time.monotonic()
+    errors = os.path.join(bench.directory, "errors")
+    process = subprocess.Popen(bench.logs(task), env=env, stdout=subprocess.PIPE, stderr=open(errors, "w"))
+    nodes = set()
+    while len(nodes) < count:
+        line = process.stdout.readline().decode()
+        if not line:
+            sys.exit("bench: the log of many nodes ended: " + open(errors).read()[-500:])
+        nodes.add(line.split(" ")[0])
+    seconds = time.monotonic() - start
+    time.sleep(3)
+    files = len(os.listdir(f"/proc/{server.pid}/fd"))
+    process.kill()
+    bench.cli("jobs", "stop", task)
+    return seconds, files, memory(server)
+
+
+def main():
+    only = set(sys.argv[2:])
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(directory)
+        try:
+            server = bench.server()
+            result = {}
+
+            def show(name, text, **numbers):
+                result[name] = {key: round(value, 2) for key, value in numbers.items()}
+                print(text, flush=True)
+
+            for name, nodes, wanted in [("one", 1, 0.9), ("sixteen", 16, 0.8)]:
+                if only and name not in only:
+                    continue
+                ours, plain, timed = throughput(bench, nodes)
+                show(
+                    name,
+                    f"logs of {nodes} pod(s), {MEGABYTES} MB written: {ours:.0f} MB/s, curl {plain:.0f}, ratio "
+                    f"{ours / plain:.2f} (at least {wanted}); curl with times {timed:.0f}, ratio {ours / timed:.2f}",
+                    ours=ours, curl=plain, curl_with_times=timed, ratio=ours / plain,
+                )
+            if not only or "delay" in only:
+                lines = delays(bench)
+                p99 = {who: values[len(values) * 99 // 100] for who, values in lines.items()}
+                p50 = {who: values[len(values) // 2] for who, values in lines.items()}
+                show(
+                    "delay",
+                    f"delay of a line: median {p50['ours']:.1f} ms, p99 {p99['ours']:.1f} ms; curl {p50['curl']:.1f} and "
+                    f"{p99['curl']:.1f} ms; added at p99 {p99['ours'] - p99['curl']:.1f} ms (under 10)",
+                    ours_p99=p99["ours"], curl_p99=p99["curl"],
+                )
+            if not only or "viewers" in only:
+                each, before, after = viewers(bench, server)
+                show(
+                    "viewers",
+                    f"500 viewers of a quiet task: {each / 1000:.0f} KB each (under 100); connections to Kubernetes {before} "
+                    f"with 10 viewers, {after} with 510",
+                    bytes_each=each, connections_10=before, connections_510=after,
+                )
+            if not only or "nodes" in only:
+                server = bench.server(limit=4096)
+                seconds, files, resident = many_nodes(bench, server)
+                show(
+                    "nodes",
+                    f"2,000 nodes in one task: all heard after {seconds:.0f} s, {files} open files (ulimit -n 4096), "
+                    f"{resident / 1e6:.0f} MB resident",
+                    seconds=seconds, files=files, resident=resident,
+                )
+            print(json.dumps({"logs": result}))
+        finally:
+            bench.stop()
+
+
+main()
