@@ -28,7 +28,7 @@ pub use self::{
 };
 
 /// How long anything may take. Only a failing test waits this long.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(90);
 const STEP: Duration = Duration::from_millis(20);
 
 /// Whether the tests run against a real cluster.
