@@ -1,0 +1,373 @@
+//! The parser's events to a tree: anchors, merge keys, tags, and all that is wrong with the document's structure.
+
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
+
+use super::{
+    Atom, Content, Entry, MAX_COPIED, MAX_DEPTH, MAX_PROBLEMS, NODE, Node, Scalar, scalar, tag,
+};
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+    /// Where in the document, as in `resources.any_of[0]`.
+    pub path: String,
+    pub message: String,
+}
+
+/// A stream of documents, read: those that are more than a null, and what is wrong with their structure.
+#[derive(Debug)]
+pub struct Stream {
+    pub documents: Vec<Node>,
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// It is no YAML, or asks for more work than it is worth. What is YAML but cannot be meant is in [`Stream::problems`].
+pub fn read(text: &str) -> Result<Stream, Problem> {
+    let options = options! {
+        emit_comments: false,
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    let mut reader = Reader {
+        text,
+        ..Reader::default()
+    };
+    while let Some(event) = parser.next_event() {
+        let (event, span) = event.map_err(|error| Problem {
+            line: error.marker().line(),
+            column: error.marker().col() + 1,
+            path: String::new(),
+            message: error.info().to_string(),
+        })?;
+        reader.take(event, span)?;
+    }
+    let Reader {
+        documents,
+        problems,
+        ..
+    } = reader;
+    Ok(Stream {
+        documents,
+        problems,
+    })
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    text: &'a str,
+    documents: Vec<Node>,
+    problems: Vec<Problem>,
+    /// The lists and mappings that have begun and not ended.
+    open: Vec<Open>,
+    anchors: HashMap<usize, Anchored>,
+    copied: usize,
+}
+
+/// A list or mapping that has begun.
+struct Open {
+    anchor: usize,
+    line: usize,
+    is_mapping: bool,
+    /// The items of a list; of a mapping, keys and values in turn.
+    items: Vec<Node>,
+    size: Size,
+}
+
+/// What an alias stands for.
+struct Anchored {
+    node: Node,
+    size: Size,
+}
+
+/// What a copy of a node costs.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    cost: usize,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_plain = style == ScalarStyle::Plain;
+                let mut text = text.into_owned();
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
+                    && self.ends_without_newline(&text, span)
+                {
+                    text.pop();
+                }
+                let atom = self.atom(&text, is_plain, tag.as_deref(), span);
+                let size = Size {
+                    cost: NODE + text.len(),
+                    depth: 0,
+                };
+                let node = Node {
+                    line: span.start.line(),
+                    content: Content::Scalar(Scalar {
+                        source: text,
+                        is_quoted: !is_plain,
+                        atom,
+                    }),
+                };
+                self.close(anchor, node, size, span)?;
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.open(anchor, false, tag.as_deref(), span)?
+            }
+            Event::MappingStart(_, anchor, tag) => self.open(anchor, true, tag.as_deref(), span)?,
+            Event::SequenceEnd | Event::MappingEnd => self.end(span)?,
+            Event::Alias(anchor) => self.alias(anchor, span)?,
+            Event::DocumentStart(_, Some(version)) if version.major != 1 => {
+                return Err(problem(
+                    span,
+                    format!(
+                        "is YAML {}.{}, expected 1.1 or 1.2",
+                        version.major, version.minor
+                    ),
+                ));
+            }
+            Event::DocumentEnd => self.anchors.clear(),
+            _ => (),
+        }
+        Ok(())
+    }
+
+    /// Whether a block scalar got a newline at its end that the text has not: libyaml, PyYAML's parser, adds none to what ends the text.
+    fn ends_without_newline(&self, scalar: &str, span: Span) -> bool {
+        let end = span.byte_range().map_or(0, |range| range.end);
+        let is_last = self
+            .text
+            .get(end..)
+            .is_some_and(|rest| rest.trim().is_empty());
+        let last = self.text.rsplit('\n').next().unwrap_or_default();
+        let Some(value) = scalar
+            .strip_suffix('\n')
+            .filter(|_| is_last && !last.is_empty())
+        else {
+            return false;
+        };
+        // A last line of blanks belongs to the scalar only if it goes beyond its indentation.
+        let value_last = value.rsplit('\n').next().unwrap_or_default();
+        !last.trim().is_empty() || !value_last.is_empty() && value_last.trim().is_empty()
+    }
+
+    fn open(
+        &mut self,
+        anchor: usize,
+        is_mapping: bool,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> Result<(), Problem> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(problem(span, too_deep()));
+        }
+        let good: &[&str] = if is_mapping {
+            &["map", "set"]
+        } else {
+            &["seq"]
+        };
+        if let Some(tag) = tag.filter(|tag| !tag::is_one_of(tag, good)) {
+            self.report(span.start.line(), None, tag::has_no_meaning(tag));
+        }
+        self.open.push(Open {
+            anchor,
+            line: span.start.line(),
+            is_mapping,
+            items: Vec::new(),
+            size: Size {
+                cost: NODE,
+                depth: 1,
+            },
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, span: Span) -> Result<(), Problem> {
+        let Some(Open {
+            anchor,
+            line,
+            is_mapping,
+            items,
+            size,
+        }) = self.open.pop()
+        else {
+            return Ok(());
+        };
+        let content = if is_mapping {
+            Content::Mapping(self.mapping(items))
+        } else {
+            Content::List(items)
+        };
+        self.close(anchor, Node { line, content }, size, span)
+    }
+
+    /// Puts a complete node where it belongs.
+    fn close(&mut self, anchor: usize, node: Node, size: Size, span: Span) -> Result<(), Problem> {
+        if anchor > 0 {
+            self.spend(size, span)?;
+            let node = node.clone();
+            self.anchors.insert(anchor, Anchored { node, size });
+        }
+        match self.open.last_mut() {
+            Some(parent) => {
+                parent.size.cost += size.cost;
+                parent.size.depth = parent.size.depth.max(size.depth + 1);
+                parent.items.push(node);
+            }
+            None if node.is_null() => (),
+            None => self.documents.push(node),
+        }
+        Ok(())
+    }
+
+    /// Counts what is copied, for an anchor or for an alias.
+    fn spend(&mut self, size: Size, span: Span) -> Result<(), Problem> {
+        self.copied += size.cost;
+        if self.copied > MAX_COPIED {
+            return Err(problem(span, "its aliases make it too large".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Problem> {
+        let size = match self.anchors.get(&anchor) {
+            Some(anchored) => anchored.size,
+            None => return Err(problem(span, "stands for what it stands in".to_owned())),
+        };
+        self.spend(size, span)?;
+        if self.open.len() + size.depth > MAX_DEPTH {
+            return Err(problem(span, too_deep()));
+        }
+        let node = self.anchors[&anchor].node.clone();
+        self.close(0, node, size, span)
+    }
+
+    /// The meaning of a scalar; what has none is a problem, and a text.
+    fn atom(&mut self, text: &str, is_plain: bool, tag: Option<&Tag>, span: Span) -> Atom {
+        // What a key `<<` does is seen to when its mapping is complete.
+        let is_merge = is_plain && text == "<<" && tag.is_none();
+        let resolved = match tag {
+            Some(tag) => tag::resolve(tag, text),
+            None if is_merge || !is_plain => Ok(Atom::Text(text.to_owned())),
+            None => scalar::resolve(text),
+        };
+        resolved.unwrap_or_else(|message| {
+            self.report(span.start.line(), None, message);
+            Atom::Text(text.to_owned())
+        })
+    }
+
+    /// Keys and values in turn to entries: each key once, and merge keys replaced by what they merge.
+    fn mapping(&mut self, items: Vec<Node>) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(items.len() / 2);
+        let mut merged = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
+        let mut items = items.into_iter();
+        while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            let line = key.line;
+            let Content::Scalar(key) = key.content else {
+                self.report(
+                    line,
+                    None,
+                    "a key must be text, not a list or a mapping".to_owned(),
+                );
+                continue;
+            };
+            if let Some(first) = lines.get(&key.source) {
+                let message = format!("is given twice: first on line {first}");
+                self.report(line, Some(&key.source), message);
+                continue;
+            }
+            lines.insert(key.source.clone(), line);
+            if key.source == "<<" && !key.is_quoted {
+                self.merge(&mut merged, value);
+            } else {
+                entries.push(Entry { key, line, value });
+            }
+        }
+        // A mapping's own keys win over merged ones, and of those the ones that come first.
+        let mut seen: HashSet<String> = lines.into_keys().collect();
+        entries.extend(
+            merged
+                .into_iter()
+                .filter(|entry: &Entry| seen.insert(entry.key.source.clone())),
+        );
+        entries
+    }
+
+    /// `<<: *defaults`, or a list of such.
+    fn merge(&mut self, merged: &mut Vec<Entry>, value: Node) {
+        match value.content {
+            Content::Mapping(entries) => merged.extend(entries),
+            Content::List(items)
+                if items
+                    .iter()
+                    .all(|item| matches!(item.content, Content::Mapping(_))) =>
+            {
+                for item in items {
+                    self.merge(merged, item);
+                }
+            }
+            _ => self.report(value.line, None, "`<<` merges mappings only".to_owned()),
+        }
+    }
+
+    /// Notes a problem of what is being read, or of a key in it.
+    fn report(&mut self, line: usize, key: Option<&str>, message: String) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
+        let mut path = String::new();
+        for open in &self.open {
+            match open.items.last().filter(|_| open.items.len() % 2 == 1) {
+                _ if !open.is_mapping => path.push_str(&format!("[{}]", open.items.len())),
+                // It is a key itself.
+                None => (),
+                Some(Node {
+                    content: Content::Scalar(key),
+                    ..
+                }) => push_key(&mut path, &key.source),
+                Some(_) => (),
+            }
+        }
+        key.into_iter().for_each(|key| push_key(&mut path, key));
+        self.problems.push(Problem {
+            line,
+            column: 1,
+            path,
+            message,
+        });
+    }
+}
+
+fn push_key(path: &mut String, key: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(key);
+}
+
+fn too_deep() -> String {
+    format!("is nested deeper than {MAX_DEPTH} levels, which no task file is")
+}
+
+fn problem(span: Span, message: String) -> Problem {
+    Problem {
+        line: span.start.line(),
+        column: span.start.col() + 1,
+        path: String::new(),
+        message,
+    }
+}
