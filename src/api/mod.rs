@@ -17,23 +17,24 @@ mod error;
 mod id;
 mod logs;
 mod resources;
+mod shape;
 mod task;
 mod time;
 mod user;
 mod volume;
 
 pub use backoff::Backoff;
-pub use definition::TaskDefinition;
+pub use definition::{TaskDefinition, VolumeMount, is_reserved_env};
 pub use error::{ErrorBody, Problem, Reason, describe};
 pub use id::{TaskId, VolumeId};
 pub use logs::{
     LineRecords, LineWriter, LogCursor, LogEnd, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON,
     PLAIN_TEXT, Since, line_prefix, read_bool,
 };
-pub use resources::{Quantity, Resources};
+pub use resources::{Accelerators, Quantity, Resources};
 pub use task::{
-    NodeStatus, TaskListResponse, TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse,
-    TaskStopResponse, TaskSubmitResponse,
+    NodeStatus, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState, TaskStatus,
+    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;
 pub use user::{InvalidUser, User};

@@ -29,6 +29,20 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
+/// Submits a task: or only says what that would create; and stops all of its nodes when one fails, or not.
+pub fn tasks_submit(dry_run: bool, fail_fast: bool) -> String {
+    let flags = [(dry_run, "dry_run=true"), (!fail_fast, "fail_fast=false")];
+    let query: Vec<_> = flags
+        .into_iter()
+        .filter(|(is_set, _)| *is_set)
+        .map(|(_, flag)| flag)
+        .collect();
+    match query.as_slice() {
+        [] => TASKS_SUBMIT.to_owned(),
+        query => format!("{TASKS_SUBMIT}?{}", query.join("&")),
+    }
+}
+
 pub fn task(id: &TaskId) -> String {
     format!("/tasks/{id}")
 }
@@ -64,5 +78,10 @@ mod tests {
                 .replace("{volume_id}", volume_id.as_str());
             assert_eq!(filled, built);
         }
+        assert_eq!(tasks_submit(false, true), TASKS_SUBMIT);
+        assert_eq!(
+            tasks_submit(true, false),
+            "/tasks/submit?dry_run=true&fail_fast=false"
+        );
     }
 }

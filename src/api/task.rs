@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{TaskId, Timestamp};
 
@@ -90,6 +91,9 @@ pub struct NodeStatus {
     /// Why it is pending or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The rank of the node after whose failure this one was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_after: Option<u32>,
 }
 
 /// `POST /tasks/submit`.
@@ -113,6 +117,15 @@ impl TaskSubmitResponse {
             warnings,
         }
     }
+}
+
+/// `POST /tasks/submit?dry_run=true`: what submitting would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDryRunResponse {
+    /// The objects that would be created, in that order.
+    pub manifests: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// `GET /tasks`: newest first.

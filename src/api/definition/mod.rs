@@ -3,75 +3,73 @@
 //! A field that was read is a good field; what cannot be read is a [`Problem`], and all of them are reported together. The
 //! client reads a file with this to give a quick answer, the server reads a request with it because it must.
 
-use std::{collections::BTreeMap, fmt};
+mod env;
+mod mount;
+mod schema;
+mod warnings;
 
-use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use super::{Problem, Resources, volume::is_dns_subdomain};
+pub use env::is_reserved as is_reserved_env;
+pub use mount::VolumeMount;
+pub(super) use warnings::has_effect;
+
+use super::{
+    Problem, Resources,
+    shape::{Got, refuse_unknown},
+};
 
 /// The most nodes that a task can have.
 const MAX_NUM_NODES: u64 = 10_000;
 /// `setup` and `run` become arguments of a process, and Linux takes at most 128 KiB in one (`MAX_ARG_STRLEN`); a quarter of
 /// that is left for quoting.
 const MAX_SCRIPT_LENGTH: usize = 96 * 1024;
+/// The most problems that are told.
+const MAX_PROBLEMS: usize = 50;
 
 /// A SkyPilot task, checked. What is not given is not sent, so that every server fills in its own defaults.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq)]
 pub struct TaskDefinition {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     pub num_nodes: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
     pub resources: Resources,
     pub envs: BTreeMap<String, String>,
-    /// Where in the container each volume is mounted: path to volume name.
-    pub volumes: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Variables whose values nobody but the task may see. They win over `envs`, as in SkyPilot.
+    pub secrets: BTreeMap<String, String>,
+    /// Secrets without a value, which SkyPilot takes from a store of its own: `NAME`, `global.NAME`, ...
+    pub missing_secrets: BTreeSet<String>,
+    /// Where in the container each volume is mounted.
+    pub volumes: BTreeMap<String, VolumeMount>,
     pub setup: Option<String>,
     pub run: String,
-    /// SkyPilot's other fields, as they were given: accepted, without effect.
-    #[serde(flatten)]
+    /// `config.kubernetes.pod_config`: a part of a Pod, to be merged over the task's.
+    pub pod_config: Option<Map<String, Value>>,
+    /// SkyPilot's other fields, as they were given: accepted, without effect. `config` stands here whole.
     pub unused: Map<String, Value>,
 }
 
-const USED: [&str; 8] = [
+/// The fields that do something here.
+const USED: &[&str] = &[
     "name",
     "num_nodes",
     "workdir",
     "resources",
     "envs",
+    "secrets",
     "volumes",
     "setup",
     "run",
 ];
-/// SkyPilot's other fields (SkyPilot 0.14.1, `sky/utils/schemas.py`).
-const UNUSED: [&str; 11] = [
-    "file_mounts",
-    "secrets",
-    "managed_secrets",
-    "config",
-    "api_server_access",
-    "inputs",
-    "outputs",
-    "event_callback",
-    "file_mounts_mapping",
-    "volume_mounts",
-    "_metadata",
-];
-/// What makes a file something else than one batch task.
-const OTHER_KINDS: [&str; 3] = ["service", "pool", "execution"];
-/// What the program itself says to a node.
-const RESERVED_ENVS: [&str; 4] = [
-    "NODE_RANK",
-    "NUM_NODES",
-    "SKYPILOT_NODE_RANK",
-    "SKYPILOT_NUM_NODES",
-];
 
 impl TaskDefinition {
-    /// Reads a definition and checks it.
+    /// Reads a definition and checks it, and what SkyPilot would check of the fields that do nothing here.
     ///
     /// # Errors
     /// All problems at once, each with its field.
@@ -83,24 +81,72 @@ impl TaskDefinition {
             )]);
         };
         let mut problems = Vec::new();
-        let task = Self {
+        let (secrets, missing_secrets) = env::read_secrets(fields.get("secrets"), &mut problems);
+        let mut task = Self {
             name: read(fields, "name", &mut problems, read_name),
             num_nodes: read(fields, "num_nodes", &mut problems, read_num_nodes).unwrap_or(1),
-            workdir: read(fields, "workdir", &mut problems, read_text),
+            workdir: None,
             resources: Resources::from_json(
                 fields.get("resources").unwrap_or(&Value::Null),
                 &mut problems,
             ),
-            envs: read_mapping(fields, "envs", &mut problems, read_env),
-            volumes: read_mapping(fields, "volumes", &mut problems, read_volume),
+            envs: env::read(fields.get("envs"), &mut problems),
+            secrets,
+            missing_secrets,
+            volumes: mount::read(fields.get("volumes"), &mut problems),
             setup: read(fields, "setup", &mut problems, read_text),
             run: read(fields, "run", &mut problems, read_text).unwrap_or_default(),
-            unused: fields
-                .iter()
-                .filter(|(key, value)| UNUSED.contains(&key.as_str()) && !value.is_null())
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
+            pod_config: fields.get("config").and_then(|config| {
+                config
+                    .pointer("/kubernetes/pod_config")?
+                    .as_object()
+                    .cloned()
+            }),
+            unused: Map::new(),
         };
+        task.read_workdir(fields, &mut problems);
+        task.read_unused(fields, &mut problems);
+        task.check_scripts(fields, &mut problems);
+        if problems.is_empty() {
+            Ok(task)
+        } else {
+            Err(at_most(problems))
+        }
+    }
+
+    /// A path, or a source in git, which has no effect.
+    fn read_workdir(&mut self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {
+        match fields.get("workdir") {
+            Some(git @ Value::Object(source)) => {
+                schema::GIT.check("workdir", git, problems);
+                if source.get("url").is_none_or(Value::is_null) {
+                    problems.push(Problem::new("workdir.url", "is required: the repository"));
+                }
+                self.unused.insert("workdir".to_owned(), git.clone());
+            }
+            _ => self.workdir = read(fields, "workdir", problems, read_text),
+        }
+    }
+
+    fn read_unused(&mut self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {
+        for (key, shape, _) in schema::IGNORED {
+            if let Some(value) = fields.get(*key).filter(|value| !value.is_null()) {
+                shape.check(key, value, problems);
+                self.unused.insert((*key).to_owned(), value.clone());
+            }
+        }
+        for (kind, why) in schema::OTHER_KINDS {
+            if fields.get(*kind).is_some_and(|value| !value.is_null()) {
+                problems.push(Problem::new(*kind, *why));
+            }
+        }
+        let ignored = schema::IGNORED.iter().map(|(key, ..)| *key);
+        let other = schema::OTHER_KINDS.iter().map(|(key, _)| *key);
+        let known = USED.iter().copied().chain(ignored).chain(other);
+        refuse_unknown("", fields.keys(), known, problems);
+    }
+
+    fn check_scripts(&self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {
         let is_blank = |run: &Value| run.as_str().is_some_and(|run| run.trim().is_empty());
         if fields
             .get("run")
@@ -108,88 +154,77 @@ impl TaskDefinition {
         {
             problems.push(Problem::new("run", "is required: the commands of the task"));
         }
-        if task.run.len() + task.setup.as_ref().map_or(0, String::len) > MAX_SCRIPT_LENGTH {
+        if self.run.len() + self.setup.as_ref().map_or(0, String::len) > MAX_SCRIPT_LENGTH {
             let kib = MAX_SCRIPT_LENGTH / 1024;
             problems.push(Problem::new(
                 "run",
                 format!("`setup` and `run` together must not be longer than {kib} KiB"),
             ));
         }
-        for key in fields.keys() {
-            match key.as_str() {
-                known if USED.contains(&known) || UNUSED.contains(&known) => (),
-                kind if OTHER_KINDS.contains(&kind) => {
-                    problems.push(Problem::new(key, "is not a batch task's"))
-                }
-                _ => problems.push(Problem::new(
-                    key,
-                    unknown_field(key, USED.iter().chain(&UNUSED)),
-                )),
-            }
-        }
-        if problems.is_empty() {
-            Ok(task)
-        } else {
-            Err(problems)
-        }
     }
 
-    /// What in the definition does not do what its author may expect, a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
-        let ignored = |field: String| format!("{field} is ignored: it has no meaning here yet");
-        let mut warnings: Vec<_> = self.unused.keys().map(|key| ignored(key.clone())).collect();
-        warnings.extend(
-            self.resources
-                .unused
-                .keys()
-                .map(|key| ignored(format!("resources.{key}"))),
-        );
-        if let Some(workdir) = self
-            .workdir
-            .as_ref()
-            .filter(|workdir| !workdir.starts_with('/'))
-        {
-            warnings.push(format!(
-                "workdir is ignored: {workdir:?} would be a local directory, which does not travel with the task; an \
-                 absolute path names a directory in the container"
-            ));
-        }
-        if let Some(name) = self
-            .resources
-            .accelerators
-            .as_ref()
-            .and_then(|accelerators| accelerators.name.as_ref())
-        {
-            warnings.push(format!(
-                "resources.accelerators: any GPU will do, the type {name:?} is not asked for yet"
-            ));
-        }
-        let reserved = self
-            .envs
-            .keys()
-            .filter(|name| RESERVED_ENVS.contains(&name.as_str()));
-        warnings.extend(
-            reserved.map(|name| format!("envs.{name} is ignored: it is set for every node")),
-        );
-        warnings
-    }
-
-    /// The user's variables that a node gets: all but those that say which node it is.
+    /// The user's variables that a node gets: all but those that say which node it is, and secrets.
     pub fn node_envs(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.envs
-            .iter()
-            .filter(|(name, _)| !RESERVED_ENVS.contains(&name.as_str()))
+        self.envs.iter().filter(|(name, _)| !env::is_reserved(name))
     }
 }
 
-/// Hides the values of `envs`: they may be secrets, and what is printed with `{:?}` ends in logs.
+/// The problems that a person can read; the others are counted.
+fn at_most(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let others = problems.len().saturating_sub(MAX_PROBLEMS);
+    if others > 0 {
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(Problem::new("", format!("and {others} problems more")));
+    }
+    problems
+}
+
+/// Writes a task file again, secrets included: it is the body of a request.
+impl Serialize for TaskDefinition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        if let Some(name) = &self.name {
+            fields.serialize_entry("name", name)?;
+        }
+        fields.serialize_entry("num_nodes", &self.num_nodes)?;
+        if let Some(workdir) = &self.workdir {
+            fields.serialize_entry("workdir", workdir)?;
+        }
+        fields.serialize_entry("resources", &self.resources)?;
+        fields.serialize_entry("envs", &self.envs)?;
+        if self.secrets.is_empty() && !self.missing_secrets.is_empty() {
+            let list: Vec<_> = (self.missing_secrets.iter())
+                .map(|name| format!("secrets:{name}"))
+                .collect();
+            fields.serialize_entry("secrets", &list)?;
+        } else if !self.secrets.is_empty() {
+            let missing = self.missing_secrets.iter().map(|name| (name, None));
+            let given = self.secrets.iter().map(|(name, value)| (name, Some(value)));
+            let all: BTreeMap<_, _> = missing.chain(given).collect();
+            fields.serialize_entry("secrets", &all)?;
+        }
+        fields.serialize_entry("volumes", &self.volumes)?;
+        if let Some(setup) = &self.setup {
+            fields.serialize_entry("setup", setup)?;
+        }
+        fields.serialize_entry("run", &self.run)?;
+        for (key, value) in &self.unused {
+            fields.serialize_entry(key, value)?;
+        }
+        fields.end()
+    }
+}
+
+/// Hides the values of `envs` and `secrets`: what is printed with `{:?}` ends in logs.
 impl fmt::Debug for TaskDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let envs: Vec<_> = self.envs.keys().collect();
+        let secrets: Vec<_> = self.secrets.keys().collect();
         f.debug_struct("TaskDefinition")
             .field("name", &self.name)
             .field("num_nodes", &self.num_nodes)
             .field("envs", &envs)
+            .field("secrets", &secrets)
             .finish_non_exhaustive()
     }
 }
@@ -207,41 +242,13 @@ fn read<T>(
         .ok()
 }
 
-/// Reads a field that maps names to texts, leaving out the entries that are wrong.
-fn read_mapping(
-    fields: &Map<String, Value>,
-    key: &str,
-    problems: &mut Vec<Problem>,
-    reader: fn(&str, &Value) -> Result<String, String>,
-) -> BTreeMap<String, String> {
-    let entries = match fields.get(key) {
-        None | Some(Value::Null) => return BTreeMap::new(),
-        Some(Value::Object(entries)) => entries,
-        Some(other) => {
-            problems.push(Problem::new(
-                key,
-                format!("expected a mapping, got {other}"),
-            ));
-            return BTreeMap::new();
-        }
-    };
-    let mut read = BTreeMap::new();
-    for (name, value) in entries {
-        match reader(name, value) {
-            Ok(text) => drop(read.insert(name.clone(), text)),
-            Err(message) => problems.push(Problem::new(format!("{key}.{name}"), message)),
-        }
-    }
-    read
-}
-
 fn read_text(value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) if text.contains('\0') => {
             Err("must not contain a NUL character".to_owned())
         }
         Value::String(text) => Ok(text.clone()),
-        other => Err(format!("expected text, got {other}")),
+        other => Err(format!("expected text, got {}", Got(other))),
     }
 }
 
@@ -261,11 +268,12 @@ fn read_name(value: &Value) -> Result<String, String> {
         name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.ends_with(|c: char| c.is_ascii_alphanumeric())
     };
-    if name.len() <= 1024 && is_good && begins_and_ends_well(&name) {
+    if is_good && begins_and_ends_well(&name) {
         return Ok(name);
     }
     Err(format!(
-        "{value} is not a task name: expected letters and digits, joined by at most two of `.`, `_`, `-`"
+        "{} is not a task name: expected letters and digits, joined by at most two of `.`, `_`, `-`",
+        Got(value)
     ))
 }
 
@@ -274,79 +282,12 @@ fn read_num_nodes(value: &Value) -> Result<u32, String> {
         .as_u64()
         .filter(|num_nodes| (1..=MAX_NUM_NODES).contains(num_nodes))
         .and_then(|num_nodes| u32::try_from(num_nodes).ok())
-        .ok_or_else(|| format!("expected a whole number from 1 to {MAX_NUM_NODES}, got {value}"))
-}
-
-/// Reads the value of a variable, spelling numbers and booleans as SkyPilot's Python does.
-fn read_env(name: &str, value: &Value) -> Result<String, String> {
-    let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !is_name {
-        return Err("is not the name of a variable: expected letters, digits and `_`, not beginning with a digit".to_owned());
-    }
-    let text = match value {
-        Value::Null => return Err("has no value".to_owned()),
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::Number(number) => number.to_string(),
-        text => read_text(text)?,
-    };
-    if text.len() > MAX_SCRIPT_LENGTH {
-        return Err(format!(
-            "must not be longer than {} KiB",
-            MAX_SCRIPT_LENGTH / 1024
-        ));
-    }
-    Ok(text)
-}
-
-fn read_volume(path: &str, value: &Value) -> Result<String, String> {
-    let is_path = path.starts_with('/')
-        && path.len() > 1
-        && !path.contains(':')
-        && !path.chars().any(char::is_control)
-        && !path.split('/').any(|part| matches!(part, "." | ".."));
-    if !is_path {
-        return Err(
-            "is not a mount path: expected an absolute path without `..` and `:`".to_owned(),
-        );
-    }
-    let name = read_text(value)?;
-    if !is_dns_subdomain(&name) {
-        return Err(format!("{name:?} is not the name of a volume"));
-    }
-    Ok(name)
-}
-
-/// The message for a field that nobody knows, with the known field that it looks like.
-pub(super) fn unknown_field<'a>(field: &str, known: impl Iterator<Item = &'a &'a str>) -> String {
-    let nearest = known
-        .map(|known| (edit_distance(field, known), known))
-        .min();
-    match nearest {
-        Some((distance, known)) if distance * 3 <= known.len().max(3) => {
-            format!("unknown field, did you mean `{known}`?")
-        }
-        _ => "unknown field".to_owned(),
-    }
-}
-
-/// How many characters have to be inserted, deleted or replaced to make `b` of `a` (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
+        .ok_or_else(|| {
+            format!(
+                "expected a whole number from 1 to {MAX_NUM_NODES}, got {}",
+                Got(value)
+            )
+        })
 }
 
 #[cfg(test)]

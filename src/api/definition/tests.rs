@@ -56,16 +56,16 @@ fn all_problems_are_named_at_once() {
         [
             "name: \"a---b\" is not a task name: expected letters and digits, joined by at most two of `.`, `_`, `-`",
             "num_nodes: expected a whole number from 1 to 10000, got 0",
-            "resources.cpus: expected a number of cores such as 4, 0.5, 500m or 4+, got \"4c\"",
             "resources.gpu: unknown field, did you mean `gpus`?",
+            "resources.cpus: expected a number of cores such as 4, 0.5, 500m or 4+, got \"4c\"",
             "envs.1A: is not the name of a variable: expected letters, digits and `_`, not beginning with a digit",
-            "envs.B: has no value",
+            "envs.B: has no value: give it one, or `--env B=VALUE`",
             "volumes./a/../b: is not a mount path: expected an absolute path without `..` and `:`",
             "volumes./c: \"No\" is not the name of a volume",
             "volumes.data: is not a mount path: expected an absolute path without `..` and `:`",
-            "run: is required: the commands of the task",
-            "service: is not a batch task's",
+            "service: is not a batch task's: SkyServe is not here",
             "setups: unknown field, did you mean `setup`?",
+            "run: is required: the commands of the task",
         ]
     );
 }
@@ -90,7 +90,9 @@ fn names_are_skypilots() {
 fn what_has_no_effect_is_said() {
     let value = json!({
         "run": "true", "workdir": "src", "file_mounts": {"/a": "b"}, "envs": {"NODE_RANK": "7", "A": true, "B": 1.5},
-        "resources": {"use_spot": true, "accelerators": "V100:2"},
+        "resources": {"use_spot": true, "accelerators": "V100:2", "infra": "aws", "memory": "4x", "ports": []},
+        "config": {"kubernetes": {"provision_timeout": 5, "pod_config": {}}, "hooks": []}, "api_server_access": false,
+        "secrets": ["secrets:HF_TOKEN"],
     });
     let task = TaskDefinition::from_json(&value).unwrap();
     let warnings = task.warnings();
@@ -102,9 +104,13 @@ fn what_has_no_effect_is_said() {
         fields,
         [
             "file_mounts",
-            "resources.use_spot",
             "workdir",
-            "resources.accelerators",
+            "config.hooks",
+            "config.kubernetes.provision_timeout",
+            "resources.infra",
+            "resources.use_spot",
+            "resources.memory",
+            "secrets.HF_TOKEN",
             "envs.NODE_RANK"
         ]
     );
@@ -116,14 +122,127 @@ fn what_has_no_effect_is_said() {
 }
 
 #[test]
-fn debug_output_hides_the_values_of_envs() {
-    let task =
-        TaskDefinition::from_json(&json!({"run": "echo s3cret", "envs": {"TOKEN": "s3cret"}}))
-            .unwrap();
-    let printed = format!("{task:?}");
+fn debug_output_hides_the_values_of_variables() {
+    let value =
+        json!({"run": "echo s3cret", "envs": {"TOKEN": "s3cret"}, "secrets": {"KEY": "s3cret"}});
+    let printed = format!("{:?}", TaskDefinition::from_json(&value).unwrap());
     assert!(
-        printed.contains("TOKEN") && !printed.contains("s3cret"),
+        printed.contains("TOKEN") && printed.contains("KEY") && !printed.contains("s3cret"),
         "{printed}"
+    );
+    let problem = problems(&json!({"run": "true", "secrets": {"KEY": ["s3cret"], "1": "s3cret"}}));
+    assert!(
+        problem.contains("secrets.KEY") && !problem.contains("s3cret"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn what_is_mounted_is_read_as_skypilot_reads_it() {
+    let value = json!({"run": "true", "volumes": {
+        "/a": "data", "~/b": {"name": "data", "sub_path": "x/y"}, "/c": {"size": 10},
+        "/d": {"size": "1Ti", "type": "k8s-pvc", "labels": {"a": "b"},
+               "config": {"access_mode": "ReadWriteMany", "storage_class_name": "fast"}},
+    }});
+    let task = TaskDefinition::from_json(&value).unwrap();
+    let named = |sub_path: Option<&str>| VolumeMount::Named {
+        name: "data".to_owned(),
+        sub_path: sub_path.map(str::to_owned),
+    };
+    assert_eq!(task.volumes["/a"], named(None));
+    assert_eq!(task.volumes["/root/b"], named(Some("x/y")));
+    assert!(
+        matches!(&task.volumes["/c"], VolumeMount::Ephemeral { size, access_mode: None, .. } if size == "10Gi")
+    );
+    assert!(
+        matches!(&task.volumes["/d"], VolumeMount::Ephemeral { storage_class: Some(class), .. } if class == "fast")
+    );
+    for (mount, expected) in [
+        (
+            json!({"name": "data", "sub_path": "../x"}),
+            "`sub_path` must be relative",
+        ),
+        (
+            json!({"name": "data", "path": "x"}),
+            "`path` is not known here",
+        ),
+        (json!({"size": "ten"}), "expected a size such as 10Gi"),
+        (
+            json!({"size": 1, "type": "k8s-hostpath"}),
+            "the volume type",
+        ),
+        (
+            json!({"size": 1, "config": {"access_mode": "Sometimes"}}),
+            "\"Sometimes\" is not",
+        ),
+        (json!({}), "expected the name of a volume"),
+        (json!(null), "expected the name of a volume"),
+    ] {
+        let problem = problems(&json!({"run": "true", "volumes": {"/m": mount}}));
+        assert!(
+            problem.starts_with(&format!("volumes./m: {expected}")),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn fields_without_effect_are_checked() {
+    for (fields, expected) in [
+        (
+            json!({"file_mounts": {"/a": null}}),
+            "file_mounts./a: expected text, or a mapping, got nothing",
+        ),
+        (
+            json!({"file_mounts": {"/a": {"mode": "BAD"}}}),
+            "file_mounts./a.mode: expected one of MOUNT, COPY, MOUNT_CACHED, got \"BAD\"",
+        ),
+        (
+            json!({"inputs": {"a": 1, "b": 2}}),
+            "inputs: expected a mapping of one key, got {\"a\":1,\"b\":2}",
+        ),
+        (
+            json!({"api_server_access": "no"}),
+            "api_server_access: expected true or false, got \"no\"",
+        ),
+        (
+            json!({"config": {"kubernetes": {"provision_timeout": "5"}}}),
+            "config.kubernetes.provision_timeout: expected a whole number, got \"5\"",
+        ),
+        (
+            json!({"config": {"hooks": [{"runs": "x"}]}}),
+            "config.hooks[0].runs: unknown field, did you mean `run`?",
+        ),
+        (
+            json!({"workdir": {"ref": "main"}}),
+            "workdir.url: is required: the repository",
+        ),
+        (
+            json!({"secrets": ["HF"]}),
+            "secrets[0]: expected secrets:NAME; a secret with a value stands in a mapping, as in {NAME: VALUE}",
+        ),
+        (
+            json!({"pool": {"workers": 1}}),
+            "pool: is not a batch task's: there are no pools here",
+        ),
+        (json!({"foo": null}), "foo: unknown field"),
+    ] {
+        let mut fields = fields;
+        fields["run"] = "true".into();
+        assert_eq!(problems(&fields), expected);
+    }
+}
+
+#[test]
+fn what_is_wrong_everywhere_is_not_told_everywhere() {
+    let mut fields: Map<String, Value> = (0..10_000)
+        .map(|i| (format!("field{i}"), Value::Null))
+        .collect();
+    fields.insert("run".to_owned(), "true".into());
+    let problems = TaskDefinition::from_json(&fields.into()).unwrap_err();
+    assert_eq!(
+        (problems.len(), problems[50].message.as_str()),
+        (51, "and 9950 problems more")
     );
 }
 
@@ -142,13 +261,23 @@ fn a_script_that_linux_would_not_start_is_refused() {
 
 #[test]
 fn what_is_sent_is_read_back_the_same() {
-    let value = json!({
-        "name": "train", "num_nodes": 2, "workdir": "/work", "envs": {"A": "1"}, "volumes": {"/data": "data"},
-        "setup": "true", "run": "true", "file_mounts": {"/x": "y"},
-        "resources": {"cpus": "4+", "memory": "16GB", "accelerators": {"V100": 2}, "image_id": "docker:python:3.11", "ports": [80]},
-    });
-    let task = TaskDefinition::from_json(&value).unwrap();
-    let sent = serde_json::to_value(&task).unwrap();
-    assert_eq!(sent["resources"]["memory"], "16G");
-    assert_eq!(TaskDefinition::from_json(&sent), Ok(task));
+    for value in [
+        json!({"run": "true"}),
+        json!({
+            "name": "train", "num_nodes": 2, "workdir": "/work", "envs": {"A": "1"}, "secrets": {"B": "2", "C": null},
+            "volumes": {"/data": "data", "/x": {"name": "data", "sub_path": "x"}, "~/y": {"size": 5, "labels": {"a": "b"}}},
+            "setup": "true", "run": "true", "file_mounts": {"/x": "y"}, "api_server_access": true,
+            "config": {"kubernetes": {"pod_config": {"spec": {"priorityClassName": "high"}}, "x": 1}},
+            "resources": {"cpus": "4+", "memory": "16GB", "accelerators": {"V100": 2, "A100": 1}, "ports": [80],
+                          "image_id": "docker:python:3.11", "labels": {"a": "b"}, "disk_size": "1TB", "autostop": "1h",
+                          "infra": "K8S/ctx", "job_recovery": "failover", "_requires_fuse": true},
+        }),
+        json!({"run": "true", "secrets": ["secrets:A", "secrets:global.B"], "workdir": {"url": "https://example.com/a.git"},
+               "resources": {"memory": "3x", "image_id": {"eu": "ami-1"}, "cpus": 0.5,
+                             "ordered": [{"infra": "aws"}, {"cloud": "kubernetes", "memory": "8Gi+"}]}}),
+    ] {
+        let task = TaskDefinition::from_json(&value).unwrap();
+        let sent = serde_json::to_value(&task).unwrap();
+        assert_eq!(TaskDefinition::from_json(&sent), Ok(task), "{sent}");
+    }
 }

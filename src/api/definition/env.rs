@@ -1,0 +1,124 @@
+//! `envs` and `secrets`: the variables of a task.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    super::{Problem, shape::Got},
+    MAX_SCRIPT_LENGTH, read_text,
+};
+
+/// What the program itself says to a node.
+const RESERVED: [&str; 4] = [
+    "NODE_RANK",
+    "NUM_NODES",
+    "SKYPILOT_NODE_RANK",
+    "SKYPILOT_NUM_NODES",
+];
+
+/// Whether a variable is the program's own, which no task overrides.
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
+/// Reads `envs`, leaving out the entries that are wrong.
+pub(super) fn read(value: Option<&Value>, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let mut envs = BTreeMap::new();
+    match value {
+        None | Some(Value::Null) => (),
+        Some(Value::Object(entries)) => {
+            for (name, value) in entries {
+                let field = format!("envs.{name}");
+                match check_name(name).and_then(|()| read_value(value)) {
+                    Ok(Some(value)) => drop(envs.insert(name.clone(), value)),
+                    Ok(None) => problems.push(Problem::new(
+                        field,
+                        format!("has no value: give it one, or `--env {name}=VALUE`"),
+                    )),
+                    Err(message) => problems.push(Problem::new(field, message)),
+                }
+            }
+        }
+        Some(other) => {
+            let message = format!("expected a mapping of names to values, got {}", Got(other));
+            problems.push(Problem::new("envs", message));
+        }
+    }
+    envs
+}
+
+/// Reads `secrets`: a mapping as `envs` is, in which a null names a secret of SkyPilot's store, or a list of such names.
+/// Returns the values, and the names without one.
+pub(super) fn read_secrets(
+    value: Option<&Value>,
+    problems: &mut Vec<Problem>,
+) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let (mut secrets, mut missing) = (BTreeMap::new(), BTreeSet::new());
+    match value {
+        None | Some(Value::Null) => (),
+        Some(Value::Object(entries)) => {
+            for (name, value) in entries {
+                let field = format!("secrets.{name}");
+                match read_value(value) {
+                    Ok(Some(value)) => match check_name(name) {
+                        Ok(()) => drop(secrets.insert(name.clone(), value)),
+                        Err(message) => problems.push(Problem::new(field, message)),
+                    },
+                    Ok(None) => drop(missing.insert(name.clone())),
+                    // The value stays out of it.
+                    Err(_) => problems.push(Problem::new(field, "expected text of at most 96 KiB")),
+                }
+            }
+        }
+        Some(Value::Array(items)) => {
+            for (index, item) in items.iter().enumerate() {
+                match item.as_str().and_then(|item| item.strip_prefix("secrets:")) {
+                    Some(name) if !name.is_empty() => drop(missing.insert(name.to_owned())),
+                    _ => problems.push(Problem::new(
+                        format!("secrets[{index}]"),
+                        "expected secrets:NAME; a secret with a value stands in a mapping, as in {NAME: VALUE}",
+                    )),
+                }
+            }
+        }
+        Some(_) => problems.push(Problem::new(
+            "secrets",
+            "expected a mapping of names to values, or a list of secrets:NAME",
+        )),
+    }
+    (secrets, missing)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_name {
+        return Ok(());
+    }
+    Err(
+        "is not the name of a variable: expected letters, digits and `_`, not beginning with a digit"
+            .to_owned(),
+    )
+}
+
+/// Reads a value; booleans are spelled as Python does, since SkyPilot's files are read by it.
+fn read_value(value: &Value) -> Result<Option<String>, String> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(number) => number.to_string(),
+        text => read_text(text)?,
+    };
+    if text.len() > MAX_SCRIPT_LENGTH {
+        return Err(format!(
+            "must not be longer than {} KiB",
+            MAX_SCRIPT_LENGTH / 1024
+        ));
+    }
+    Ok(Some(text))
+}

@@ -1,0 +1,80 @@
+//! What in a definition does not do what its author may expect.
+
+use serde_json::Value;
+
+use super::{TaskDefinition, env, schema};
+
+impl TaskDefinition {
+    /// What in the definition does not do what its author may expect, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (key, _, why) in schema::IGNORED.iter().filter(|(.., why)| !why.is_empty()) {
+            if self.unused.get(*key).is_some_and(has_effect) {
+                warnings.push(format!("{key} is ignored: {why}"));
+            }
+        }
+        warnings.extend(self.workdir_warning());
+        warnings.extend(self.config_warnings());
+        warnings.extend(self.resources.warnings());
+        warnings.extend(self.missing_secrets.iter().map(|name| {
+            format!(
+                "secrets.{name} has no value, and there is no store of secrets here: give it with \
+                 `--secret {name}=VALUE`"
+            )
+        }));
+        let names = (self.envs.keys().map(|name| ("envs", name)))
+            .chain(self.secrets.keys().map(|name| ("secrets", name)));
+        warnings.extend(
+            names
+                .filter(|(_, name)| env::is_reserved(name))
+                .map(|(field, name)| {
+                    format!("{field}.{name} is ignored: it is set for every node")
+                }),
+        );
+        warnings
+    }
+
+    fn workdir_warning(&self) -> Option<String> {
+        if self.unused.contains_key("workdir") {
+            return Some(
+                "workdir is ignored: nothing is cloned for a task; `git clone` in `setup` does it"
+                    .to_owned(),
+            );
+        }
+        let workdir = (self.workdir.as_ref()).filter(|workdir| !workdir.starts_with('/'))?;
+        Some(format!(
+            "workdir is ignored: {workdir:?} would be a local directory, which does not travel with the task; an absolute \
+             path names a directory in the container"
+        ))
+    }
+
+    /// The settings of SkyPilot's that a task brings along.
+    fn config_warnings(&self) -> Vec<String> {
+        let mut ignored = Vec::new();
+        let config = self.unused.get("config").and_then(Value::as_object);
+        for (key, value) in config.into_iter().flatten() {
+            match (key.as_str(), value) {
+                ("kubernetes", Value::Object(settings)) => ignored.extend(
+                    (settings.keys().filter(|key| *key != "pod_config"))
+                        .map(|key| format!("config.kubernetes.{key}")),
+                ),
+                _ => ignored.push(format!("config.{key}")),
+            }
+        }
+        ignored
+            .into_iter()
+            .map(|field| format!("{field} is ignored: it is a setting of SkyPilot's own server"))
+            .collect()
+    }
+}
+
+/// Whether a value asks for something: `use_spot: false` and `file_mounts: {}` do not.
+pub(in super::super) fn has_effect(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => !entries.is_empty(),
+        _ => true,
+    }
+}

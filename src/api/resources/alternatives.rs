@@ -1,0 +1,227 @@
+//! `any_of` and `ordered`: of several sets of resources, the one that is asked for here.
+//!
+//! SkyPilot tries them on several clouds; a cluster has one scheduler and no prices, so the first that could mean this cluster is the
+//! one. The fields around the list are its defaults, as in SkyPilot (0.14.1, `sky/resources.py`, `from_yaml_config`).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::{
+    super::{
+        Problem,
+        shape::{Got, whole},
+    },
+    ALTERNATIVES, Resources, check_keys,
+    schema::allows_kubernetes,
+};
+
+type Fields = Map<String, Value>;
+
+/// Reads `resources` with the alternative that is used merged into it.
+pub(super) fn read(fields: &Fields, problems: &mut Vec<Problem>) -> Resources {
+    check_keys("resources", fields, false, problems);
+    let before = problems.len();
+    let resources = Resources::from_fields("resources", fields, problems);
+    let alternatives = list(fields, problems);
+    let Some((key, alternatives)) = alternatives else {
+        return resources;
+    };
+    if resources.unused.contains_key("ordered") {
+        let message = "is a list, and `any_of` or `ordered` is another: give one of both";
+        problems.push(Problem::new("resources.accelerators", message));
+    }
+    for (index, alternative) in alternatives.iter().enumerate() {
+        let path = format!("resources.{key}[{index}]");
+        check_keys(&path, alternative, true, problems);
+        let read = Resources::from_fields(&path, alternative, problems);
+        if ALTERNATIVES
+            .iter()
+            .any(|key| read.unused.contains_key(*key))
+        {
+            let message = "names several types: give each an alternative of its own";
+            problems.push(Problem::new(format!("{path}.accelerators"), message));
+        }
+    }
+    check_priority(key, fields, &alternatives, problems);
+    let used = (alternatives.iter())
+        .find(|alternative| could_be_here(fields, alternative))
+        .or(alternatives.first());
+    let Some(used) = used.filter(|_| problems.len() == before) else {
+        return resources;
+    };
+    let mut resources = Resources::from_fields("resources", &merge(fields, used), problems);
+    // Several types in a mapping are choices of each alternative, of which the first is taken.
+    resources
+        .unused
+        .retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));
+    resources.unused.insert(key.to_owned(), fields[key].clone());
+    resources
+}
+
+/// The field that holds alternatives, and these. An empty list is no list.
+fn list<'a>(
+    fields: &'a Fields,
+    problems: &mut Vec<Problem>,
+) -> Option<(&'static str, Vec<&'a Fields>)> {
+    let mut found = None;
+    for key in ALTERNATIVES {
+        let path = format!("resources.{key}");
+        match fields.get(key) {
+            None | Some(Value::Null) => (),
+            Some(Value::Array(items)) => {
+                let mappings = items
+                    .iter()
+                    .filter_map(Value::as_object)
+                    .collect::<Vec<_>>();
+                if mappings.len() < items.len() {
+                    problems.push(Problem::new(path, "expected a list of mappings"));
+                } else if found.is_some() {
+                    problems.push(Problem::new(
+                        path,
+                        "does not go with any_of: give one of both",
+                    ));
+                } else if !items.is_empty() {
+                    found = Some((key, mappings));
+                }
+            }
+            Some(other) => {
+                let message = format!("expected a list of mappings, got {}", Got(other));
+                problems.push(Problem::new(path, message));
+            }
+        }
+    }
+    found
+}
+
+/// The fields of an alternative, and of what stands around it those that it does not give. Labels are merged.
+fn merge(fields: &Fields, alternative: &Fields) -> Fields {
+    let mut merged = fields.clone();
+    merged.retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));
+    if ["accelerators", "gpus"]
+        .iter()
+        .any(|key| alternative.contains_key(*key))
+    {
+        merged.retain(|key, _| !matches!(key.as_str(), "accelerators" | "gpus"));
+    }
+    for (key, value) in alternative {
+        match (key.as_str(), merged.get_mut(key), value) {
+            ("labels", Some(Value::Object(labels)), Value::Object(more)) => {
+                labels.extend(more.clone());
+            }
+            _ => drop(merged.insert(key.clone(), value.clone())),
+        }
+    }
+    merged
+}
+
+/// What an alternative says of a field, or else what stands around it.
+fn value<'a>(fields: &'a Fields, alternative: &'a Fields, key: &str) -> Option<&'a Value> {
+    alternative.get(key).or_else(|| fields.get(key))
+}
+
+/// Whether an alternative names Kubernetes, or no cloud.
+fn could_be_here(fields: &Fields, alternative: &Fields) -> bool {
+    (["infra", "cloud"].iter())
+        .filter_map(|key| value(fields, alternative, key)?.as_str())
+        .all(allows_kubernetes)
+}
+
+/// A task has one priority, whatever it runs on.
+fn check_priority(key: &str, fields: &Fields, all: &[&Fields], problems: &mut Vec<Problem>) {
+    let priorities: BTreeSet<_> = (all.iter())
+        .map(|alternative| value(fields, alternative, "priority").and_then(whole))
+        .collect();
+    if priorities.len() > 1 {
+        let message = "the alternatives have different priorities, and a task has one";
+        problems.push(Problem::new(format!("resources.{key}"), message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::super::describe, *};
+
+    #[test]
+    fn the_first_alternative_for_this_cluster_is_merged() {
+        let mut problems = Vec::new();
+        let value = json!({
+            "cpus": 2, "labels": {"a": "1"}, "accelerators": "T4",
+            "any_of": [{"infra": "aws"}, {"infra": "k8s", "cpus": "4+", "gpus": "H100:8", "labels": {"b": "2"}}, {}],
+        });
+        let resources = Resources::from_json(&value, &mut problems);
+        assert_eq!(problems, []);
+        let written = serde_json::to_value(&resources).unwrap();
+        assert_eq!(
+            (
+                &written["cpus"],
+                &written["accelerators"],
+                &written["labels"],
+                &written["any_of"]
+            ),
+            (
+                &json!("4+"),
+                &json!({"H100": 8}),
+                &json!({"a": "1", "b": "2"}),
+                &value["any_of"]
+            )
+        );
+        assert_eq!(Resources::from_json(&written, &mut problems), resources);
+        let warnings = resources.warnings();
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.starts_with("resources.any_of: the first")),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn alternatives_are_checked_like_what_stands_around_them() {
+        for (value, expected) in [
+            (
+                json!({"any_of": [{"cpus": "x"}]}),
+                "resources.any_of[0].cpus: expected",
+            ),
+            (
+                json!({"any_of": [{"any_of": []}]}),
+                "resources.any_of[0].any_of: unknown field",
+            ),
+            (
+                json!({"any_of": [{}], "ordered": [{}]}),
+                "resources.ordered: does not go with",
+            ),
+            (
+                json!({"any_of": ["aws"]}),
+                "resources.any_of: expected a list of mappings",
+            ),
+            (
+                json!({"any_of": {}}),
+                "resources.any_of: expected a list of mappings",
+            ),
+            (
+                json!({"ordered": [{"gpus": ["T4", "L4"]}]}),
+                "resources.ordered[0].accelerators: names several",
+            ),
+            (
+                json!({"gpus": ["T4", "L4"], "any_of": [{}]}),
+                "resources.accelerators: is a list",
+            ),
+            (
+                json!({"any_of": [{"priority": 1}, {}]}),
+                "resources.any_of: the alternatives have different",
+            ),
+            (
+                json!({"infra": "k8s", "zone": "a"}),
+                "resources.infra: says what",
+            ),
+        ] {
+            let mut problems = Vec::new();
+            Resources::from_json(&value, &mut problems);
+            let problems = describe(&problems);
+            assert!(problems.starts_with(expected), "{value}: {problems}");
+        }
+    }
+}

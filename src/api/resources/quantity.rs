@@ -1,0 +1,235 @@
+//! Amounts, in SkyPilot's notation and in Kubernetes'.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::super::shape::Got;
+
+/// An amount of something: a Kubernetes quantity, and whether more would do too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantity {
+    text: String,
+    /// SkyPilot's `4+`: at least this much.
+    pub at_least: bool,
+}
+
+impl Quantity {
+    /// Reads what Kubernetes calls a quantity (apimachinery `pkg/api/resource/quantity.go`, v1.36): a decimal number, then
+    /// nothing, a suffix, or an exponent.
+    ///
+    /// # Errors
+    /// A message for the user.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (number, suffix) = split_number(text);
+        let is_exponent = |suffix: &str| {
+            let digits = suffix
+                .strip_prefix(['e', 'E'])
+                .map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits));
+            digits.is_some_and(|digits| {
+                matches!(digits.len(), 1..=2) && digits.bytes().all(|byte| byte.is_ascii_digit())
+            })
+        };
+        if is_number(number) && (SUFFIXES.contains(&suffix) || is_exponent(suffix)) {
+            return Ok(Self::exactly(text));
+        }
+        Err(format!("{text:?} is not a quantity such as 4, 500m or 4Gi"))
+    }
+
+    fn exactly(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            at_least: false,
+        }
+    }
+
+    /// The quantity in Kubernetes' notation.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is more than nothing.
+    pub fn is_positive(&self) -> bool {
+        let (number, _) = split_number(&self.text);
+        !number.starts_with('-') && number.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plus = if self.at_least { "+" } else { "" };
+        write!(f, "{}{plus}", self.text)
+    }
+}
+
+impl Serialize for Quantity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+const SUFFIXES: [&str; 16] = [
+    "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+];
+
+/// Splits a number from what follows it.
+fn split_number(text: &str) -> (&str, &str) {
+    let is_number_byte = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'+' | b'-');
+    let end = text
+        .bytes()
+        .position(|byte| !is_number_byte(byte))
+        .unwrap_or(text.len());
+    text.split_at(end)
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
+}
+
+/// The text of a scalar that YAML may have read as a number, and whether it ended in SkyPilot's `+`.
+fn scalar(value: &Value) -> Option<(String, bool)> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        // A float is printed without an exponent and without a useless `.0`.
+        Value::Number(number) => number.as_i64().map_or_else(
+            || number.as_f64().map(|x| x.to_string()),
+            |x| Some(x.to_string()),
+        )?,
+        _ => return None,
+    };
+    match text.strip_suffix('+') {
+        Some(text) => Some((text.trim_end().to_owned(), true)),
+        None => Some((text, false)),
+    }
+}
+
+/// A number as Python's `float()` reads it, if it is a number that something can be counted with.
+fn finite(text: &str) -> Option<f64> {
+    text.parse::<f64>().ok().filter(|number| number.is_finite())
+}
+
+/// Reads an amount of CPUs: a number of cores, or Kubernetes' own `500m`.
+pub(super) fn read_cpus(value: &Value) -> Result<Quantity, String> {
+    let expected = || {
+        format!(
+            "expected a number of cores such as 4, 0.5, 500m or 4+, got {}",
+            Got(value)
+        )
+    };
+    let (text, at_least) = scalar(value).ok_or_else(expected)?;
+    let quantity = match (Quantity::parse(&text), finite(&text)) {
+        (Ok(quantity), Some(_)) => quantity,
+        (Ok(quantity), None) if text.ends_with('m') => quantity,
+        // Python and Kubernetes do not spell all numbers alike.
+        (Err(_), Some(number)) => Quantity::exactly(number.to_string()),
+        _ => return Err(expected()),
+    };
+    if !quantity.is_positive() {
+        return Err(expected());
+    }
+    Ok(Quantity {
+        at_least,
+        ..quantity
+    })
+}
+
+/// How many gigabytes one of SkyPilot's units is: any case, powers of 1024 (0.14.1, `sky/utils/resources_utils.py`).
+fn gigabytes_per(unit: &str) -> Option<f64> {
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "kb" | "ki" => 1.0 / (1024.0 * 1024.0),
+        "mb" | "mi" => 1.0 / 1024.0,
+        "" | "gb" | "gi" => 1.0,
+        "tb" | "ti" => 1024.0,
+        "pb" | "pi" => 1024.0 * 1024.0,
+        _ => return None,
+    })
+}
+
+/// Splits an amount from SkyPilot's unit behind it.
+fn split_unit(text: &str) -> (&str, &str) {
+    let start = (text.len().checked_sub(2)).filter(|start| text.is_char_boundary(*start));
+    match start.map(|start| text.split_at(start)) {
+        Some((number, unit)) if gigabytes_per(unit).is_some() => (number.trim_end(), unit),
+        _ => (text, ""),
+    }
+}
+
+/// SkyPilot's `3x`: so much memory for each CPU, at least.
+pub(super) fn is_multiple(value: &Value) -> bool {
+    let number = value.as_str().and_then(|text| text.strip_suffix('x'));
+    number.and_then(finite).is_some_and(|number| number > 0.0)
+}
+
+/// Reads an amount of memory. Kubernetes' own notation stays as it is; a bare number and SkyPilot's units become decimal `G`, as
+/// SkyPilot writes them into its pods (0.14.1, `sky/clouds/kubernetes.py`).
+pub(super) fn read_memory(value: &Value) -> Result<Quantity, String> {
+    let expected = || {
+        format!(
+            "expected an amount of memory such as 16, 16GB, 16Gi or 16+, got {}",
+            Got(value)
+        )
+    };
+    let (text, at_least) = scalar(value).ok_or_else(expected)?;
+    let (number, unit) = split_unit(&text);
+    let binary = ["Ki", "Mi", "Gi", "Ti", "Pi"]
+        .into_iter()
+        .find(|binary| binary.eq_ignore_ascii_case(unit));
+    let quantity = match (binary, gigabytes_per(unit), finite(number)) {
+        (Some(binary), ..) => {
+            Quantity::parse(&format!("{number}{binary}")).map_err(|_| expected())?
+        }
+        (None, Some(factor), Some(amount)) => Quantity::exactly(format!("{}G", amount * factor)),
+        _ => Quantity::parse(&text).map_err(|_| expected())?,
+    };
+    if !quantity.is_positive() || quantity.text.ends_with(['m', 'n', 'u']) {
+        return Err(expected());
+    }
+    Ok(Quantity {
+        at_least,
+        ..quantity
+    })
+}
+
+/// Writes memory as SkyPilot does: a bare number counts gigabytes.
+pub(super) fn write_memory<S: Serializer>(
+    memory: &Option<Quantity>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let text = memory.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (amount, plus) = match text.strip_suffix('+') {
+        Some(amount) => (amount, "+"),
+        None => (text.as_str(), ""),
+    };
+    let bare = amount
+        .strip_suffix('G')
+        .filter(|bare| finite(bare).is_some());
+    serializer.collect_str(&format_args!("{}{plus}", bare.unwrap_or(amount)))
+}
+
+/// Reads a size of a disk in whole gigabytes. SkyPilot takes its default, 256, for a size that was not given, and so does this.
+pub(super) fn read_disk_size(value: &Value) -> Result<Option<u32>, String> {
+    let expected = || {
+        format!(
+            "expected a whole number of gigabytes such as 100, 100GB or 1TB, got {}",
+            Got(value)
+        )
+    };
+    let text = match value {
+        Value::Number(number) if number.is_u64() => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        _ => return Err(expected()),
+    };
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = text[digits.len()..].trim_start();
+    let unit = if unit == "G" { "gb" } else { unit };
+    let amount: u32 = digits.parse().map_err(|_| expected())?;
+    let size = f64::from(amount) * gigabytes_per(unit).ok_or_else(expected)?;
+    if size.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&size) {
+        return Err(expected());
+    }
+    Ok((size != 256.0).then_some(size as u32))
+}
