@@ -2,7 +2,7 @@
 //!
 //! The group is called `jobs` because SkyPilot's is; what it is about is a task everywhere else in the program.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use argh::FromArgs;
 
@@ -21,14 +21,106 @@ pub struct JobsArgs {
 #[argh(subcommand)]
 pub enum JobsCommand {
     Submit(SubmitArgs),
+    Validate(ValidateArgs),
     List(ListArgs),
     Status(StatusArgs),
     Stop(StopArgs),
     Logs(LogsArgs),
 }
 
+/// Defines the arguments of a command that reads task files: its own, and what may be changed about a file. argh has no way to
+/// share fields.
+macro_rules! with_changes {
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        #[derive(FromArgs, Debug, PartialEq)]
+        $(#[$about])*
+        pub struct $name {
+            $($own)*
+
+            /// set a variable: NAME=VALUE, or NAME to pass yours on; may be repeated
+            #[argh(option, arg_name = "variable")]
+            pub env: Vec<String>,
+
+            /// set the variables of a dotenv file; may be repeated
+            #[argh(option, arg_name = "file")]
+            pub env_file: Vec<String>,
+
+            /// set a secret: NAME=VALUE, or NAME to pass yours on; may be repeated
+            #[argh(option, arg_name = "secret")]
+            pub secret: Vec<String>,
+
+            /// set the secrets of a dotenv file; may be repeated
+            #[argh(option, arg_name = "file")]
+            pub secret_file: Vec<String>,
+
+            /// use this name, not the file's
+            #[argh(option)]
+            pub name: Option<String>,
+
+            /// use so many nodes
+            #[argh(option, arg_name = "count")]
+            pub num_nodes: Option<u32>,
+
+            /// ask for so many CPUs, as in 4, 500m or 4+
+            #[argh(option, arg_name = "amount")]
+            pub cpus: Option<String>,
+
+            /// ask for so much memory, as in 16, 16Gi or 16+
+            #[argh(option, arg_name = "amount")]
+            pub memory: Option<String>,
+
+            /// ask for these GPUs, as in H100:8
+            #[argh(option, arg_name = "type:count")]
+            pub gpus: Option<String>,
+
+            /// use this container image
+            #[argh(option, arg_name = "image")]
+            pub image_id: Option<String>,
+
+            /// work in this directory
+            #[argh(option, arg_name = "path")]
+            pub workdir: Option<String>,
+        }
+
+        impl $name {
+            /// What is to be changed about the file, leaving nothing.
+            pub fn take_changes(&mut self) -> Changes {
+                Changes {
+                    env: mem::take(&mut self.env),
+                    env_file: mem::take(&mut self.env_file),
+                    secret: mem::take(&mut self.secret),
+                    secret_file: mem::take(&mut self.secret_file),
+                    name: self.name.take(),
+                    num_nodes: self.num_nodes.take(),
+                    cpus: self.cpus.take(),
+                    memory: self.memory.take(),
+                    gpus: self.gpus.take(),
+                    image_id: self.image_id.take(),
+                    workdir: self.workdir.take(),
+                }
+            }
+        }
+    };
+}
+
+/// What the command line changes about a task file, as it was typed.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    pub env: Vec<String>,
+    pub env_file: Vec<String>,
+    pub secret: Vec<String>,
+    pub secret_file: Vec<String>,
+    pub name: Option<String>,
+    pub num_nodes: Option<u32>,
+    pub cpus: Option<String>,
+    pub memory: Option<String>,
+    pub gpus: Option<String>,
+    pub image_id: Option<String>,
+    pub workdir: Option<String>,
+}
+
+with_changes! {
 /// Start a task and follow its log.
-#[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     subcommand,
     name = "submit",
@@ -50,13 +142,46 @@ pub struct SubmitArgs {
     #[argh(switch, short = 'd')]
     pub detach: bool,
 
-    /// table, tsv, json, yaml or name; json and yaml only with --detach
+    /// print the objects that the server would create, as YAML, and create nothing
+    #[argh(switch)]
+    pub dry_run: bool,
+
+    /// when a node fails, let the others go on
+    #[argh(switch)]
+    pub no_fail_fast: bool,
+
+    /// table, tsv, json, yaml or name; json and yaml only with --detach or --dry-run
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
     /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
+}
+}
+
+with_changes! {
+/// Check task files, without a server.
+#[argh(
+    subcommand,
+    name = "validate",
+    help_triggers("-h", "--help"),
+    error_code(0, "all files are tasks"),
+    error_code(1, "some file is not a task, or cannot be read")
+)]
+pub struct ValidateArgs {
+    /// the task files, `-` for standard input
+    #[argh(positional)]
+    pub file: String,
+
+    /// more files
+    #[argh(positional, arg_name = "file")]
+    pub files: Vec<String>,
+
+    /// json or yaml: what was understood, too; name: the files that are tasks
+    #[argh(option, short = 'o', arg_name = "format")]
+    pub output: Option<Format>,
+}
 }
 
 /// List tasks, newest first.

@@ -10,7 +10,10 @@ mod parse;
 mod value;
 mod volumes;
 
-pub use jobs::{JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, SubmitArgs};
+pub use jobs::{
+    Changes, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, SubmitArgs,
+    ValidateArgs,
+};
 pub use parse::EarlyExit;
 pub use value::{Format, LogFormat, Prefix};
 pub use volumes::{
@@ -67,6 +70,10 @@ pub struct ServeArgs {
     /// with --sandbox: start a pod's log afresh rather than let it grow beyond this, as in 1Mi (default: never)
     #[argh(option, arg_name = "size", from_str_fn(value::size))]
     pub sandbox_log_max_size: Option<Quantity>,
+
+    /// let task files set what reaches beyond their pods: hostPath, privileged, service accounts and the like
+    #[argh(switch)]
+    pub allow_pod_config: bool,
 }
 
 /// Log in and out.

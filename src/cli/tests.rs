@@ -32,6 +32,7 @@ fn serve_has_the_defaults_of_the_contract() {
         namespace: "default".to_owned(),
         sandbox: false,
         sandbox_log_max_size: None,
+        allow_pod_config: false,
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
 }
@@ -50,6 +51,42 @@ fn every_flag_of_logs_is_understood() {
     assert_eq!(args.prefix, Prefix::Never);
     assert_eq!(args.wait, Some(Duration::from_secs(3600)));
     assert_eq!(args.api_url.as_deref(), Some("http://jump:8000"));
+}
+
+#[test]
+fn every_change_to_a_file_is_understood() {
+    let changes = "--env A=b=c --env=B --env-file a.env --secret C=d --secret-file c.env --name n --num-nodes 2 --cpus 4+ \
+                   --memory 16Gi --gpus H100:8 --image-id ubuntu --workdir /work";
+    let expected = Changes {
+        env: vec!["A=b=c".to_owned(), "B".to_owned()],
+        env_file: vec!["a.env".to_owned()],
+        secret: vec!["C=d".to_owned()],
+        secret_file: vec!["c.env".to_owned()],
+        name: Some("n".to_owned()),
+        num_nodes: Some(2),
+        cpus: Some("4+".to_owned()),
+        memory: Some("16Gi".to_owned()),
+        gpus: Some("H100:8".to_owned()),
+        image_id: Some("ubuntu".to_owned()),
+        workdir: Some("/work".to_owned()),
+    };
+    let JobsCommand::Submit(mut args) = jobs(&format!(
+        "jobs submit --dry-run --no-fail-fast {changes} a.yaml"
+    )) else {
+        panic!("not submit");
+    };
+    assert!(args.dry_run && args.no_fail_fast && !args.detach);
+    assert_eq!(args.take_changes(), expected);
+    let JobsCommand::Validate(mut args) = jobs(&format!("jobs validate a.yaml {changes} b.yaml"))
+    else {
+        panic!("not validate");
+    };
+    assert_eq!((args.file.as_str(), args.files.len()), ("a.yaml", 1));
+    assert_eq!(args.take_changes(), expected);
+    refused(
+        "jobs validate",
+        "k8s-cli: required and missing: file\nhint: see `k8s-cli jobs validate --help`\n",
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Context, Error, Exit, log_feed::LogFeed, logs, logs::Style, output, output::Columns, task_file,
-    task_view,
+    task_file::Finding, task_view, validate,
 };
 use crate::{
     api::{LogQuery, TaskId, TaskSubmitResponse},
@@ -12,6 +12,7 @@ use crate::{
 pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Error> {
     match command {
         JobsCommand::Submit(args) => submit(context, args),
+        JobsCommand::Validate(args) => validate::run(context, args),
         JobsCommand::List(args) => list(context, args),
         JobsCommand::Status(args) => status(context, args),
         JobsCommand::Stop(args) => stop(context, args),
@@ -19,24 +20,30 @@ pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Erro
     }
 }
 
-fn submit(context: &mut Context<'_>, args: SubmitArgs) -> Result<Exit, Error> {
-    let SubmitArgs {
-        file,
-        detach,
-        output,
-        api_url,
-    } = args;
-    let format = context.format(output);
-    if !detach && matches!(format, Format::Json | Format::Yaml) {
+fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error> {
+    let settings = task_file::settings(args.take_changes(), context.env)?;
+    let format = context.format(args.output);
+    if !args.detach && !args.dry_run && matches!(format, Format::Json | Format::Yaml) {
         return Err(Error::Usage(
             "`-o json` and `-o yaml` need --detach: the log would follow the document".to_owned(),
         ));
     }
-    let task = task_file::read(&file, &mut context.input)?;
-    let client = context.client(api_url)?;
-    let submitted = client.submit(&task)?;
+    let file = task_file::read(&args.file, &mut context.input, &settings)?;
+    let client = context.client(args.api_url)?;
+    let fail_fast = !args.no_fail_fast;
+    if args.dry_run {
+        let answer = client.submit_dry_run(&file.task, fail_fast)?;
+        match args.output {
+            Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
+            _ => output::yaml_stream(context.out, &answer.value.manifests)?,
+        }
+        context.out.flush()?;
+        warn(context, &args.file, &file.warnings, &answer.value.warnings);
+        return Ok(Exit::Done);
+    }
+    let submitted = client.submit(&file.task, fail_fast)?;
     // From here on there is a task to detach from.
-    let feed = (!detach).then(LogFeed::listen);
+    let feed = (!args.detach).then(LogFeed::listen);
 
     let TaskSubmitResponse {
         task_id, warnings, ..
@@ -48,14 +55,7 @@ fn submit(context: &mut Context<'_>, args: SubmitArgs) -> Result<Exit, Error> {
     }
     // Whoever reads it may need it before the log begins.
     context.out.flush()?;
-    let warnings = if warnings.is_empty() {
-        task.warnings()
-    } else {
-        warnings
-    };
-    for warning in warnings {
-        context.say(&format!("warning: {warning}"));
-    }
+    warn(context, &args.file, &file.warnings, &warnings);
     match feed {
         Some(feed) => {
             if context.terminal.err {
@@ -76,6 +76,21 @@ fn submit(context: &mut Context<'_>, args: SubmitArgs) -> Result<Exit, Error> {
             }
             Ok(Exit::Done)
         }
+    }
+}
+
+/// Tells what the file's reader has to say, with the place in the file, and what only the server knows.
+fn warn(context: &mut Context<'_>, file: &str, of_file: &[Finding], of_server: &[String]) {
+    let name = task_file::name(file);
+    for finding in of_file {
+        match finding.line {
+            Some(line) => context.say(&format!("warning: {name}:{line}: {finding}")),
+            None => context.say(&format!("warning: {finding}")),
+        }
+    }
+    let known: Vec<_> = of_file.iter().map(ToString::to_string).collect();
+    for warning in of_server.iter().filter(|warning| !known.contains(warning)) {
+        context.say(&format!("warning: {warning}"));
     }
 }
 

@@ -8,7 +8,7 @@
 //! auth ──► config
 //! jobs, volumes ──► http        one method per endpoint
 //!      │       └──► output      rows to a table, tabs, JSON or YAML
-//!      ├──► task_file           YAML to a definition
+//!      ├──► task_file           YAML to a definition; validate prints what is wrong with it
 //!      └──► logs ──► followed_log ──► log_feed   what happens while a log is followed
 //!                                 └─► log_view   its records to what a person sees
 //! ```
@@ -28,6 +28,7 @@ mod logs;
 mod output;
 mod task_file;
 mod task_view;
+mod validate;
 mod volumes;
 
 use std::{

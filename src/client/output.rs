@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 
+use serde_json::Value;
 use tabled::{
     builder::Builder,
     settings::{Padding, Style},
@@ -95,6 +96,15 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
         }
     }
     writeln!(out, "{safe}")?;
+    Ok(())
+}
+
+/// Objects as a stream of YAML documents, as `kubectl apply -f -` takes it.
+pub fn yaml_stream(out: &mut dyn Write, objects: &[Value]) -> Result<(), Error> {
+    for object in objects {
+        let yaml = serde_yaml::to_string(object).map_err(io::Error::other)?;
+        write!(out, "---\n{yaml}")?;
+    }
     Ok(())
 }
 

@@ -149,8 +149,41 @@ fn a_task_file_is_checked_before_anything_is_sent() {
     assert_eq!(session.type_line("jobs submit -"), Exit::Failed);
     assert_eq!(
         session.err(),
-        "k8s-cli: standard input is not a task that can run:\n  num_nodes: expected a whole number from 1 to 10000, got 0\n  \
-         run: is required: the commands of the task\n"
+        "k8s-cli: standard input is not a task that can run:\n  standard input:1: num_nodes: expected a whole number from 1 to \
+         10000, got 0\n  standard input: run: is required: the commands of the task\n"
+    );
+}
+
+#[test]
+fn task_files_are_validated_without_a_server() {
+    let text = "run: echo\nenvs: {A: yes, B: }\nsecrets: {KEY: s3cret}\n";
+    let mut session = Session::at_a_terminal(text);
+    assert_eq!(session.type_line("jobs validate -"), Exit::Failed);
+    assert_eq!(
+        session.out(),
+        "standard input:2: error: envs.B: has no value: give it one, or `--env B=VALUE`\n"
+    );
+    let mut session = Session::at_a_terminal(text);
+    let line = "jobs validate - --env B=b --num-nodes 2 --cpus 500m -o json";
+    assert_eq!(session.type_line(line), Exit::Done);
+    let verdicts: serde_json::Value = serde_json::from_slice(session.bytes()).unwrap();
+    let verdict = &verdicts[0];
+    assert_eq!(
+        (&verdict["valid"], &verdict["task"]["num_nodes"]),
+        (&true.into(), &2.into())
+    );
+    assert_eq!(verdict["task"]["resources"]["cpus"], "500m");
+    assert_eq!(verdict["task"]["envs"]["A"], "True");
+    assert_eq!(verdict["warnings"][0]["line"], 2);
+    assert!(!session.out().contains("s3cret"), "{}", session.out());
+    let mut session = Session::at_a_terminal("run: echo");
+    assert_eq!(
+        session.type_line("jobs validate /no/such.yaml -"),
+        Exit::Failed
+    );
+    assert_eq!(
+        session.out(),
+        "cannot read `/no/such.yaml`: no such file or directory\nstandard input: ok\n"
     );
 }
 

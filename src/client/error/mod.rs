@@ -2,7 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use crate::api::{LogEnd, Problem, TaskId};
+use super::task_file::Finding;
+use crate::api::{LogEnd, TaskId};
 
 /// How the program ends. The numbers from 100 on are those of `JobExitCode` (`sky/exceptions.py` of `SkyPilot` 0.14.1) and speak
 /// of a task that was watched.
@@ -115,7 +116,7 @@ pub enum Error {
     /// The task file is YAML, but not a task.
     TaskFile {
         name: String,
-        problems: Vec<Problem>,
+        findings: Vec<Finding>,
     },
     /// The command line was understood, but cannot be meant.
     Usage(String),
@@ -240,11 +241,12 @@ impl fmt::Display for Error {
                 describe_io(source)
             ),
             Self::Yaml { place, problem } => write!(f, "{place}: {problem}"),
-            Self::TaskFile { name, problems } => {
+            Self::TaskFile { name, findings } => {
                 write!(f, "{name} is not a task that can run:")?;
-                problems
-                    .iter()
-                    .try_for_each(|problem| write!(f, "\n  {problem}"))
+                findings.iter().try_for_each(|finding| match finding.line {
+                    Some(line) => write!(f, "\n  {name}:{line}: {finding}"),
+                    None => write!(f, "\n  {name}: {finding}"),
+                })
             }
             Self::Usage(message) => f.write_str(message),
             Self::NobodyToAsk { what } => {

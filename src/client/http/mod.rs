@@ -19,9 +19,10 @@ use ureq::{
 use self::detail::detail;
 use super::{Error, error::describe_io, output};
 use crate::api::{
-    LogQuery, NDJSON, TaskDefinition, TaskId, TaskListResponse, TaskStatus, TaskStopAllResponse,
-    TaskStopResponse, TaskSubmitResponse, USER_HEADER, User, VolumeCreateResponse,
-    VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, path,
+    LogQuery, NDJSON, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
+    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, USER_HEADER, User,
+    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
+    VolumeStatus, path,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,8 +90,27 @@ impl ApiClient {
         })
     }
 
-    pub fn submit(&self, task: &TaskDefinition) -> Result<Answer<TaskSubmitResponse>, Error> {
-        self.post(path::TASKS_SUBMIT, serde_json::to_vec(task))
+    pub fn submit(
+        &self,
+        task: &TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<Answer<TaskSubmitResponse>, Error> {
+        self.post(
+            &path::tasks_submit(false, fail_fast),
+            serde_json::to_vec(task),
+        )
+    }
+
+    /// What submitting a task would create.
+    pub fn submit_dry_run(
+        &self,
+        task: &TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<Answer<TaskDryRunResponse>, Error> {
+        self.post(
+            &path::tasks_submit(true, fail_fast),
+            serde_json::to_vec(task),
+        )
     }
 
     pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {

@@ -28,8 +28,10 @@ pub struct LogView {
     lines: LineWriter,
     /// What each node was last said to wait for.
     waiting: BTreeMap<u32, String>,
-    /// The nodes that failed, and why, in the order in which they did.
-    failures: Vec<(u32, Option<String>)>,
+    /// Which nodes failed, and why, in the order in which their logs ended.
+    failures: Vec<String>,
+    /// How many nodes were stopped because another failed.
+    stopped: usize,
 }
 
 impl LogView {
@@ -42,6 +44,7 @@ impl LogView {
             lines: LineWriter::default(),
             waiting: BTreeMap::new(),
             failures: Vec::new(),
+            stopped: 0,
         }
     }
 
@@ -115,8 +118,18 @@ impl LogView {
             } => {
                 self.lines.end(node, context.out)?;
                 if status == TaskState::Failed {
-                    let why = task_view::ending(exit_code, reason.as_deref());
-                    self.failures.push((node, why));
+                    match reason.as_deref().map(|reason| reason.split_once(' ')) {
+                        Some(Some(("stopped:", _))) => self.stopped += 1,
+                        Some(Some(("setup", how))) => {
+                            self.failures
+                                .push(format!("failed: setup on node-{node} {how}"));
+                        }
+                        _ => {
+                            let why = task_view::ending(exit_code, reason.as_deref());
+                            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                            self.failures.push(format!("node-{node} failed{why}"));
+                        }
+                    }
                 }
             }
             LogRecord::End { status, reason } => {
@@ -243,19 +256,27 @@ impl LogView {
                 self.tell(context, &message)
             }
             LogEnd::Failed => {
-                let unnamed = self.failures.len().saturating_sub(MAX_FAILURES);
-                if unnamed > 0 {
-                    let total = self.failures.len();
-                    self.tell(
-                        context,
-                        &format!("{total} nodes failed, the first {MAX_FAILURES}:"),
-                    )?;
+                let mut failures = std::mem::take(&mut self.failures);
+                // What is read first is the last line, so it is about the node that failed first.
+                let first = failures.iter().position(|why| reason == Some(why));
+                let first = first.map(|first| failures.remove(first));
+                let total = failures.len() + usize::from(first.is_some());
+                failures.truncate(MAX_FAILURES - usize::from(first.is_some()));
+                match self.stopped {
+                    0 => (),
+                    1 => self.tell(context, "1 other node was stopped")?,
+                    stopped => {
+                        self.tell(context, &format!("{stopped} other nodes were stopped"))?
+                    }
                 }
-                let failures: Vec<_> = self.failures.drain(..).take(MAX_FAILURES).collect();
-                failures.into_iter().try_for_each(|(node, why)| {
-                    let why = why.map_or_else(String::new, |why| format!(": {why}"));
-                    self.tell(context, &format!("node-{node} failed{why}"))
-                })
+                if total > MAX_FAILURES {
+                    let message = format!("{total} nodes failed, {MAX_FAILURES} of them:");
+                    self.tell(context, &message)?;
+                }
+                failures
+                    .iter()
+                    .chain(&first)
+                    .try_for_each(|why| self.tell(context, why))
             }
         }
     }

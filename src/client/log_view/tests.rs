@@ -186,45 +186,26 @@ fn the_last_words_of_a_failed_task_name_its_nodes() {
     assert_eq!(err, "node-1 failed: exit code 137 (OOMKilled)\n");
     assert_eq!(end, Some(LogEnd::Failed));
 
-    let mut records = vec![start(40)];
-    records.extend(
-        (0..40).map(
-            |node| json!({"type": "node_end", "node": node, "status": "failed", "exit_code": 1}),
-        ),
-    );
-    records.push(json!({"type": "end", "status": "failed"}));
+    let failed = |node: u32, reason: &str| json!({"type": "node_end", "node": node, "status": "failed", "exit_code": 1, "reason": reason});
+    let mut records = vec![start(42)];
+    records.extend((0..40).map(|node| failed(node, "exit code 1")));
+    records.push(failed(40, "stopped: node-39 failed first"));
+    records.push(failed(41, "stopped: node-39 failed first"));
+    records
+        .push(json!({"type": "end", "status": "failed", "reason": "node-39 failed: exit code 1"}));
     let (_, err, _) = show(Session::default(), PLAIN, &records);
-    assert!(
-        err.starts_with("40 nodes failed, the first 10:\nnode-0 failed: exit code 1\n"),
-        "{err}"
-    );
-    assert_eq!(err.lines().count(), 11);
-}
+    let lines: Vec<&str> = err.lines().collect();
+    assert_eq!(lines.len(), 12, "{err}");
+    assert_eq!(lines[0], "2 other nodes were stopped");
+    assert_eq!(lines[1], "40 nodes failed, 10 of them:");
+    assert_eq!(lines[2], "node-0 failed: exit code 1");
+    assert_eq!(lines[11], "node-39 failed: exit code 1");
 
-#[test]
-fn every_other_end_is_told_in_a_line() {
-    for (status, reason, expected) in [
-        ("failed", None, "task ab12cd34 failed\n"),
-        (
-            "failed",
-            Some("node-1 failed: exit code 3"),
-            "node-1 failed: exit code 3\n",
-        ),
-        ("stopped", None, "task ab12cd34 was stopped\n"),
-        (
-            "unfinished",
-            Some("node-0 has not started within 5m"),
-            "task ab12cd34 has not finished: node-0 has not started within 5m\n",
-        ),
-        ("completed", None, ""),
-    ] {
-        let mut end = json!({"type": "end", "status": status});
-        if let Some(reason) = reason {
-            end["reason"] = reason.into();
-        }
-        assert_eq!(
-            show(Session::default(), PLAIN, &[start(1), end]).1,
-            expected
-        );
-    }
+    let records = [
+        start(2),
+        failed(1, "setup exited with 1"),
+        json!({"type": "end", "status": "failed", "reason": "failed: setup on node-1 exited with 1"}),
+    ];
+    let (_, err, _) = show(Session::default(), PLAIN, &records);
+    assert_eq!(err, "failed: setup on node-1 exited with 1\n");
 }

@@ -1,0 +1,285 @@
+//! Real task files and edge cases, and SkyPilot's own verdict on each: the same here, but for what [`DIFFERENCES`] lists.
+//!
+//! They are not part of this tree: `K8S_CLI_CORPUS` names their folder, `../shared/skypilot` beside a clone is looked at otherwise, and
+//! where there is none the tests pass with a word. `make corpus` prints the table.
+
+mod compare;
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    document::{self, Refused},
+    settings::Settings,
+};
+use crate::api::Problem;
+
+/// A snippet, and what SkyPilot makes of it.
+struct Case {
+    name: String,
+    text: String,
+    is_accepted: bool,
+    /// SkyPilot's message.
+    reason: String,
+    /// SkyPilot's normalised tasks.
+    tasks: Vec<Value>,
+    /// Variables that SkyPilot wants to be given.
+    settings: Settings,
+}
+
+/// What is made of a case here.
+enum Verdict {
+    Accepted(Value),
+    Refused(Vec<Problem>),
+}
+
+/// A difference on purpose: the reason, and whether it explains that a case is refused here, or accepted.
+struct Difference {
+    reason: &'static str,
+    explains: fn(&Case, &Verdict) -> bool,
+}
+
+const DIFFERENCES: &[Difference] = &[
+    Difference {
+        reason: "a service, a pool or several documents are not a batch task",
+        explains: |_, verdict| says(verdict, "not a batch task"),
+    },
+    Difference {
+        reason: "Kubernetes' own quantities are accepted",
+        explains: |case, verdict| {
+            is_accepted(verdict)
+                && ["cpus", "memory"].iter().any(|field| {
+                    case.reason
+                        .contains(&format!("\"{field}\" field should be"))
+                })
+        },
+    },
+    Difference {
+        reason: "an empty `envs:` is none, where SkyPilot crashes",
+        explains: |case, verdict| {
+            is_accepted(verdict) && case.reason.contains("has no attribute 'items'")
+        },
+    },
+    Difference {
+        reason: "values may have any characters, where SkyPilot's substitution breaks",
+        explains: |case, verdict| is_accepted(verdict) && case.reason.contains("JSONDecodeError"),
+    },
+    Difference {
+        reason: "an amount must be a number that can be counted with",
+        explains: |case, verdict| {
+            only(verdict, |field| {
+                matches!(field, "resources.cpus" | "resources.memory")
+            }) && ["inf", "nan", "4 +"]
+                .iter()
+                .any(|text| case.text.contains(text))
+        },
+    },
+    Difference {
+        reason: "negative minutes are not a time to wait",
+        explains: |case, verdict| {
+            only(verdict, |field| field == "resources.autostop") && case.text.contains(": -")
+        },
+    },
+    Difference {
+        reason: "a mount that SkyPilot refuses when the task starts is refused at once",
+        explains: |_, verdict| only(verdict, |field| field.starts_with("volumes.")),
+    },
+    Difference {
+        reason: "a name that no shell takes is not a variable's",
+        explains: |_, verdict| only(verdict, |field| field.starts_with("secrets.")),
+    },
+];
+
+fn is_accepted(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Accepted(_))
+}
+
+/// Whether all problems are of such fields.
+fn only(verdict: &Verdict, is_such: fn(&str) -> bool) -> bool {
+    match verdict {
+        Verdict::Accepted(_) => false,
+        Verdict::Refused(problems) => problems.iter().all(|problem| is_such(&problem.field)),
+    }
+}
+
+fn says(verdict: &Verdict, text: &str) -> bool {
+    match verdict {
+        Verdict::Accepted(_) => false,
+        Verdict::Refused(problems) => problems
+            .iter()
+            .any(|problem| problem.message.contains(text)),
+    }
+}
+
+fn corpus() -> Option<PathBuf> {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/skypilot");
+    let folder = env::var_os("K8S_CLI_CORPUS").map_or_else(beside, PathBuf::from);
+    let is_there = folder.join("oracle.jsonl").is_file();
+    if !is_there {
+        eprintln!(
+            "no corpus at {}: nothing is compared with SkyPilot",
+            folder.display()
+        );
+    }
+    is_there.then_some(folder)
+}
+
+fn lines(path: PathBuf) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn cases(folder: &Path) -> Vec<Case> {
+    let case = |value: &Value, name: String, text_of_case: String| Case {
+        name,
+        text: text_of_case,
+        is_accepted: value["verdict"] == "accept",
+        reason: text(value, "error") + &text(value, "result"),
+        tasks: value["tasks"].as_array().cloned().unwrap_or_default(),
+        settings: Settings::default(),
+    };
+    let mut cases = Vec::new();
+    for value in lines(folder.join("oracle.jsonl")) {
+        let name = text(&value, "file");
+        let text_of_case = fs::read_to_string(folder.join(&name)).unwrap();
+        cases.push(case(&value, name, text_of_case));
+    }
+    for value in lines(folder.join("probes.jsonl")) {
+        cases.push(case(&value, text(&value, "id"), text(&value, "yaml")));
+    }
+    // A variable without a value is refused by both, and accepted by both when it is given.
+    for index in 0..cases.len() {
+        let Some((_, rest)) = cases[index].reason.split_once("Environment variable '") else {
+            continue;
+        };
+        let variable = rest.split('\'').next().unwrap().to_owned();
+        cases.push(Case {
+            name: format!("{} --env {variable}=x", cases[index].name),
+            text: cases[index].text.clone(),
+            is_accepted: true,
+            reason: String::new(),
+            tasks: Vec::new(),
+            settings: Settings {
+                envs: vec![(variable, "x".to_owned())],
+                ..Settings::default()
+            },
+        });
+    }
+    cases
+}
+
+/// Judges a case, but for `run`, which a task must have here, and need not have there.
+fn judge(case: &Case) -> Verdict {
+    let parse = |settings: &Settings| document::parse(&case.text, settings);
+    let is_missing =
+        |problem: &Problem| problem.field == "run" && problem.message.contains("is required");
+    let first = match parse(&case.settings) {
+        Err(Refused::Task(findings))
+            if findings.iter().any(|finding| is_missing(&finding.problem)) =>
+        {
+            let mut settings = case.settings.clone();
+            settings.fields.push(("run", "true".into()));
+            parse(&settings)
+        }
+        other => other,
+    };
+    match first {
+        Ok(file) => Verdict::Accepted(serde_json::to_value(&file.task).unwrap()),
+        Err(Refused::Yaml { problem, .. }) => Verdict::Refused(vec![Problem::new("", problem)]),
+        Err(Refused::Task(findings)) => Verdict::Refused(
+            findings
+                .into_iter()
+                .map(|finding| finding.problem)
+                .collect(),
+        ),
+    }
+}
+
+#[test]
+fn verdicts_are_skypilots() {
+    let Some(folder) = corpus() else { return };
+    let (mut table, mut wrong) = (String::new(), Vec::new());
+    let (mut agree, mut on_purpose) = (0, 0);
+    let word = |is_accepted| if is_accepted { "accept" } else { "reject" };
+    for case in cases(&folder) {
+        let verdict = judge(&case);
+        let is_same = is_accepted(&verdict) == case.is_accepted;
+        let difference = DIFFERENCES
+            .iter()
+            .find(|difference| (difference.explains)(&case, &verdict));
+        let note = match difference {
+            _ if is_same => "",
+            Some(difference) => difference.reason,
+            None => "NOT EXPLAINED",
+        };
+        writeln!(
+            table,
+            "{}\t{}\t{}\t{note}",
+            word(case.is_accepted),
+            word(is_accepted(&verdict)),
+            case.name
+        )
+        .unwrap();
+        match (is_same, difference) {
+            (true, _) => agree += 1,
+            (false, Some(_)) => on_purpose += 1,
+            (false, None) => wrong.push(format!(
+                "{}: SkyPilot: {}; here: {}",
+                case.name,
+                case.reason,
+                tell(&verdict)
+            )),
+        }
+    }
+    eprintln!(
+        "SkyPilot\there\tcase\n{table}{agree} verdicts agree, {on_purpose} differ on purpose, {} differ",
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn tell(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted(task) => format!("accepted: {task}"),
+        Verdict::Refused(problems) => crate::api::describe(problems),
+    }
+}
+
+#[test]
+fn values_are_skypilots() {
+    let Some(folder) = corpus() else { return };
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for case in cases(&folder) {
+        let (Verdict::Accepted(ours), [theirs]) = (judge(&case), case.tasks.as_slice()) else {
+            continue;
+        };
+        // A field that SkyPilot could not write either.
+        if theirs.get("_to_yaml_error").is_some() {
+            continue;
+        }
+        compared += 1;
+        wrong.extend(
+            compare::task(&ours, theirs)
+                .into_iter()
+                .map(|what| format!("{}: {what}", case.name)),
+        );
+    }
+    eprintln!("{compared} tasks compared, {} values differ", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -1,0 +1,160 @@
+//! The task file: YAML on disk, or on standard input, to a [`TaskDefinition`](crate::api::TaskDefinition).
+//!
+//! ```text
+//! file, flags ──► here ──► settings   what the flags add
+//!                  └─────► document   text and settings to a task, with lines
+//! ```
+
+#[cfg(test)]
+mod corpus;
+mod document;
+mod dotenv;
+mod settings;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use serde_json::Value;
+
+pub use document::{Finding, TaskFile};
+pub use settings::Settings;
+
+use self::document::Refused;
+use super::{Error, config::Env};
+use crate::cli::Changes;
+
+/// A task file is written by hand; what is longer is something else.
+const MAX_LENGTH: u64 = 1024 * 1024;
+
+/// What a file is called in messages; `-` is standard input.
+pub fn name(path: &str) -> &str {
+    match path {
+        "-" => "standard input",
+        path => path,
+    }
+}
+
+/// Reads and checks a task file; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, is not YAML, or is not a task: then all problems at once.
+pub fn read(path: &str, input: &mut dyn Read, settings: &Settings) -> Result<TaskFile, Error> {
+    let text = read_text(path, input)?;
+    parse(name(path), &text, settings)
+}
+
+fn parse(name: &str, text: &[u8], settings: &Settings) -> Result<TaskFile, Error> {
+    let refused = |problem: &str| Error::Yaml {
+        place: name.to_owned(),
+        problem: problem.to_owned(),
+    };
+    if text.len() as u64 > MAX_LENGTH {
+        return Err(refused("is longer than 1 MiB, which no task file is"));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| refused("is not UTF-8 text"))?;
+    document::parse(text, settings).map_err(|refused| match refused {
+        Refused::Yaml { place, problem } => Error::Yaml {
+            place: match place {
+                Some((line, column)) => format!("{name}:{line}:{column}"),
+                None => name.to_owned(),
+            },
+            problem,
+        },
+        Refused::Task(findings) => Error::TaskFile {
+            name: name.to_owned(),
+            findings,
+        },
+    })
+}
+
+/// The settings that flags ask for. Flags win over files, and later ones over earlier.
+///
+/// # Errors
+/// A variable is not set, or a file of variables cannot be read.
+pub fn settings(changes: Changes, env: Env<'_>) -> Result<Settings, Error> {
+    let Changes {
+        env: envs,
+        env_file,
+        secret: secrets,
+        secret_file,
+        name,
+        num_nodes,
+        cpus,
+        memory,
+        gpus,
+        image_id,
+        workdir,
+    } = changes;
+    let text = |path, value: Option<String>| value.map(|value| (path, Value::String(value)));
+    let fields = [
+        text("name", name),
+        num_nodes.map(|num_nodes| ("num_nodes", num_nodes.into())),
+        text("resources.cpus", cpus),
+        text("resources.memory", memory),
+        text("resources.accelerators", gpus),
+        text("resources.image_id", image_id),
+        text("workdir", workdir),
+    ];
+    Ok(Settings {
+        envs: variables("--env", envs, env_file, env)?,
+        secrets: variables("--secret", secrets, secret_file, env)?,
+        fields: fields.into_iter().flatten().collect(),
+    })
+}
+
+/// The variables of files, and after them those of flags: `NAME=VALUE`, or `NAME` for the caller's own.
+fn variables(
+    flag: &str,
+    given: Vec<String>,
+    files: Vec<String>,
+    env: Env<'_>,
+) -> Result<Vec<(String, String)>, Error> {
+    let outer = |name: &str| env(name).and_then(|value| value.into_string().ok());
+    let mut variables = Vec::new();
+    for path in files {
+        let text = read_text(&path, &mut io::empty())?;
+        let text = String::from_utf8(text).map_err(|_| Error::Yaml {
+            place: path.clone(),
+            problem: "is not UTF-8 text".to_owned(),
+        })?;
+        let read = dotenv::parse(&text, &outer).map_err(|(line, problem)| Error::Yaml {
+            place: format!("{path}:{line}"),
+            problem: problem.to_owned(),
+        })?;
+        variables.extend(read);
+    }
+    for variable in given {
+        let usage = |problem: String| Error::Usage(format!("{flag}: {problem}"));
+        variables.push(match variable.split_once('=') {
+            Some(("", _)) => return Err(usage("expected NAME=VALUE or NAME".to_owned())),
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => {
+                let value = outer(&variable)
+                    .ok_or_else(|| usage(format!("{variable} is not set in your environment")))?;
+                (variable, value)
+            }
+        });
+    }
+    Ok(variables)
+}
+
+fn read_text(path: &str, input: &mut dyn Read) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    if path == "-" {
+        input.take(MAX_LENGTH + 1).read_to_end(&mut text)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_LENGTH + 1).read_to_end(&mut text))
+    }
+    .map_err(|source| Error::File {
+        action: "read",
+        path: PathBuf::from(name(path)),
+        source,
+    })?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

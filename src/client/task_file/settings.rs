@@ -1,0 +1,183 @@
+//! What the command line adds to a task file: variables, secrets, and fields that it overrides.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::api::Problem;
+
+/// What the variables of a file may add to its paths, in bytes.
+const MAX_SUBSTITUTED: usize = 1024 * 1024;
+
+/// What the command line adds to a task file. Later entries win.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub envs: Vec<(String, String)>,
+    pub secrets: Vec<(String, String)>,
+    /// Fields by their paths, at most one level deep: `name`, `resources.cpus`.
+    pub fields: Vec<(&'static str, Value)>,
+}
+
+impl Settings {
+    /// Whether the command line gives this field, so that no line of the file is to blame for it.
+    pub fn overrides(&self, field: &str) -> bool {
+        let name_of = |prefix| field.strip_prefix(prefix);
+        self.fields.iter().any(|(path, _)| *path == field)
+            || name_of("envs.").is_some_and(|name| self.envs.iter().any(|(env, _)| env == name))
+            || name_of("secrets.")
+                .is_some_and(|name| self.secrets.iter().any(|(secret, _)| secret == name))
+    }
+
+    /// Adds them to the fields of a task, and replaces variables in its paths.
+    pub fn apply(&self, task: &mut Value) -> Vec<Problem> {
+        let Value::Object(fields) = task else {
+            return Vec::new();
+        };
+        add_variables(fields, "envs", &self.envs);
+        add_variables(fields, "secrets", &self.secrets);
+        for (path, value) in &self.fields {
+            override_field(fields, path, value);
+        }
+        substitute(fields)
+    }
+}
+
+fn add_variables(fields: &mut Map<String, Value>, key: &str, given: &[(String, String)]) {
+    if given.is_empty() {
+        return;
+    }
+    let variables = fields.entry(key).or_insert(Value::Null);
+    // A list of secrets names those that SkyPilot keeps.
+    let listed: Option<Map<_, _>> = variables.as_array().and_then(|names| {
+        (names.iter())
+            .map(|name| {
+                Some((
+                    name.as_str()?.strip_prefix("secrets:")?.to_owned(),
+                    Value::Null,
+                ))
+            })
+            .collect()
+    });
+    if let Some(listed) = listed {
+        *variables = Value::Object(listed);
+    }
+    if variables.is_null() {
+        *variables = Value::Object(Map::new());
+    }
+    // What is neither is a problem that is told when the task is read.
+    if let Value::Object(variables) = variables {
+        for (name, value) in given {
+            variables.insert(name.clone(), value.clone().into());
+        }
+    }
+}
+
+/// Sets a field; of resources, in place of what the alternatives say of it.
+fn override_field(fields: &mut Map<String, Value>, path: &str, value: &Value) {
+    let Some(key) = path.strip_prefix("resources.") else {
+        fields.insert(path.to_owned(), value.clone());
+        return;
+    };
+    let resources = fields.entry("resources").or_insert(Value::Null);
+    if resources.is_null() {
+        *resources = Value::Object(Map::new());
+    }
+    let Value::Object(resources) = resources else {
+        return;
+    };
+    remove_field(resources, key);
+    resources.insert(key.to_owned(), value.clone());
+    for alternatives in ["any_of", "ordered"] {
+        let list = resources
+            .get_mut(alternatives)
+            .and_then(Value::as_array_mut);
+        for alternative in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+            remove_field(alternative, key);
+        }
+    }
+}
+
+fn remove_field(fields: &mut Map<String, Value>, key: &str) {
+    fields.remove(key);
+    if key == "accelerators" {
+        fields.remove("gpus");
+    }
+}
+
+/// Replaces `$NAME` and `${NAME}` in paths, from `envs` and `secrets`; what is neither stays as it is. As in SkyPilot 0.14.1
+/// (`sky/task.py`, `_fill_in_env_vars`), an unclosed `${NAME` counts too; but values may have any characters in them.
+fn substitute(fields: &mut Map<String, Value>) -> Vec<Problem> {
+    let mut variables = BTreeMap::new();
+    for key in ["envs", "secrets"] {
+        for (name, value) in fields
+            .get(key)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            variables.extend(value.as_str().map(|value| (name.clone(), value.to_owned())));
+        }
+    }
+    let mut left = MAX_SUBSTITUTED;
+    let mut problems = Vec::new();
+    for key in ["workdir", "volumes", "file_mounts"] {
+        let Some(value) = fields.get_mut(key) else {
+            continue;
+        };
+        if let Some(replaced) = replace_in(value, &variables, &mut left) {
+            *value = replaced;
+        } else {
+            problems.push(Problem::new(key, "its variables make it too large"));
+        }
+    }
+    problems
+}
+
+/// `None` when there is more to replace than is `left`.
+fn replace_in(
+    value: &Value,
+    variables: &BTreeMap<String, String>,
+    left: &mut usize,
+) -> Option<Value> {
+    Some(match value {
+        Value::String(text) => replace(text, variables, left)?.into(),
+        Value::Array(items) => (items.iter())
+            .map(|item| replace_in(item, variables, left))
+            .collect::<Option<_>>()?,
+        Value::Object(entries) => {
+            let mut replaced = Map::new();
+            for (key, value) in entries {
+                replaced.insert(
+                    replace(key, variables, left)?,
+                    replace_in(value, variables, left)?,
+                );
+            }
+            Value::Object(replaced)
+        }
+        other => other.clone(),
+    })
+}
+
+fn replace(text: &str, variables: &BTreeMap<String, String>, left: &mut usize) -> Option<String> {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        replaced.push_str(before);
+        let inner = after.strip_prefix('{').unwrap_or(after);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = inner.find(|c| !is_name(c)).unwrap_or(inner.len());
+        match variables.get(&inner[..end]) {
+            Some(value) => {
+                *left = left.checked_sub(value.len())?;
+                replaced.push_str(value);
+                rest = inner[end..].strip_prefix('}').unwrap_or(&inner[end..]);
+            }
+            None => {
+                replaced.push('$');
+                rest = after;
+            }
+        }
+    }
+    replaced.push_str(rest);
+    Some(replaced)
+}

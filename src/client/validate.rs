@@ -1,0 +1,134 @@
+//! `k8s-cli jobs validate`: task files, checked without a server.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Context, Error, Exit, output,
+    task_file::{self, Finding, Settings, TaskFile},
+};
+use crate::{
+    api::TaskDefinition,
+    cli::{Format, ValidateArgs},
+};
+
+/// What there is to say about one file: an element of `-o json`.
+#[derive(Serialize)]
+struct Verdict {
+    file: String,
+    valid: bool,
+    errors: Vec<Remark>,
+    warnings: Vec<Remark>,
+    /// Whether it is no YAML, or cannot be read.
+    #[serde(skip)]
+    is_unread: bool,
+    /// As it would be sent, but for the values of its secrets.
+    task: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Remark {
+    line: Option<usize>,
+    message: String,
+}
+
+pub fn run(context: &mut Context<'_>, mut args: ValidateArgs) -> Result<Exit, Error> {
+    let settings = task_file::settings(args.take_changes(), context.env)?;
+    let mut verdicts = vec![judge(context, args.file, &settings)?];
+    for file in args.files {
+        verdicts.push(judge(context, file, &settings)?);
+    }
+    match args.output {
+        Some(format @ (Format::Json | Format::Yaml)) => {
+            let document = serde_json::to_vec(&verdicts).map_err(std::io::Error::from)?;
+            output::document(context.out, format, &document)?;
+        }
+        Some(Format::Name) => {
+            let names = verdicts.iter().filter(|verdict| verdict.valid);
+            output::tsv(context.out, names.map(|verdict| vec![verdict.file.clone()]))?;
+        }
+        _ => {
+            for verdict in &verdicts {
+                write(context, verdict)?;
+            }
+        }
+    }
+    let is_all_valid = verdicts.iter().all(|verdict| verdict.valid);
+    Ok(if is_all_valid {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn judge(context: &mut Context<'_>, file: String, settings: &Settings) -> Result<Verdict, Error> {
+    let (task, errors, warnings) = match task_file::read(&file, &mut context.input, settings) {
+        Ok(TaskFile { task, warnings }) => (Some(public(&task)?), Vec::new(), warnings),
+        Err(Error::TaskFile { findings, .. }) => (None, findings, Vec::new()),
+        Err(error @ (Error::Yaml { .. } | Error::File { .. })) => {
+            let remark = Remark {
+                line: None,
+                message: error.to_string(),
+            };
+            return Ok(Verdict {
+                file: task_file::name(&file).to_owned(),
+                valid: false,
+                is_unread: true,
+                errors: vec![remark],
+                warnings: Vec::new(),
+                task: None,
+            });
+        }
+        Err(other) => return Err(other),
+    };
+    let remarks = |findings: Vec<Finding>| findings.into_iter().map(Remark::from).collect();
+    Ok(Verdict {
+        file: task_file::name(&file).to_owned(),
+        valid: task.is_some(),
+        is_unread: false,
+        errors: remarks(errors),
+        warnings: remarks(warnings),
+        task,
+    })
+}
+
+impl From<Finding> for Remark {
+    fn from(finding: Finding) -> Self {
+        Self {
+            line: finding.line,
+            message: finding.to_string(),
+        }
+    }
+}
+
+/// The definition without what nobody else may see.
+fn public(task: &TaskDefinition) -> Result<Value, Error> {
+    let mut task = serde_json::to_value(task).map_err(std::io::Error::from)?;
+    let secrets = task.get_mut("secrets").and_then(Value::as_object_mut);
+    for (_, secret) in secrets.into_iter().flatten() {
+        if secret.is_string() {
+            *secret = "<hidden>".into();
+        }
+    }
+    Ok(task)
+}
+
+/// One line for each remark, as compilers write them, and one for the file.
+fn write(context: &mut Context<'_>, verdict: &Verdict) -> Result<(), Error> {
+    let Verdict { file, .. } = verdict;
+    for (kind, remarks) in [("error", &verdict.errors), ("warning", &verdict.warnings)] {
+        for Remark { line, message } in remarks {
+            let line = match line {
+                // What could not be read at all names its place itself.
+                None if verdict.is_unread => message.clone(),
+                Some(line) => format!("{file}:{line}: {kind}: {message}"),
+                None => format!("{file}: {kind}: {message}"),
+            };
+            writeln!(context.out, "{}", output::escape(&line))?;
+        }
+    }
+    if verdict.valid {
+        writeln!(context.out, "{}: ok", output::escape(file))?;
+    }
+    Ok(())
+}
