@@ -24,6 +24,16 @@ pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
                 errors.push(immutable("spec.template", &new["spec"]["template"]));
             }
         }
+        Kind::Pod if !keeps_deadline(&old["spec"], &new["spec"]) => {
+            let field = "activeDeadlineSeconds";
+            let why = if new["spec"][field].is_null() {
+                "must not update from a positive integer to nil value"
+            } else {
+                "must be less than or equal to previous value"
+            };
+            let value = new["spec"][field].clone();
+            errors.push(FieldError::invalid(format!("spec.{field}"), value, why));
+        }
         Kind::Pod if pod_without_mutable(old) != pod_without_mutable(new) => {
             errors.push(FieldError::forbidden(
                 "spec",
@@ -44,6 +54,15 @@ pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
         _ => {}
     }
     errors
+}
+
+/// Returns true if a pod's deadline does not move away.
+fn keeps_deadline(old: &Value, new: &Value) -> bool {
+    let deadline = |spec: &Value| spec["activeDeadlineSeconds"].as_i64();
+    match (deadline(old), deadline(new)) {
+        (Some(old), Some(new)) => new <= old,
+        (old, _) => old.is_none(),
+    }
 }
 
 fn pod_without_mutable(pod: &Value) -> Value {

@@ -45,6 +45,7 @@ mod selector;
 mod state_dir;
 mod status;
 mod store;
+mod strict;
 mod table;
 mod validation;
 mod verbs;

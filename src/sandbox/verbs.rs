@@ -16,6 +16,7 @@ use super::{
     request::{Place, Query},
     resource::Kind,
     status::Status,
+    strict,
     table::Tables,
     watch::{self, Watch},
 };
@@ -252,7 +253,7 @@ fn read_object(request: &Request) -> Result<Value, Status> {
     if !request.content_type.is_empty() && request.content_type != JSON {
         return Err(Status::unsupported_media_type(&[JSON]));
     }
-    serde_json::from_slice(&request.body).map_err(|error| {
+    let object = serde_json::from_slice(&request.body).map_err(|error| {
         let why = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
         let body: String = String::from_utf8_lossy(&request.body).chars().take(1024).collect();
         Status::bad_request(format!(
@@ -260,7 +261,11 @@ fn read_object(request: &Request) -> Result<Value, Status> {
              ({body})",
             request.place.resource.kind
         ))
-    })
+    })?;
+    if request.query.get("fieldValidation") == Some("Strict") {
+        strict::check(request.place.resource, &object)?;
+    }
+    Ok(object)
 }
 
 /// Reads the options of a deletion from the body or, if there is none, from the query.

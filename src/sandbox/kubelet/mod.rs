@@ -1,35 +1,32 @@
 //! The kubelet: runs the pods of the node as processes of this machine.
 //!
-//! One `worker` per pod does everything about that pod; this file starts workers, wakes them when their pod changes, and hands
-//! out addresses. Processes are in `container`, logs in `logs` and `log_reader`, and the words of a pod's status in `pod_status`.
+//! One `worker` per pod does everything about that pod; this file starts workers and wakes them when their pod changes. Processes
+//! are in `container`, logs in `logs` and `log_reader`, addresses and names in `addresses` and `hosts`, and the words of a pod's
+//! status in `pod_status`.
 
 pub mod log_reader;
 pub mod logs;
 
+mod addresses;
 mod container;
 mod environment;
+mod hosts;
 mod image;
 mod isolation;
 mod pod_status;
 mod run;
+mod termination;
 mod volumes;
 mod worker;
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    path::PathBuf,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, OnceCell, watch},
     time::timeout,
 };
 
-use self::{isolation::Isolation, logs::Logs, worker::Worker};
+use self::{addresses::Addresses, hosts::Hosts, isolation::Isolation, logs::Logs, worker::Worker};
 use super::{
     events::Recorder, feed::Feed, node::NODE, object::Object, registry::Registry, resource::Kind,
     store::Change,
@@ -56,7 +53,8 @@ pub struct Kubelet {
     workers: RefCell<HashMap<String, Handle>>,
     /// How many containers run, for those who wait for the last to end.
     pub running: watch::Sender<usize>,
-    last_address: Cell<u16>,
+    pub hosts: Rc<Hosts>,
+    addresses: RefCell<Addresses>,
 }
 
 impl Kubelet {
@@ -68,6 +66,7 @@ impl Kubelet {
         claims_directory: PathBuf,
     ) -> Rc<Kubelet> {
         Rc::new(Kubelet {
+            hosts: Hosts::new(registry.clone(), pods_directory.join("hosts")),
             registry,
             recorder,
             logs,
@@ -76,8 +75,7 @@ impl Kubelet {
             isolation: OnceCell::new(),
             workers: RefCell::default(),
             running: watch::Sender::new(0),
-            // 127.0.0.x belongs to the machine.
-            last_address: Cell::new(256),
+            addresses: RefCell::new(Addresses::new(rand::random())),
         })
     }
 
@@ -132,6 +130,7 @@ impl Kubelet {
                     .values()
                     .for_each(|worker| worker.changed.notify_one());
             }
+            Kind::Service => self.hosts.refresh(object),
             _ => {}
         }
     }
@@ -150,7 +149,8 @@ impl Kubelet {
         }
         let changed = Rc::new(Notify::new());
         let kubelet = self.clone();
-        let worker = Worker::new(kubelet.clone(), pod, changed.clone(), self.next_address());
+        let address = self.addresses.borrow_mut().take();
+        let worker = Worker::new(kubelet.clone(), pod, changed.clone(), address);
         self.workers.borrow_mut().insert(
             pod.uid.clone(),
             Handle {
@@ -161,6 +161,7 @@ impl Kubelet {
         let uid = pod.uid.clone();
         tokio::task::spawn_local(async move {
             worker.run().await;
+            kubelet.addresses.borrow_mut().release(address);
             kubelet.workers.borrow_mut().remove(&uid);
             kubelet.forget(&uid);
         });
@@ -177,17 +178,5 @@ impl Kubelet {
         {
             log::debug!("pod {uid}: its directory stays: {error}");
         }
-    }
-
-    fn next_address(&self) -> String {
-        let next = self
-            .last_address
-            .get()
-            .checked_add(1)
-            .filter(|next| *next < u16::MAX)
-            .unwrap_or(257);
-        self.last_address.set(next);
-        let [high, low] = next.to_be_bytes();
-        format!("127.0.{high}.{low}")
     }
 }

@@ -113,6 +113,13 @@ impl View {
     pub fn is_done(&self) -> bool {
         matches!(self.phase, "Succeeded" | "Failed")
     }
+
+    /// Returns true if all of it runs and nothing is about to end it.
+    pub fn is_ready(&self) -> bool {
+        !self.is_done()
+            && self.verdict.is_none()
+            && self.containers.iter().all(ContainerView::is_running)
+    }
 }
 
 fn conditions(old: &Value, view: &View, generation: &Value, now: Timestamp) -> Vec<Value> {

@@ -3,7 +3,7 @@
 //! Separate from `worker`, which is about the pod as a whole. Reasons, events and delays follow Kubernetes,
 //! `pkg/kubelet/kuberuntime/kuberuntime_container.go` and `pkg/kubelet/images`, v1.36.
 
-use std::{rc::Rc, time::Duration};
+use std::{path::PathBuf, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use super::{
     container::{Failure, Launch, Process, START_ERROR},
     environment, image,
     pod_status::ContainerView,
-    volumes,
+    termination, volumes,
     worker::Pod,
 };
 
@@ -140,9 +140,9 @@ impl Slot<'_> {
     }
 
     async fn run(&self, run: usize, ip: &str) -> Outcome {
-        let launch = loop {
+        let (launch, message) = loop {
             match self.launch(ip) {
-                Ok(launch) => break launch,
+                Ok(found) => break found,
                 Err((reason, why)) => {
                     self.say(Severity::Warning, "Failed", &format!("Error: {why}"));
                     self.set_ip(ip);
@@ -201,7 +201,9 @@ impl Slot<'_> {
         process.finish().await;
         pod.kubelet.running.send_modify(|count| *count -= 1);
         let reason = if code == 0 { "Completed" } else { "Error" };
-        self.terminated(code, reason, None, &started, &id);
+        let logs = &pod.kubelet.logs;
+        let message = termination::message(self.spec, &message, logs, &pod.object.uid, code).await;
+        self.terminated(code, reason, message.as_deref(), &started, &id);
         Outcome::Ended(code)
     }
 
@@ -238,7 +240,8 @@ impl Slot<'_> {
         }
     }
 
-    fn launch(&self, ip: &str) -> Result<Launch, (&'static str, String)> {
+    /// Works out what to run, and where its termination message will be.
+    fn launch(&self, ip: &str) -> Result<(Launch, PathBuf), (&'static str, String)> {
         let pod = self.pod;
         let variables = environment::variables(&pod.kubelet.registry, &pod.value, self.spec, ip)
             .map_err(|why| ("CreateContainerConfigError", why))?;
@@ -251,29 +254,33 @@ impl Slot<'_> {
         let root = pod
             .directory
             .join(format!("root-{}", text(&self.spec["name"])));
-        std::fs::create_dir_all(&root)
-            .map_err(|error| ("CreateContainerError", error.to_string()))?;
+        let failed = |error: std::io::Error| ("CreateContainerError", error.to_string());
+        std::fs::create_dir_all(&root).map_err(failed)?;
         let mut steps = vec!["hostname".to_owned(), environment::hostname(&pod.value)];
         if let Some(limit) = open_files::original_limit() {
             steps.extend(["files".to_owned(), limit.to_string()]);
         }
-        let mounts = volumes::plan(self.spec, &pod.sources.borrow(), &root)
-            .map_err(|volumes::NotReady(why)| ("CreateContainerConfigError", why))?;
-        if mounts.is_empty() {
-            steps.extend(["proc".to_owned(), "/proc".to_owned()]);
+        let message = termination::prepare(self.spec, &pod.directory).map_err(failed)?;
+        steps.extend(message.steps);
+        let mut own = Vec::from_iter(message.mount);
+        if let Some(names) = &*pod.names.borrow() {
+            own.push((PathBuf::from("/etc/hosts"), names.file()));
         }
+        let mounts = volumes::plan(self.spec, &pod.sources.borrow(), own, &root)
+            .map_err(|volumes::NotReady(why)| ("CreateContainerConfigError", why))?;
         steps.extend(mounts);
         let directory = match text(&self.spec["workingDir"]) {
             "" => pod.directory.join("work"),
             directory => directory.into(),
         };
-        Ok(Launch {
+        let launch = Launch {
             init: pod.kubelet.init_script(),
             steps,
             directory,
             command,
             environment: variables,
-        })
+        };
+        Ok((launch, message.path))
     }
 
     async fn crash_loop(&self, backoff: Duration) -> Outcome {

@@ -67,13 +67,14 @@ pub fn prepare(
     Ok(sources)
 }
 
-/// Plans the steps for one container; none if it mounts nothing.
+/// Plans the steps for one container; `own` are places of the machine, and what stands there in the container instead.
 pub fn plan(
     container: &Value,
     sources: &[(String, PathBuf, bool)],
+    own: Vec<(PathBuf, PathBuf)>,
     root: &Path,
 ) -> Result<Vec<String>, NotReady> {
-    let mut mounts: Vec<(PathBuf, PathBuf, bool)> = Vec::new();
+    let mut mounts = Mounts::new();
     for mount in elements(&container["volumeMounts"]) {
         let name = text(&mount["name"]);
         let Some((_, source, read_only)) = sources.iter().find(|(known, _, _)| known == name)
@@ -87,14 +88,15 @@ pub fn plan(
             ))
         })?;
         let target = Path::new("/").join(text(&mount["mountPath"]));
-        mounts.push((
-            normal(&target),
-            source,
-            *read_only || mount["readOnly"] == true,
-        ));
+        let read_only = *read_only || mount["readOnly"] == true;
+        mounts.push((normal(&target), source, read_only));
     }
-    if mounts.is_empty() {
-        return Ok(Vec::new());
+    let needs_root = !mounts.is_empty() || own.iter().any(|(target, _)| !target.exists());
+    for (target, source) in own {
+        // A volume at the same place was wanted there.
+        if mounts.iter().all(|(taken, ..)| *taken != target) {
+            mounts.push((target, source, false));
+        }
     }
     // Outer mounts first, so that inner ones are not hidden.
     mounts.sort();
@@ -103,15 +105,19 @@ pub fn plan(
         steps: Vec::new(),
         fresh: BTreeSet::new(),
     };
-    plan.step(&["tmpfs", "0755"], &[root]);
-    plan.refill(Path::new("/"));
-    plan.step(&["proc"], &[&root.join("proc")]);
-    for (target, source, read_only) in &mounts {
-        plan.mount(target, source, *read_only, &mounts);
+    if needs_root {
+        plan.new_root(&mounts);
+    } else {
+        plan.step(&["proc"], &[Path::new("/proc")]);
+        for (target, source, _) in &mounts {
+            plan.step(&["bind"], &[source, target]);
+        }
     }
-    plan.step(&["root"], &[root]);
     Ok(plan.steps)
 }
+
+/// Targets, sources, and whether a container may not write there.
+type Mounts = Vec<(PathBuf, PathBuf, bool)>;
 
 struct Plan<'a> {
     root: &'a Path,
@@ -121,6 +127,17 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    fn new_root(&mut self, mounts: &Mounts) {
+        let root = self.root;
+        self.step(&["tmpfs", "0755"], &[root]);
+        self.refill(Path::new("/"));
+        self.step(&["proc"], &[&root.join("proc")]);
+        for (target, source, read_only) in mounts {
+            self.mount(target, source, *read_only, mounts);
+        }
+        self.step(&["root"], &[root]);
+    }
+
     fn step(&mut self, words: &[&str], paths: &[&Path]) {
         self.steps
             .extend(words.iter().map(|word| (*word).to_owned()));
@@ -155,13 +172,7 @@ impl Plan<'_> {
         }
     }
 
-    fn mount(
-        &mut self,
-        target: &Path,
-        source: &Path,
-        read_only: bool,
-        mounts: &[(PathBuf, PathBuf, bool)],
-    ) {
+    fn mount(&mut self, target: &Path, source: &Path, read_only: bool, mounts: &Mounts) {
         let outer = mounts
             .iter()
             .filter(|(outer, ..)| target.starts_with(outer) && outer != target)
@@ -299,7 +310,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Takes `.` and `..` out of a path without looking at the machine.
-fn normal(path: &Path) -> PathBuf {
+pub fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
         match component {

@@ -3,7 +3,7 @@
 //! A worker ends when its pod has ended or is gone. It follows Kubernetes, `pkg/kubelet/kubelet.go` (`SyncPod`) and
 //! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `container`.
 
-use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, net::Ipv4Addr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,7 +21,9 @@ use super::{
         registry::Part,
         resource::Kind,
     },
-    Kubelet, pod_status,
+    Kubelet,
+    hosts::Membership,
+    pod_status,
     pod_status::{ContainerView, View},
     run::{self, Outcome},
     volumes,
@@ -45,11 +47,14 @@ pub struct Pod {
     /// How long the containers have, once they have to end.
     pub stop: watch::Sender<Option<Duration>>,
     pub sources: RefCell<Vec<(String, PathBuf, bool)>>,
+    /// How others find it, for as long as it runs.
+    pub names: RefCell<Option<Membership>>,
 }
 
 /// Runs one pod.
 pub struct Worker {
     pod: Rc<Pod>,
+    address: Ipv4Addr,
     supervise: Rc<Notify>,
 }
 
@@ -58,7 +63,7 @@ impl Worker {
         kubelet: Rc<Kubelet>,
         object: &Arc<Object>,
         supervise: Rc<Notify>,
-        ip: String,
+        address: Ipv4Addr,
     ) -> Worker {
         let value = object.value();
         let views = |list: &Value| elements(list).iter().map(ContainerView::new).collect();
@@ -81,13 +86,13 @@ impl Worker {
             changed: Rc::new(Notify::new()),
             stop: watch::Sender::new(None),
             sources: RefCell::default(),
+            names: RefCell::default(),
         };
-        let worker = Worker {
+        Worker {
             pod: Rc::new(pod),
+            address,
             supervise,
-        };
-        worker.pod.view.borrow_mut().ip = ip;
-        worker
+        }
     }
 
     /// Returns what makes the pod's containers end.
@@ -97,12 +102,12 @@ impl Worker {
 
     /// Runs the pod to its end.
     pub async fn run(self) {
-        let ip = std::mem::take(&mut self.pod.view.borrow_mut().ip);
         self.pod.publish();
         tokio::select! {
             () = self.supervise() => {}
-            () = live(&self.pod, ip) => {}
+            () = live(&self.pod, self.address) => {}
         }
+        self.pod.names.take();
         self.wind_down().await;
     }
 
@@ -186,10 +191,11 @@ impl Worker {
 }
 
 /// Prepares the pod and runs its containers until they have ended.
-async fn live(pod: &Rc<Pod>, ip: String) {
-    if prepare(pod).await == Outcome::Stopped {
+async fn live(pod: &Rc<Pod>, address: Ipv4Addr) {
+    if prepare(pod, address).await == Outcome::Stopped {
         return;
     }
+    let ip = address.to_string();
     pod.view.borrow_mut().prepared = true;
     pod.publish();
     for index in 0..elements(&pod.value["spec"]["initContainers"]).len() {
@@ -202,32 +208,11 @@ async fn live(pod: &Rc<Pod>, ip: String) {
     futures::future::join_all(runs).await;
 }
 
-async fn prepare(pod: &Pod) -> Outcome {
+async fn prepare(pod: &Pod, address: Ipv4Addr) -> Outcome {
     loop {
-        let directories = volumes::Directories {
-            pod: &pod.directory,
-            claims: &pod.kubelet.claims_directory,
-        };
-        let made = std::fs::create_dir_all(pod.directory.join("work"));
-        let sources = match made {
-            Ok(()) => volumes::prepare(&pod.kubelet.registry, &pod.value, &directories),
-            Err(error) => Err(volumes::NotReady(error.to_string())),
-        };
-        let problem = match sources {
-            Ok(sources) => {
-                let isolated = pod.kubelet.isolation().await.has_namespaces();
-                let mounts = elements(&pod.value["spec"]["containers"])
-                    .iter()
-                    .any(|container| !elements(&container["volumeMounts"]).is_empty());
-                if isolated || !mounts {
-                    pod.sources.replace(sources);
-                    return Outcome::Ended(0);
-                }
-                "MountVolume.SetUp failed: volumes need namespaces, which this machine does not let this user make: run the \
-                 server as root, or install util-linux and allow unprivileged user namespaces \
-                 (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0)"
-                    .to_owned()
-            }
+        let isolated = pod.kubelet.isolation().await.has_namespaces();
+        let problem = match set_up(pod, address, isolated) {
+            Ok(()) => return Outcome::Ended(0),
             Err(volumes::NotReady(why)) => why,
         };
         pod.say(Severity::Warning, "FailedMount", &problem, "");
@@ -243,10 +228,49 @@ async fn prepare(pod: &Pod) -> Outcome {
     }
 }
 
+/// Makes the pod's directory, volumes and names.
+fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::NotReady> {
+    let failed = |error: std::io::Error| volumes::NotReady(error.to_string());
+    let directories = volumes::Directories {
+        pod: &pod.directory,
+        claims: &pod.kubelet.claims_directory,
+    };
+    std::fs::create_dir_all(pod.directory.join("work")).map_err(failed)?;
+    let sources = volumes::prepare(&pod.kubelet.registry, &pod.value, &directories)?;
+    let spec = &pod.value["spec"];
+    let has_mounts = elements(&spec["containers"])
+        .iter()
+        .any(|container| !elements(&container["volumeMounts"]).is_empty());
+    if !isolated && has_mounts {
+        return Err(needs_namespaces("MountVolume.SetUp failed: volumes need"));
+    }
+    if !isolated && !text(&spec["subdomain"]).is_empty() {
+        return Err(needs_namespaces("names of other pods need"));
+    }
+    pod.sources.replace(sources);
+    // Without namespaces a pod has the machine's names, its own excepted.
+    if isolated {
+        let names = pod.kubelet.hosts.join(&pod.object, &pod.value, address);
+        pod.names.replace(Some(names.map_err(failed)?));
+    }
+    Ok(())
+}
+
+fn needs_namespaces(what: &str) -> volumes::NotReady {
+    volumes::NotReady(format!(
+        "{what} namespaces, which this machine does not let this user make: run the server as root, or install util-linux and \
+         allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
+         kernel.apparmor_restrict_unprivileged_userns=0)"
+    ))
+}
+
 impl Pod {
     /// Writes what is known into the pod's status.
     pub fn publish(&self) {
         let view = self.view.borrow().clone();
+        if let Some(names) = &*self.names.borrow() {
+            names.set_ready(view.is_ready());
+        }
         let (namespace, name) = (self.object.namespace(), self.object.name());
         let written = self.kubelet.registry.update(
             Kind::Pod,

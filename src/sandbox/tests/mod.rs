@@ -4,8 +4,12 @@
 //! only, never for time.
 
 mod answers;
+mod containers;
+mod deadlines;
+mod dry_run;
 mod life;
 mod log;
+mod names;
 
 use std::{
     fs,
@@ -92,11 +96,16 @@ impl Cluster {
     }
 
     pub fn patch(&self, path: &str, patch: &Value) {
+        self.patch_as("merge-patch", path, patch);
+    }
+
+    /// Patches in the way of that name.
+    pub fn patch_as(&self, way: &str, path: &str, patch: &Value) {
         let mut reader = self.open(
             "PATCH",
             path,
             &patch.to_string(),
-            "application/merge-patch+json",
+            &format!("application/{way}+json"),
             Some(&self.token),
         );
         let mut line = String::new();

@@ -1,0 +1,139 @@
+//! Termination messages: what a container that has ended says about it in its status.
+//!
+//! It follows Kubernetes, `pkg/kubelet/kuberuntime/kuberuntime_container.go` (`getTerminationMessage` and
+//! `readLastStringFromContainerLogs`), v1.36. A container that is a plain process, because there are no namespaces, has no file
+//! to write to: the default path would be one of the machine's. It still can have its log as its message.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use super::{
+    super::object::text,
+    log_reader::{LogReader, Options},
+    logs::Logs,
+    volumes,
+};
+
+/// How many bytes a message has at most, taken from the end: `MaxContainerTerminationMessageLength` and its sister for logs.
+const MAX_LENGTH: u64 = 4096;
+const MAX_LOG_LENGTH: usize = 2048;
+
+/// How many lines of a log can be a message.
+const MAX_LOG_LINES: usize = 80;
+
+/// Where the machine's devices are in a device directory of ours.
+const MACHINE: &str = ".machine";
+
+/// The file for a message, and how the container gets it.
+pub struct MessageFile {
+    pub path: PathBuf,
+    /// Steps to take before anything is mounted.
+    pub steps: Vec<String>,
+    /// A place of the machine, and what stands there in the container instead.
+    pub mount: Option<(PathBuf, PathBuf)>,
+}
+
+/// Makes an empty file for the message of a container's next run.
+pub fn prepare(container: &Value, directory: &Path) -> io::Result<MessageFile> {
+    let name = text(&container["name"]);
+    let target = text(&container["terminationMessagePath"]);
+    let path = directory.join(format!("message-{name}"));
+    let mut file = MessageFile {
+        path,
+        steps: Vec::new(),
+        mount: None,
+    };
+    let target = volumes::normal(&Path::new("/").join(target));
+    match (target.parent(), target.file_name()) {
+        (None, _) | (_, None) => return Ok(file),
+        (Some(parent), Some(name)) if parent == Path::new("/dev") && !target.exists() => {
+            let devices = directory.join(format!("dev-{}", text(&container["name"])));
+            link_devices(&devices)?;
+            let machine = devices.join(MACHINE).to_string_lossy().into_owned();
+            file.path = devices.join(name);
+            file.steps = ["bind".to_owned(), "/dev".to_owned(), machine].into();
+            file.mount = Some((parent.to_owned(), devices));
+        }
+        _ => file.mount = Some((target, file.path.clone())),
+    }
+    File::create(&file.path)?;
+    Ok(file)
+}
+
+/// Reads the message of a run that ended with `code`; none if it left none.
+pub async fn message(
+    container: &Value,
+    path: &Path,
+    logs: &Logs,
+    uid: &str,
+    code: i32,
+) -> Option<String> {
+    let mut message = match read_end(path) {
+        Ok(message) => message,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let path = text(&container["terminationMessagePath"]);
+            return Some(format!("Error on reading termination log {path}: {error}"));
+        }
+    };
+    let falls_back = text(&container["terminationMessagePolicy"]) == "FallbackToLogsOnError";
+    if message.is_empty() && falls_back && code != 0 {
+        message = read_log_end(logs, uid, text(&container["name"])).await;
+    }
+    (!message.is_empty()).then(|| String::from_utf8_lossy(&message).into_owned())
+}
+
+/// Makes a directory that looks like `/dev` once that is mounted inside of it, and in which a file can be made.
+///
+/// Links rather than mounts, because there are a hundred devices, and a pod has to start fast.
+fn link_devices(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(directory.join(MACHINE))?,
+    }
+    for entry in fs::read_dir("/dev")? {
+        let name = entry?.file_name();
+        symlink(Path::new(MACHINE).join(&name), directory.join(&name))?;
+    }
+    Ok(())
+}
+
+fn read_end(path: &Path) -> io::Result<Vec<u8>> {
+    // What the container made of it is not followed or waited for.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(MAX_LENGTH)))?;
+    let mut end = Vec::new();
+    file.take(MAX_LENGTH).read_to_end(&mut end)?;
+    Ok(end)
+}
+
+async fn read_log_end(logs: &Logs, uid: &str, container: &str) -> Vec<u8> {
+    let options = Options {
+        tail: Some(MAX_LOG_LINES),
+        ..Options::default()
+    };
+    let log = logs.find(uid, container, false);
+    let reader = log.map(|log| LogReader::open(&log, &options)).transpose();
+    let mut end = Vec::new();
+    match reader {
+        Ok(Some(mut reader)) => {
+            while let Some(Ok(chunk)) = reader.next().await {
+                end.extend_from_slice(&chunk);
+                end.drain(..end.len().saturating_sub(MAX_LOG_LENGTH));
+            }
+        }
+        Ok(None) => {}
+        Err(error) => log::warn!("container log: {error}"),
+    }
+    end
+}

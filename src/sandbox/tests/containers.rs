@@ -1,0 +1,167 @@
+//! What containers get, and what they leave.
+
+use serde_json::{Value, json};
+
+use super::{Cluster, job};
+
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A pod with one container that runs a script.
+fn pod(name: &str, script: &str) -> Value {
+    let spec = job(name, script)["spec"]["template"]["spec"].clone();
+    json!({ "metadata": { "name": name }, "spec": spec })
+}
+
+/// Waits until the only container of a pod is in a state of that name, and returns the state.
+#[track_caller]
+fn wait_state(cluster: &Cluster, name: &str, state: &str) -> Value {
+    let of = |pod: &Value| pod["status"]["containerStatuses"][0]["state"][state].clone();
+    of(&cluster.wait(&format!("{PODS}/{name}"), |pod| !of(pod).is_null()))
+}
+
+#[test]
+fn variables_wait_for_the_objects_they_come_from() {
+    let cluster = Cluster::start();
+    let mut pod = pod("reader", "echo $TOKEN $P_USER $LEVEL $COLOR $NONE.");
+    let container = &mut pod["spec"]["containers"][0];
+    container["envFrom"] = json!([
+        { "secretRef": { "name": "login" }, "prefix": "P_" }, { "configMapRef": { "name": "paint" } },
+        { "secretRef": { "name": "nowhere", "optional": true } },
+    ]);
+    container["env"] = json!([
+        { "name": "TOKEN", "valueFrom": { "secretKeyRef": { "name": "login", "key": "token" } } },
+        { "name": "LEVEL", "valueFrom": { "configMapKeyRef": { "name": "paint", "key": "level" } } },
+        { "name": "NONE", "valueFrom": { "secretKeyRef": { "name": "login", "key": "no", "optional": true } } },
+    ]);
+    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    let missing = |what: &str| json!({ "reason": "CreateContainerConfigError", "message": what });
+    let waits = |what: &str| {
+        cluster.wait(&format!("{PODS}/reader"), |pod| {
+            pod["status"]["containerStatuses"][0]["state"]["waiting"] == missing(what)
+        })
+    };
+    waits("secret \"login\" not found");
+    let secret =
+        json!({ "metadata": { "name": "login" }, "stringData": { "USER": "ada", "token": "t0p" } });
+    let created = cluster.create("/api/v1/namespaces/default/secrets", &secret);
+    assert_eq!(created.code, 201);
+    waits("configmap \"paint\" not found");
+    let map = json!({ "metadata": { "name": "paint" }, "data": { "COLOR": "red", "level": "3" } });
+    assert_eq!(
+        cluster
+            .create("/api/v1/namespaces/default/configmaps", &map)
+            .code,
+        201
+    );
+    cluster.wait_log(&format!("{PODS}/reader/log"), "t0p ada 3 red .\n");
+}
+
+#[test]
+fn a_container_leaves_a_message() {
+    let cluster = Cluster::start();
+    let log = "/dev/termination-log";
+    let with = |name: &str, script: &str, fields: Value| {
+        let mut pod = pod(name, script);
+        pod["spec"]["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
+        for (field, value) in fields.as_object().unwrap() {
+            pod["spec"]["containers"][0][field] = value.clone();
+        }
+        pod
+    };
+    let fallback = json!({ "terminationMessagePolicy": "FallbackToLogsOnError" });
+    let many = "for i in {1..2000}; do echo 1234567; done";
+    let cases = [
+        (
+            "said",
+            format!("echo -n done > {log}; echo x > /dev/null"),
+            json!({}),
+            Some("done".to_owned()),
+        ),
+        ("silent", "echo a line; exit 3".to_owned(), json!({}), None),
+        (
+            "long",
+            format!("{many} > {log}"),
+            json!({}),
+            Some("1234567\n".repeat(512)),
+        ),
+        ("fine", "echo a line".to_owned(), fallback.clone(), None),
+        (
+            "broken",
+            "echo a line; exit 3".to_owned(),
+            fallback.clone(),
+            Some("a line\n".to_owned()),
+        ),
+        (
+            "noisy",
+            format!("{many}; exit 1"),
+            fallback.clone(),
+            Some("1234567\n".repeat(80)),
+        ),
+        (
+            "both",
+            format!("echo a line; echo -n why > {log}; exit 3"),
+            fallback,
+            Some("why".to_owned()),
+        ),
+        (
+            // With a volume the container has a root of its own, and in it the same files.
+            "mounted",
+            format!(
+                "getent hosts mounted | grep -q 127; echo -n $? > {log}; touch /no/such/volume/x"
+            ),
+            json!({ "volumeMounts": [{ "name": "data", "mountPath": "/no/such/volume" }] }),
+            Some("0".to_owned()),
+        ),
+        (
+            "elsewhere",
+            "echo -n here > /no/such/message".to_owned(),
+            json!({ "terminationMessagePath": "/no/such/message" }),
+            Some("here".to_owned()),
+        ),
+    ];
+    for (name, script, fields, _) in &cases {
+        let created = cluster.create(PODS, &with(name, script, fields.clone()));
+        assert_eq!(created.code, 201, "{}", created.body);
+    }
+    for (name, _, _, message) in cases {
+        let state = wait_state(&cluster, name, "terminated");
+        assert_eq!(
+            state.get("message"),
+            message.map(Value::from).as_ref(),
+            "{name}: {state}"
+        );
+    }
+    assert!(
+        !std::path::Path::new(log).exists(),
+        "the machine has it, too"
+    );
+}
+
+#[test]
+fn a_missing_program_is_told_as_recorded() {
+    let cluster = Cluster::start();
+    let text = std::fs::read_to_string("fixtures/recorded/pods.json").unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    let is_nobash = |pod: &&Value| pod["metadata"]["labels"]["task-id"] == "nobash00";
+    let recorded = recorded["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(is_nobash)
+        .unwrap();
+    let mut job = job("nobash", "true");
+    job["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["/bin/nope"]);
+    assert_eq!(cluster.create(JOBS, &job).code, 201);
+    let list = cluster.wait(PODS, |list| list["items"][0]["status"]["phase"] == "Failed");
+    let state = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone();
+    let present = state(&list["items"][0]);
+    // There the image had no bash.
+    let wanted = state(recorded)
+        .to_string()
+        .replace("/bin/bash", "/bin/nope");
+    let wanted: Value = serde_json::from_str(&wanted).unwrap();
+    for field in ["exitCode", "reason", "message", "startedAt"] {
+        assert_eq!(present[field], wanted[field], "{field}");
+    }
+}
