@@ -13,6 +13,8 @@
 //!      └─────► api ◄──── executor
 //! ```
 //!
+//! `yaml`, which only the client uses, knows none of them.
+//!
 //! What never happens, and `tests/e2e/tidy.rs` sees to it:
 //!
 //! - `client` knows the server only by HTTP: it imports neither `server` nor `executor`.
@@ -26,6 +28,9 @@
 
 // The words both ends of the wire share.
 mod api;
+
+// How task files are spelled.
+mod yaml;
 
 // What those words mean to Kubernetes.
 mod executor;
@@ -53,6 +58,7 @@ use std::{
 use actix_web::rt::{
     System,
     signal::unix::{SignalKind, signal},
+    spawn,
 };
 
 use api::Quantity;
@@ -110,6 +116,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         namespace,
         sandbox,
         sandbox_log_max_size,
+        allow_pod_config,
     } = args;
     sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
@@ -130,6 +137,9 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         });
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
+        let executor = executor.allow_pod_config(allow_pod_config);
+        let watchman = executor.clone();
+        spawn(async move { watchman.fail_fast().await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,

@@ -23,6 +23,27 @@ pub const CREATED_AT: &str = "created-at";
 pub const NUM_NODES: &str = "num-nodes";
 pub const EXACT_USER: &str = "k8s-cli/user";
 pub const EXACT_TASK_NAME: &str = "k8s-cli/task-name";
+/// `false`: when a node of the task fails, the others go on.
+pub const FAIL_FAST: &str = "k8s-cli/fail-fast";
+/// The rank of the node after whose failure this one was stopped.
+pub const STOPPED_AFTER: &str = "k8s-cli/stopped-after";
+
+/// Whether a key, of a label or of an annotation, is one that the program relies on.
+pub fn is_ours(key: &str) -> bool {
+    const KEYS: [&str; 10] = [
+        TASK,
+        TASK_ID,
+        TASK_NAME,
+        USERNAME,
+        NODE_IDX,
+        VOLUME,
+        VOLUME_ID,
+        VOLUME_NAME,
+        CREATED_AT,
+        NUM_NODES,
+    ];
+    key.starts_with("k8s-cli/") || KEYS.contains(&key)
+}
 
 /// The longest label value that Kubernetes takes.
 const MAX_VALUE: usize = 63;
@@ -91,6 +112,16 @@ pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
 /// a letter, which a task's id need not.
 pub fn service_name(id: &TaskId) -> String {
     format!("task-{id}")
+}
+
+/// The name of the Secret of a task.
+pub fn secret_name(id: &TaskId) -> String {
+    format!("task-{id}")
+}
+
+/// The name of a claim that comes and goes with a task.
+pub fn ephemeral_claim_name(id: &TaskId, index: usize) -> String {
+    format!("task-{id}-volume-{index}")
 }
 
 /// Selects the Jobs and pods of one task.

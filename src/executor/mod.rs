@@ -11,12 +11,16 @@
 //! under way is shared, though: all who look at a task or follow its log do so through one watch and one stream.
 
 mod error;
+mod fail_fast;
+mod gpus;
 mod labels;
 mod logs;
 mod manifest;
 mod observe;
+mod pod_config;
 mod shared;
 mod status;
+mod submit;
 mod tasks;
 mod volumes;
 
@@ -26,7 +30,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         batch::v1::Job,
-        core::v1::{Event, PersistentVolumeClaim, Pod, Service},
+        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
     },
 };
 use kube::{
@@ -68,6 +72,8 @@ pub enum Cluster<'a> {
 pub struct Executor {
     client: Client,
     namespace: String,
+    /// Whether users may set in a pod what reaches beyond it.
+    allows_pod_config: bool,
     /// Held while a volume is created, so that two of one name are not created at once.
     volume_names: Arc<Mutex<()>>,
     /// The tasks that somebody looks at.
@@ -118,6 +124,7 @@ impl Executor {
         let executor = Self {
             client,
             namespace: namespace.to_owned(),
+            allows_pod_config: false,
             volume_names: Arc::default(),
             sights: Arc::default(),
             tails: Arc::new(Tails::new()),
@@ -132,6 +139,12 @@ impl Executor {
             version.git_version
         );
         Ok(executor)
+    }
+
+    /// Lets users set what they like in `config.kubernetes.pod_config`, or only what is harmless to others.
+    pub fn allow_pod_config(mut self, allow: bool) -> Self {
+        self.allows_pod_config = allow;
+        self
     }
 
     /// Asks Kubernetes whether it is there.
@@ -160,6 +173,10 @@ impl Executor {
     }
 
     fn events(&self) -> Api<Event> {
+        self.api()
+    }
+
+    fn secrets(&self) -> Api<Secret> {
         self.api()
     }
 

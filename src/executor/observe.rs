@@ -36,6 +36,8 @@ use crate::api::{TaskId, User};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a watch lasts, in seconds. Then there is a new one: a connection can be dead without a word.
 const WATCH_SECONDS: u32 = 60;
+/// How long a watch is waited for at most: what is silent for longer than it should have lasted is dead.
+pub const WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64).saturating_add(DEADLINE);
 
 /// A task, as far as it is known.
 pub struct Sight {
@@ -147,8 +149,7 @@ impl Executor {
 
         let mut job_events = pin!(events(&jobs_api, &selector, &jobs_version).await?);
         let mut pod_events = pin!(events(&pods_api, &selector, &pods_version).await?);
-        let patience = sleep(Duration::from_secs(WATCH_SECONDS.into()) + DEADLINE);
-        let mut patience = pin!(patience);
+        let mut patience = pin!(sleep(WATCH));
         let mut look = interval(PAUSE);
         let mut may_miss_pods = true;
         loop {
@@ -261,7 +262,8 @@ fn rank(object: &impl Resource) -> usize {
         .unwrap_or(0)
 }
 
-async fn events<K>(
+/// What happens to the objects that `selector` selects, from a version on.
+pub async fn events<K>(
     api: &Api<K>,
     selector: &str,
     version: &str,
@@ -272,8 +274,5 @@ where
     let params = WatchParams::default()
         .labels(selector)
         .timeout(WATCH_SECONDS);
-    call("watch the task", async {
-        api.watch(&params, version).await
-    })
-    .await
+    call("watch tasks", async { api.watch(&params, version).await }).await
 }

@@ -9,9 +9,25 @@ use super::{
     Error, Executor, Result, call, delete, labels, list, manifest, now, random_id, status,
 };
 use crate::api::{
-    AccessMode, Problem, Reason, User, VolumeDefinition, VolumeId, VolumeMetadata, VolumePhase,
-    VolumeStatus, describe,
+    AccessMode, Problem, Reason, TaskDefinition, User, VolumeDefinition, VolumeId, VolumeMetadata,
+    VolumeMount, VolumePhase, VolumeStatus, describe,
 };
+
+/// What becomes of a task of several nodes whose volume is for one machine.
+pub const WAITS: &str = "can be mounted on one machine at a time (ReadWriteOnce): nodes of the task on other machines will wait";
+
+/// Whether an access mode lets only one machine mount a volume.
+pub fn is_for_one_machine(mode: &str) -> bool {
+    mode.starts_with("ReadWriteOnce")
+}
+
+/// What stands behind the volumes of a task.
+#[derive(Default)]
+pub(super) struct ResolvedVolumes {
+    /// The claim behind each mount path.
+    pub claims: BTreeMap<String, String>,
+    pub warnings: Vec<String>,
+}
 
 impl Executor {
     /// Creates a volume.
@@ -132,42 +148,87 @@ impl Executor {
     pub(super) async fn resolve_volumes(
         &self,
         user: &User,
-        volumes: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>> {
-        let mut claims = BTreeMap::new();
+        task: &TaskDefinition,
+    ) -> Result<ResolvedVolumes> {
+        let mut resolved = ResolvedVolumes::default();
         let mut problems = Vec::new();
-        for (path, name) in volumes {
-            match self.claim_for(user, name).await? {
-                Some(claim) => drop(claims.insert(path.clone(), claim)),
-                None => problems.push(Problem::new(
-                    format!("volumes.{path}"),
+        for (path, mount) in &task.volumes {
+            let VolumeMount::Named { name, .. } = mount else {
+                continue;
+            };
+            let field = format!("volumes.{path}");
+            let Some(claim) = self.claim_for(user, name).await? else {
+                problems.push(Problem::new(
+                    field,
                     format!(
                         "you have no volume `{name}`, and no claim of that name is free to use"
                     ),
-                )),
-            }
+                ));
+                continue;
+            };
+            let warning = self.warn_of_sharing(&claim, task.num_nodes).await?;
+            resolved
+                .warnings
+                .extend(warning.map(|warning| format!("{field}: volume `{name}` {warning}")));
+            let claim = claim.metadata.name.unwrap_or_default();
+            resolved.claims.insert(path.clone(), claim);
         }
         if problems.is_empty() {
-            Ok(claims)
+            Ok(resolved)
         } else {
             Err(Error::new(Reason::Invalid, describe(&problems)))
         }
     }
 
-    async fn claim_for(&self, user: &User, name: &str) -> Result<Option<String>> {
+    /// What may keep a task from running if a claim can be mounted on one machine only.
+    async fn warn_of_sharing(
+        &self,
+        claim: &PersistentVolumeClaim,
+        num_nodes: u32,
+    ) -> Result<Option<String>> {
+        let modes = claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.access_modes.as_deref())
+            .unwrap_or_default();
+        if !modes.iter().all(|mode| is_for_one_machine(mode)) {
+            return Ok(None);
+        }
+        if num_nodes > 1 {
+            return Ok(Some(WAITS.to_owned()));
+        }
+        let running = ListParams::default()
+            .labels(&labels::tasks_selector(None))
+            .fields("status.phase=Running");
+        let (pods, _) = list(&self.pods(), running, "pods").await?;
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
+        let user = pods
+            .iter()
+            .find(|pod| pod.spec.as_ref().is_some_and(|spec| mounts(spec, name)));
+        Ok(user.map(|_| {
+            "can be mounted on one machine at a time (ReadWriteOnce), and another task has it now: if they do not come to the same \
+             machine, this one will wait"
+                .to_owned()
+        }))
+    }
+
+    async fn claim_for(&self, user: &User, name: &str) -> Result<Option<PersistentVolumeClaim>> {
         if let Some(claim) = self.claim_named(user, name).await? {
-            return Ok(claim.metadata.name);
+            return Ok(Some(claim));
         }
         let claim = call(
             format!("look for claim `{name}`"),
             self.claims().get_opt(name),
         )
         .await?;
+        // What goes with a task is that task's.
         let is_free = |claim: &PersistentVolumeClaim| {
-            labels::label(&claim.metadata, labels::VOLUME).is_none()
-                || labels::is_owned_by(&claim.metadata, user)
+            let is_known = [labels::VOLUME, labels::TASK]
+                .iter()
+                .any(|label| labels::label(&claim.metadata, label).is_some());
+            !is_known || labels::is_owned_by(&claim.metadata, user)
         };
-        Ok(claim.filter(is_free).map(|_| name.to_owned()))
+        Ok(claim.filter(is_free))
     }
 
     /// The claim of the user's volume of that name; the oldest, should there be several.

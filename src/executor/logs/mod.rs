@@ -35,10 +35,13 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 #[cfg(test)]
 pub use self::block::{Block, LogSource, Piece};
-use self::node::{Follower, Outcome};
 pub use self::{block::LogLines, tail::Tails};
-use super::{Error, Executor, Result, observe::Sight};
-use crate::api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, TaskState, User};
+use self::{
+    node::{Follower, Outcome},
+    ring::Entry,
+};
+use super::{Error, Executor, Result, observe::Sight, status};
+use crate::api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, User};
 
 /// How many items may wait for a slow viewer. Each is at most a block of lines, so this bounds the memory of a stream.
 const BUFFER: usize = 8;
@@ -48,6 +51,26 @@ const BUFFER: usize = 8;
 pub enum LogItem {
     Lines(LogLines),
     Record(LogRecord<'static>),
+}
+
+impl LogItem {
+    /// What a reader said, for a viewer who wants it from there on.
+    fn new(source: &Arc<block::LogSource>, entry: Entry, first: (usize, usize)) -> Self {
+        let node = source.node;
+        match entry {
+            Entry::Lines(block) => Self::Lines(LogLines::new(source.clone(), block, first)),
+            Entry::Gap { since, reason } => Self::Record(LogRecord::Gap {
+                node,
+                since: since.map(rfc3339),
+                reason,
+            }),
+            Entry::Interrupted(reason) => Self::Record(LogRecord::Interrupted {
+                node: Some(node),
+                reason,
+            }),
+            Entry::Resumed => Self::Record(LogRecord::Resumed { node: Some(node) }),
+        }
+    }
 }
 
 /// Nobody wants the items any more.
@@ -158,21 +181,25 @@ fn nanoseconds(since: Since) -> i64 {
     }
 }
 
+fn rfc3339(nanoseconds: i64) -> String {
+    k8s_openapi::jiff::Timestamp::from_nanosecond(nanoseconds.into())
+        .map_or_else(|_| nanoseconds.to_string(), |time| time.to_string())
+}
+
 /// What the ends of the nodes mean for the whole.
 fn conclude(outcomes: &[Outcome]) -> (LogEnd, Option<String>) {
-    let ended = |state| {
-        outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Ended(node) if node.status == state => Some(node),
-            _ => None,
-        })
-    };
     if outcomes
         .iter()
         .any(|outcome| matches!(outcome, Outcome::Stopped))
     {
         return (LogEnd::Stopped, None);
     }
-    if let Some(node) = ended(TaskState::Failed) {
+    let ended = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Ended(node) => Some(node.clone()),
+        _ => None,
+    });
+    let ended: Vec<NodeStatus> = ended.collect();
+    if let Some(node) = status::first_failure(&ended) {
         return (LogEnd::Failed, Some(describe(node, outcomes.len())));
     }
     let unfinished = outcomes.iter().find_map(|outcome| match outcome {
@@ -187,16 +214,17 @@ fn conclude(outcomes: &[Outcome]) -> (LogEnd, Option<String>) {
 
 fn describe(node: &NodeStatus, num_nodes: usize) -> String {
     let reason = node.reason.as_deref().unwrap_or("for an unknown reason");
-    if num_nodes > 1 {
-        format!("node-{} failed: {reason}", node.rank)
-    } else {
-        format!("failed: {reason}")
+    match status::setup_failure(node) {
+        Some(why) if num_nodes > 1 => format!("failed: {why}"),
+        _ if num_nodes > 1 => format!("node-{} failed: {reason}", node.rank),
+        _ => format!("failed: {reason}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::TaskState;
 
     fn ended(rank: u32, status: TaskState) -> Outcome {
         Outcome::Ended(NodeStatus {
@@ -206,6 +234,7 @@ mod tests {
             pod_name: None,
             exit_code: None,
             reason: (status == TaskState::Failed).then(|| "exit code 3".to_owned()),
+            stopped_after: None,
         })
     }
 

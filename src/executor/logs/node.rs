@@ -118,7 +118,9 @@ impl Follower {
                     self.announce(&source, last.as_ref()).await?;
                     let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
                     self.read_source(&source, start).await?;
-                    if !self.query.follow && !source.is_over {
+                    let is_over =
+                        source.is_over || step::farewell(&node.borrow(), &source).is_some();
+                    if !self.query.follow && !is_over {
                         return Ok(Outcome::Unfinished(None));
                     }
                     self.read.insert(source.key());

@@ -13,21 +13,26 @@ use tokio::{
 };
 
 use super::{
-    super::observe::Sight,
+    super::{observe::Sight, status::Observed},
     LogItem, ReaderGone,
-    block::{Block, LogLines},
+    block::Block,
     container::{Container, Failure, Part, describe, next},
     lines::Next,
     position::Position,
     ring::{Entry, Ring, RingEnd},
     step,
 };
-use crate::api::{Backoff, LogRecord};
+use crate::api::Backoff;
 
 /// How long the cluster may take to say that a container has ended whose log has, before it is opened again.
 const END_DELAY: Duration = Duration::from_secs(2);
 /// How long the end of the log of a container that has ended is tried for.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// How long a kubelet may take to tell that it has started a container again.
+const REPORT_DELAY: Duration = Duration::from_secs(5);
+/// The same for a container that was started again: a kubelet removes what ran before, and then says so in words that it has for
+/// passing troubles, too.
+const PATIENCE_WITH_PREVIOUS: Duration = Duration::from_secs(10);
 /// How long a followed log is silent before it is looked at by another way, first and at most.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 /// How far a reader may fall behind before it stops to follow, in nanoseconds. The kubelet rotates logs every 10 s at most, and
@@ -92,12 +97,14 @@ impl Reader {
                 StreamEnd::Closed => None,
                 StreamEnd::Failed(failure) => Some(failure),
             };
-            let patience = if failure.is_none() {
-                END_DELAY
-            } else {
-                Duration::ZERO
+            // A stream that broke may have had more to say even if its pod has failed.
+            let has_ended = match failure {
+                // What is read before it is known that a container was started again is read under the wrong name.
+                _ if self.unsure().is_some() => self.has_ended(REPORT_DELAY, true).await,
+                None => self.has_ended(END_DELAY, true).await,
+                Some(_) => self.has_ended(Duration::ZERO, false).await,
             };
-            if self.is_over(patience).await {
+            if has_ended {
                 self.container.source.is_over = true;
                 self.read_rest(failure.is_none()).await?;
                 ring.end(RingEnd::Over);
@@ -118,9 +125,12 @@ impl Reader {
             let Err(failure) = self.read_stream().await? else {
                 return self.recover().await;
             };
-            let is_over = self.is_over(Duration::ZERO).await;
+            let is_over = self.has_ended(Duration::ZERO, true).await;
             let is_hopeless = match &failure {
                 Failure::Refused(_) => is_over,
+                Failure::Broken(_) if self.container.source.is_previous => {
+                    began.elapsed() > PATIENCE_WITH_PREVIOUS
+                }
                 Failure::Broken(_) => is_over && began.elapsed() > PATIENCE,
             };
             if is_hopeless {
@@ -137,6 +147,10 @@ impl Reader {
 
     /// Reads one stream that is not followed, to its end.
     async fn read_stream(&mut self) -> Result<Result<(), Failure>, ReaderGone> {
+        if self.note_restarts() > 1 {
+            let reason = "its container was started again more than once".to_owned();
+            return Ok(Err(Failure::Refused(reason)));
+        }
         let part = Part {
             since: self.position.resume().or(self.since),
             ..Part::default()
@@ -146,8 +160,14 @@ impl Reader {
             Err(failure) => return Ok(Err(failure)),
         };
         loop {
+            let before = self.unsure();
             match next(&mut lines, &mut self.position).await {
-                Ok(Next::Block { block, gap }) => self.hand_on(block, gap).await?,
+                Ok(Next::Block { block, gap }) => {
+                    if let Some(failure) = self.check_container(&block, gap, before).await {
+                        return Ok(Err(failure));
+                    }
+                    self.hand_on(block, gap).await?;
+                }
                 Ok(Next::End | Next::Complaint(_)) => break,
                 Err(failure) => return Ok(Err(failure)),
             }
@@ -178,12 +198,19 @@ impl Reader {
         let (source, node) = (self.container.source.clone(), self.container.name.node);
         let over = async move {
             let mut node = sight.node(node);
+            let at_its_end = |node: &Observed| {
+                step::is_over(node, &source) || step::farewell(node, &source).is_some()
+            };
             // An error means that nobody looks any more.
-            let _ = node.wait_for(|node| step::is_over(node, &source)).await;
-            sleep(END_DELAY).await;
+            let grace = match node.wait_for(at_its_end).await {
+                Ok(node) if !step::is_over(&node, &source) => step::farewell(&node, &source),
+                _ => None,
+            };
+            sleep(grace.unwrap_or_default() + END_DELAY).await;
         };
         let mut over = std::pin::pin!(over);
         loop {
+            let before = self.unsure();
             let next = tokio::select! {
                 next = timeout(silence, lines.next(&mut self.position)) => next,
                 // What is left is read without following, which cannot hang.
@@ -193,6 +220,9 @@ impl Reader {
                 Ok(Ok(Next::Block { block, gap })) => {
                     silence = SILENCE.0;
                     let newest = block.point();
+                    if let Some(failure) = self.check_container(&block, gap, before).await {
+                        return Ok(StreamEnd::Failed(failure));
+                    }
                     self.hand_on(block, gap).await?;
                     if let Some(point) = newest {
                         let delay = now().saturating_sub(point.time);
@@ -238,11 +268,57 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the container has ended, or does so in a moment.
-    async fn is_over(&self, patience: Duration) -> bool {
+    /// The position, if a block may be of another container than the one that is asked for.
+    ///
+    /// Kubernetes cannot be asked for the log of a certain run of a container, only for the last one's and the one's before. So
+    /// the log may be that of a run that nobody has heard of yet.
+    fn unsure(&self) -> Option<Position> {
+        let source = &self.container.source;
+        (source.may_restart && !source.is_previous).then(|| self.position.clone())
+    }
+
+    /// Makes sure that a block that does not go on where the last one ended is of the same container. If not, the position is
+    /// again what it was `before`, and the log is to be asked for as that of the previous run.
+    async fn check_container(
+        &mut self,
+        block: &Block,
+        gap: Option<i64>,
+        before: Option<Position>,
+    ) -> Option<Failure> {
+        let before = before?;
+        if block.pieces.is_empty() || (before.point().is_some() && gap.is_none()) {
+            return None;
+        }
+        // The kubelet knows of a new run before it tells anybody.
+        sleep(REPORT_DELAY).await;
+        self.sight.refresh().await;
+        if self.note_restarts() == 0 {
+            return None;
+        }
+        self.position = before;
+        Some(Failure::Broken(
+            "its container was started again".to_owned(),
+        ))
+    }
+
+    /// Takes note that the container was started again, as often as is returned.
+    fn note_restarts(&mut self) -> i32 {
+        let source = &mut self.container.source;
+        let node = self.sight.node(self.container.name.node);
+        let restarts = step::restarts_since(&node.borrow(), source);
+        if restarts > 0 {
+            (source.is_previous, source.is_over) = (true, true);
+        }
+        restarts
+    }
+
+    /// Whether the container has ended, or does so in a moment. `with_pod`: or its pod has, which ends it.
+    async fn has_ended(&self, patience: Duration, with_pod: bool) -> bool {
         let source = &self.container.source;
         let mut node = self.sight.node(self.container.name.node);
-        let over = node.wait_for(|node| step::is_over(node, source));
+        let over = node.wait_for(|node| {
+            step::is_over(node, source) || (with_pod && step::farewell(node, source).is_some())
+        });
         source.is_over || matches!(timeout(patience, over).await, Ok(Ok(_)))
     }
 
@@ -297,26 +373,6 @@ impl Reader {
     }
 }
 
-impl LogItem {
-    /// What a reader said, for a viewer who wants it from there on.
-    pub fn new(source: &Arc<super::block::LogSource>, entry: Entry, first: (usize, usize)) -> Self {
-        let node = source.node;
-        match entry {
-            Entry::Lines(block) => Self::Lines(LogLines::new(source.clone(), block, first)),
-            Entry::Gap { since, reason } => Self::Record(LogRecord::Gap {
-                node,
-                since: since.map(rfc3339),
-                reason,
-            }),
-            Entry::Interrupted(reason) => Self::Record(LogRecord::Interrupted {
-                node: Some(node),
-                reason,
-            }),
-            Entry::Resumed => Self::Record(LogRecord::Resumed { node: Some(node) }),
-        }
-    }
-}
-
 fn rotated(since: i64) -> Entry {
     Entry::Gap {
         since: Some(since),
@@ -326,9 +382,4 @@ fn rotated(since: i64) -> Entry {
 
 fn now() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or(i64::MAX)
-}
-
-fn rfc3339(nanoseconds: i64) -> String {
-    k8s_openapi::jiff::Timestamp::from_nanosecond(nanoseconds.into())
-        .map_or_else(|_| nanoseconds.to_string(), |time| time.to_string())
 }

@@ -1,6 +1,6 @@
 //! What a follower does next, decided from what was observed. Pure.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 
@@ -34,6 +34,8 @@ pub struct Source {
     pub is_previous: bool,
     /// Whether it has ended, so that nothing will be added.
     pub is_over: bool,
+    /// Whether the pod's container may be started again: never one of ours, but those of other programs.
+    pub may_restart: bool,
     /// When the pod was created, in nanoseconds since 1970.
     pub created: i64,
 }
@@ -89,6 +91,10 @@ fn sources_of(pod: &Pod) -> Vec<Source> {
         restarts,
         is_previous: false,
         is_over: false,
+        may_restart: pod
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.restart_policy.as_deref() != Some("Never")),
         created: created
             .and_then(|created| i64::try_from(created.0.as_nanosecond()).ok())
             .unwrap_or_default(),
@@ -138,6 +144,30 @@ pub fn is_over(observed: &Observed, source: &Source) -> bool {
             .find(|source| source.key() == key);
         now.is_none_or(|source| source.is_over)
     })
+}
+
+/// How long the container that `source` names may still write, if its pod is at its end and it is not.
+///
+/// A pod that has outlived its deadline has failed before its container was stopped, and kubelets before 1.22 never say that
+/// it was (seen: 1.20).
+pub fn farewell(observed: &Observed, source: &Source) -> Option<Duration> {
+    /// `terminationGracePeriodSeconds` unless a pod says otherwise.
+    const GRACE: u64 = 30;
+    let pods = observed.pods.iter();
+    let mut pods = pods.filter(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
+    let pod = pods.next()?;
+    let phase = pod.status.as_ref()?.phase.as_deref()?;
+    let grace = pod.spec.as_ref()?.termination_grace_period_seconds;
+    let grace = grace.map_or(GRACE, |grace| u64::try_from(grace).unwrap_or(0));
+    matches!(phase, "Failed" | "Succeeded").then(|| Duration::from_secs(grace))
+}
+
+/// How often the container that `source` names was started again since, as far as was observed.
+pub fn restarts_since(observed: &Observed, source: &Source) -> i32 {
+    let pods = observed.pods.iter();
+    let mut pods = pods.filter(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
+    let newest = pods.next().and_then(|pod| sources_of(pod).pop());
+    newest.map_or(0, |newest| newest.restarts - source.restarts)
 }
 
 #[cfg(test)]

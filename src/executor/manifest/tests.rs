@@ -1,5 +1,8 @@
 use super::*;
-use crate::golden;
+use crate::{
+    api::{VolumeDefinition, VolumeMount},
+    golden,
+};
 
 /// Compares what becomes of `fixtures/tasks/<case>.yaml` with `fixtures/manifests/<case>.yaml`.
 #[track_caller]
@@ -11,22 +14,40 @@ fn check(case: &str) {
         user: &"ada@example.com".parse().unwrap(),
         task: &task,
         created_at: "2026-01-02T03:04:05.678901".parse().unwrap(),
+        fail_fast: task.name.as_deref() != Some("pair"),
         claims: &task
             .volumes
             .iter()
-            .map(|(path, name)| (path.clone(), format!("{name}-ef56ab78")))
+            .map(|(path, mount)| match mount {
+                VolumeMount::Named { name, .. } => (path.clone(), format!("{name}-ef56ab78")),
+                VolumeMount::Ephemeral { .. } => {
+                    (path.clone(), "task-ab12cd34-volume-0".to_owned())
+                }
+            })
             .collect(),
+        placement: &Placement {
+            resource: "nvidia.com/gpu",
+            label: Some((
+                "nvidia.com/gpu.product".to_owned(),
+                vec!["NVIDIA-L4".to_owned()],
+            )),
+        },
     };
     let mut manifests: Vec<_> = (0..task.num_nodes)
         .map(|rank| golden::to_yaml(&job(&submission, rank)))
         .collect();
+    let first = ObjectMeta {
+        uid: Some("00000000-0000-0000-0000-000000000000".to_owned()),
+        ..job(&submission, 0).metadata
+    };
     if task.num_nodes > 1 {
-        let first = ObjectMeta {
-            uid: Some("00000000-0000-0000-0000-000000000000".to_owned()),
-            ..job(&submission, 0).metadata
-        };
         manifests.push(golden::to_yaml(&service(&submission, &first)));
     }
+    if !task.secrets.is_empty() {
+        manifests.push(golden::to_yaml(&secret(&submission, &first)));
+    }
+    let claims = ephemeral_claims(&submission, &first);
+    manifests.extend(claims.iter().map(golden::to_yaml));
     golden::assert(&format!("manifests/{case}.yaml"), &manifests.join("---\n"));
 }
 
@@ -71,30 +92,4 @@ fn a_volume() {
         created_at,
     );
     golden::assert("manifests/volume.yaml", &golden::to_yaml(&claim));
-}
-
-#[test]
-fn kubernetes_gives_back_the_dollars_that_were_escaped() {
-    /// What Kubernetes makes of an argument when no variable is defined.
-    fn expand(text: &str) -> String {
-        text.replace("$$", "$")
-    }
-    for text in [
-        "echo $$",
-        "$(date)",
-        "$$(date)",
-        "${A}",
-        "$A$",
-        "$$$(x)$$$",
-        "a$",
-        "no dollars",
-    ] {
-        assert_eq!(expand(&escape_dollars(text)), text);
-    }
-    assert_eq!(escape_dollars("$(date) ${A} $B"), "$$(date) ${A} $B");
-}
-
-#[test]
-fn text_is_one_word_for_the_shell() {
-    assert_eq!(quote("it's"), r"'it'\''s'");
 }

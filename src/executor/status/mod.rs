@@ -14,7 +14,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
-pub use self::node::{condition, container_state, node};
+pub use self::node::{condition, container_state, node, stopped_after};
 use super::labels;
 use crate::api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp};
 
@@ -183,25 +183,48 @@ fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
 
 /// Why a task has failed or does not run in full: the reason of its first node that has one, unless nodes are missing.
 fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<String> {
-    let wanted = if status == TaskState::Failed {
-        TaskState::Failed
-    } else {
-        TaskState::Pending
-    };
+    if status == TaskState::Failed {
+        let node = first_failure(nodes)?;
+        let reason = node.reason.as_ref()?;
+        return Some(match setup_failure(node) {
+            Some(why) if num_nodes > 1 => why,
+            _ if num_nodes > 1 => format!("node-{}: {reason}", node.rank),
+            _ => reason.clone(),
+        });
+    }
     let missing = (num_nodes as usize).saturating_sub(nodes.len());
-    if missing > 0 && wanted == TaskState::Pending {
+    if missing > 0 {
         return Some(format!(
             "{missing} of {num_nodes} Jobs do not exist: they are being created, or something went wrong"
         ));
     }
-    let mut wanted = nodes.iter().filter(|node| node.status == wanted);
-    let node = wanted.find(|node| node.reason.is_some())?;
+    let mut pending = nodes
+        .iter()
+        .filter(|node| node.status == TaskState::Pending);
+    let node = pending.find(|node| node.reason.is_some())?;
     let reason = node.reason.as_ref()?;
     Some(if num_nodes > 1 {
         format!("node-{}: {reason}", node.rank)
     } else {
         reason.clone()
     })
+}
+
+/// The failed node whose failure is that of the task: the one that failed first, as far as that was noted.
+pub fn first_failure(nodes: &[NodeStatus]) -> Option<&NodeStatus> {
+    let failed = || nodes.iter().filter(|node| node.status == TaskState::Failed);
+    let first = failed().find_map(|node| node.stopped_after);
+    let own = |node: &&NodeStatus| node.stopped_after.is_none() && node.reason.is_some();
+    failed()
+        .find(|node| Some(node.rank) == first)
+        .or_else(|| failed().find(own))
+        .or_else(|| failed().next())
+}
+
+/// `setup on node-1 exited with 3`, if that is why a node failed.
+pub fn setup_failure(node: &NodeStatus) -> Option<String> {
+    let how = node.reason.as_deref()?.strip_prefix("setup ")?;
+    Some(format!("setup on node-{} {how}", node.rank))
 }
 
 /// The name of the task's Jobs without what tells them apart.

@@ -5,15 +5,28 @@ use k8s_openapi::api::{
     core::v1::{ContainerState, Event, Pod, PodCondition},
 };
 
-use super::rank;
+use super::{
+    super::{
+        labels,
+        manifest::{CONTAINER, SETUP_FAILED},
+    },
+    rank,
+};
 use crate::api::{NodeStatus, TaskState};
 
 /// What one Job and its newest pod say about a node.
 pub fn node(job: &Job, pod: Option<&Pod>, events: &[Event]) -> NodeStatus {
     let running = pod.and_then(phase).is_some_and(|phase| phase != "Pending");
+    let mut stopped_after = None;
     let (status, reason) = match condition(job) {
         Some(end) if end.type_ == "Complete" => (TaskState::Completed, None),
-        Some(end) => (TaskState::Failed, failure(end, pod)),
+        Some(end) => {
+            stopped_after = self::stopped_after(job, pod);
+            let reason = stopped_after
+                .map(|first| format!("stopped: node-{first} failed first"))
+                .or_else(|| failure(end, pod));
+            (TaskState::Failed, reason)
+        }
         // A pod that has ended counts as running until its Job has noticed, so that no node ever goes back a step.
         None if running => (TaskState::Running, None),
         None => (TaskState::Pending, pending(job, pod, events)),
@@ -27,7 +40,15 @@ pub fn node(job: &Job, pod: Option<&Pod>, events: &[Event]) -> NodeStatus {
             .and_then(container_state)
             .and_then(|state| Some(state.terminated.as_ref()?.exit_code)),
         reason,
+        stopped_after,
     }
+}
+
+/// The rank of the node after whose failure this one was stopped. What has started says so itself, else its Job does.
+pub fn stopped_after(job: &Job, pod: Option<&Pod>) -> Option<u32> {
+    let metas = [Some(&job.metadata), pod.map(|pod| &pod.metadata)];
+    let noted = |meta| labels::annotation(meta, labels::STOPPED_AFTER);
+    metas.into_iter().flatten().find_map(noted)?.parse().ok()
 }
 
 /// The condition with which a Job has ended, if it has.
@@ -40,13 +61,12 @@ pub fn condition(job: &Job) -> Option<&JobCondition> {
 
 /// The state of the task's container.
 pub fn container_state(pod: &Pod) -> Option<&ContainerState> {
-    pod.status
-        .as_ref()?
-        .container_statuses
-        .as_ref()?
-        .first()?
-        .state
-        .as_ref()
+    let containers = pod.status.as_ref()?.container_statuses.as_deref()?;
+    // Kubernetes sorts them by name.
+    let own = containers
+        .iter()
+        .find(|container| container.name == CONTAINER);
+    own.or(containers.first())?.state.as_ref()
 }
 
 fn phase(pod: &Pod) -> Option<&str> {
@@ -63,6 +83,9 @@ fn failure(end: &JobCondition, pod: Option<&Pod>) -> Option<String> {
         .and_then(|state| state.terminated.as_ref())
         .map(|terminated| {
             let code = terminated.exit_code;
+            if terminated.message.as_deref() == Some(SETUP_FAILED) {
+                return format!("setup exited with {code}");
+            }
             match terminated.reason.as_deref() {
                 None | Some("Error" | "Completed") => format!("exit code {code}"),
                 _ => match sentence(&terminated.reason, &terminated.message) {
@@ -133,6 +156,14 @@ fn sentence(reason: &Option<String>, message: &Option<String>) -> Option<String>
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
     };
+    // Runtimes say it in many words, but all with these (runc, crun).
+    let lacks_bash = |message: &str| {
+        message.contains("\"/bin/bash\"") && message.contains("no such file or directory")
+    };
+    if message.as_deref().is_some_and(lacks_bash) {
+        let why = "the image has no /bin/bash, with which the commands of a task are run";
+        return Some(why.to_owned());
+    }
     match (given(reason), given(message)) {
         (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
         (reason, message) => reason.or(message),

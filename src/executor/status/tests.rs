@@ -1,4 +1,10 @@
-use k8s_openapi::{List, ListableResource, api::batch::v1::JobCondition};
+use k8s_openapi::{
+    List, ListableResource,
+    api::{
+        batch::v1::JobCondition,
+        core::v1::{ContainerState, ContainerStateTerminated},
+    },
+};
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -80,6 +86,43 @@ fn pod(rank: u32, phase: &str) -> Pod {
     pod.metadata.owner_references.as_mut().unwrap()[0].uid = format!("uid-{rank}");
     pod.status.as_mut().unwrap().phase = Some(phase.to_owned());
     pod
+}
+
+#[test]
+fn the_failure_of_a_task_is_that_of_the_node_that_failed_first() {
+    let stopped = |mut pod: Pod| {
+        let annotations = pod.metadata.annotations.get_or_insert_default();
+        annotations.insert(labels::STOPPED_AFTER.to_owned(), "1".to_owned());
+        pod
+    };
+    let failed = |rank| job(rank, Some("Failed"));
+    let mut observed = Observed {
+        jobs: vec![failed(0), failed(1), job(2, Some("Complete"))],
+        pods: vec![stopped(pod(0, "Failed")), pod(1, "Failed")],
+        events: Vec::new(),
+    };
+    let reason = |observed: &Observed| tasks(observed, "default")[0].reason.clone().unwrap();
+    let nodes = tasks(&observed, "default")[0].metadata.nodes.clone();
+    assert_eq!(nodes[0].stopped_after, Some(1));
+    assert_eq!(
+        nodes[0].reason.as_deref(),
+        Some("stopped: node-1 failed first")
+    );
+    let mut exit = |message: Option<&str>| {
+        let status = observed.pods[1].status.as_mut().unwrap();
+        status.container_statuses.as_mut().unwrap()[0].state = Some(ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: 3,
+                message: message.map(str::to_owned),
+                ..ContainerStateTerminated::default()
+            }),
+            ..ContainerState::default()
+        });
+        reason(&observed)
+    };
+    assert_eq!(exit(None), "node-1: exit code 3");
+    let setup_failed = Some(super::super::manifest::SETUP_FAILED);
+    assert_eq!(exit(setup_failed), "setup on node-1 exited with 3");
 }
 
 #[track_caller]

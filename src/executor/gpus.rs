@@ -1,0 +1,292 @@
+//! Which nodes have the GPUs that a task wants. Clusters label them in many ways, and this knows those that SkyPilot knows
+//! (SkyPilot 0.14.1, `sky/provision/kubernetes/utils.py`). Pure but for one list of nodes.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, api::ListParams};
+
+use super::{Executor, list};
+use crate::api::{Accelerators, Reason};
+
+const NVIDIA: &str = "nvidia.com/gpu";
+const AMD: &str = "amd.com/gpu";
+
+/// How a pod says which GPUs it wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placement {
+    /// The name of the resource that is counted.
+    pub resource: &'static str,
+    /// The label that a node must have, with one of these values.
+    pub label: Option<(String, Vec<String>)>,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self {
+            resource: NVIDIA,
+            label: None,
+        }
+    }
+}
+
+/// A label's key, and what its values mean.
+type Scheme = (&'static str, fn(&str) -> String);
+
+/// The ways to label nodes, in SkyPilot's order: the first that any node carries is that of the whole cluster.
+const SCHEMES: [Scheme; 6] = [
+    ("skypilot.co/accelerator", str::to_uppercase),
+    ("cloud.google.com/gke-accelerator", gke),
+    ("karpenter.k8s.aws/instance-gpu-name", str::to_uppercase),
+    ("nvidia.com/gpu.product", product),
+    ("gpu.nvidia.com/class", product),
+    ("nebius.com/gpu-name", str::to_uppercase),
+];
+
+/// `nvidia-tesla-t4` is a T4, `nvidia-h100-80gb` an H100-80GB.
+fn gke(value: &str) -> String {
+    let name = value.trim_start_matches("nvidia-");
+    name.trim_start_matches("tesla-").to_uppercase()
+}
+
+/// What GPU feature discovery and CoreWeave say: `NVIDIA-A100-SXM4-80GB`, `Tesla-V100-SXM2-16GB`, `NVIDIA-GeForce-RTX-3090`,
+/// `H100_NVLINK_80GB`.
+fn product(value: &str) -> String {
+    let upper = value.to_uppercase().replace(['_', ' '], "-");
+    let words: Vec<&str> = upper
+        .split('-')
+        .filter(|word| !matches!(*word, "NVIDIA" | "TESLA" | "GEFORCE"))
+        .collect();
+    // Of several memory sizes, one has a name of its own.
+    if words.first() == Some(&"A100") && words.contains(&"80GB") {
+        return "A100-80GB".to_owned();
+    }
+    words.join("-").replace("RTX-", "RTX")
+}
+
+/// Where the GPUs that are wanted are; and what the user should know about it.
+pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String>) {
+    let resource = resource(nodes);
+    let anywhere = Placement {
+        resource,
+        label: None,
+    };
+    let Some(name) = &wanted.name else {
+        return (anywhere, None);
+    };
+    let scheme = SCHEMES
+        .iter()
+        .find(|(key, _)| nodes.iter().any(|node| label(node, key).is_some()));
+    let Some((key, canonical)) = scheme else {
+        let warning = format!(
+            "resources.accelerators: no node says what GPUs it has, so any GPU will do for {name:?}"
+        );
+        return (anywhere, Some(warning));
+    };
+    let all: BTreeSet<&str> = nodes.iter().filter_map(|node| label(node, key)).collect();
+    let values: Vec<String> = all
+        .iter()
+        .filter(|value| is_same(name, &canonical(value)))
+        .map(|value| (*value).to_owned())
+        .collect();
+    if values.is_empty() {
+        let known: Vec<String> = all.iter().map(|value| canonical(value)).collect();
+        let warning = format!(
+            "resources.accelerators: no node has {name:?} now, only {}, so any GPU will do",
+            known.join(", ")
+        );
+        return (anywhere, Some(warning));
+    }
+    let label = Some((key.to_string(), values));
+    (Placement { resource, label }, None)
+}
+
+/// Whether a name means a type: in any case, and `H200` any `H200-...`.
+fn is_same(wanted: &str, canonical: &str) -> bool {
+    let wanted = wanted.to_uppercase();
+    match canonical.strip_prefix(&wanted) {
+        // The one with 80 GB is another type.
+        Some("-80GB") => wanted != "A100",
+        Some(rest) => rest.is_empty() || rest.starts_with('-'),
+        None => false,
+    }
+}
+
+/// AMD's, where no node has NVIDIA's.
+fn resource(nodes: &[Node]) -> &'static str {
+    let has = |resource: &str| {
+        nodes.iter().any(|node| {
+            let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+            allocatable.is_some_and(|all| all.get(resource).is_some_and(|count| count.0 != "0"))
+        })
+    };
+    if has(AMD) && !has(NVIDIA) {
+        AMD
+    } else {
+        NVIDIA
+    }
+}
+
+fn label<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    let value = node.metadata.labels.as_ref()?.get(key)?;
+    Some(value.as_str()).filter(|value| !value.is_empty())
+}
+
+impl Executor {
+    /// Where the GPUs of a task are, as far as the server may know.
+    pub(super) async fn place(&self, wanted: Option<&Accelerators>) -> (Placement, Option<String>) {
+        let Some(wanted) = wanted else {
+            return (Placement::default(), None);
+        };
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        match list(&nodes, ListParams::default(), "nodes").await {
+            Ok((nodes, _)) => place(&nodes, wanted),
+            Err(error) => {
+                if error.reason() != Reason::Forbidden {
+                    log::warn!("the GPUs of the nodes are not known: {error}");
+                }
+                let name = wanted.name.as_ref();
+                let warning = name.map(|name| {
+                    format!(
+                        "resources.accelerators: the server may not see the nodes, so any GPU will do for {name:?}"
+                    )
+                });
+                (Placement::default(), warning)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::{
+        api::core::v1::NodeStatus,
+        apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+    };
+
+    use super::*;
+
+    fn node(label: (&str, &str), resource: &str) -> Node {
+        let text = |text: &str| text.to_owned();
+        Node {
+            metadata: ObjectMeta {
+                labels: Some(BTreeMap::from([(text(label.0), text(label.1))])),
+                ..ObjectMeta::default()
+            },
+            status: Some(NodeStatus {
+                allocatable: Some(BTreeMap::from([(text(resource), Quantity(text("8")))])),
+                ..NodeStatus::default()
+            }),
+            ..Node::default()
+        }
+    }
+
+    fn wanted(name: &str) -> Accelerators {
+        Accelerators {
+            name: Some(name.to_owned()),
+            count: 1,
+        }
+    }
+
+    #[test]
+    fn types_are_known_by_the_labels_of_every_scheme() {
+        for (name, key, value, is_it) in [
+            ("H100", "skypilot.co/accelerator", "h100", true),
+            ("h100", "skypilot.co/accelerator", "h100", true),
+            ("H200", "skypilot.co/accelerator", "h200-sxm-80gb", true),
+            ("H20", "skypilot.co/accelerator", "h200", false),
+            (
+                "T4",
+                "cloud.google.com/gke-accelerator",
+                "nvidia-tesla-t4",
+                true,
+            ),
+            ("L4", "cloud.google.com/gke-accelerator", "nvidia-l4", true),
+            (
+                "H100",
+                "cloud.google.com/gke-accelerator",
+                "nvidia-h100-80gb",
+                true,
+            ),
+            (
+                "A100",
+                "cloud.google.com/gke-accelerator",
+                "nvidia-a100-80gb",
+                false,
+            ),
+            (
+                "A100-80GB",
+                "cloud.google.com/gke-accelerator",
+                "nvidia-a100-80gb",
+                true,
+            ),
+            ("A10G", "karpenter.k8s.aws/instance-gpu-name", "a10g", true),
+            ("A10", "karpenter.k8s.aws/instance-gpu-name", "a10g", false),
+            (
+                "A100-80GB",
+                "nvidia.com/gpu.product",
+                "NVIDIA-A100-SXM4-80GB",
+                true,
+            ),
+            (
+                "A100",
+                "nvidia.com/gpu.product",
+                "NVIDIA-A100-SXM4-80GB",
+                false,
+            ),
+            (
+                "A100",
+                "nvidia.com/gpu.product",
+                "NVIDIA-A100-SXM4-40GB",
+                true,
+            ),
+            (
+                "V100",
+                "nvidia.com/gpu.product",
+                "Tesla-V100-SXM2-16GB",
+                true,
+            ),
+            (
+                "RTX3090",
+                "nvidia.com/gpu.product",
+                "NVIDIA-GeForce-RTX-3090",
+                true,
+            ),
+            ("H100", "gpu.nvidia.com/class", "H100_NVLINK_80GB", true),
+            ("H200", "nebius.com/gpu-name", "H200", true),
+        ] {
+            let (placement, warning) = place(&[node((key, value), NVIDIA)], &wanted(name));
+            let label = is_it.then(|| (key.to_owned(), vec![value.to_owned()]));
+            assert_eq!(placement.label, label, "{name} {value}");
+            assert_eq!(warning.is_none(), is_it, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn one_scheme_is_that_of_the_cluster() {
+        let nodes = [
+            node(("nvidia.com/gpu.product", "NVIDIA-L4"), NVIDIA),
+            node(("skypilot.co/accelerator", "t4"), NVIDIA),
+        ];
+        let (placement, warning) = place(&nodes, &wanted("L4"));
+        assert_eq!(placement.label, None);
+        assert_eq!(
+            warning.unwrap(),
+            "resources.accelerators: no node has \"L4\" now, only T4, so any GPU will do"
+        );
+    }
+
+    #[test]
+    fn nodes_without_labels_have_any_gpu() {
+        let (placement, warning) = place(&[node(("a", "b"), AMD)], &wanted("MI300"));
+        assert_eq!((placement.resource, placement.label), (AMD, None));
+        assert!(warning.unwrap().contains("no node says"));
+        let count = Accelerators {
+            name: None,
+            count: 2,
+        };
+        assert_eq!(place(&[], &count), (Placement::default(), None));
+    }
+}

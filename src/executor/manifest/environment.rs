@@ -1,0 +1,129 @@
+//! The variables of a node.
+
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
+
+use super::{Submission, hostname};
+use crate::executor::labels;
+
+/// The user's variables first, so that what the program says about the node wins. What stands in the task's Secret is left out
+/// here, since a pod's own variables win over those.
+pub fn environment(submission: &Submission<'_>, rank: u32) -> Vec<EnvVar> {
+    let Submission { id, task, .. } = submission;
+    let gpus = task
+        .resources
+        .accelerators
+        .as_ref()
+        .map_or(0, |accelerators| accelerators.count);
+    let own = [
+        ("NODE_RANK", rank.to_string()),
+        ("NUM_NODES", task.num_nodes.to_string()),
+        ("SKYPILOT_NODE_RANK", rank.to_string()),
+        ("SKYPILOT_NUM_NODES", task.num_nodes.to_string()),
+    ];
+    let unless_given = [
+        // Python holds its output back when it does not write to a terminal; SkyPilot sets this too.
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+        ("SKYPILOT_NUM_GPUS_PER_NODE", gpus.to_string()),
+        ("SKYPILOT_TASK_ID", id.to_string()),
+        ("SKYPILOT_USER", escape_dollars(submission.user.as_str())),
+        // Where PyTorch's and other launchers look for rank 0 (its port is torchrun's default).
+        ("MASTER_ADDR", master_address(submission)),
+        ("MASTER_PORT", "29500".to_owned()),
+    ];
+    let mut environment: Vec<_> = task
+        .node_envs()
+        .filter(|(name, _)| !task.secrets.contains_key(*name))
+        .map(|(name, value)| variable(name, escape_dollars(value)))
+        .collect();
+    environment.extend(own.into_iter().map(|(name, value)| variable(name, value)));
+    let missing = |name: &str| !task.envs.contains_key(name) && !task.secrets.contains_key(name);
+    environment.extend(
+        unless_given
+            .into_iter()
+            .filter(|(name, _)| missing(name))
+            .map(|(name, value)| variable(name, value)),
+    );
+    if missing("SKYPILOT_NODE_IPS") {
+        environment.push(node_ips(submission));
+    }
+    environment
+}
+
+/// How the nodes of a task find the one of rank 0.
+fn master_address(submission: &Submission<'_>) -> String {
+    if submission.is_multi_node() {
+        return format!("{}.{}", hostname(0), labels::service_name(submission.id));
+    }
+    "127.0.0.1".to_owned()
+}
+
+/// The addresses of all nodes in rank order, one a line: names in the task's Service, or a lone pod's own address.
+fn node_ips(submission: &Submission<'_>) -> EnvVar {
+    const NAME: &str = "SKYPILOT_NODE_IPS";
+    if submission.is_multi_node() {
+        let service = labels::service_name(submission.id);
+        let names: Vec<_> = (0..submission.task.num_nodes)
+            .map(|rank| format!("{}.{service}", hostname(rank)))
+            .collect();
+        return variable(NAME, names.join("\n"));
+    }
+    EnvVar {
+        name: NAME.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "status.podIP".to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+fn variable(name: &str, value: String) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        ..EnvVar::default()
+    }
+}
+
+/// Protects a text from Kubernetes, which replaces `$(NAME)` and `$$` in arguments and variables before bash sees them
+/// (`third_party/forked/golang/expansion/expand.go`, v1.36): `$$` stands for one `$`.
+pub fn escape_dollars(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        escaped.push(c);
+        if c == '$' && matches!(chars.peek(), Some('$' | '(')) {
+            escaped.push('$');
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubernetes_gives_back_the_dollars_that_were_escaped() {
+        /// What Kubernetes makes of an argument when no variable is defined.
+        fn expand(text: &str) -> String {
+            text.replace("$$", "$")
+        }
+        for text in [
+            "echo $$",
+            "$(date)",
+            "$$(date)",
+            "${A}",
+            "$A$",
+            "$$$(x)$$$",
+            "a$",
+            "no dollars",
+        ] {
+            assert_eq!(expand(&escape_dollars(text)), text);
+        }
+        assert_eq!(escape_dollars("$(date) ${A} $B"), "$$(date) ${A} $B");
+    }
+}

@@ -1,0 +1,184 @@
+//! The pod of a node: one container, what it asks for, and what is mounted into it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, Container, EmptyDirVolumeSource, EnvFromSource, NodeAffinity, NodeSelector,
+        NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSpec,
+        ResourceRequirements, SecretEnvSource, Toleration, Volume, VolumeMount,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use super::{
+    CONTAINER, Submission,
+    environment::{environment, escape_dollars},
+    hostname,
+    script::script,
+};
+use crate::{
+    api::{self, TaskDefinition},
+    executor::{gpus::Placement, labels},
+};
+
+/// The image of a task that names none.
+const DEFAULT_IMAGE: &str = "python:3.13-slim";
+/// The name of the volume behind `/dev/shm`.
+const SHARED_MEMORY: &str = "shared-memory";
+
+/// The pod that runs the node of this rank.
+pub fn pod(submission: &Submission<'_>, rank: u32) -> PodSpec {
+    let task = submission.task;
+    let (volumes, mounts) = volumes(submission);
+    let image = task.resources.image_id.as_deref().unwrap_or(DEFAULT_IMAGE);
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(image.to_owned()),
+        command: Some(vec!["/bin/bash".to_owned(), "-c".to_owned()]),
+        args: Some(vec![escape_dollars(&script(task))]),
+        env: Some(environment(submission, rank)),
+        env_from: (!task.secrets.is_empty()).then(|| vec![secrets(submission)]),
+        resources: resources(task, submission.placement),
+        volume_mounts: (!mounts.is_empty()).then_some(mounts),
+        ..Container::default()
+    };
+    let is_multi_node = submission.is_multi_node();
+    let has_gpus = task.resources.accelerators.is_some();
+    PodSpec {
+        affinity: has_gpus.then(|| affinity(submission.placement)).flatten(),
+        automount_service_account_token: Some(false),
+        containers: vec![container],
+        // A namespace with many Services would otherwise put hundreds of variables into the task's environment.
+        enable_service_links: Some(false),
+        hostname: is_multi_node.then(|| hostname(rank)),
+        restart_policy: Some("Never".to_owned()),
+        subdomain: is_multi_node.then(|| labels::service_name(submission.id)),
+        tolerations: has_gpus.then(|| vec![toleration(submission.placement)]),
+        volumes: (!volumes.is_empty()).then_some(volumes),
+        ..PodSpec::default()
+    }
+}
+
+fn secrets(submission: &Submission<'_>) -> EnvFromSource {
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource {
+            name: labels::secret_name(submission.id),
+            optional: Some(false),
+        }),
+        ..EnvFromSource::default()
+    }
+}
+
+/// CPU and memory are requests and limits, or only requests where more would do; GPUs are limits, as Kubernetes wants it.
+fn resources(task: &TaskDefinition, placement: &Placement) -> Option<ResourceRequirements> {
+    let wanted = &task.resources;
+    let mut requests = BTreeMap::new();
+    let mut limits = BTreeMap::new();
+    for (name, quantity) in [("cpu", &wanted.cpus), ("memory", &wanted.memory)] {
+        let Some(quantity) = quantity else { continue };
+        requests.insert(name.to_owned(), Quantity(quantity.as_str().to_owned()));
+        if !quantity.at_least {
+            limits.insert(name.to_owned(), Quantity(quantity.as_str().to_owned()));
+        }
+    }
+    if let Some(gigabytes) = wanted.disk_size {
+        let size = Quantity(format!("{gigabytes}G"));
+        requests.insert("ephemeral-storage".to_owned(), size);
+    }
+    if let Some(accelerators) = &wanted.accelerators {
+        let count = Quantity(accelerators.count.to_string());
+        limits.insert(placement.resource.to_owned(), count);
+    }
+    if requests.is_empty() && limits.is_empty() {
+        return None;
+    }
+    Some(ResourceRequirements {
+        limits: (!limits.is_empty()).then_some(limits),
+        requests: (!requests.is_empty()).then_some(requests),
+        ..ResourceRequirements::default()
+    })
+}
+
+/// Only nodes that have GPUs of the wanted type.
+fn affinity(placement: &Placement) -> Option<Affinity> {
+    let (key, values) = placement.label.clone()?;
+    let term = NodeSelectorTerm {
+        match_expressions: Some(vec![NodeSelectorRequirement {
+            key,
+            operator: "In".to_owned(),
+            values: Some(values),
+        }]),
+        ..NodeSelectorTerm::default()
+    };
+    let required = NodeSelector {
+        node_selector_terms: vec![term],
+    };
+    Some(Affinity {
+        node_affinity: Some(NodeAffinity {
+            required_during_scheduling_ignored_during_execution: Some(required),
+            ..NodeAffinity::default()
+        }),
+        ..Affinity::default()
+    })
+}
+
+/// Nodes with GPUs are often tainted so that nothing else runs there.
+fn toleration(placement: &Placement) -> Toleration {
+    Toleration {
+        key: Some(placement.resource.to_owned()),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoSchedule".to_owned()),
+        ..Toleration::default()
+    }
+}
+
+/// The volumes of the pod, one for each claim, and where the container mounts them.
+fn volumes(submission: &Submission<'_>) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let mut volumes: Vec<Volume> = Vec::new();
+    let mut names: BTreeMap<&str, String> = BTreeMap::new();
+    let mut mounts = Vec::new();
+    for (path, claim) in submission.claims {
+        let count = names.len();
+        let name = names.entry(claim).or_insert_with(|| {
+            let name = format!("volume-{count}");
+            volumes.push(Volume {
+                name: name.clone(),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                    claim_name: claim.clone(),
+                    read_only: None,
+                }),
+                ..Volume::default()
+            });
+            name
+        });
+        let sub_path = match submission.task.volumes.get(path) {
+            Some(api::VolumeMount::Named { sub_path, .. }) => sub_path.clone(),
+            _ => None,
+        };
+        mounts.push(VolumeMount {
+            name: name.clone(),
+            mount_path: path.clone(),
+            sub_path,
+            ..VolumeMount::default()
+        });
+    }
+    const PATH: &str = "/dev/shm";
+    if submission.task.resources.accelerators.is_some() && !submission.claims.contains_key(PATH) {
+        // Data loaders hand over tensors in it, and runtimes give it 64 MiB.
+        volumes.push(Volume {
+            name: SHARED_MEMORY.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: Some("Memory".to_owned()),
+                ..EmptyDirVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+        mounts.push(VolumeMount {
+            name: SHARED_MEMORY.to_owned(),
+            mount_path: PATH.to_owned(),
+            ..VolumeMount::default()
+        });
+    }
+    (volumes, mounts)
+}

@@ -1,0 +1,221 @@
+use serde_json::json;
+
+use super::*;
+
+fn template() -> PodTemplateSpec {
+    serde_json::from_value(json!({
+        "metadata": { "labels": { "task-id": "ab12cd34" } },
+        "spec": {
+            "containers": [{
+                "name": "task",
+                "image": "python",
+                "args": ["run"],
+                "env": [{ "name": "A", "value": "1" }],
+                "resources": { "requests": { "cpu": "1" } },
+            }],
+            "tolerations": [{ "key": "gpu" }],
+            "restartPolicy": "Never",
+        },
+    }))
+    .unwrap()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+#[track_caller]
+fn merged(config: Value) -> Value {
+    serde_json::to_value(apply(&template(), &object(config)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_container_without_a_name_or_with_skypilots_is_the_tasks() {
+    for name in [
+        json!({}),
+        json!({ "name": "ray-node" }),
+        json!({ "name": "task" }),
+    ] {
+        let mut container = name.clone();
+        container["resources"] = json!({ "requests": { "memory": 1024 } });
+        let pod = merged(json!({ "spec": { "containers": [container] } }));
+        let containers = pod["spec"]["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 1, "{name}");
+        assert_eq!(containers[0]["name"], "task");
+        assert_eq!(
+            containers[0]["resources"]["requests"],
+            json!({ "cpu": "1", "memory": "1024" })
+        );
+    }
+    let pod = merged(json!({ "spec": { "containers": [{ "name": "side", "image": "x" }] } }));
+    assert_eq!(pod["spec"]["containers"][1]["name"], "side");
+}
+
+#[test]
+fn lists_are_merged_by_key_or_appended_or_replaced() {
+    let pod = merged(json!({ "spec": {
+        "containers": [{
+            "args": ["other"],
+            "env": [{ "name": "A", "value": "2" }, { "name": "B", "value": "3" }],
+        }],
+        "tolerations": [{ "key": "spot" }],
+        "nodeSelector": { "zone": "a" },
+    } }));
+    let container = &pod["spec"]["containers"][0];
+    assert_eq!(container["args"], json!(["other"]));
+    assert_eq!(
+        container["env"],
+        json!([{ "name": "A", "value": "2" }, { "name": "B", "value": "3" }])
+    );
+    assert_eq!(
+        pod["spec"]["tolerations"],
+        json!([{ "key": "gpu" }, { "key": "spot" }])
+    );
+    assert_eq!(pod["spec"]["nodeSelector"], json!({ "zone": "a" }));
+}
+
+#[test]
+fn null_clears() {
+    let pod = merged(json!({ "spec": { "tolerations": null } }));
+    assert_eq!(pod["spec"]["tolerations"], Value::Null);
+}
+
+#[test]
+fn what_is_no_part_of_a_pod_is_named() {
+    for (config, field) in [
+        (
+            json!({ "spec": { "nodeSelctor": { "a": "b" } } }),
+            "pod_config.spec.nodeSelctor",
+        ),
+        (
+            json!({ "spec": { "containers": [{ "resource": {} , "env": [{ "name": "X", "valu": "1" }] }] } }),
+            "pod_config.spec.containers[0].env[1].valu",
+        ),
+        (
+            json!({ "spec": { "containers": "x" } }),
+            "pod_config.spec.containers",
+        ),
+        (json!({ "spec": { "nodeSelector": "x" } }), "pod_config"),
+    ] {
+        let problem = apply(&template(), &object(config.clone())).unwrap_err();
+        assert!(problem.field.ends_with(field), "{config}: {problem:?}");
+    }
+}
+
+#[track_caller]
+fn refused(config: Value, is_trusted: bool) -> Vec<String> {
+    let problems = refusals(&object(config), is_trusted).into_iter();
+    problems
+        .map(|problem| problem.field.replace("config.kubernetes.pod_config.", ""))
+        .collect()
+}
+
+#[test]
+fn what_reaches_beyond_the_pod_is_for_trusted_users() {
+    for (spec, field) in [
+        (json!({ "hostNetwork": true }), "spec.hostNetwork"),
+        (json!({ "hostPID": true }), "spec.hostPID"),
+        (
+            json!({ "serviceAccountName": "admin" }),
+            "spec.serviceAccountName",
+        ),
+        (
+            json!({ "automountServiceAccountToken": true }),
+            "spec.automountServiceAccountToken",
+        ),
+        (json!({ "nodeName": "a" }), "spec.nodeName"),
+        (
+            json!({ "priorityClassName": "system-node-critical" }),
+            "spec.priorityClassName",
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] }),
+            "spec.volumes[0].hostPath.path",
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "secret": { "secretName": "s" } }] }),
+            "spec.volumes[0].secret.secretName",
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }] }),
+            "spec.volumes[0].persistentVolumeClaim.claimName",
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "projected": { "sources": [{ "secret": { "name": "s" } }] } }] }),
+            "spec.volumes[0].projected.sources[0].secret.name",
+        ),
+        (
+            json!({ "containers": [{ "securityContext": { "privileged": true } }] }),
+            "spec.containers[0].securityContext.privileged",
+        ),
+        (
+            json!({ "initContainers": [{ "securityContext": { "capabilities": { "add": ["SYS_ADMIN"] } } }] }),
+            "spec.initContainers[0].securityContext.capabilities.add[0]",
+        ),
+        (
+            json!({ "containers": [{ "env": [{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k" } } }] }] }),
+            "spec.containers[0].env[0].valueFrom.secretKeyRef.key",
+        ),
+        (
+            json!({ "containers": [{ "envFrom": [{ "secretRef": { "name": "s" } }] }] }),
+            "spec.containers[0].envFrom[0].secretRef.name",
+        ),
+        (
+            json!({ "containers": [{ "ports": [{ "containerPort": 1, "hostPort": 1 }] }] }),
+            "spec.containers[0].ports[0].hostPort",
+        ),
+    ] {
+        let found = refused(json!({ "spec": spec }), false);
+        assert_eq!(found.first().map(String::as_str), Some(field), "{found:?}");
+        assert_eq!(refused(json!({ "spec": spec }), true), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_users_of_skypilot_set_is_allowed() {
+    let config = json!({
+        "metadata": { "labels": { "team": "x" }, "annotations": { "kueue.x-k8s.io/pod-group-name": "g" } },
+        "spec": {
+            "priorityClassName": "high",
+            "nodeSelector": { "a/b": "c" },
+            "tolerations": [{ "key": "k", "operator": "Exists", "effect": "NoSchedule" }],
+            "imagePullSecrets": [{ "name": "registry" }],
+            "hostNetwork": false,
+            "volumes": [{ "name": "cache", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }],
+            "initContainers": [{ "name": "init", "image": "x", "command": ["true"] }],
+            "containers": [{
+                "env": [{ "name": "IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } }],
+                "volumeMounts": [{ "name": "cache", "mountPath": "/cache", "readOnly": true }],
+                "resources": { "limits": { "rdma/ib": 1 } },
+                "securityContext": { "capabilities": { "drop": ["ALL"] }, "runAsUser": 0 },
+            }],
+        },
+    });
+    assert_eq!(refused(config, false), Vec::<String>::new());
+}
+
+#[test]
+fn what_the_program_relies_on_is_nobodys() {
+    for (config, field) in [
+        (
+            json!({ "metadata": { "labels": { "task-id": "x" } } }),
+            "metadata.labels.task-id",
+        ),
+        (
+            json!({ "metadata": { "annotations": { "k8s-cli/user": "eve" } } }),
+            "metadata.annotations.k8s-cli/user",
+        ),
+        (json!({ "metadata": { "name": "x" } }), "metadata.name"),
+        (
+            json!({ "spec": { "restartPolicy": "Always" } }),
+            "spec.restartPolicy",
+        ),
+        (json!({ "kind": "Pod" }), "kind"),
+        (
+            json!({ "spec": { "containers": [{ "env": [{ "name": "NODE_RANK", "value": "0" }] }] } }),
+            "spec.containers[0].env[0].name",
+        ),
+    ] {
+        assert_eq!(refused(config, true), [field]);
+    }
+}

@@ -1,0 +1,315 @@
+//! The beginning of a task: it is created whole, or not at all.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::batch::v1::Job;
+use kube::{
+    Api, Resource,
+    api::{ListParams, PostParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{
+    CONCURRENCY, Error, Executor, Result, call,
+    gpus::Placement,
+    labels,
+    manifest::{self, Submission},
+    now, pod_config, random_id,
+    volumes::{WAITS, is_for_one_machine},
+};
+use crate::api::{
+    Problem, Reason, TaskDefinition, TaskDryRunResponse, TaskId, TaskSubmitResponse, Timestamp,
+    User, VolumeMount, describe,
+};
+
+/// A task with all that had to be looked up for it.
+struct Prepared {
+    id: TaskId,
+    user: User,
+    task: TaskDefinition,
+    created_at: Timestamp,
+    fail_fast: bool,
+    claims: BTreeMap<String, String>,
+    placement: Placement,
+    /// What does not do what the task's author may expect.
+    warnings: Vec<String>,
+}
+
+impl Prepared {
+    fn submission(&self) -> Submission<'_> {
+        Submission {
+            id: &self.id,
+            user: &self.user,
+            task: &self.task,
+            created_at: self.created_at,
+            fail_fast: self.fail_fast,
+            claims: &self.claims,
+            placement: &self.placement,
+        }
+    }
+
+    /// The Job of a node, with what its user puts over it.
+    fn job(&self, rank: u32) -> Result<Job> {
+        let mut job = manifest::job(&self.submission(), rank);
+        if let (Some(config), Some(spec)) = (&self.task.pod_config, &mut job.spec) {
+            spec.template = pod_config::apply(&spec.template, config)
+                .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))?;
+        }
+        Ok(job)
+    }
+}
+
+impl Executor {
+    /// Starts a task: whole, or not at all. When one of its objects is refused, or the caller drops the future before it is
+    /// done, what was made is deleted again. `fail_fast`: when a node fails, the others are stopped.
+    ///
+    /// # Errors
+    /// When a volume of the task does not exist, or Kubernetes refuses an object.
+    pub async fn submit(
+        &self,
+        asking: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<TaskSubmitResponse> {
+        let mut prepared = self.prepare(asking, task, fail_fast).await?;
+        if prepared.task.pod_config.is_some() {
+            // What a user wrote into a pod is looked at by Kubernetes before anything is created.
+            self.try_job(&prepared).await?;
+        }
+        let warnings = std::mem::take(&mut prepared.warnings);
+        let id = prepared.id.clone();
+        let (answer, answered) = oneshot::channel();
+        let executor = self.clone();
+        // A task of its own, which goes on when the request that wants it goes away.
+        tokio::spawn(async move {
+            let id = &prepared.id;
+            let created = executor.create(&prepared, || answer.is_closed()).await;
+            let created = match created {
+                // There is nothing that could have been left over.
+                Ok(_) if prepared.task.num_nodes == 1 => Ok(()),
+                Ok(first) => executor.check_not_stopped(id, &first).await,
+                Err(error) => Err(error),
+            };
+            if created.is_err() {
+                executor.roll_back(id).await;
+            }
+            // Nobody waits any more, so nobody learns the id.
+            if let Err(Ok(())) = answer.send(created) {
+                log::warn!("task {id}: the client went away, rolling back");
+                executor.roll_back(id).await;
+            }
+        });
+        let gone = || {
+            Error::new(
+                Reason::InternalError,
+                format!("creating task `{id}` was cut off"),
+            )
+        };
+        answered.await.map_err(|_| gone())??;
+        log::info!("task submitted task_id={id} user={:?}", asking.as_str());
+        Ok(TaskSubmitResponse::new(id, warnings))
+    }
+
+    /// What would be created for a task, after Kubernetes has looked at it. The values of `secrets` are not shown.
+    ///
+    /// # Errors
+    /// As of [`Executor::submit`], as far as can be known before.
+    pub async fn dry_run(
+        &self,
+        asking: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<TaskDryRunResponse> {
+        let prepared = self.prepare(asking, task, fail_fast).await?;
+        self.try_job(&prepared).await?;
+        let submission = prepared.submission();
+        let first = prepared.job(0)?.metadata;
+        let mut manifests = Vec::new();
+        for rank in 0..prepared.task.num_nodes {
+            manifests.push(to_value(&prepared.job(rank)?)?);
+        }
+        if prepared.task.num_nodes > 1 {
+            manifests.push(to_value(&manifest::service(&submission, &first))?);
+        }
+        if !prepared.task.secrets.is_empty() {
+            let mut secret = to_value(&manifest::secret(&submission, &first))?;
+            for value in secret["data"].as_object_mut().into_iter().flatten() {
+                *value.1 = "".into();
+            }
+            manifests.push(secret);
+        }
+        for claim in manifest::ephemeral_claims(&submission, &first) {
+            manifests.push(to_value(&claim)?);
+        }
+        Ok(TaskDryRunResponse {
+            manifests,
+            warnings: prepared.warnings,
+        })
+    }
+
+    /// Looks up what a task needs, and refuses what it may not have.
+    async fn prepare(
+        &self,
+        asking: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<Prepared> {
+        if let Some(config) = &task.pod_config {
+            let problems: Vec<Problem> = pod_config::refusals(config, self.allows_pod_config);
+            if !problems.is_empty() {
+                return Err(Error::new(Reason::Invalid, describe(&problems)));
+            }
+        }
+        let id: TaskId = random_id()
+            .parse()
+            .expect("a random id has the form of an id");
+        let mut warnings = task.warnings();
+        let volumes = self.resolve_volumes(asking, &task).await?;
+        warnings.extend(volumes.warnings);
+        let mut claims = volumes.claims;
+        let ephemeral = task.volumes.iter().filter_map(|(path, mount)| match mount {
+            VolumeMount::Ephemeral { access_mode, .. } => Some((path, access_mode)),
+            VolumeMount::Named { .. } => None,
+        });
+        for (index, (path, mode)) in ephemeral.enumerate() {
+            claims.insert(path.clone(), labels::ephemeral_claim_name(&id, index));
+            let is_alone = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
+            if is_alone && task.num_nodes > 1 {
+                warnings.push(format!("volumes.{path}: the volume {WAITS}"));
+            }
+        }
+        let (placement, warning) = self.place(task.resources.accelerators.as_ref()).await;
+        warnings.extend(warning);
+        Ok(Prepared {
+            id,
+            user: asking.clone(),
+            task,
+            created_at: now(),
+            fail_fast,
+            claims,
+            placement,
+            warnings,
+        })
+    }
+
+    /// Has Kubernetes look at the first Job without creating it.
+    async fn try_job(&self, prepared: &Prepared) -> Result<()> {
+        let job = prepared.job(0)?;
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        call("create the task's Job", self.jobs().create(&params, &job)).await?;
+        Ok(())
+    }
+
+    /// Creates the objects of a task, but starts none after the first that is refused, or once `is_unwanted`; returns the
+    /// first Job.
+    async fn create(&self, prepared: &Prepared, is_unwanted: impl Fn() -> bool) -> Result<Job> {
+        let submission = &prepared.submission();
+        // The first Job owns what belongs to the task as a whole, so it comes first.
+        let first = self.create_job(prepared.job(0)?).await?;
+        let owner = &first.metadata;
+        if !prepared.task.secrets.is_empty() {
+            create(&self.secrets(), &manifest::secret(submission, owner)).await?;
+        }
+        for claim in manifest::ephemeral_claims(submission, owner) {
+            create(&self.claims(), &claim).await?;
+        }
+        let num_nodes = prepared.task.num_nodes;
+        if num_nodes == 1 {
+            return Ok(first);
+        }
+        create(&self.services(), &manifest::service(submission, owner)).await?;
+
+        let has_failed = AtomicBool::new(false);
+        let results: Vec<Result<Job>> = stream::iter(1..num_nodes)
+            .take_while(|_| {
+                std::future::ready(!has_failed.load(Ordering::Relaxed) && !is_unwanted())
+            })
+            .map(|rank| async move { self.create_job(prepared.job(rank)?).await })
+            .buffer_unordered(CONCURRENCY)
+            // What is under way is waited for: a Job that appears after the roll-back would stay for ever.
+            .inspect_err(|_| has_failed.store(true, Ordering::Relaxed))
+            .collect()
+            .await;
+        results
+            .into_iter()
+            .try_for_each(|result| result.map(drop))?;
+        Ok(first)
+    }
+
+    /// Makes sure that nobody stopped a task of several nodes while it was being created: whoever does deletes the Jobs that they see, the
+    /// first one always among them, and not those that came later.
+    async fn check_not_stopped(&self, id: &TaskId, first: &Job) -> Result<()> {
+        let name = first.metadata.name.as_deref().unwrap_or_default();
+        let present = call(format!("look for Job `{name}`"), self.jobs().get_opt(name)).await?;
+        let is_there = |job: &Job| {
+            job.metadata.uid == first.metadata.uid && job.metadata.deletion_timestamp.is_none()
+        };
+        if present.as_ref().is_some_and(is_there) {
+            return Ok(());
+        }
+        let message = format!("task `{id}` was stopped while it was being created");
+        Err(Error::new(Reason::Conflict, message))
+    }
+
+    async fn create_job(&self, job: Job) -> Result<Job> {
+        let name = job.metadata.name.clone().unwrap_or_default();
+        let created = async {
+            match self.jobs().create(&PostParams::default(), &job).await {
+                // kube repeats a request whose answer was lost. The name has a random part, so the one that exists is ours.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    self.jobs().get(&name).await
+                }
+                answer => answer,
+            }
+        };
+        call(format!("create Job `{name}`"), created).await
+    }
+
+    /// Deletes what there is of a task that is not to be. Nothing can be answered from here any more, so it tries for a while.
+    async fn roll_back(&self, id: &TaskId) {
+        const ATTEMPTS: u32 = 5;
+        for attempt in 1..=ATTEMPTS {
+            match self
+                .delete_jobs(&ListParams::default().labels(&labels::task_selector(id)))
+                .await
+            {
+                Ok(0) => return,
+                Ok(_) => (),
+                Err(error) => {
+                    log::warn!("task {id}: rolling back, attempt {attempt} of {ATTEMPTS}: {error}");
+                    tokio::time::sleep(super::DEADLINE / 2).await;
+                }
+            }
+        }
+        log::error!("task {id}: could not be rolled back, its Jobs have to be deleted by hand");
+    }
+}
+
+/// Creates what belongs to a task. What exists under its name is ours: see [`Executor::create_job`].
+async fn create<K>(api: &Api<K>, object: &K) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+{
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    let created = async {
+        match api.create(&PostParams::default(), object).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            answer => answer.map(drop),
+        }
+    };
+    call(format!("create {} `{name}`", K::kind(&())), created).await
+}
+
+fn to_value(object: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(object)
+        .map_err(|error| Error::new(Reason::InternalError, error.to_string()))
+}
