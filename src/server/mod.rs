@@ -5,6 +5,7 @@
 
 mod access_log;
 mod error;
+mod head;
 mod log_body;
 mod routes;
 mod tasks;
@@ -75,6 +76,7 @@ pub async fn run(
             .app_data(executor.clone())
             .app_data(is_stopping.clone())
             .configure(routes::configure)
+            .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(access_log::log))
     })
     .on_connect(|connection, _| {

@@ -3,8 +3,9 @@
 use std::future::ready;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{self, Data, ServiceConfig, delete, get, post},
+    HttpRequest, HttpResponse, Route,
+    guard::{Any, Get, Head},
+    web::{self, Data, ServiceConfig, delete, post},
 };
 use serde_json::json;
 
@@ -25,28 +26,33 @@ pub fn configure(config: &mut ServiceConfig) {
         .app_data(error::path_config())
         .app_data(error::query_config())
         .app_data(error::form_config())
-        .service(resource(path::ROOT, "GET").route(get().to(root)))
-        .service(resource(path::HEALTHZ, "GET").route(get().to(root)))
-        .service(resource(path::READYZ, "GET").route(get().to(is_ready)))
+        .service(resource(path::ROOT, "GET, HEAD").route(get().to(root)))
+        .service(resource(path::HEALTHZ, "GET, HEAD").route(get().to(root)))
+        .service(resource(path::READYZ, "GET, HEAD").route(get().to(is_ready)))
         // The literal paths come before the patterns that they would match.
         .service(resource(path::TASKS_SUBMIT, "POST").route(post().to(tasks::submit)))
         .service(resource(path::TASKS_STOP, "POST").route(post().to(tasks::stop_all)))
-        .service(resource(path::TASKS, "GET").route(get().to(tasks::list)))
-        .service(resource(path::TASK, "GET").route(get().to(tasks::get)))
+        .service(resource(path::TASKS, "GET, HEAD").route(get().to(tasks::list)))
+        .service(resource(path::TASK, "GET, HEAD").route(get().to(tasks::get)))
         .service(resource(path::TASK_STOP, "POST").route(post().to(tasks::stop)))
         .service(
-            resource(path::TASK_LOGS, "GET, POST")
+            resource(path::TASK_LOGS, "GET, HEAD, POST")
                 .route(get().to(tasks::logs))
                 .route(post().to(tasks::logs_by_form)),
         )
         .service(resource(path::VOLUMES_CREATE, "POST").route(post().to(volumes::create)))
-        .service(resource(path::VOLUMES, "GET").route(get().to(volumes::list)))
+        .service(resource(path::VOLUMES, "GET, HEAD").route(get().to(volumes::list)))
         .service(
-            resource(path::VOLUME, "GET, DELETE")
+            resource(path::VOLUME, "GET, HEAD, DELETE")
                 .route(get().to(volumes::get))
                 .route(delete().to(volumes::delete)),
         )
         .default_service(web::to(error::no_such_path));
+}
+
+/// Matches `GET`, and `HEAD`, whose answer loses its body on the way out.
+fn get() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
 }
 
 /// `GET /`: the server is alive.

@@ -7,26 +7,43 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use super::{Stopping, error, log_body, user::Scope};
+use super::{
+    Stopping, error, log_body,
+    user::{Scope, read_flag},
+};
 use crate::{
     api::{
         LogQuery, NDJSON, TaskDefinition, TaskId, TaskListResponse, TaskStatus,
-        TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, User,
+        TaskStopAllResponse, TaskStopResponse, User,
     },
     executor::{Error, Executor},
 };
 
-/// `POST /tasks/submit`: start a task and answer with its id.
+/// `POST /tasks/submit`: start a task and answer with its id; with `dry_run`, only say what would be created.
 pub async fn submit(
     user: User,
     executor: Data<Executor>,
+    query: Query<Vec<(String, String)>>,
     definition: Json<Value>,
-) -> Result<Json<TaskSubmitResponse>, Error> {
+) -> Result<HttpResponse, Error> {
+    let mut problems = Vec::new();
+    let mut flag = |name, default| {
+        read_flag(&query, name, default).unwrap_or_else(|problem| {
+            problems.push(problem);
+            default
+        })
+    };
+    let (fail_fast, is_dry_run) = (flag("fail_fast", true), flag("dry_run", false));
+    if !problems.is_empty() {
+        return Err(error::invalid(&problems));
+    }
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
-    let warnings = task.warnings();
-    let id = executor.submit(&user, task).await?;
-    Ok(Json(TaskSubmitResponse::new(id, warnings)))
+    Ok(if is_dry_run {
+        HttpResponse::Ok().json(executor.dry_run(&user, task, fail_fast).await?)
+    } else {
+        HttpResponse::Ok().json(executor.submit(&user, task, fail_fast).await?)
+    })
 }
 
 /// `GET /tasks`: the tasks, newest first.

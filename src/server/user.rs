@@ -59,12 +59,19 @@ impl FromRequest for Scope {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let pairs = Query::<Vec<(String, String)>>::from_request(request, payload).into_inner();
         ready(pairs.and_then(|Query(pairs)| {
-            let mut all_users = false;
-            for (_, value) in pairs.iter().filter(|(key, _)| key == "all_users") {
-                all_users = read_bool(value)
-                    .map_err(|message| error::invalid(&[Problem::new("all_users", message)]))?;
-            }
+            let all_users = read_flag(&pairs, "all_users", false)
+                .map_err(|problem| error::invalid(&[problem]))?;
             Ok(Self { all_users })
         }))
     }
+}
+
+/// A boolean of a query; the last one counts.
+pub fn read_flag(pairs: &[(String, String)], name: &str, default: bool) -> Result<bool, Problem> {
+    let values = pairs.iter().filter(|(key, _)| key == name);
+    values
+        .map(|(_, value)| value)
+        .try_fold(default, |_, value| {
+            read_bool(value).map_err(|message| Problem::new(name, message))
+        })
 }
