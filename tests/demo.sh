@@ -31,7 +31,7 @@ say "Who we are"
 k8s-cli auth login ada
 
 say "A volume to keep data in"
-volume=$(k8s-cli volumes create data 1Gi)
+volume=$(k8s-cli volumes create data 1Gi --access-modes ReadWriteMany)
 k8s-cli volumes list -o table
 
 say "A task: two nodes that write to the volume"

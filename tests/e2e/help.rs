@@ -16,6 +16,7 @@ fn every_help_text_is_as_it_was() {
         "auth logout",
         "jobs",
         "jobs submit",
+        "jobs validate",
         "jobs list",
         "jobs status",
         "jobs stop",

@@ -61,6 +61,37 @@ fn health_needs_no_user() {
 }
 
 #[test]
+fn a_head_is_answered_as_a_get_without_its_body() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: echo hello; sleep 1000");
+    ada.wait_for_status(&id, "running");
+    // One connection for all: a body that came nevertheless would be taken for the next answer.
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let task = format!("/tasks/{id}");
+    // The log goes on, but its head does not.
+    let log = format!("{task}/logs");
+    for (path, status) in [
+        ("/", 200),
+        (task.as_str(), 200),
+        (&log, 200),
+        ("/tasks/zzzzzzzz", 404),
+        ("/tasks/submit", 405),
+        ("/", 200),
+    ] {
+        let url = format!("{}{path}", world.url);
+        let mut response = agent.head(url).header(ADA.0, ADA.1).call().unwrap();
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        assert!(response.headers().contains_key("content-type"), "{path}");
+        assert_eq!(response.body_mut().read_to_string().unwrap(), "");
+    }
+    ada.run(["jobs", "stop", &id]).success();
+}
+
+#[test]
 fn every_refusal_has_the_same_shape() {
     let world = World::new();
     let ask = |method, path, headers: &[_], body: &str| {

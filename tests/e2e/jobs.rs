@@ -141,22 +141,22 @@ fn setup_run_workdir_and_variables() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file(
-        "workdir: /tmp\nenvs:\n  GREETING: it's $$ and $(x)\n  NODE_RANK: 9\n  N: 3\nsetup: |\n  echo \"setup in $(pwd)\"\n  exit 0\n\
+        "workdir: /tmp\nenvs:\n  GREETING: it's $$ and $(x)\n  NODE_RANK: 9\n  N: 3\nsetup: |\n  sudo echo \"setup of $SKYPILOT_SETUP_NODE_RANK in $(pwd)\"\n  exit 0\n\
          run: |\n  echo \"$GREETING, $NODE_RANK, $N, $(pwd)\"\n",
     );
     let outcome = ada
         .run(["jobs", "submit", &file])
         .success()
-        .says("warning: envs.NODE_RANK is ignored");
+        .says(&format!("warning: {file}:4: envs.NODE_RANK is ignored"));
     let (_, log) = outcome.stdout.split_once('\n').unwrap();
-    assert_eq!(log, "setup in /tmp\nit's $$ and $(x), 0, 3, /tmp\n");
+    assert_eq!(log, "setup of 0 in /tmp\nit's $$ and $(x), 0, 3, /tmp\n");
 
     // As in SkyPilot, what fails is the last command; a failed setup does not go on to run.
     let file = ada.file("setup: 'false; exit 4'\nrun: echo never");
     let outcome = ada
         .run(["jobs", "submit", &file])
         .code(100)
-        .says("exit code 4");
+        .says("setup on node-0 exited with 4");
     assert!(!outcome.stdout.contains("never"));
 }
 

@@ -9,11 +9,15 @@ mod harness;
 
 // What a user does.
 mod auth;
+mod corpus;
+mod fail_fast;
 mod jobs;
 mod log_faults;
 mod logs;
 mod many_users;
 mod pending;
+mod pods;
+mod rendezvous;
 mod volumes;
 
 // What a program sees.

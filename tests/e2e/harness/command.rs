@@ -123,6 +123,15 @@ impl Outcome {
         self
     }
 
+    /// Expects a text somewhere on stdout.
+    #[track_caller]
+    pub fn has_output(self, expected: &str) -> Self {
+        if !self.stdout.contains(expected) {
+            self.fail(&format!("somewhere on stdout {expected:?}"));
+        }
+        self
+    }
+
     #[track_caller]
     pub fn stderr(self, expected: &str) -> Self {
         if self.stderr != expected {

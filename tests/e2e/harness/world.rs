@@ -14,7 +14,7 @@ use std::{
 use futures::AsyncReadExt;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Namespace, Pod, ServiceAccount},
+    api::core::v1::{Namespace, Node, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, Config, Resource,
@@ -125,9 +125,31 @@ impl World {
             + DeserializeOwned
             + Debug,
     {
+        self.objects_in(&self.namespace)
+    }
+
+    pub fn objects_in<K>(&self, namespace: &str) -> Vec<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
         with_client(&self.kubeconfig, async |client| {
-            let api: Api<K> = Api::namespaced(client, &self.namespace);
+            let api: Api<K> = Api::namespaced(client, namespace);
             api.list(&ListParams::default()).await.unwrap().items
+        })
+    }
+
+    /// As many CPUs as one pod can have and two cannot.
+    pub fn most_cpus(&self) -> f64 {
+        with_client(&self.kubeconfig, async |client| {
+            let nodes = Api::<Node>::all(client).list(&ListParams::default()).await;
+            let cpus = nodes.unwrap().items.into_iter().map(|node| {
+                let allocatable = node.status.unwrap().allocatable.unwrap();
+                allocatable["cpu"].0.parse::<f64>().unwrap()
+            });
+            cpus.fold(0.0, f64::max) * 0.6
         })
     }
 

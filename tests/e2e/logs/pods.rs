@@ -67,7 +67,8 @@ fn the_log_of_a_container_that_was_started_again_follows_that_of_the_first() {
         pod["containers"][0]["volumeMounts"] = json!([{"name": "memory", "mountPath": "/memory"}]);
         set_script(
             spec,
-            "if [ -e /memory/first ]; then echo second; else touch /memory/first; echo first; exit 3; fi",
+            // A cluster forgets the log of the first run when the second has ended, so both take a moment.
+            "if [ -e /memory/first ]; then echo second; sleep 5; else touch /memory/first; echo first; sleep 5; exit 3; fi",
         );
     });
     ada.run(["jobs", "logs", &id])

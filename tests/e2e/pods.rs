@@ -1,0 +1,184 @@
+//! What a task file asks of the cluster beside commands: secrets, parts of volumes, the pod itself.
+
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
+};
+
+use crate::harness::{World, is_real_cluster, wait_until};
+
+#[test]
+fn secrets_are_seen_by_the_task_alone() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file(
+        "num_nodes: 2\nsecrets: {TOKEN: hush-hush, BOTH: secret}\nenvs: {BOTH: env}\nrun: echo $TOKEN | wc -c; echo $BOTH",
+    );
+    let submitted = ada.run(["jobs", "submit", "--detach", &file]).success();
+    let id = submitted.stdout.trim().to_owned();
+    let task = ada.wait_for_status(&id, "completed");
+    let logs = ada.run(["jobs", "logs", &id, "--node", "1"]).success();
+    assert_eq!(logs.stdout, "node-1 | 10\nnode-1 | secret\n");
+
+    let secrets: Vec<Secret> = world.objects();
+    let name = format!("task-{id}");
+    let secret = secrets
+        .iter()
+        .find(|secret| secret.metadata.name.as_ref() == Some(&name))
+        .expect("the task has a Secret");
+    assert_eq!(secret.data.as_ref().unwrap()["TOKEN"].0, b"hush-hush");
+    let seen = [
+        serde_json::to_string(&world.objects::<Job>()).unwrap(),
+        serde_json::to_string(&world.objects::<Pod>()).unwrap(),
+        serde_json::to_string(&world.objects::<Service>()).unwrap(),
+        task.to_string(),
+        submitted.stderr,
+        world.log(),
+    ];
+    for text in seen {
+        // Neither as it is nor as Kubernetes writes it.
+        assert!(
+            !text.contains("hush-hush") && !text.contains("aHVzaC1odXNo"),
+            "{text}"
+        );
+    }
+    ada.run(["jobs", "stop", &id]).success();
+    wait_until("the Secret went with the task", || {
+        !world.names::<Secret>().contains(&name)
+    });
+}
+
+#[test]
+fn a_part_of_a_volume_and_one_that_goes_with_the_task() {
+    let world = World::new();
+    let ada = world.login("ada");
+    ada.run(["volumes", "create", "data", "1Gi"]).success();
+    let id = ada.submit(
+        "volumes:\n  /part: {name: data, sub_path: a/b}\n  /scratch: {size: 1Gi}\nrun: |\n  echo hello > /part/file\n  echo x > /scratch/x",
+    );
+    ada.wait_for_status(&id, "completed");
+    let claim = format!("task-{id}-volume-0");
+    assert!(world.names::<PersistentVolumeClaim>().contains(&claim));
+    let listed = ada.run(["volumes", "list"]).success();
+    assert!(!listed.stdout.contains(&claim), "{}", listed.stdout);
+    let reader = ada.submit("volumes: {/data: data}\nrun: cat /data/a/b/file");
+    ada.wait_for_status(&reader, "completed");
+    ada.run(["jobs", "logs", &reader])
+        .success()
+        .stdout("hello\n");
+    ada.run(["jobs", "stop", &id]).success();
+    wait_until("the claim went with the task", || {
+        !world.names::<PersistentVolumeClaim>().contains(&claim)
+    });
+    // What shares a volume of one machine is told so.
+    let file = ada.file("num_nodes: 2\nvolumes: {/data: data}\nrun: 'true'");
+    ada.run(["jobs", "submit", "--detach", &file])
+        .success()
+        .says("warning: volumes./data: volume `data` can be mounted on one machine at a time");
+}
+
+#[test]
+fn a_setup_that_fails_is_named() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id =
+        ada.submit("num_nodes: 2\nsetup: if [ $NODE_RANK = 1 ]; then exit 3; fi\nrun: sleep 1000");
+    let task = ada.wait_for_status(&id, "failed");
+    assert_eq!(task["reason"], "setup on node-1 exited with 3");
+    let outcome = ada.run(["jobs", "logs", &id]).code(100);
+    assert_eq!(
+        outcome.stderr,
+        "1 other node was stopped\nfailed: setup on node-1 exited with 3\n"
+    );
+}
+
+#[test]
+fn a_pod_is_as_its_user_wants_it() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit(
+        r#"resources: {labels: {team: search}}
+config:
+  kubernetes:
+    pod_config:
+      metadata:
+        annotations: {example.com/note: hello}
+      spec:
+        terminationGracePeriodSeconds: 5
+        containers:
+          - env:
+              - {name: FROM_POD_CONFIG, value: "yes"}
+run: echo $FROM_POD_CONFIG $NODE_RANK
+"#,
+    );
+    ada.wait_for_status(&id, "completed");
+    ada.run(["jobs", "logs", &id]).success().stdout("yes 0\n");
+    let pods: Vec<Pod> = world.objects();
+    let pod = &pods[0];
+    assert_eq!(pod.metadata.labels.as_ref().unwrap()["team"], "search");
+    let annotations = pod.metadata.annotations.as_ref().unwrap();
+    assert_eq!(annotations["example.com/note"], "hello");
+    let spec = pod.spec.as_ref().unwrap();
+    assert_eq!(spec.termination_grace_period_seconds, Some(5));
+}
+
+#[test]
+fn what_reaches_beyond_the_pod_is_refused() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let submit = |spec: &str| {
+        let file = ada.file(&format!(
+            "config: {{kubernetes: {{pod_config: {{spec: {spec}}}}}}}\nrun: 'true'"
+        ));
+        ada.run(["jobs", "submit", "--detach", &file])
+    };
+    submit("{hostNetwork: true}")
+        .code(1)
+        .says("config.kubernetes.pod_config.spec.hostNetwork: ")
+        .says("serve --allow-pod-config");
+    submit("{containers: [{securityContext: {privileged: true}}]}")
+        .code(1)
+        .says("pod_config.spec.containers[0].securityContext.privileged: ");
+    submit("{nodeSelctor: {a: b}}")
+        .code(1)
+        .says("serve --allow-pod-config");
+    submit("{containers: [{name: Not a name, image: x}]}")
+        .code(1)
+        .says("Not a name");
+    assert_eq!(world.names::<Job>(), Vec::<String>::new());
+    if is_real_cluster() {
+        return;
+    }
+    let world = World::sandbox(&["--allow-pod-config"]);
+    let ada = world.login("ada");
+    let file = ada.file("config: {kubernetes: {pod_config: {spec: {hostIPC: true}}}}\nrun: 'true'");
+    ada.run(["jobs", "submit", "--detach", &file]).success();
+}
+
+#[test]
+fn a_dry_run_shows_what_would_be_created_and_creates_nothing() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file(
+        "name: try\nnum_nodes: 2\nsecrets: {TOKEN: hush-hush}\nresources: {use_spot: true}\nrun: 'true'",
+    );
+    let outcome = ada
+        .run(["jobs", "submit", "--dry-run", &file])
+        .success()
+        .says("resources.use_spot is ignored");
+    let kinds: Vec<&str> = outcome
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("kind: "))
+        .collect();
+    assert_eq!(kinds, ["Job", "Job", "Service", "Secret"]);
+    assert!(
+        !outcome.stdout.contains("aHVzaC1odXNo"),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!(world.names::<Job>(), Vec::<String>::new());
+    // What Kubernetes would refuse is refused here, too.
+    let file = ada.file("resources: {labels: {a: '-'}}\nrun: 'true'");
+    ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
+}
