@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
 
-.PHONY: demo test check e2e golden bench install
+.PHONY: demo test check corpus fuzz e2e golden bench install
 
 # The tour: a sandbox, a volume, a task on two nodes, and back to nothing.
 demo:
@@ -20,6 +20,17 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(MAKE) corpus
+
+# Real task files, and SkyPilot's verdict on each beside ours. They are not in this tree: K8S_CLI_CORPUS names their folder, else
+# ../shared/skypilot is looked at. The other tests include them, without the table.
+corpus:
+	$(CARGO) test --locked --bin k8s-cli client::task_file::corpus -- --nocapture --test-threads 1
+
+# Feeds the reader of task files with what nobody would write, for FUZZ_SECONDS. Needs nothing but the compiler; see tests/fuzz.
+FUZZ_SECONDS ?= 600
+fuzz:
+	tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 # The end-to-end tests against the cluster that KUBECONFIG names; each makes and deletes a namespace of its own. Where
 # K8S_CLI_E2E_RESTART names a program that restarts parts of that cluster, logs are followed while it does.
