@@ -16,7 +16,7 @@ const SKYPILOT_CONTAINER: &str = "ray-node";
 /// What every user may set. `*` is any one step, a list's item included, `**` all that follows.
 ///
 /// NB: Secrets, claims and service accounts are left out on purpose: those of all users stand in one namespace.
-const HARMLESS: [&str; 50] = [
+const HARMLESS: [&str; 49] = [
     "metadata.annotations.*",
     "metadata.labels.*",
     "spec.activeDeadlineSeconds",
@@ -45,7 +45,6 @@ const HARMLESS: [&str; 50] = [
     "spec.volumes.*.configMap.**",
     "spec.volumes.*.downwardAPI.**",
     "spec.volumes.*.emptyDir.**",
-    "spec.volumes.*.ephemeral.**",
     "spec.volumes.*.name",
     // `containers` stands for `initContainers`, too.
     "spec.containers.*.args.*",

@@ -140,6 +140,11 @@ fn what_reaches_beyond_the_pod_is_for_trusted_users() {
             json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }] }),
             "spec.volumes[0].persistentVolumeClaim.claimName",
         ),
+        // A new claim can be a copy of another's.
+        (
+            json!({ "volumes": [{ "name": "v", "ephemeral": { "volumeClaimTemplate": { "spec": { "dataSource": { "name": "theirs" } } } } }] }),
+            "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.dataSource.name",
+        ),
         (
             json!({ "volumes": [{ "name": "v", "projected": { "sources": [{ "secret": { "name": "s" } }] } }] }),
             "spec.volumes[0].projected.sources[0].secret.name",
