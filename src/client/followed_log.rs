@@ -215,6 +215,11 @@ impl<'a> FollowedLog<'a> {
                 remember(&mut self.cursors, line.node, &line.cursor);
                 true
             }
+            LogRecord::Lines { node, cursor, .. } => {
+                self.backoff = Backoff::default();
+                remember(&mut self.cursors, *node, cursor);
+                true
+            }
             LogRecord::Pod { node, cursor, .. } => {
                 remember(&mut self.cursors, *node, cursor);
                 true

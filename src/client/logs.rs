@@ -42,6 +42,8 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         nodes: node,
         wait: wait.unwrap_or(LogQuery::default().wait),
         after: Vec::new(),
+        // A record a line costs a multiple of the line, and what else is in it is not shown.
+        joined: output == LogFormat::Text && !timestamps,
     };
     let client = context.client(api_url)?;
     let style = Style { prefix, output };

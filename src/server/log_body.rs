@@ -25,7 +25,10 @@ pub enum Form {
     /// As a person reads them, without the records that say something about the log.
     Text(Text),
     /// One JSON object a line.
-    Records,
+    Records {
+        /// Whether one may hold several lines.
+        joined: bool,
+    },
 }
 
 impl Form {
@@ -40,15 +43,15 @@ impl Form {
     fn content_type(&self) -> &'static str {
         match self {
             Self::Text(_) => PLAIN_TEXT,
-            Self::Records => NDJSON,
+            Self::Records { .. } => NDJSON,
         }
     }
 
     fn write(&mut self, item: &LogItem, out: &mut Vec<u8>) {
         match (self, item) {
             (Self::Text(text), item) => text.write(item, out).expect("memory can be written"),
-            (Self::Records, LogItem::Lines(lines)) => write_records(lines, out),
-            (Self::Records, LogItem::Record(record)) => write_record(record, out),
+            (Self::Records { joined }, LogItem::Lines(lines)) => write_records(lines, *joined, out),
+            (Self::Records { .. }, LogItem::Record(record)) => write_record(record, out),
         }
     }
 
@@ -69,11 +72,32 @@ fn write_record(record: &LogRecord<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn write_records(lines: &LogLines, out: &mut Vec<u8>) {
+fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
     let source = &lines.source;
     let records = LineRecords::new(source.node, &source.pod, &source.key);
+    // The place behind the last line of the record that is begun.
+    let mut begun = None;
     for line in lines.iter() {
-        records.write(line.time, line.bytes, line.is_partial, line.point, out);
+        // A line that goes on, or with which a line goes on, has to say so, and JSON knows no bytes.
+        let is_whole = !line.is_partial && !line.time.is_empty();
+        let text = std::str::from_utf8(line.bytes);
+        match (text, line.point) {
+            (Ok(text), Some(point)) if joined && is_whole => {
+                if begun.replace(point).is_none() {
+                    records.begin(out);
+                }
+                LineRecords::join(text, out);
+            }
+            _ => {
+                if let Some(point) = begun.take() {
+                    records.end_joined(point, out);
+                }
+                records.write(line.time, line.bytes, line.is_partial, line.point, out);
+            }
+        }
+    }
+    if let Some(point) = begun {
+        records.end_joined(point, out);
     }
 }
 
@@ -241,7 +265,14 @@ mod tests {
 {"type":"heartbeat"}
 {"type":"end","status":"completed"}
 "#;
-        let written = String::from_utf8(written(Form::Records, 1)).unwrap();
-        assert_eq!(written, expected);
+        let records = String::from_utf8(written(Form::Records { joined: false }, 1)).unwrap();
+        assert_eq!(records, expected);
+
+        let (before, line) = expected.split_once(r#"{"type":"line","#).unwrap();
+        let (_, after) = line.split_once('\n').unwrap();
+        let joined =
+            r#"{"type":"lines","node":0,"text":"a\n","cursor":"0-3f2a91bc-1795313461359989251.0"}"#;
+        let records = String::from_utf8(written(Form::Records { joined: true }, 1)).unwrap();
+        assert_eq!(records, format!("{before}{joined}\n{after}"));
     }
 }

@@ -127,7 +127,9 @@ async fn answer_logs(
         .and_then(|accept| accept.to_str().ok())
         .unwrap_or_default();
     let form = if accept.contains(NDJSON) {
-        log_body::Form::Records
+        log_body::Form::Records {
+            joined: query.joined,
+        }
     } else {
         log_body::Form::text(query.timestamps)
     };

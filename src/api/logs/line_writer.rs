@@ -62,6 +62,26 @@ impl LineWriter {
         out.write_all(b"\n")
     }
 
+    /// Writes whole lines of a node, each with its newline; the first may go on with a line.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn write_lines(
+        &mut self,
+        node: u32,
+        head: &str,
+        lines: &str,
+        out: &mut (impl Write + ?Sized),
+    ) -> io::Result<()> {
+        if head.is_empty() && self.open.is_none() && !self.is_within(node) {
+            return out.write_all(lines.as_bytes());
+        }
+        for line in lines.split_terminator('\n') {
+            self.write(node, head, line.as_bytes(), false, out)?;
+        }
+        Ok(())
+    }
+
     /// Whether a part of this node's line has come already, so that the next piece needs no head.
     pub fn is_within(&self, node: u32) -> bool {
         self.open == Some(node) || self.held.contains_key(&node)

@@ -78,6 +78,8 @@ pub struct LogQuery {
     pub wait: Duration,
     /// Only what comes behind these, of the nodes that they name.
     pub after: Vec<LogCursor>,
+    /// Whether a record may hold several lines of a node, without their times: [`super::LogRecord::Lines`].
+    pub joined: bool,
 }
 
 impl Default for LogQuery {
@@ -90,6 +92,7 @@ impl Default for LogQuery {
             nodes: Vec::new(),
             wait: DEFAULT_WAIT,
             after: Vec::new(),
+            joined: false,
         }
     }
 }
@@ -112,6 +115,7 @@ impl LogQuery {
                 "wait" => parse_duration(value)
                     .ok_or_else(|| format!("{value:?} is not a duration such as 10m"))
                     .map(|wait| query.wait = wait),
+                "joined" => read_bool(value).map(|joined| query.joined = joined),
                 "after" => value.parse().map(|cursor| query.after.push(cursor)),
                 _ => Ok(()),
             };
@@ -134,6 +138,7 @@ impl LogQuery {
             nodes,
             wait,
             after,
+            joined,
         } = self;
         let mut pairs = Vec::new();
         if !follow {
@@ -147,6 +152,9 @@ impl LogQuery {
         pairs.extend(nodes.iter().map(|rank| ("node", rank.to_string())));
         if *wait != DEFAULT_WAIT {
             pairs.push(("wait", format!("{}s", wait.as_secs())));
+        }
+        if *joined {
+            pairs.push(("joined", "true".to_owned()));
         }
         pairs.extend(after.iter().map(|cursor| ("after", cursor.to_string())));
         pairs
@@ -192,6 +200,7 @@ mod tests {
             nodes: vec![0, 3],
             wait: Duration::from_secs(1),
             after: vec!["0-end".parse().unwrap()],
+            joined: true,
         };
         for query in [query, LogQuery::default()] {
             let sent: Vec<_> = query
@@ -234,6 +243,7 @@ mod tests {
             ("since", "yesterday"),
             ("node", "x"),
             ("wait", "1y"),
+            ("joined", "maybe"),
             ("after", "x"),
         ]);
         let problems = LogQuery::from_pairs(&query).unwrap_err();
@@ -241,7 +251,10 @@ mod tests {
             .iter()
             .map(|problem| problem.field.as_str())
             .collect();
-        assert_eq!(fields, ["follow", "tail", "since", "node", "wait", "after"]);
+        assert_eq!(
+            fields,
+            ["follow", "tail", "since", "node", "wait", "joined", "after"]
+        );
         assert_eq!(problems[0].message, "\"yes\" is neither true nor false");
     }
 

@@ -78,6 +78,16 @@ pub enum LogRecord<'a> {
     Start { num_nodes: u32 },
     #[serde(borrow)]
     Line(LogLine<'a>),
+    /// Several lines of a node in one, for a reader who asked for that ([`super::LogQuery::joined`]).
+    Lines {
+        node: u32,
+        /// Whole lines, each with its newline.
+        #[serde(borrow)]
+        text: Cow<'a, str>,
+        /// A [`super::LogCursor`]: the place behind the last of them.
+        #[serde(borrow)]
+        cursor: Cow<'a, str>,
+    },
     /// So far nothing of a pod's log was wanted; what is comes behind this cursor.
     Pod {
         node: u32,
@@ -141,16 +151,17 @@ impl<'a> LogRecord<'a> {
         if let Some(line) = read_line(json) {
             return Ok(LogRecord::Line(line));
         }
+        if let Some(lines) = read_lines(json) {
+            return Ok(lines);
+        }
         serde_json::from_slice(json)
     }
 }
 
 /// Reads a line as [`LineRecords`] writes most of them: these fields in this order, and nothing in them that is escaped.
 fn read_line(json: &[u8]) -> Option<LogLine<'_>> {
-    let rest = json.strip_prefix(br#"{"type":"line","node":"#)?;
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let node = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
-    let (pod, rest) = read_string(rest[digits..].strip_prefix(br#","pod":"#)?)?;
+    let (node, rest) = read_number(json.strip_prefix(br#"{"type":"line","node":"#)?)?;
+    let (pod, rest) = read_string(rest.strip_prefix(br#","pod":"#)?)?;
     let (time, rest) = match rest.strip_prefix(br#","time":"#) {
         Some(rest) => read_string(rest)?,
         None => ("", rest),
@@ -172,6 +183,24 @@ fn read_line(json: &[u8]) -> Option<LogLine<'_>> {
     })
 }
 
+/// Reads lines as [`LineRecords`] joins them: the text before the cursor, in which nothing is escaped.
+fn read_lines(json: &[u8]) -> Option<LogRecord<'_>> {
+    let (node, rest) = read_number(json.strip_prefix(br#"{"type":"lines","node":"#)?)?;
+    let rest = rest.strip_prefix(br#","text":"#)?.strip_suffix(b"\"}")?;
+    let (text, cursor) = rest.split_at(memchr::memrchr(b'"', rest)?);
+    Some(LogRecord::Lines {
+        node,
+        text: serde_json::from_slice(text.strip_suffix(br#","cursor":"#)?).ok()?,
+        cursor: std::str::from_utf8(&cursor[1..]).ok()?.into(),
+    })
+}
+
+fn read_number(json: &[u8]) -> Option<(u32, &[u8])> {
+    let digits = json.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = json.split_at(digits);
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
+}
+
 /// A string without escapes, and what follows it.
 fn read_string(json: &[u8]) -> Option<(&str, &[u8])> {
     let rest = json.strip_prefix(b"\"")?;
@@ -179,9 +208,10 @@ fn read_string(json: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]))
 }
 
-/// Writes the lines of one pod as records, many times as fast as [`LogRecord::Line`] one by one.
+/// Writes the lines of one pod as records, many times as fast as [`LogRecord`]s one by one.
 pub struct LineRecords {
     head: Vec<u8>,
+    joined_head: Vec<u8>,
     /// The beginning of their cursors.
     cursor: Vec<u8>,
 }
@@ -193,6 +223,7 @@ impl LineRecords {
         write_json(pod, &mut head);
         Self {
             head,
+            joined_head: format!(r#"{{"type":"lines","node":{node},"text":""#).into_bytes(),
             cursor: format!(r#","cursor":"{node}-{key}-"#).into_bytes(),
         }
     }
@@ -208,13 +239,15 @@ impl LineRecords {
     ) {
         out.extend_from_slice(&self.head);
         if !time.is_empty() {
-            out.extend_from_slice(br#","time":"#);
+            out.extend_from_slice(br#","time":""#);
             write_text(time, out);
+            out.push(b'"');
         }
         match std::str::from_utf8(bytes) {
             Ok(text) => {
-                out.extend_from_slice(br#","text":"#);
+                out.extend_from_slice(br#","text":""#);
                 write_text(text, out);
+                out.push(b'"');
             }
             Err(_) => {
                 let latin1: String = bytes.iter().copied().map(char::from).collect();
@@ -225,6 +258,27 @@ impl LineRecords {
         if is_partial {
             out.extend_from_slice(br#","partial":true"#);
         }
+        self.end(point, out);
+    }
+
+    /// Begins a record of several lines: [`LineRecords::join`] writes them, [`LineRecords::end_joined`] ends it.
+    pub fn begin(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.joined_head);
+    }
+
+    /// Writes a whole line, which comes without its newline, into the record that was begun.
+    pub fn join(text: &str, out: &mut Vec<u8>) {
+        write_text(text, out);
+        out.extend_from_slice(b"\\n");
+    }
+
+    /// Ends the record that was begun; `point` is the place behind its last line.
+    pub fn end_joined(&self, point: LogPoint, out: &mut Vec<u8>) {
+        out.push(b'"');
+        self.end(Some(point), out);
+    }
+
+    fn end(&self, point: Option<LogPoint>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.cursor);
         match point {
             // The most frequent cursor, without the slow way that `Display` is.
@@ -240,18 +294,17 @@ impl LineRecords {
     }
 }
 
-/// Writes a string. Most have nothing to escape, which is found out many bytes at a time.
+/// Writes what is between the quotes of a string. Most have nothing to escape, which is found out many bytes at a time.
 fn write_text(text: &str, out: &mut Vec<u8>) {
     let is_plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
     if text
         .bytes()
         .fold(true, |plain, byte| plain & is_plain(byte))
     {
-        out.push(b'"');
         out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
     } else {
-        write_json(text, out);
+        let quoted = serde_json::to_string(text).expect("text can be written into memory");
+        out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
     }
 }
 
@@ -308,6 +361,36 @@ mod tests {
                     assert_eq!((line.node, &*line.cursor), (3, cursor));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn joined_lines_survive_the_wire() {
+        let records = LineRecords::new(3, "train", "3f2a91bc");
+        let point = LogPoint {
+            time: 5,
+            nth: 2,
+            offset: None,
+            latest: 5,
+        };
+        let lines = ["plain", "", "\"a\",\"cursor\":\"b\"}", "\\ \t\x01\r ø"];
+        for lines in [&lines[..1], &lines] {
+            let mut sent = Vec::new();
+            records.begin(&mut sent);
+            for line in lines {
+                LineRecords::join(line, &mut sent);
+            }
+            records.end_joined(point, &mut sent);
+            let json = sent.strip_suffix(b"\n").unwrap();
+            let record = LogRecord::from_json(json).unwrap();
+            assert_eq!(record, serde_json::from_slice(json).unwrap());
+            assert_eq!(serde_json::to_vec(&record).unwrap(), json);
+            let expected = LogRecord::Lines {
+                node: 3,
+                text: (lines.join("\n") + "\n").into(),
+                cursor: "3-3f2a91bc-5.2".into(),
+            };
+            assert_eq!(record, expected);
         }
     }
 

@@ -79,6 +79,10 @@ impl LogView {
                 self.lines
                     .write(line.node, &head, &line.bytes(), line.partial, context.out)?;
             }
+            LogRecord::Lines { node, text, .. } => {
+                let head = self.head(node, "");
+                self.lines.write_lines(node, &head, &text, context.out)?;
+            }
             LogRecord::Waiting { node, reason } => {
                 let is_news = self.waiting.insert(node, reason.clone()).as_ref() != Some(&reason);
                 if is_news {
