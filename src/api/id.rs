@@ -23,10 +23,12 @@ impl fmt::Display for InvalidId {
 
 impl Error for InvalidId {}
 
-fn checked(text: &str, what: &'static str) -> Result<String, InvalidId> {
-    let is_id_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if text.len() == 8 && text.bytes().all(is_id_byte) {
-        return Ok(text.to_owned());
+fn checked(text: &str, what: &'static str) -> Result<[u8; 8], InvalidId> {
+    let is_id_byte = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if let Ok(bytes) = <[u8; 8]>::try_from(text.as_bytes())
+        && bytes.iter().all(is_id_byte)
+    {
+        return Ok(bytes);
     }
     // An id that came from outside is shown, but never at any length.
     let text = text.chars().take(40).collect();
@@ -36,13 +38,13 @@ fn checked(text: &str, what: &'static str) -> Result<String, InvalidId> {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name([u8; 8]);
 
         impl $name {
             pub fn as_str(&self) -> &str {
-                &self.0
+                std::str::from_utf8(&self.0).expect("an id is ASCII")
             }
         }
 
@@ -64,13 +66,19 @@ macro_rules! id {
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.as_str().to_owned()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.as_str())
             }
         }
     };

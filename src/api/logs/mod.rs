@@ -9,15 +9,17 @@
 //! server too.
 
 mod cursor;
+mod line_records;
 mod line_writer;
 mod query;
 mod record;
 
 pub use self::{
     cursor::{LogCursor, LogPlace, LogPoint},
+    line_records::LineRecords,
     line_writer::LineWriter,
     query::{LogQuery, Since, read_bool},
-    record::{LineRecords, LogEnd, LogRecord, line_prefix},
+    record::{LogEnd, LogRecord, line_prefix},
 };
 
 /// The content type of a log for people and for curl.
