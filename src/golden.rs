@@ -24,6 +24,18 @@ pub fn read_yaml<T: DeserializeOwned>(name: &str) -> T {
     serde_yaml::from_str(&read(name)).unwrap_or_else(|error| panic!("fixtures/{name}: {error}"))
 }
 
+/// The objects of a list that Kubernetes sent, which stands under `fixtures/`.
+#[track_caller]
+pub fn items<T: DeserializeOwned>(name: &str) -> Vec<T> {
+    #[derive(serde::Deserialize)]
+    struct List<T> {
+        items: Vec<T>,
+    }
+    let list: List<T> = serde_json::from_str(&read(name))
+        .unwrap_or_else(|error| panic!("fixtures/{name}: {error}"));
+    list.items
+}
+
 pub fn to_yaml<T: Serialize>(value: &T) -> String {
     serde_yaml::to_string(value).expect("what is compared can be written as YAML")
 }

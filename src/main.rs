@@ -138,7 +138,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
         let executor = executor.allow_pod_config(allow_pod_config);
-        let watchman = executor.clone();
+        let (viewer, watchman) = (executor.clone(), executor.clone());
+        spawn(async move { viewer.keep_view().await });
         spawn(async move { watchman.fail_fast().await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,

@@ -19,7 +19,7 @@ fn check<T: Serialize + DeserializeOwned>(name: &str) -> T {
 fn answers_about_tasks() {
     let id: TaskId = "ab12cd34".parse().unwrap();
     let submitted: TaskSubmitResponse = check("task-submit-response-bare");
-    assert_eq!(submitted, TaskSubmitResponse::new(id.clone(), Vec::new()));
+    assert_eq!(submitted, TaskSubmitResponse::new(id, Vec::new()));
     let submitted: TaskSubmitResponse = check("task-submit-response");
     assert_eq!(submitted.warnings.len(), 1);
     check::<TaskStatus>("task-status");
@@ -40,7 +40,7 @@ fn answers_about_tasks() {
 fn answers_about_volumes() {
     let id: VolumeId = "vol12345".parse().unwrap();
     let created: VolumeCreateResponse = check("volume-create-response");
-    assert_eq!(created, VolumeCreateResponse::new(id.clone()));
+    assert_eq!(created, VolumeCreateResponse::new(id));
     check::<VolumeStatus>("volume-status");
     check::<VolumeListResponse>("volume-list-response");
     let deleted: VolumeDeleteResponse = check("volume-delete-response");

@@ -89,8 +89,7 @@ impl<'a> FollowedLog<'a> {
             *ago += elapsed + Duration::from_secs(self.has_started.into());
         }
         let after = self.cursors.values().cloned().collect();
-        self.feed
-            .start(self.client.clone(), self.id.clone(), query, after);
+        self.feed.start(self.client.clone(), self.id, query, after);
     }
 
     /// Shows the stream that has begun, unless it was `cut`, and those that follow it until one comes to its end.
@@ -143,9 +142,7 @@ impl<'a> FollowedLog<'a> {
     /// What cut a stream off, if there is hope for another.
     fn cause(&self, event: Event) -> Result<String, Error> {
         match event {
-            Event::Failed(Error::Api { status: 404, .. }) => Err(Error::TaskGone {
-                id: self.id.clone(),
-            }),
+            Event::Failed(Error::Api { status: 404, .. }) => Err(Error::TaskGone { id: self.id }),
             Event::Failed(
                 error @ Error::Api {
                     status: 401 | 403, ..

@@ -74,7 +74,7 @@ pub fn follow(
         timestamps: query.timestamps,
         colors: context.terminal.out && wants_colors(context.env),
     };
-    let view = LogView::new(id.clone(), line_style, style.output);
+    let view = LogView::new(id, line_style, style.output);
     let mut followed = FollowedLog::new(client, feed, view, id, query);
     let result = match followed.begin(context)? {
         Event::Begun { in_records: false } if style.output == LogFormat::Text => {
@@ -149,17 +149,14 @@ fn text(
 /// The error for an event that ends a log before its end.
 pub fn broken_off(event: Event, id: &TaskId) -> Error {
     let cause = match event {
-        Event::Interrupted => return Error::Detached { id: id.clone() },
+        Event::Interrupted => return Error::Detached { id: *id },
         Event::Failed(error) => return error,
         Event::Broken(error) => describe_body(error),
         Event::Ended | Event::Bytes(_) | Event::Begun { .. } => {
             "the server closed the connection".to_owned()
         }
     };
-    Error::Cut {
-        id: id.clone(),
-        cause,
-    }
+    Error::Cut { id: *id, cause }
 }
 
 /// Whether a person at a terminal wants colours: <https://no-color.org>.

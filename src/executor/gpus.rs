@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, api::ListParams};
 
-use super::{Executor, list};
+use super::{Executor, PAGE, Result, call};
 use crate::api::{Accelerators, Reason};
 
 const NVIDIA: &str = "nvidia.com/gpu";
@@ -138,9 +138,8 @@ impl Executor {
         let Some(wanted) = wanted else {
             return (Placement::default(), None);
         };
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        match list(&nodes, ListParams::default(), "nodes").await {
-            Ok((nodes, _)) => place(&nodes, wanted),
+        match self.cluster_nodes().await {
+            Ok(nodes) => place(&nodes, wanted),
             Err(error) => {
                 if error.reason() != Reason::Forbidden {
                     log::warn!("the GPUs of the nodes are not known: {error}");
@@ -152,6 +151,20 @@ impl Executor {
                     )
                 });
                 (Placement::default(), warning)
+            }
+        }
+    }
+
+    async fn cluster_nodes(&self) -> Result<Vec<Node>> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let mut nodes = Vec::new();
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = call("list nodes", api.list(&page)).await?;
+            nodes.extend(list.items);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(nodes),
             }
         }
     }

@@ -4,10 +4,6 @@
 //! name stands in an annotation and is compared after every selection. The keys without a prefix are those of the program's
 //! Python ancestor, whose objects have nothing else.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 use crate::api::{TaskDefinition, TaskId, User};
 
 pub const TASK: &str = "skypilot-task";
@@ -62,16 +58,8 @@ pub fn username(user: &User) -> String {
 }
 
 /// What the Python ancestor made of a user's name.
-fn ancestor_username(user: &User) -> String {
+pub fn ancestor_username(user: &User) -> String {
     user.as_str().replace('@', "-")
-}
-
-/// Whether an object is `user`'s.
-pub fn is_owned_by(meta: &ObjectMeta, user: &User) -> bool {
-    match annotation(meta, EXACT_USER) {
-        Some(owner) => owner == user.as_str(),
-        None => label(meta, USERNAME) == Some(&ancestor_username(user)),
-    }
 }
 
 /// The value of the `task-name` label.
@@ -84,12 +72,12 @@ pub fn task_name(name: &str) -> String {
 }
 
 /// The name of a task whose definition has none.
-pub fn default_task_name(id: &TaskId) -> String {
+pub fn default_task_name(id: TaskId) -> String {
     format!("task-{id}")
 }
 
 /// The name that all Jobs of a task begin with: lower case, shortened, with `-` for what a DNS label does not hold.
-pub fn job_name(task: &TaskDefinition, id: &TaskId) -> String {
+pub fn job_name(task: &TaskDefinition, id: TaskId) -> String {
     let name = task.name.clone().unwrap_or_else(|| default_task_name(id));
     let name: String = name
         .to_ascii_lowercase()
@@ -110,22 +98,22 @@ pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
 
 /// The name of a task's headless Service, the domain in which its nodes find each other. A Service's name has to begin with
 /// a letter, which a task's id need not.
-pub fn service_name(id: &TaskId) -> String {
+pub fn service_name(id: TaskId) -> String {
     format!("task-{id}")
 }
 
 /// The name of the Secret of a task.
-pub fn secret_name(id: &TaskId) -> String {
+pub fn secret_name(id: TaskId) -> String {
     format!("task-{id}")
 }
 
 /// The name of a claim that comes and goes with a task.
-pub fn ephemeral_claim_name(id: &TaskId, index: usize) -> String {
+pub fn ephemeral_claim_name(id: TaskId, index: usize) -> String {
     format!("task-{id}-volume-{index}")
 }
 
 /// Selects the Jobs and pods of one task.
-pub fn task_selector(id: &TaskId) -> String {
+pub fn task_selector(id: TaskId) -> String {
     format!("{TASK}=true,{TASK_ID}={id}")
 }
 
@@ -144,18 +132,6 @@ fn selector(kind: &str, user: Option<&User>) -> String {
         Some(user) => format!("{kind}=true,{USERNAME}={}", username(user)),
         None => format!("{kind}=true"),
     }
-}
-
-pub fn label<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a String> {
-    value(&meta.labels, key)
-}
-
-pub fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a String> {
-    value(&meta.annotations, key)
-}
-
-fn value<'a>(map: &'a Option<BTreeMap<String, String>>, key: &str) -> Option<&'a String> {
-    map.as_ref().and_then(|map| map.get(key))
 }
 
 /// Whether Kubernetes takes it as a label value (apimachinery `pkg/util/validation`, `IsValidLabelValue`), leaving aside the
@@ -227,22 +203,6 @@ mod tests {
     }
 
     #[test]
-    fn the_annotation_decides_who_owns_an_object() {
-        let meta = |owner: Option<&str>| ObjectMeta {
-            labels: Some([(USERNAME.to_owned(), "a-b.c".to_owned())].into()),
-            annotations: owner.map(|owner| [(EXACT_USER.to_owned(), owner.to_owned())].into()),
-            ..ObjectMeta::default()
-        };
-        assert!(is_owned_by(&meta(Some("a@b.c")), &user("a@b.c")));
-        assert!(!is_owned_by(&meta(Some("a@b.c")), &user("a-b.c")));
-        // The ancestor's objects do not say which of the two it was.
-        assert!(
-            is_owned_by(&meta(None), &user("a@b.c")) && is_owned_by(&meta(None), &user("a-b.c"))
-        );
-        assert!(!is_owned_by(&meta(None), &user("ada")));
-    }
-
-    #[test]
     fn jobs_get_valid_names() {
         let id: TaskId = "ab12cd34".parse().unwrap();
         for (name, expected) in [
@@ -254,17 +214,17 @@ mod tests {
                 &format!("{}-ab12cd34", "x".repeat(39)),
             ),
         ] {
-            assert_eq!(job_name(&task(name), &id), expected);
+            assert_eq!(job_name(&task(name), id), expected);
             assert!(is_value(&task_name(name)));
         }
         let unnamed = TaskDefinition::from_json(&json!({"run": "true"})).unwrap();
-        assert_eq!(job_name(&unnamed, &id), "task-ab12cd34-ab12cd34");
+        assert_eq!(job_name(&unnamed, id), "task-ab12cd34-ab12cd34");
         assert_eq!(node_job_name("train-ab12cd34", 0, 1), "train-ab12cd34");
         assert_eq!(
             node_job_name("train-ab12cd34", 3, 4),
             "train-ab12cd34-node-3"
         );
-        let longest = node_job_name(&job_name(&task(&"x".repeat(200)), &id), 9999, 10_000);
+        let longest = node_job_name(&job_name(&task(&"x".repeat(200)), id), 9999, 10_000);
         assert!(
             longest.len() + "-abcde".len() <= 66 && longest.len() <= 63,
             "{longest}"

@@ -4,11 +4,11 @@
 //!
 //! ```text
 //! TaskDefinition ──► manifest ──► Jobs, Service      (submit)
-//! Jobs, Pods, Events ──► status ──► TaskStatus       (get, list, logs)
+//! Jobs, Pods, Events ──► rows ──► view ──► status ──► TaskStatus       (get, list, logs)
 //! ```
 //!
-//! Nothing here knows of HTTP towards the user, and nothing is remembered between two calls: the cluster is the state. What is
-//! under way is shared, though: all who look at a task or follow its log do so through one watch and one stream.
+//! Nothing here knows of HTTP towards the user. The cluster is the state: what the view holds of it is what watches say, and a server
+//! that starts anew finds all of it again. All who follow a log do so through one stream.
 
 mod error;
 mod fail_fast;
@@ -16,30 +16,30 @@ mod gpus;
 mod labels;
 mod logs;
 mod manifest;
-mod observe;
+mod objects;
 mod pod_config;
+mod rows;
 mod shared;
 mod status;
 mod submit;
 mod tasks;
+mod view;
 mod volumes;
 
-use std::{env, fmt, fmt::Debug, future::Future, path::Path, sync::Arc, time::Duration};
+use std::{env, fmt, future::Future, path::Path, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
         batch::v1::Job,
-        core::v1::{Event, PersistentVolumeClaim, Pod, Secret, Service},
+        core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
     },
 };
 use kube::{
     Api, Client, Config, Resource,
-    api::{DeleteParams, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use rand::{RngExt, distr::Uniform};
-use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
@@ -48,8 +48,13 @@ pub use self::logs::{Block, LogSource, Piece};
 pub use self::{
     error::{Error, Result},
     logs::{LogItem, LogLines},
+    view::ListVersion,
 };
-use self::{logs::Tails, observe::Sight, shared::Shared};
+use self::{
+    logs::Tails,
+    shared::Shared,
+    view::{Sight, View},
+};
 use crate::api::{Reason, TaskId, Timestamp, User, is_dns_label};
 
 /// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; nobody waits that long.
@@ -74,6 +79,8 @@ pub struct Executor {
     namespace: String,
     /// Whether users may set in a pod what reaches beyond it.
     allows_pod_config: bool,
+    /// What there is, as far as it was told.
+    view: Arc<View>,
     /// Held while a volume is created, so that two of one name are not created at once.
     volume_names: Arc<Mutex<()>>,
     /// The tasks that somebody looks at.
@@ -125,6 +132,7 @@ impl Executor {
             client,
             namespace: namespace.to_owned(),
             allows_pod_config: false,
+            view: Arc::default(),
             volume_names: Arc::default(),
             sights: Arc::default(),
             tails: Arc::new(Tails::new()),
@@ -147,17 +155,21 @@ impl Executor {
         self
     }
 
-    /// Asks Kubernetes whether it is there.
+    /// Makes sure that questions can be answered: Kubernetes is there, and what it holds has been read once.
     ///
     /// # Errors
-    /// When it does not answer.
-    pub async fn ping(&self) -> Result<()> {
-        call(
-            "ask Kubernetes for its version",
-            self.client.apiserver_version(),
-        )
-        .await
-        .map(drop)
+    /// When Kubernetes does not answer, or the first reading is not done.
+    pub async fn check_ready(&self) -> Result<()> {
+        if self.view.is_fresh() {
+            return Ok(());
+        }
+        let doing = "ask Kubernetes for its version";
+        call(doing, self.client.apiserver_version()).await?;
+        if self.view.age().is_none() {
+            let message = format!("still reading: {} tasks so far", self.view.len());
+            return Err(Error::new(Reason::ServiceUnavailable, message));
+        }
+        Ok(())
     }
 
     fn jobs(&self) -> Api<Job> {
@@ -169,10 +181,6 @@ impl Executor {
     }
 
     fn claims(&self) -> Api<PersistentVolumeClaim> {
-        self.api()
-    }
-
-    fn events(&self) -> Api<Event> {
         self.api()
     }
 
@@ -217,37 +225,6 @@ async fn call<T>(
             ))
         }
     }
-}
-
-/// A whole list, fetched in pages, with the version at which it was true.
-async fn list<K>(api: &Api<K>, params: ListParams, what: &str) -> Result<(Vec<K>, String)>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
-    let mut items = Vec::new();
-    let mut page = params.limit(PAGE);
-    loop {
-        let list = call(format!("list {what}"), api.list(&page)).await?;
-        items.extend(list.items);
-        match list.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => page = page.continue_token(&token),
-            None => return Ok((items, list.metadata.resource_version.unwrap_or_default())),
-        }
-    }
-}
-
-/// Deletes one object and, in the background, what it owns; returns whether it was still there.
-async fn delete<K>(api: &Api<K>, kind: &str, name: &str) -> Result<bool>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
-    let deleted = async {
-        match api.delete(name, &DeleteParams::background()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-            answer => answer.map(|_| true),
-        }
-    };
-    call(format!("delete {kind} `{name}`"), deleted).await
 }
 
 /// Eight random characters for an id.

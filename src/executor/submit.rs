@@ -6,11 +6,8 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::batch::v1::Job;
-use kube::{
-    Api, Resource,
-    api::{ListParams, PostParams},
-};
+use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -21,6 +18,7 @@ use super::{
     labels,
     manifest::{self, Submission},
     now, pod_config, random_id,
+    rows::JobRow,
     volumes::{WAITS, is_for_one_machine},
 };
 use crate::api::{
@@ -44,7 +42,7 @@ struct Prepared {
 impl Prepared {
     fn submission(&self) -> Submission<'_> {
         Submission {
-            id: &self.id,
+            id: self.id,
             user: &self.user,
             task: &self.task,
             created_at: self.created_at,
@@ -83,12 +81,12 @@ impl Executor {
             self.try_job(&prepared).await?;
         }
         let warnings = std::mem::take(&mut prepared.warnings);
-        let id = prepared.id.clone();
+        let id = prepared.id;
         let (answer, answered) = oneshot::channel();
         let executor = self.clone();
         // A task of its own, which goes on when the request that wants it goes away.
         tokio::spawn(async move {
-            let id = &prepared.id;
+            let id = prepared.id;
             let created = executor.create(&prepared, || answer.is_closed()).await;
             let created = match created {
                 // There is nothing that could have been left over.
@@ -178,7 +176,7 @@ impl Executor {
             VolumeMount::Named { .. } => None,
         });
         for (index, (path, mode)) in ephemeral.enumerate() {
-            claims.insert(path.clone(), labels::ephemeral_claim_name(&id, index));
+            claims.insert(path.clone(), labels::ephemeral_claim_name(id, index));
             let is_alone = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
             if is_alone && task.num_nodes > 1 {
                 warnings.push(format!("volumes.{path}: the volume {WAITS}"));
@@ -211,11 +209,15 @@ impl Executor {
 
     /// Creates the objects of a task, but starts none after the first that is refused, or once `is_unwanted`; returns the
     /// first Job.
-    async fn create(&self, prepared: &Prepared, is_unwanted: impl Fn() -> bool) -> Result<Job> {
+    async fn create(&self, prepared: &Prepared, is_unwanted: impl Fn() -> bool) -> Result<JobRow> {
         let submission = &prepared.submission();
         // The first Job owns what belongs to the task as a whole, so it comes first.
         let first = self.create_job(prepared.job(0)?).await?;
-        let owner = &first.metadata;
+        let owner = &ObjectMeta {
+            name: Some(first.name.to_string()),
+            uid: Some(first.uid.to_string()),
+            ..ObjectMeta::default()
+        };
         if !prepared.task.secrets.is_empty() {
             create(&self.secrets(), &manifest::secret(submission, owner)).await?;
         }
@@ -229,7 +231,7 @@ impl Executor {
         create(&self.services(), &manifest::service(submission, owner)).await?;
 
         let has_failed = AtomicBool::new(false);
-        let results: Vec<Result<Job>> = stream::iter(1..num_nodes)
+        let results: Vec<Result<JobRow>> = stream::iter(1..num_nodes)
             .take_while(|_| {
                 std::future::ready(!has_failed.load(Ordering::Relaxed) && !is_unwanted())
             })
@@ -247,26 +249,25 @@ impl Executor {
 
     /// Makes sure that nobody stopped a task of several nodes while it was being created: whoever does deletes the Jobs that they see, the
     /// first one always among them, and not those that came later.
-    async fn check_not_stopped(&self, id: &TaskId, first: &Job) -> Result<()> {
-        let name = first.metadata.name.as_deref().unwrap_or_default();
-        let present = call(format!("look for Job `{name}`"), self.jobs().get_opt(name)).await?;
-        let is_there = |job: &Job| {
-            job.metadata.uid == first.metadata.uid && job.metadata.deletion_timestamp.is_none()
-        };
-        if present.as_ref().is_some_and(is_there) {
+    async fn check_not_stopped(&self, id: TaskId, first: &JobRow) -> Result<()> {
+        let name = &first.name;
+        let present = self.get_row::<JobRow>(name);
+        let present = call(format!("look for Job `{name}`"), present).await?;
+        if present.is_some_and(|job| job.uid == first.uid && !job.is_deleted) {
             return Ok(());
         }
         let message = format!("task `{id}` was stopped while it was being created");
         Err(Error::new(Reason::Conflict, message))
     }
 
-    async fn create_job(&self, job: Job) -> Result<Job> {
+    async fn create_job(&self, job: Job) -> Result<JobRow> {
         let name = job.metadata.name.clone().unwrap_or_default();
         let created = async {
-            match self.jobs().create(&PostParams::default(), &job).await {
+            match self.create_row::<JobRow>(&job).await {
                 // kube repeats a request whose answer was lost. The name has a random part, so the one that exists is ours.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    self.jobs().get(&name).await
+                    let present = self.get_row(&name).await?;
+                    present.ok_or(kube::Error::Api(status))
                 }
                 answer => answer,
             }
@@ -275,14 +276,12 @@ impl Executor {
     }
 
     /// Deletes what there is of a task that is not to be. Nothing can be answered from here any more, so it tries for a while.
-    async fn roll_back(&self, id: &TaskId) {
+    async fn roll_back(&self, id: TaskId) {
         const ATTEMPTS: u32 = 5;
         for attempt in 1..=ATTEMPTS {
-            match self
-                .delete_jobs(&ListParams::default().labels(&labels::task_selector(id)))
-                .await
-            {
-                Ok(0) => return,
+            let deleted = async { self.delete_jobs(self.jobs_of(id).await?).await };
+            match deleted.await {
+                Ok(deleted) if deleted.is_empty() => return,
                 Ok(_) => (),
                 Err(error) => {
                     log::warn!("task {id}: rolling back, attempt {attempt} of {ATTEMPTS}: {error}");

@@ -1,65 +1,89 @@
-//! The life of tasks after their beginning: get, list, stop.
+//! The life of tasks after their beginning: get, list, stop. What is read is read from the view.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 
-use super::{CONCURRENCY, Error, Executor, Result, delete, labels, list, status, status::Observed};
+use super::{
+    CONCURRENCY, Error, Executor, Result, labels,
+    rows::{FailureRow, JobRow, PodRow, Uid},
+    status::{self, Observed},
+    view::{ListVersion, Listed, Scope, Table},
+};
 use crate::api::{Reason, TaskId, TaskStatus, User};
 
-impl Executor {
-    /// Deletes the Jobs that a list shows; returns how many.
-    pub(super) async fn delete_jobs(&self, params: &ListParams) -> Result<usize> {
-        let (jobs, _) = list(&self.jobs(), params.clone(), "Jobs").await?;
-        let names = jobs.into_iter().filter_map(|job| job.metadata.name);
-        Ok(self.delete_all(names).await?.len())
-    }
+/// Tasks as they were at one moment, newest first; each is told when it is taken.
+pub struct TaskList {
+    tasks: Listed,
+    user: Option<User>,
+    namespace: String,
+}
 
-    /// Deletes Jobs; returns the names of those that were still there.
-    async fn delete_all(&self, jobs: impl IntoIterator<Item = String>) -> Result<HashSet<String>> {
-        let api = &self.jobs();
-        let deletions = jobs.into_iter().map(|name| async move {
-            let was_there = delete(api, "Job", &name).await?;
-            Ok(was_there.then_some(name))
-        });
-        let deleted = stream::iter(deletions).buffer_unordered(CONCURRENCY);
-        deleted
-            .try_filter_map(|name| std::future::ready(Ok(name)))
-            .try_collect()
-            .await
+impl TaskList {
+    pub fn statuses(self) -> impl Iterator<Item = TaskStatus> + Send {
+        let Self {
+            tasks,
+            user,
+            namespace,
+        } = self;
+        tasks
+            .into_iter()
+            .filter_map(move |(id, task)| status::task(id, &task, user.as_ref(), &namespace))
+    }
+}
+
+impl Executor {
+    /// How old what is answered about tasks may be; none while Kubernetes is asked itself.
+    pub fn age(&self) -> Option<Duration> {
+        self.view.age().filter(|_| self.view.is_fresh())
     }
 
     /// One task of `user`.
     ///
     /// # Errors
     /// When there is none of that id, or it is another user's, which looks the same.
-    pub async fn get(&self, user: &User, id: &TaskId) -> Result<TaskStatus> {
-        let observed = self.observe_task(user, id).await?;
+    pub async fn get(&self, user: &User, id: TaskId) -> Result<TaskStatus> {
+        let task = self.look_up(user, id).await?;
         log::debug!("task status read task_id={id} user={:?}", user.as_str());
-        status::tasks(&observed, &self.namespace)
-            .pop()
-            .ok_or_else(|| not_found(id))
+        status::task(id, &task, Some(user), &self.namespace).ok_or_else(|| not_found(id))
     }
 
-    /// The tasks of `user`, or everyone's, newest first.
+    /// The tasks of `user`, or everyone's.
     ///
     /// # Errors
-    /// When Kubernetes cannot be asked.
-    pub async fn list(&self, user: Option<&User>) -> Result<Vec<TaskStatus>> {
-        let params = ListParams::default().labels(&labels::tasks_selector(user));
-        let observed = self.observe(params, user).await?;
-        Ok(status::tasks(&observed, &self.namespace))
+    /// When Kubernetes has to be asked and cannot.
+    pub async fn list(&self, user: Option<&User>) -> Result<TaskList> {
+        if !self.view.is_fresh() {
+            let params = ListParams::default().labels(&labels::tasks_selector(user));
+            let scope = user.map_or(Scope::All, |user| {
+                Scope::User(labels::username(user).into())
+            });
+            self.refresh_tasks(params, scope).await?;
+        }
+        Ok(TaskList {
+            tasks: self.view.list(user),
+            user: user.cloned(),
+            namespace: self.namespace.clone(),
+        })
+    }
+
+    /// What the list of `user`'s tasks is the same as; none while nobody can say.
+    pub fn list_version(&self, user: &User) -> Option<ListVersion> {
+        self.view.is_fresh().then(|| self.view.list_version(user))
     }
 
     /// Stops a task: deletes its Jobs, and with them its pods.
     ///
     /// # Errors
     /// When there is none of that id, or it is another user's.
-    pub async fn stop(&self, user: &User, id: &TaskId) -> Result<()> {
-        let task = self.get(user, id).await?;
-        self.delete_all(task.metadata.node_jobs).await?;
+    pub async fn stop(&self, user: &User, id: TaskId) -> Result<()> {
+        let jobs = self.jobs_of(id).await?.into_iter();
+        let jobs: Vec<_> = jobs.filter(|job| job.owner.is(user)).collect();
+        if jobs.is_empty() {
+            return Err(not_found(id));
+        }
+        self.delete_jobs(jobs).await?;
         log::info!("task stopped task_id={id} user={:?}", user.as_str());
         Ok(())
     }
@@ -69,85 +93,92 @@ impl Executor {
     /// # Errors
     /// When Kubernetes cannot be asked, or refuses; tasks may have been stopped by then.
     pub async fn stop_all(&self, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
-        let mut tasks = self.list(user).await?;
-        tasks.retain(|task| !task.status.is_terminal());
-        let jobs = tasks
-            .iter()
-            .flat_map(|task| task.metadata.node_jobs.iter().cloned());
-        let deleted = self.delete_all(jobs).await?;
+        let mut tasks = self.list(user).await?.tasks;
+        let own = |job: &Arc<JobRow>| user.is_none_or(|user| job.owner.is(user));
+        tasks.retain(|(id, task)| {
+            let status = status::task(*id, task, user, &self.namespace);
+            status.is_some_and(|status| !status.status.is_terminal())
+        });
+        let jobs = tasks.iter().flat_map(|(_, task)| &task.jobs);
+        let deleted = self
+            .delete_jobs(jobs.filter(|job| own(job)).cloned())
+            .await?;
         // Somebody else may have stopped one meanwhile.
-        tasks.retain(|task| {
-            task.metadata
-                .node_jobs
-                .iter()
-                .any(|job| deleted.contains(job))
-        });
-        for task in &tasks {
-            log::info!(
-                "task stopped task_id={} user={:?}",
-                task.task_id,
-                asking.as_str()
-            );
+        tasks.retain(|(_, task)| task.jobs.iter().any(|job| deleted.contains(&job.uid)));
+        for (id, _) in &tasks {
+            log::info!("task stopped task_id={id} user={:?}", asking.as_str());
         }
-        Ok(tasks.into_iter().map(|task| task.task_id).collect())
+        Ok(tasks.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// The Jobs and pods of one task of `user`; never none.
-    pub(super) async fn observe_task(&self, user: &User, id: &TaskId) -> Result<Observed> {
+    /// The Jobs of a task as Kubernetes lists them now: who deletes them must miss none that the view has not heard of.
+    pub(super) async fn jobs_of(&self, id: TaskId) -> Result<Vec<Arc<JobRow>>> {
         let params = ListParams::default().labels(&labels::task_selector(id));
-        let observed = self.observe(params, Some(user)).await?;
-        if observed
-            .jobs
-            .iter()
-            .all(|job| job.metadata.deletion_timestamp.is_some())
-        {
-            return Err(not_found(id));
-        }
-        Ok(observed)
+        self.refresh::<JobRow>(params, &Scope::Task(id)).await?;
+        Ok(self
+            .view
+            .task(id)
+            .map_or_else(Vec::new, |task| task.jobs.clone()))
     }
 
-    /// The Jobs and pods that `params` selects, of one user or of everyone.
-    async fn observe(&self, params: ListParams, user: Option<&User>) -> Result<Observed> {
-        let (jobs_api, pods_api) = (self.jobs(), self.pods());
-        let (jobs, pods) = futures::try_join!(
-            list(&jobs_api, params.clone(), "Jobs"),
-            list(&pods_api, params, "pods")
-        )?;
-        let mut observed = Observed {
-            jobs: jobs.0,
-            pods: pods.0,
-            events: Vec::new(),
-        };
-        observed
-            .jobs
-            .retain(|job| user.is_none_or(|user| labels::is_owned_by(&job.metadata, user)));
-        observed.events = self.creation_failures(&observed).await?;
-        Ok(observed)
-    }
-
-    /// The events that say why pods of these Jobs do not exist; none are asked for when no pod is missing.
-    pub(super) async fn creation_failures(&self, observed: &Observed) -> Result<Vec<Event>> {
-        if !observed.misses_pods() {
-            return Ok(Vec::new());
-        }
-        let failures = ListParams::default().fields("involvedObject.kind=Job,reason=FailedCreate");
-        let uids: HashSet<_> = observed
-            .jobs
-            .iter()
-            .filter_map(|job| job.metadata.uid.as_ref())
-            .collect();
-        let (mut events, _) = list(&self.events(), failures, "events").await?;
-        events.retain(|event| {
-            event
-                .involved_object
-                .uid
-                .as_ref()
-                .is_some_and(|uid| uids.contains(uid))
+    /// Deletes Jobs; returns the uids of those that were still there.
+    pub(super) async fn delete_jobs(
+        &self,
+        jobs: impl IntoIterator<Item = Arc<JobRow>>,
+    ) -> Result<HashSet<Uid>> {
+        let deletions = jobs.into_iter().map(|job| async move {
+            let was_there = self.delete_row::<JobRow>("Job", &job.name, job.uid).await?;
+            Ok(was_there.then_some(job.uid))
         });
-        Ok(events)
+        let deleted = stream::iter(deletions).buffer_unordered(CONCURRENCY);
+        deleted
+            .try_filter_map(|uid| std::future::ready(Ok(uid)))
+            .try_collect()
+            .await
+    }
+
+    /// What is known of a task of `user`: one that the view does not know, or may not know well, is looked for in Kubernetes.
+    pub(super) async fn look_up(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
+        let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
+        if self.view.is_fresh()
+            && let Some(task) = self.view.task(id).filter(is_own)
+        {
+            return Ok(task);
+        }
+        self.refresh_task(id).await?;
+        self.view
+            .task(id)
+            .filter(is_own)
+            .ok_or_else(|| not_found(id))
+    }
+
+    /// Lists the Jobs and pods of a task.
+    pub(super) async fn refresh_task(&self, id: TaskId) -> Result<()> {
+        let params = ListParams::default().labels(&labels::task_selector(id));
+        self.refresh_tasks(params, Scope::Task(id)).await
+    }
+
+    async fn refresh_tasks(&self, params: ListParams, scope: Scope) -> Result<()> {
+        futures::try_join!(
+            self.refresh::<JobRow>(params.clone(), &scope),
+            self.refresh::<PodRow>(params, &scope)
+        )?;
+        let may_lack_reasons = match &scope {
+            _ if self.view.is_fresh() => false,
+            Scope::Task(id) => self.view.task(*id).is_some_and(|task| task.misses_pods()),
+            Scope::All | Scope::User(_) => true,
+        };
+        if may_lack_reasons {
+            let params = ListParams::default().fields(FailureRow::SELECTOR);
+            let (rows, _) = self.list_rows::<FailureRow>(params).await?;
+            self.view.change::<FailureRow, _>(|table| {
+                rows.into_iter().for_each(|row| table.tell(row));
+            });
+        }
+        Ok(())
     }
 }
 
-pub(super) fn not_found(id: &TaskId) -> Error {
+pub(super) fn not_found(id: TaskId) -> Error {
     Error::new(Reason::NotFound, format!("task `{id}` not found"))
 }

@@ -8,6 +8,7 @@ mod error;
 mod head;
 mod log_body;
 mod routes;
+mod task_list;
 mod tasks;
 mod user;
 mod volumes;
@@ -24,6 +25,7 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
+use self::task_list::TaskLists;
 use crate::executor::Executor;
 
 /// How long requests that are under way may take to end once the server is told to stop.
@@ -71,10 +73,12 @@ pub async fn run(
     let address = listener.local_addr()?;
     let (stopping, is_stopping) = watch::channel(false);
     let (executor, is_stopping) = (Data::new(executor), Data::new(Stopping(is_stopping)));
+    let lists = Data::new(TaskLists::default());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(executor.clone())
             .app_data(is_stopping.clone())
+            .app_data(lists.clone())
             .configure(routes::configure)
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(access_log::log))

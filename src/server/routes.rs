@@ -60,8 +60,8 @@ async fn root() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "service": "k8s-cli-api"}))
 }
 
-/// `GET /readyz`: Kubernetes answers too.
+/// `GET /readyz`: questions can be answered.
 async fn is_ready(executor: Data<Executor>) -> Result<HttpResponse, Error> {
-    executor.ping().await?;
+    executor.check_ready().await?;
     Ok(root().await)
 }

@@ -9,12 +9,13 @@ use serde_json::Value;
 
 use super::{
     Stopping, error, log_body,
+    task_list::{self, TaskLists},
     user::{Scope, read_flag},
 };
 use crate::{
     api::{
-        LogQuery, NDJSON, TaskDefinition, TaskId, TaskListResponse, TaskStatus,
-        TaskStopAllResponse, TaskStopResponse, User,
+        LogQuery, NDJSON, TaskDefinition, TaskId, TaskStatus, TaskStopAllResponse,
+        TaskStopResponse, User,
     },
     executor::{Error, Executor},
 };
@@ -51,9 +52,12 @@ pub async fn list(
     user: User,
     scope: Scope,
     executor: Data<Executor>,
-) -> Result<Json<TaskListResponse>, Error> {
-    let tasks = executor.list(scope.of(&user)).await?;
-    Ok(Json(TaskListResponse { tasks }))
+    lists: Data<TaskLists>,
+) -> Result<HttpResponse, Error> {
+    match scope.of(&user) {
+        Some(user) => lists.answer(&executor, user).await,
+        None => task_list::answer_all(&executor).await,
+    }
 }
 
 /// `GET /tasks/{task_id}`: one task.
@@ -62,7 +66,7 @@ pub async fn get(
     id: Path<TaskId>,
     executor: Data<Executor>,
 ) -> Result<Json<TaskStatus>, Error> {
-    Ok(Json(executor.get(&user, &id).await?))
+    Ok(Json(executor.get(&user, *id).await?))
 }
 
 /// `POST /tasks/{task_id}/stop`: stop one task.
@@ -71,7 +75,7 @@ pub async fn stop(
     id: Path<TaskId>,
     executor: Data<Executor>,
 ) -> Result<Json<TaskStopResponse>, Error> {
-    executor.stop(&user, &id).await?;
+    executor.stop(&user, *id).await?;
     Ok(Json(TaskStopResponse::new(id.into_inner())))
 }
 
@@ -97,7 +101,7 @@ pub async fn logs(
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    answer_logs(&user, &id, &query, &executor, &stopping, &request).await
+    answer_logs(&user, *id, &query, &executor, &stopping, &request).await
 }
 
 /// `POST /tasks/{task_id}/logs`: the same, with the query in the body: the cursors of many nodes are too long for a URL.
@@ -109,12 +113,12 @@ pub async fn logs_by_form(
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    answer_logs(&user, &id, &query, &executor, &stopping, &request).await
+    answer_logs(&user, *id, &query, &executor, &stopping, &request).await
 }
 
 async fn answer_logs(
     user: &User,
-    id: &TaskId,
+    id: TaskId,
     query: &[(String, String)],
     executor: &Executor,
     stopping: &Stopping,

@@ -40,7 +40,7 @@ pub async fn get(
     id: Path<VolumeId>,
     executor: Data<Executor>,
 ) -> Result<Json<VolumeStatus>, Error> {
-    Ok(Json(executor.get_volume(&user, &id).await?))
+    Ok(Json(executor.get_volume(&user, *id).await?))
 }
 
 /// `DELETE /volumes/{volume_id}`: delete a volume and its data.
@@ -49,6 +49,6 @@ pub async fn delete(
     id: Path<VolumeId>,
     executor: Data<Executor>,
 ) -> Result<Json<VolumeDeleteResponse>, Error> {
-    executor.delete_volume(&user, &id).await?;
+    executor.delete_volume(&user, *id).await?;
     Ok(Json(VolumeDeleteResponse::new(id.into_inner())))
 }

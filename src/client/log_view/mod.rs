@@ -244,7 +244,7 @@ impl LogView {
         end: LogEnd,
         reason: Option<&str>,
     ) -> io::Result<()> {
-        let id = self.id.clone();
+        let id = self.id;
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match end {
             LogEnd::Completed => context.out.flush(),

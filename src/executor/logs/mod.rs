@@ -40,7 +40,7 @@ use self::{
     node::{Follower, Outcome},
     ring::Entry,
 };
-use super::{Error, Executor, Result, observe::Sight, status};
+use super::{Error, Executor, Result, status, tasks::not_found, view::Sight};
 use crate::api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, User};
 
 /// How many items may wait for a slow viewer. Each is at most a block of lines, so this bounds the memory of a stream.
@@ -85,7 +85,7 @@ impl Executor {
     pub async fn logs(
         &self,
         user: &User,
-        id: &TaskId,
+        id: TaskId,
         query: LogQuery,
     ) -> Result<mpsc::Receiver<LogItem>> {
         let sight = self.sight(user, id).await?;
@@ -118,16 +118,18 @@ impl Executor {
     }
 
     /// What is known of a task of `user`, shared with all who look at it.
-    async fn sight(&self, user: &User, id: &TaskId) -> Result<Arc<Sight>> {
-        let key = (user.clone(), id.clone());
+    async fn sight(&self, user: &User, id: TaskId) -> Result<Arc<Sight>> {
+        let key = (user.clone(), id);
         if let Some(sight) = self.sights.get(&key, |sight| !sight.is_gone()) {
             return Ok(sight);
         }
-        let observed = self.observe_task(user, id).await?;
+        let task = self.look_up(user, id).await?;
+        let task = status::task(id, &task, Some(user), &self.namespace);
+        let num_nodes = task.ok_or_else(|| not_found(id))?.metadata.num_nodes;
         let sight = self.sights.join(
             key,
             |sight| !sight.is_gone(),
-            || Some(self.keep_in_sight(user, id, observed)),
+            || Some(self.keep_in_sight(user, id, num_nodes)),
         );
         Ok(sight.expect("one was begun"))
     }

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Executor, observe::Sight, status::Observed},
+    super::{Executor, status::Observed, view::Sight},
     LogItem, ReaderGone,
     block::LogSource,
     container::Container,

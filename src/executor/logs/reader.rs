@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    super::{observe::Sight, status::Observed},
+    super::{status::Observed, view::Sight},
     LogItem, ReaderGone,
     block::Block,
     container::{Container, Failure, Part, describe, next},

@@ -2,10 +2,8 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-
 use super::super::{
-    manifest::CONTAINER,
+    rows::{Container, JobRow, PodRow, Uid},
     status::{self, Observed},
 };
 use crate::api::{NodeStatus, TaskState};
@@ -27,7 +25,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
     pub pod: String,
-    pub uid: String,
+    pub uid: Uid,
     /// How often the pod's container was started before this one.
     pub restarts: i32,
     /// Whether the pod's container was started again since.
@@ -43,13 +41,10 @@ pub struct Source {
 impl Source {
     /// A short name for it, of digits and lower-case letters.
     pub fn key(&self) -> String {
-        let uid = self
-            .uid
-            .bytes()
-            .filter(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-        let uid: String = uid.take(8).map(char::from).collect();
+        let digits = self.uid.to_string();
+        let uid = &digits[..8];
         match self.restarts {
-            0 => uid,
+            0 => uid.to_owned(),
             restarts => format!("{uid}r{restarts}"),
         }
     }
@@ -60,55 +55,33 @@ pub fn sources(observed: &Observed, rank: u32) -> Vec<Source> {
     let Some(job) = job(observed, rank) else {
         return Vec::new();
     };
-    let pods = status::pods_of(job, &observed.pods);
-    pods.into_iter().flat_map(sources_of).collect()
+    observed.pods_of(job).flat_map(sources_of).collect()
 }
 
-fn job(observed: &Observed, rank: u32) -> Option<&Job> {
-    let jobs = observed
-        .jobs
-        .iter()
-        .filter(|job| job.metadata.deletion_timestamp.is_none());
-    jobs.into_iter().find(|job| status::rank(job) == rank)
+fn job(observed: &Observed, rank: u32) -> Option<&JobRow> {
+    let mut jobs = observed.jobs.iter();
+    jobs.find(|job| job.rank == rank).map(|job| &**job)
 }
 
 /// The containers of a pod: what runs, and what ran before it. Kubernetes keeps the log of one of those.
-fn sources_of(pod: &Pod) -> Vec<Source> {
-    let statuses = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.container_statuses.as_deref());
-    let restarts = statuses
-        .and_then(|statuses| statuses.iter().find(|status| status.name == CONTAINER))
-        .map_or(0, |status| status.restart_count);
-    let (Some(name), Some(uid)) = (&pod.metadata.name, &pod.metadata.uid) else {
-        return Vec::new();
-    };
-    let created = pod.metadata.creation_timestamp.as_ref();
+fn sources_of(pod: &PodRow) -> Vec<Source> {
+    let is_over = matches!(pod.container, Container::Terminated { .. });
     let current = Source {
-        pod: name.clone(),
-        uid: uid.clone(),
-        restarts,
+        pod: pod.name.to_string(),
+        uid: pod.uid,
+        restarts: pod.restarts,
         is_previous: false,
-        is_over: false,
-        may_restart: pod
-            .spec
-            .as_ref()
-            .is_some_and(|spec| spec.restart_policy.as_deref() != Some("Never")),
-        created: created
-            .and_then(|created| i64::try_from(created.0.as_nanosecond()).ok())
-            .unwrap_or_default(),
+        is_over,
+        may_restart: pod.may_restart,
+        created: pod.created.unwrap_or_default(),
     };
-    let previous = (restarts > 0).then(|| Source {
-        restarts: restarts - 1,
+    let previous = (pod.restarts > 0).then(|| Source {
+        restarts: pod.restarts - 1,
         is_previous: true,
         is_over: true,
         ..current.clone()
     });
-    let state = status::container_state(pod);
-    let is_over = state.is_some_and(|state| state.terminated.is_some());
-    let is_there = is_over || state.is_some_and(|state| state.running.is_some());
-    let current = is_there.then_some(Source { is_over, ..current });
+    let current = (pod.container != Container::Absent).then_some(current);
     previous.into_iter().chain(current).collect()
 }
 
@@ -123,8 +96,7 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     if let Some(source) = unread {
         return Step::Read(source);
     }
-    let pods = status::pods_of(job, &observed.pods);
-    let node = status::node(job, pods.last().copied(), &observed.events);
+    let node = status::node(job, observed.pods_of(job).next_back(), observed);
     match node.status {
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
         TaskState::Pending | TaskState::Running => Step::Wait(node.reason),
@@ -133,11 +105,7 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
 
 /// Whether the container that `source` names can write no more, as far as was observed.
 pub fn is_over(observed: &Observed, source: &Source) -> bool {
-    let pod = observed
-        .pods
-        .iter()
-        .find(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
-    pod.is_none_or(|pod| {
+    pod_of(observed, source).is_none_or(|pod| {
         let key = source.key();
         let now = sources_of(pod)
             .into_iter()
@@ -153,42 +121,39 @@ pub fn is_over(observed: &Observed, source: &Source) -> bool {
 pub fn farewell(observed: &Observed, source: &Source) -> Option<Duration> {
     /// `terminationGracePeriodSeconds` unless a pod says otherwise.
     const GRACE: u64 = 30;
-    let pods = observed.pods.iter();
-    let mut pods = pods.filter(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
-    let pod = pods.next()?;
-    let phase = pod.status.as_ref()?.phase.as_deref()?;
-    let grace = pod.spec.as_ref()?.termination_grace_period_seconds;
-    let grace = grace.map_or(GRACE, |grace| u64::try_from(grace).unwrap_or(0));
-    matches!(phase, "Failed" | "Succeeded").then(|| Duration::from_secs(grace))
+    let pod = pod_of(observed, source)?;
+    let grace = pod.grace.map_or(GRACE, u64::from);
+    pod.has_ended().then(|| Duration::from_secs(grace))
+}
+
+/// The pod that `source` is of, if it is there.
+fn pod_of<'a>(observed: &'a Observed, source: &Source) -> Option<&'a PodRow> {
+    let mut pods = observed.pods.iter();
+    pods.find(|pod| pod.uid == source.uid).map(|pod| &**pod)
 }
 
 /// How often the container that `source` names was started again since, as far as was observed.
 pub fn restarts_since(observed: &Observed, source: &Source) -> i32 {
-    let pods = observed.pods.iter();
-    let mut pods = pods.filter(|pod| pod.metadata.uid.as_ref() == Some(&source.uid));
-    let newest = pods.next().and_then(|pod| sources_of(pod).pop());
+    let newest = pod_of(observed, source).and_then(|pod| sources_of(pod).pop());
     newest.map_or(0, |newest| newest.restarts - source.restarts)
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::List;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::{executor::labels, golden};
+    use crate::golden;
 
     /// What a real Kubernetes 1.36 showed of one task.
     fn recorded(task: &str) -> Observed {
-        let jobs: List<Job> = serde_json::from_str(&golden::read("recorded/jobs.json")).unwrap();
-        let pods: List<Pod> = serde_json::from_str(&golden::read("recorded/pods.json")).unwrap();
+        let mut jobs: Vec<JobRow> = golden::items("recorded/jobs.json");
+        jobs.retain(|job| job.task_name.as_deref() == Some(task));
+        let pods: Vec<PodRow> = golden::items("recorded/pods.json");
         Observed {
-            jobs: jobs
-                .items
-                .into_iter()
-                .filter(|job| labels::label(&job.metadata, labels::TASK_NAME).unwrap() == task)
-                .collect(),
-            pods: pods.items,
-            events: Vec::new(),
+            jobs: jobs.into_iter().map(Arc::new).collect(),
+            pods: pods.into_iter().map(Arc::new).collect(),
+            failures: Vec::new(),
         }
     }
 

@@ -7,8 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     super::{
-        observe::Sight,
+        rows::Uid,
         shared::{Owned, Shared},
+        view::Sight,
     },
     container::Container,
     position::Position,
@@ -29,7 +30,7 @@ pub struct Tail {
 
 /// All logs that are followed, and how many streams may be open.
 pub struct Tails {
-    tails: Shared<(String, i32), Tail>,
+    tails: Shared<(Uid, i32), Tail>,
     streams: Arc<Semaphore>,
     /// How many there may be.
     pub max_streams: usize,
@@ -61,7 +62,7 @@ impl Tails {
         point: Option<LogPoint>,
         sight: &Arc<Sight>,
     ) -> Option<Arc<Tail>> {
-        let key = (container.source.uid.clone(), container.source.restarts);
+        let key = (container.source.uid, container.source.restarts);
         self.tails.join(
             key,
             |tail| !tail.ring.has_ended(),

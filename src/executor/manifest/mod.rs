@@ -29,7 +29,7 @@ pub const CONTAINER: &str = "task";
 
 /// A task about to be created, with everything that was random, timed or looked up.
 pub struct Submission<'a> {
-    pub id: &'a TaskId,
+    pub id: TaskId,
     pub user: &'a User,
     pub task: &'a TaskDefinition,
     pub created_at: Timestamp,

@@ -10,7 +10,7 @@ fn check(case: &str) {
     let task =
         TaskDefinition::from_json(&golden::read_yaml(&format!("tasks/{case}.yaml"))).unwrap();
     let submission = Submission {
-        id: &"ab12cd34".parse().unwrap(),
+        id: "ab12cd34".parse().unwrap(),
         user: &"ada@example.com".parse().unwrap(),
         task: &task,
         created_at: "2026-01-02T03:04:05.678901".parse().unwrap(),

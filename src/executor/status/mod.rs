@@ -4,151 +4,107 @@
 
 mod node;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{collections::HashMap, sync::Arc};
 
-use k8s_openapi::{
-    api::{
-        batch::v1::Job,
-        core::v1::{Event, Pod},
-    },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+pub use self::node::{node, stopped_after};
+use super::{
+    labels,
+    rows::{FailureRow, JobRow, PodRow, Uid},
 };
+use crate::api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, User};
 
-pub use self::node::{condition, container_state, node, stopped_after};
-use super::labels;
-use crate::api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp};
-
-/// Objects as Kubernetes showed them at about the same moment, of one task or of many.
+/// What Kubernetes showed of one task, or of one of its nodes, at about the same moment.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    pub jobs: Vec<Job>,
-    pub pods: Vec<Pod>,
-    /// Why pods could not be created: it is said nowhere else.
-    pub events: Vec<Event>,
+    /// By rank.
+    pub jobs: Vec<Arc<JobRow>>,
+    /// By rank, then by age.
+    pub pods: Vec<Arc<PodRow>>,
+    /// Why pods could not be created.
+    pub failures: Vec<FailureRow>,
 }
 
 impl Observed {
-    /// Whether an unfinished Job has no pod yet, so that only events can say why.
+    /// The pods of a Job, oldest first.
+    pub fn pods_of(&self, job: &JobRow) -> impl DoubleEndedIterator<Item = &PodRow> {
+        let own = self.pods.iter().filter(|pod| pod.job == Some(job.uid));
+        own.map(|pod| &**pod)
+    }
+
+    /// Whether an unfinished Job has no pod, so that only events can say why.
     pub fn misses_pods(&self) -> bool {
-        let owners: HashSet<_> = self.pods.iter().filter_map(owner).collect();
-        let misses = |job: &Job| {
-            condition(job).is_none()
-                && !owners.contains(job.metadata.uid.as_deref().unwrap_or_default())
-        };
-        self.jobs.iter().any(misses)
+        let misses =
+            |job: &&Arc<JobRow>| !job.state.has_ended() && self.pods_of(job).next().is_none();
+        self.jobs.iter().any(|job| misses(&job))
     }
-}
 
-/// The tasks that `observed` shows, newest first.
-pub fn tasks(observed: &Observed, namespace: &str) -> Vec<TaskStatus> {
-    let mut jobs: BTreeMap<&str, Vec<&Job>> = BTreeMap::new();
-    for job in observed
-        .jobs
-        .iter()
-        .filter(|job| job.metadata.deletion_timestamp.is_none())
-    {
-        if let Some(id) = labels::label(&job.metadata, labels::TASK_ID) {
-            jobs.entry(id).or_default().push(job);
+    /// What of it is about the node of a rank, without Jobs that are not `user`'s.
+    pub fn node(&self, rank: u32, user: &User) -> Self {
+        let first = self.jobs.partition_point(|job| job.rank < rank);
+        let jobs = self.jobs[first..].iter();
+        let jobs = jobs.take_while(|job| job.rank == rank);
+        let jobs: Vec<_> = jobs.filter(|job| job.owner.is(user)).cloned().collect();
+        let first = self.pods.partition_point(|pod| pod.rank < rank);
+        let pods = self.pods[first..].iter();
+        let pods = pods.take_while(|pod| pod.rank == rank).cloned().collect();
+        let failures = self.failures.iter();
+        let failures = failures.filter(|failure| jobs.iter().any(|job| job.uid == failure.job));
+        Self {
+            failures: failures.cloned().collect(),
+            pods,
+            jobs,
         }
     }
-    let pods = pods_by_owner(&observed.pods);
-    let mut tasks: Vec<_> = jobs
-        .into_iter()
-        .filter_map(|(id, jobs)| {
-            Some(task(
-                id.parse().ok()?,
-                jobs,
-                &pods,
-                &observed.events,
-                namespace,
-            ))
-        })
-        .collect();
-    tasks.sort_by(|a, b| {
-        b.created_at
-            .cmp(&a.created_at)
-            .then_with(|| a.task_id.cmp(&b.task_id))
-    });
-    tasks
 }
 
-type Pods<'a> = HashMap<&'a str, Vec<&'a Pod>>;
-
-/// Only the owner's uid says whose a pod is: anyone in the namespace can give a pod our labels.
-fn pods_by_owner(pods: &[Pod]) -> Pods<'_> {
-    let mut by_owner: Pods<'_> = HashMap::new();
-    for pod in pods {
-        if let Some(uid) = owner(pod) {
-            by_owner.entry(uid).or_default().push(pod);
-        }
-    }
-    by_owner
-}
-
-fn owner(pod: &Pod) -> Option<&str> {
-    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
-    owners
-        .iter()
-        .find(|owner| owner.controller == Some(true))
-        .map(|owner| owner.uid.as_str())
-}
-
-/// The pods of a Job, oldest first.
-pub fn pods_of<'a>(job: &Job, pods: &'a [Pod]) -> Vec<&'a Pod> {
-    let uid = job.metadata.uid.as_deref().unwrap_or_default();
-    let mut pods: Vec<_> = pods.iter().filter(|pod| owner(pod) == Some(uid)).collect();
-    pods.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    pods
-}
-
-/// The rank of the node that a Job runs.
-pub fn rank(job: &Job) -> u32 {
-    labels::label(&job.metadata, labels::NODE_IDX)
-        .and_then(|rank| rank.parse().ok())
-        .unwrap_or(0)
-}
-
-fn task(
+/// What is told about a task, to `user` or to anybody; `None` if there is none of that user's.
+pub fn task(
     id: TaskId,
-    mut jobs: Vec<&Job>,
-    pods: &Pods<'_>,
-    events: &[Event],
+    observed: &Observed,
+    user: Option<&User>,
     namespace: &str,
-) -> TaskStatus {
-    jobs.sort_by_key(|job| rank(job));
-    let meta = &jobs[0].metadata;
+) -> Option<TaskStatus> {
+    let all = observed.jobs.iter();
+    let jobs: Vec<&JobRow> = all
+        .map(|job| &**job)
+        .filter(|job| user.is_none_or(|user| job.owner.is(user)))
+        .collect();
+    let first = *jobs.first()?;
+    // Later ones take the place of those before: the newest of each Job stays.
+    let pods: HashMap<Uid, &PodRow> = observed
+        .pods
+        .iter()
+        .filter_map(|pod| Some((pod.job?, &**pod)))
+        .collect();
+    let newest = |job: &JobRow| pods.get(&job.uid).copied();
     let nodes: Vec<_> = jobs
         .iter()
-        .map(|job| node(job, newest(job, pods), events))
+        .map(|job| node(job, newest(job), observed))
         .collect();
-    let num_nodes =
-        labels::annotation(meta, labels::NUM_NODES).and_then(|number| number.parse().ok());
-    let num_nodes = num_nodes.unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+    let num_nodes = first
+        .num_nodes
+        .unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
     let count = |state| {
         u32::try_from(nodes.iter().filter(|node| node.status == state).count()).unwrap_or(u32::MAX)
     };
-    let name = labels::annotation(meta, labels::EXACT_TASK_NAME)
-        .or_else(|| labels::label(meta, labels::TASK_NAME));
-    let created_at = created_at(meta);
-    let changes = jobs.iter().flat_map(|job| changes(job, newest(job, pods)));
+    let changes = jobs.iter().flat_map(|job| {
+        let of_pod = newest(job).and_then(|pod| pod.changed_at);
+        job.changed_at.into_iter().chain(of_pod)
+    });
     let status = overall(&nodes, num_nodes);
-    TaskStatus {
-        name: name
-            .cloned()
-            .unwrap_or_else(|| labels::default_task_name(&id)),
+    Some(TaskStatus {
+        task_id: id,
+        name: match &first.task_name {
+            Some(name) => name.to_string(),
+            None => labels::default_task_name(id),
+        },
         status,
-        created_at,
-        updated_at: changes
-            .map(timestamp)
-            .chain([created_at])
-            .max()
-            .unwrap_or(created_at),
-        username: labels::label(meta, labels::USERNAME)
-            .cloned()
-            .unwrap_or_default(),
+        created_at: first.created_at,
+        updated_at: changes.fold(first.created_at, Ord::max),
+        username: first.owner.label.to_string(),
         reason: reason(&nodes, num_nodes, status),
         metadata: TaskMetadata {
-            job_name: job_name(jobs[0], num_nodes),
+            job_name: job_name(first, num_nodes),
             namespace: namespace.to_owned(),
             num_nodes,
             node_jobs: nodes.iter().map(|node| node.job_name.clone()).collect(),
@@ -161,8 +117,7 @@ fn task(
             ),
             nodes,
         },
-        task_id: id,
-    }
+    })
 }
 
 /// The state of the whole, decided from top to bottom.
@@ -228,70 +183,12 @@ pub fn setup_failure(node: &NodeStatus) -> Option<String> {
 }
 
 /// The name of the task's Jobs without what tells them apart.
-fn job_name(job: &Job, num_nodes: u32) -> String {
-    let name = job.metadata.name.clone().unwrap_or_default();
-    let suffix = format!("-node-{}", rank(job));
-    match name.strip_suffix(&suffix) {
+fn job_name(job: &JobRow, num_nodes: u32) -> String {
+    let suffix = format!("-node-{}", job.rank);
+    match job.name.strip_suffix(&suffix) {
         Some(name) if num_nodes > 1 => name.to_owned(),
-        _ => name,
+        _ => job.name.to_string(),
     }
-}
-
-fn newest<'a>(job: &Job, pods: &Pods<'a>) -> Option<&'a Pod> {
-    let pods = pods.get(job.metadata.uid.as_deref()?)?;
-    pods.iter()
-        .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
-        .copied()
-}
-
-/// When an object came to be: what we or the Python ancestor noted, which is finer than what Kubernetes notes.
-pub fn created_at(meta: &ObjectMeta) -> Timestamp {
-    let noted = labels::annotation(meta, labels::CREATED_AT).and_then(|time| time.parse().ok());
-    noted
-        .or_else(|| meta.creation_timestamp.as_ref().map(timestamp))
-        .unwrap_or(Timestamp::EPOCH)
-}
-
-/// The moments at which a node changed.
-fn changes<'a>(job: &'a Job, pod: Option<&'a Pod>) -> impl Iterator<Item = &'a Time> {
-    let of_job = job.status.iter().flat_map(|status| {
-        let conditions = status
-            .conditions
-            .iter()
-            .flatten()
-            .filter_map(|condition| condition.last_transition_time.as_ref());
-        conditions
-            .chain(&status.start_time)
-            .chain(&status.completion_time)
-    });
-    let of_pod = pod
-        .into_iter()
-        .filter_map(|pod| pod.status.as_ref())
-        .flat_map(|status| {
-            status
-                .conditions
-                .iter()
-                .flatten()
-                .filter_map(|condition| condition.last_transition_time.as_ref())
-        });
-    let of_container = pod.and_then(container_state).into_iter().flat_map(|state| {
-        let running = state
-            .running
-            .iter()
-            .filter_map(|running| running.started_at.as_ref());
-        running.chain(
-            state
-                .terminated
-                .iter()
-                .filter_map(|terminated| terminated.finished_at.as_ref()),
-        )
-    });
-    of_job.chain(of_pod).chain(of_container)
-}
-
-/// Kubernetes' time as ours: the only place where the two meet.
-fn timestamp(time: &Time) -> Timestamp {
-    Timestamp::from_unix_microseconds(time.0.as_microsecond().into()).unwrap_or(Timestamp::EPOCH)
 }
 
 #[cfg(test)]

@@ -1,0 +1,149 @@
+//! A claim, as far as it says something about a volume.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Meta, Owner, Row, Uid, Version, labels};
+use crate::api::{AccessMode, Timestamp, VolumeId, VolumeMetadata, VolumePhase, VolumeStatus};
+
+/// What is kept of a claim.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub struct ClaimRow {
+    pub uid: Uid,
+    pub version: Version,
+    pub name: Box<str>,
+    pub is_deleted: bool,
+    /// The volume that it says it stands behind.
+    pub volume: Option<(VolumeId, Box<str>)>,
+    /// Whether it belongs to a volume or a task, and so to somebody.
+    pub is_taken: bool,
+    pub owner: Owner,
+    pub created_at: Timestamp,
+    pub size: Box<str>,
+    pub storage_class: Option<Box<str>>,
+    pub access_modes: Vec<String>,
+    pub phase: VolumePhase,
+}
+
+impl ClaimRow {
+    /// What it says about its volume; `None` when it is not the claim of one.
+    pub fn status(&self, namespace: &str) -> Option<VolumeStatus> {
+        let (volume_id, name) = self.volume.clone()?;
+        let modes = self.access_modes.iter();
+        Some(VolumeStatus {
+            volume_id,
+            name: name.into(),
+            size: self.size.to_string(),
+            storage_class: self.storage_class.as_deref().map(str::to_owned),
+            access_modes: modes
+                .filter_map(|mode| mode.parse::<AccessMode>().ok())
+                .collect(),
+            status: self.phase,
+            created_at: self.created_at,
+            username: self.owner.label.to_string(),
+            reason: None,
+            metadata: VolumeMetadata {
+                pvc_name: self.name.to_string(),
+                namespace: namespace.to_owned(),
+            },
+        })
+    }
+}
+
+impl Row for ClaimRow {
+    const PATH: (&'static str, &'static str) = ("/api/v1", "persistentvolumeclaims");
+    const KIND: &'static str = "volumes";
+
+    fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.is_deleted
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    metadata: Meta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    access_modes: Option<Vec<String>>,
+    resources: Resources,
+    storage_class_name: Option<Box<str>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Resources {
+    requests: Option<BTreeMap<String, Box<str>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Status {
+    phase: Option<String>,
+}
+
+impl From<Wire> for ClaimRow {
+    fn from(wire: Wire) -> Self {
+        let Wire {
+            metadata: meta,
+            spec,
+            status,
+        } = wire;
+        let id = meta.label(labels::VOLUME_ID).and_then(|id| id.parse().ok());
+        let size = spec.resources.requests;
+        Self {
+            uid: Uid::new(&meta.uid),
+            version: Version::new(&meta.resource_version),
+            is_deleted: meta.deletion_timestamp.is_some(),
+            volume: id.and_then(|id| Some((id, meta.label(labels::VOLUME_NAME)?.into()))),
+            is_taken: [labels::VOLUME, labels::TASK]
+                .iter()
+                .any(|label| meta.label(label).is_some()),
+            owner: Owner::of(&meta),
+            created_at: meta.created_at(),
+            size: size
+                .and_then(|mut size| size.remove("storage"))
+                .unwrap_or_default(),
+            storage_class: spec.storage_class_name,
+            access_modes: spec.access_modes.unwrap_or_default(),
+            phase: match status.phase.as_deref() {
+                Some("Bound") => VolumePhase::Bound,
+                Some("Lost") => VolumePhase::Lost,
+                _ => VolumePhase::Pending,
+            },
+            name: meta.name.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    #[test]
+    fn a_recorded_claim_is_told_as_a_volume() {
+        let claims: Vec<ClaimRow> = golden::items("recorded/persistentvolumeclaims.json");
+        let volumes: Vec<_> = claims
+            .iter()
+            .filter_map(|claim| claim.status("default"))
+            .collect();
+        golden::assert("observed/volumes.yaml", &golden::to_yaml(&volumes));
+    }
+}

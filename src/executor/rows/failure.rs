@@ -1,0 +1,75 @@
+//! An event that says why a Job has no pod: nothing else does.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+
+use super::{Meta, Row, Uid, Version, timestamp};
+use crate::api::Timestamp;
+
+/// What is kept of an event of the kind `FailedCreate`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub struct FailureRow {
+    pub uid: Uid,
+    pub version: Version,
+    /// The Job whose pod could not be created.
+    pub job: Uid,
+    pub last: Option<Timestamp>,
+    pub why: Box<str>,
+}
+
+impl FailureRow {
+    /// Selects these events.
+    pub const SELECTOR: &'static str = "involvedObject.kind=Job,reason=FailedCreate";
+}
+
+impl Row for FailureRow {
+    const PATH: (&'static str, &'static str) = ("/api/v1", "events");
+    const KIND: &'static str = "events";
+
+    fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn is_deleted(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    metadata: Meta,
+    involved_object: InvolvedObject,
+    #[serde(default)]
+    message: String,
+    last_timestamp: Option<Time>,
+}
+
+#[derive(Deserialize)]
+struct InvolvedObject {
+    #[serde(default)]
+    uid: String,
+}
+
+impl From<Wire> for FailureRow {
+    fn from(wire: Wire) -> Self {
+        // `Error creating: pods "train-ab12cd34-x7x2v" is forbidden: exceeded quota: ...`: the pod does not exist, its name helps
+        // nobody.
+        let message = wire.message.as_str();
+        let why = message
+            .split_once(" is forbidden: ")
+            .map_or(message, |(_, why)| why);
+        Self {
+            uid: Uid::new(&wire.metadata.uid),
+            version: Version::new(&wire.metadata.resource_version),
+            job: Uid::new(&wire.involved_object.uid),
+            last: wire.last_timestamp.as_ref().map(timestamp),
+            why: why.into(),
+        }
+    }
+}

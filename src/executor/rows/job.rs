@@ -1,0 +1,171 @@
+//! A Job, as far as it says something about a node of a task.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+
+use super::{Condition, Meta, Owner, PodSpec, Row, Uid, Version, labels, timestamp};
+use crate::api::{TaskId, Timestamp};
+
+/// What is kept of a Job.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub struct JobRow {
+    pub uid: Uid,
+    pub version: Version,
+    pub name: Box<str>,
+    pub is_deleted: bool,
+    /// The task that it says it belongs to; none if it is not a task's.
+    pub task: Option<TaskId>,
+    pub rank: u32,
+    /// How many nodes the task has, as was noted when it was created.
+    pub num_nodes: Option<u32>,
+    /// The name of the task; none if it was not noted.
+    pub task_name: Option<Box<str>>,
+    pub owner: Owner,
+    pub created_at: Timestamp,
+    /// When it last changed, as far as it says.
+    pub changed_at: Option<Timestamp>,
+    /// Whether the failure of a node of its task ends the others.
+    pub fails_fast: bool,
+    /// The rank of the node after whose failure it was stopped.
+    pub stopped_after: Option<u32>,
+    pub state: JobState,
+    /// The claims that its pods mount.
+    pub claims: Box<[Box<str>]>,
+}
+
+/// Where a Job stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobState {
+    Active,
+    /// No pod is made for it, for this reason.
+    Suspended(Option<Box<str>>),
+    Complete,
+    Failed {
+        reason: Option<Box<str>>,
+        at: Option<Timestamp>,
+    },
+}
+
+impl JobState {
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::Complete | Self::Failed { .. })
+    }
+}
+
+impl Row for JobRow {
+    const PATH: (&'static str, &'static str) = ("/apis/batch/v1", "jobs");
+    const KIND: &'static str = "Jobs";
+
+    fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.is_deleted
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    metadata: Meta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Spec {
+    template: Template,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Template {
+    spec: PodSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    conditions: Option<Vec<Condition>>,
+    start_time: Option<Time>,
+    completion_time: Option<Time>,
+}
+
+impl From<Wire> for JobRow {
+    fn from(wire: Wire) -> Self {
+        let Wire {
+            metadata: meta,
+            spec,
+            status,
+        } = wire;
+        let num_nodes = meta
+            .annotation(labels::NUM_NODES)
+            .and_then(|number| number.parse().ok());
+        let is_kept = meta.annotation(labels::FAIL_FAST) == Some("false");
+        let task_name = meta.annotation(labels::EXACT_TASK_NAME);
+        Self {
+            uid: Uid::new(&meta.uid),
+            version: Version::new(&meta.resource_version),
+            is_deleted: meta.deletion_timestamp.is_some(),
+            task: meta.task(),
+            rank: meta.rank(),
+            num_nodes,
+            task_name: task_name
+                .or_else(|| meta.label(labels::TASK_NAME))
+                .map(Into::into),
+            owner: Owner::of(&meta),
+            created_at: meta.created_at(),
+            changed_at: status.changed_at(),
+            fails_fast: num_nodes.is_some_and(|number| number > 1) && !is_kept,
+            stopped_after: meta.stopped_after(),
+            state: status.state(),
+            claims: spec.template.spec.claims(),
+            name: meta.name.into(),
+        }
+    }
+}
+
+impl Status {
+    fn conditions(&self) -> &[Condition] {
+        self.conditions.as_deref().unwrap_or_default()
+    }
+
+    fn state(&self) -> JobState {
+        let mut conditions = self.conditions().iter();
+        let end = conditions
+            .find(|condition| condition.is("Complete", "True") || condition.is("Failed", "True"));
+        if let Some(end) = end {
+            return if end.kind == "Complete" {
+                JobState::Complete
+            } else {
+                JobState::Failed {
+                    reason: end.sentence(),
+                    at: end.last_transition_time.as_ref().map(timestamp),
+                }
+            };
+        }
+        let mut conditions = self.conditions().iter();
+        match conditions.find(|condition| condition.is("Suspended", "True")) {
+            Some(suspended) => JobState::Suspended(suspended.sentence()),
+            None => JobState::Active,
+        }
+    }
+
+    fn changed_at(&self) -> Option<Timestamp> {
+        let conditions = self.conditions().iter();
+        let changes = conditions.filter_map(|condition| condition.last_transition_time.as_ref());
+        changes
+            .chain(&self.start_time)
+            .chain(&self.completion_time)
+            .map(timestamp)
+            .max()
+    }
+}

@@ -1,0 +1,261 @@
+//! A pod, as far as it says something about a node of a task.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::Deserialize;
+
+use super::{
+    super::manifest::{CONTAINER, SETUP_FAILED},
+    Condition, Meta, PodSpec, Row, Uid, Version, sentence, timestamp,
+};
+use crate::api::{TaskId, Timestamp};
+
+/// What is kept of a pod.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub struct PodRow {
+    pub uid: Uid,
+    pub version: Version,
+    pub name: Box<str>,
+    /// The task that it says it belongs to.
+    pub task: Option<TaskId>,
+    pub rank: u32,
+    /// The Job that made it. Only this says whose it is: anyone in the namespace can give a pod our labels.
+    pub job: Option<Uid>,
+    /// In nanoseconds since 1970.
+    pub created: Option<i64>,
+    /// When it last changed, as far as it says.
+    pub changed_at: Option<Timestamp>,
+    pub phase: Option<Box<str>>,
+    /// Why it does not run yet.
+    pub pending: Option<Box<str>>,
+    /// Why it failed, if it says.
+    pub failure: Option<Box<str>>,
+    pub container: Container,
+    /// How often its container was started again.
+    pub restarts: i32,
+    pub may_restart: bool,
+    /// Whether a kubelet has taken notice of it. From then on that counts the pod's time.
+    pub has_started: bool,
+    /// How long its processes may take to end once they are told to, in seconds; none if it does not say.
+    pub grace: Option<u32>,
+    /// The rank of the node after whose failure it was stopped.
+    pub stopped_after: Option<u32>,
+    /// The claims that it mounts.
+    pub claims: Box<[Box<str>]>,
+}
+
+/// The state of the task's container.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Container {
+    /// It does not exist, or waits to be started.
+    Absent,
+    Running,
+    Terminated {
+        exit_code: i32,
+    },
+}
+
+impl PodRow {
+    /// Whether it runs, or has.
+    pub fn has_run(&self) -> bool {
+        self.phase
+            .as_deref()
+            .is_some_and(|phase| phase != "Pending")
+    }
+
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+}
+
+impl Row for PodRow {
+    const PATH: (&'static str, &'static str) = ("/api/v1", "pods");
+    const KIND: &'static str = "pods";
+
+    fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    /// One that is being deleted still runs, and has a log.
+    fn is_deleted(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    metadata: Meta,
+    #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: Option<Box<str>>,
+    reason: Option<String>,
+    message: Option<String>,
+    start_time: Option<Time>,
+    conditions: Option<Vec<Condition>>,
+    container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerStatus {
+    name: String,
+    #[serde(default)]
+    restart_count: i32,
+    #[serde(default)]
+    state: State,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct State {
+    waiting: Option<Waiting>,
+    running: Option<Running>,
+    terminated: Option<Terminated>,
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    reason: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Running {
+    started_at: Option<Time>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Terminated {
+    exit_code: i32,
+    reason: Option<String>,
+    message: Option<String>,
+    finished_at: Option<Time>,
+}
+
+impl From<Wire> for PodRow {
+    fn from(wire: Wire) -> Self {
+        let Wire {
+            metadata: meta,
+            spec,
+            status,
+        } = wire;
+        let created = meta.creation_timestamp.as_ref();
+        let grace = spec.termination_grace_period_seconds;
+        Self {
+            uid: Uid::new(&meta.uid),
+            version: Version::new(&meta.resource_version),
+            task: meta.task(),
+            rank: meta.rank(),
+            job: meta.controller(),
+            created: created.and_then(|time| i64::try_from(time.0.as_nanosecond()).ok()),
+            changed_at: status.changed_at(),
+            pending: status.pending(),
+            failure: status.failure(),
+            container: status.state().map_or(Container::Absent, State::container),
+            restarts: status.own().map_or(0, |container| container.restart_count),
+            may_restart: spec.restart_policy.as_deref() != Some("Never"),
+            has_started: status.start_time.is_some(),
+            grace: grace.map(|grace| u32::try_from(grace).unwrap_or(0)),
+            stopped_after: meta.stopped_after(),
+            claims: spec.claims(),
+            phase: status.phase,
+            name: meta.name.into(),
+        }
+    }
+}
+
+impl Status {
+    /// The status of the task's container.
+    fn own(&self) -> Option<&ContainerStatus> {
+        let containers = self.container_statuses.as_deref()?;
+        // Kubernetes sorts them by name.
+        containers
+            .iter()
+            .find(|container| container.name == CONTAINER)
+    }
+
+    /// The state of the task's container, or of the only one there is.
+    fn state(&self) -> Option<&State> {
+        let first = self.container_statuses.as_deref()?.first();
+        Some(&self.own().or(first)?.state)
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.conditions.as_deref().unwrap_or_default()
+    }
+
+    /// The first step of its way to a running process that has not been taken.
+    fn pending(&self) -> Option<Box<str>> {
+        let mut conditions = self.conditions().iter();
+        if let Some(unscheduled) =
+            conditions.find(|condition| condition.is("PodScheduled", "False"))
+        {
+            return unscheduled.sentence();
+        }
+        let waiting = self.state()?.waiting.as_ref()?;
+        sentence(waiting.reason.as_deref(), waiting.message.as_deref())
+    }
+
+    /// Why it failed, from the nearest witness.
+    fn failure(&self) -> Option<Box<str>> {
+        let of_pod = sentence(self.reason.as_deref(), self.message.as_deref());
+        let terminated = || self.state().and_then(|state| state.terminated.as_ref());
+        of_pod.or_else(|| terminated().map(Terminated::failure))
+    }
+
+    fn changed_at(&self) -> Option<Timestamp> {
+        let conditions = self.conditions().iter();
+        let of_pod = conditions.filter_map(|condition| condition.last_transition_time.as_ref());
+        let of_container = self.state().into_iter().flat_map(|state| {
+            let started = state.running.as_ref().and_then(|it| it.started_at.as_ref());
+            let finished = state
+                .terminated
+                .as_ref()
+                .and_then(|it| it.finished_at.as_ref());
+            started.into_iter().chain(finished)
+        });
+        of_pod.chain(of_container).map(timestamp).max()
+    }
+}
+
+impl State {
+    fn container(&self) -> Container {
+        match (&self.terminated, &self.running) {
+            (Some(terminated), _) => Container::Terminated {
+                exit_code: terminated.exit_code,
+            },
+            (None, Some(_)) => Container::Running,
+            (None, None) => Container::Absent,
+        }
+    }
+}
+
+impl Terminated {
+    fn failure(&self) -> Box<str> {
+        let code = self.exit_code;
+        if self.message.as_deref() == Some(SETUP_FAILED) {
+            return format!("setup exited with {code}").into();
+        }
+        let why = match self.reason.as_deref() {
+            None | Some("Error" | "Completed") => None,
+            reason => sentence(reason, self.message.as_deref()),
+        };
+        match why {
+            Some(why) => format!("exit code {code} ({why})").into(),
+            None => format!("exit code {code}").into(),
+        }
+    }
+}

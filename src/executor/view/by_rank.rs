@@ -1,0 +1,52 @@
+//! The rows of a task, kept in the order of its nodes. Pure.
+
+use std::sync::Arc;
+
+use super::super::rows::{JobRow, PodRow, Uid};
+
+/// A row of a node.
+pub trait OfNode {
+    fn uid(&self) -> Uid;
+    /// The order of the rows of a task.
+    fn order(&self) -> (u32, i64);
+}
+
+impl OfNode for JobRow {
+    fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    fn order(&self) -> (u32, i64) {
+        (self.rank, self.created_at.unix_nanoseconds())
+    }
+}
+
+impl OfNode for PodRow {
+    fn uid(&self) -> Uid {
+        self.uid
+    }
+
+    fn order(&self) -> (u32, i64) {
+        (self.rank, self.created.unwrap_or(i64::MIN))
+    }
+}
+
+/// Where the row of an object stands among those of a task.
+pub fn find<T: OfNode>(rows: &[Arc<T>], rank: u32, uid: Uid) -> Option<usize> {
+    let first = rows.partition_point(|row| row.order().0 < rank);
+    let same = rows[first..].iter().take_while(|row| row.order().0 == rank);
+    Some(first + same.into_iter().position(|row| row.uid() == uid)?)
+}
+
+/// Puts a row in the place of the one of the same object, which is returned, or where it belongs.
+pub fn put<T: OfNode>(rows: &mut Vec<Arc<T>>, row: T) -> Option<Arc<T>> {
+    let order = row.order();
+    match find(rows, order.0, row.uid()) {
+        Some(at) => Some(std::mem::replace(&mut rows[at], Arc::new(row))),
+        None => {
+            let at = rows.partition_point(|other| other.order() <= order);
+            rows.insert(at, Arc::new(row));
+            None
+        }
+    }
+}

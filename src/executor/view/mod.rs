@@ -1,0 +1,247 @@
+//! The live view: what Kubernetes holds of tasks and volumes, as rows in memory, so that nobody has to ask it.
+//!
+//! ```text
+//! watches (feed) ───────┐
+//! lists of a scope ─────┼──► table + ledger ──► tasks, volumes ──► whoever reads
+//! answers to our writes ┘                              └─────────► whoever looks at a node (sight)
+//! ```
+//!
+//! What was written through this server is seen by the next who asks it, because the answer to the write is put in as well. What
+//! was written by others is seen as soon as the watch tells of it. How old the view may be is for its readers to say: see
+//! [`View::is_fresh`].
+
+mod by_rank;
+mod feed;
+mod ledger;
+mod sight;
+mod table;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, watch};
+
+pub use self::{
+    sight::Sight,
+    table::{Scope, Table},
+    tasks::{ListVersion, Listed},
+};
+use self::{tasks::Tasks, volumes::Volumes};
+use super::{
+    rows::{ClaimRow, FailureRow, JobRow, PodRow, Row},
+    status::Observed,
+};
+use crate::api::{TaskId, User};
+
+/// How old what is answered may be. Older than that the watches are broken, and Kubernetes is asked itself.
+const MAX_AGE: Duration = Duration::from_secs(10);
+
+/// A kind of rows of which the view has a table.
+pub trait Kept: Row {
+    type Table: Table<Self>;
+
+    fn table(state: &mut State) -> &mut Self::Table;
+}
+
+impl Kept for JobRow {
+    type Table = Tasks;
+
+    fn table(state: &mut State) -> &mut Tasks {
+        &mut state.tasks
+    }
+}
+
+impl Kept for PodRow {
+    type Table = Tasks;
+
+    fn table(state: &mut State) -> &mut Tasks {
+        &mut state.tasks
+    }
+}
+
+impl Kept for FailureRow {
+    type Table = Tasks;
+
+    fn table(state: &mut State) -> &mut Tasks {
+        &mut state.tasks
+    }
+}
+
+impl Kept for ClaimRow {
+    type Table = Volumes;
+
+    fn table(state: &mut State) -> &mut Volumes {
+        &mut state.volumes
+    }
+}
+
+/// All that is known.
+#[derive(Default)]
+pub struct State {
+    tasks: Tasks,
+    volumes: Volumes,
+    /// Who looks at the nodes of which task.
+    lookers: HashMap<TaskId, Vec<Looker>>,
+    /// The tasks of which a node has failed while others go on.
+    endangered: BTreeSet<TaskId>,
+}
+
+/// Somebody who looks at the nodes of a task, by rank.
+struct Looker {
+    user: User,
+    nodes: Vec<watch::Sender<Observed>>,
+}
+
+/// The live view.
+#[derive(Default)]
+pub struct View {
+    state: Mutex<State>,
+    danger: Notify,
+}
+
+impl View {
+    /// How old the news of the tasks is; none before all were listed once.
+    pub fn age(&self) -> Option<Duration> {
+        let (mut state, now) = (self.state(), Instant::now());
+        let jobs = Table::<JobRow>::ledger(&mut state.tasks).age(now)?;
+        let pods = Table::<PodRow>::ledger(&mut state.tasks).age(now)?;
+        Some(jobs.max(pods))
+    }
+
+    /// Whether what is known of tasks is what Kubernetes would say now, or would have said a moment ago.
+    pub fn is_fresh(&self) -> bool {
+        self.age().is_some_and(|age| age <= MAX_AGE)
+    }
+
+    /// The same of volumes.
+    pub fn has_fresh_volumes(&self) -> bool {
+        let mut state = self.state();
+        let age = state.volumes.ledger().age(Instant::now());
+        age.is_some_and(|age| age <= MAX_AGE)
+    }
+
+    /// How many tasks are known.
+    pub fn len(&self) -> usize {
+        self.state().tasks.len()
+    }
+
+    /// A task, if it is known.
+    pub fn task(&self, id: TaskId) -> Option<Arc<Observed>> {
+        self.state().tasks.get(id).cloned()
+    }
+
+    /// The tasks of `user`, or all, newest first.
+    pub fn list(&self, user: Option<&User>) -> Listed {
+        let state = self.state();
+        match user {
+            Some(user) => state.tasks.list(user),
+            None => state.tasks.list_all(),
+        }
+    }
+
+    /// What the list of `user`'s tasks is the same as.
+    pub fn list_version(&self, user: &User) -> ListVersion {
+        self.state().tasks.list_version(user)
+    }
+
+    /// The claims of the volumes of `user`, or of all.
+    pub fn volumes(&self, user: Option<&User>) -> Vec<Arc<ClaimRow>> {
+        self.state().volumes.list(user)
+    }
+
+    /// Whether a pod of a task runs that mounts a claim.
+    pub fn is_mounted(&self, claim: &str) -> bool {
+        let state = self.state();
+        let mut running = state
+            .tasks
+            .pods()
+            .filter(|pod| pod.has_run() && !pod.has_ended());
+        running.any(|pod| pod.claims.iter().any(|mounted| **mounted == *claim))
+    }
+
+    /// Changes what is known of one kind, and tells those who look.
+    pub fn change<R: Kept, T>(&self, change: impl FnOnce(&mut R::Table) -> T) -> T {
+        let mut state = self.state();
+        let result = change(R::table(&mut state));
+        let State {
+            tasks,
+            lookers,
+            endangered,
+            ..
+        } = &mut *state;
+        for (id, rank) in std::mem::take(&mut tasks.touched) {
+            if let Some(all) = lookers.get_mut(&id) {
+                all.retain(Looker::is_there);
+                let task = tasks.get_or_empty(id);
+                all.iter().for_each(|looker| looker.show(&task, rank));
+                if all.is_empty() {
+                    lookers.remove(&id);
+                }
+            }
+        }
+        if !tasks.endangered.is_empty() {
+            endangered.extend(tasks.endangered.drain(..));
+            self.danger.notify_one();
+        }
+        result
+    }
+
+    /// Waits for a task of which a node has failed while others go on.
+    pub async fn next_endangered(&self) -> TaskId {
+        loop {
+            if let Some(id) = self.state().endangered.pop_first() {
+                return id;
+            }
+            self.danger.notified().await;
+        }
+    }
+
+    /// Says that nothing could be done about it yet.
+    pub fn is_still_endangered(&self, id: TaskId) {
+        self.state().endangered.insert(id);
+        self.danger.notify_one();
+    }
+
+    /// Looks at the nodes of a task of `user`, for as long as somebody holds one of the receivers.
+    fn look(&self, user: &User, id: TaskId, num_nodes: u32) -> Vec<watch::Receiver<Observed>> {
+        let mut state = self.state();
+        let task = state.tasks.get_or_empty(id);
+        let looker = Looker {
+            user: user.clone(),
+            nodes: (0..num_nodes)
+                .map(|rank| watch::Sender::new(task.node(rank, user)))
+                .collect(),
+        };
+        let nodes = looker.nodes.iter().map(watch::Sender::subscribe).collect();
+        let lookers = &mut state.lookers;
+        lookers.retain(|_, all| {
+            all.retain(Looker::is_there);
+            !all.is_empty()
+        });
+        lookers.entry(id).or_default().push(looker);
+        nodes
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Looker {
+    fn is_there(&self) -> bool {
+        self.nodes.iter().any(|node| !node.is_closed())
+    }
+
+    fn show(&self, task: &Observed, rank: u32) {
+        if let Some(node) = self.nodes.get(rank as usize) {
+            node.send_replace(task.node(rank, &self.user));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What can be done with the rows of one kind: put them in, take them out, and merge in what was told of them. Pure.
+
+use std::{collections::HashSet, time::Instant};
+
+use super::{
+    super::rows::{Row, Uid, Version},
+    ledger::Ledger,
+};
+use crate::api::TaskId;
+
+/// Which objects a list was about.
+pub enum Scope {
+    All,
+    Task(TaskId),
+    /// Those of the owners that share this label.
+    User(Box<str>),
+}
+
+/// The rows of one kind.
+pub trait Table<R: Row> {
+    fn ledger(&mut self) -> &mut Ledger;
+    /// The version of an object that is known.
+    fn version(&self, uid: Uid) -> Option<Version>;
+    /// Takes over what is said of an object.
+    fn put(&mut self, row: R);
+    fn remove(&mut self, uid: Uid);
+    /// The known objects within a scope.
+    fn within(&self, scope: &Scope) -> Vec<Uid>;
+
+    /// Takes over what a list or an answer said of an object, unless more is known already.
+    fn tell(&mut self, row: R) {
+        let (uid, version) = (row.uid(), row.version());
+        let known = self.version(uid);
+        if self.ledger().admits(uid, version, known) {
+            self.put_or_remove(row);
+        }
+    }
+
+    /// Takes over what a watch said of an object.
+    fn tell_event(&mut self, row: R, is_deleted: bool, now: Instant) {
+        let (uid, version) = (row.uid(), row.version());
+        let known = self.version(uid);
+        let ledger = self.ledger();
+        ledger.advance(version, now);
+        if is_deleted {
+            ledger.is_told_gone(uid);
+            self.remove(uid);
+        } else if ledger.admits_event(uid, version, known) {
+            self.put_or_remove(row);
+        }
+    }
+
+    /// Forgets what a whole list of a scope would have named, had it been there at the list's version.
+    fn forget_others(&mut self, scope: &Scope, listed: &HashSet<Uid>, version: Version) {
+        for uid in self.within(scope) {
+            let known = self.version(uid).unwrap_or_default();
+            if !listed.contains(&uid) && version.replaces(known) {
+                self.remove(uid);
+            }
+        }
+    }
+
+    /// Forgets an object that this program deleted.
+    fn bury(&mut self, uid: Uid, now: Instant) {
+        self.ledger().bury(uid, now);
+        self.remove(uid);
+    }
+
+    fn put_or_remove(&mut self, row: R) {
+        if row.is_deleted() {
+            self.remove(row.uid());
+        } else {
+            self.put(row);
+        }
+    }
+}

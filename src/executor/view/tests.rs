@@ -1,0 +1,339 @@
+//! The view against the truth: objects are written, and what is told of it arrives late, twice, and in another order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::executor::{
+    rows::{Uid, Version},
+    status,
+};
+
+const TASKS: [&str; 3] = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
+
+fn id(task: usize) -> TaskId {
+    TASKS[task].parse().unwrap()
+}
+
+fn user(name: &str) -> User {
+    name.parse().unwrap()
+}
+
+fn job(task: usize, rank: u32, version: u64, condition: Option<&str>) -> JobRow {
+    let conditions: Vec<Value> = condition
+        .iter()
+        .map(|kind| json!({"type": kind, "status": "True"}))
+        .collect();
+    let owner = ["a@b.c", "a-b.c"][task % 2];
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("job-{task}-node-{rank}"),
+            "uid": format!("job-{task}-{rank}"),
+            "resourceVersion": version.to_string(),
+            "labels": {"task-id": TASKS[task], "username": "a-b.c", "node-idx": rank.to_string()},
+            "annotations": {
+                "num-nodes": "2", "k8s-cli/user": owner, "created-at": format!("2026-01-02T03:04:0{task}"),
+            },
+        },
+        "status": {"conditions": conditions},
+    }))
+    .unwrap()
+}
+
+fn pod(task: usize, rank: u32, version: u64, phase: &str) -> PodRow {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": format!("pod-{task}-{rank}"),
+            "uid": format!("pod-{task}-{rank}"),
+            "resourceVersion": version.to_string(),
+            "labels": {"task-id": TASKS[task], "node-idx": rank.to_string()},
+            "ownerReferences": [{"uid": format!("job-{task}-{rank}"), "controller": true}],
+        },
+        "status": {"phase": phase},
+    }))
+    .unwrap()
+}
+
+fn failure(task: usize, rank: u32, version: u64) -> FailureRow {
+    serde_json::from_value(json!({
+        "metadata": {"name": "e", "uid": format!("event-{task}-{rank}"), "resourceVersion": version.to_string()},
+        "involvedObject": {"uid": format!("job-{task}-{rank}")},
+        "message": "Error creating: pods \"x\" is forbidden: exceeded quota",
+    }))
+    .unwrap()
+}
+
+/// The Jobs that the view knows: what they are called, which they are, and how they were last written.
+fn known(view: &View) -> BTreeSet<(String, Uid, Version)> {
+    let tasks = (0..TASKS.len()).filter_map(|task| view.task(id(task)));
+    tasks
+        .flat_map(|task| task.jobs.clone())
+        .map(named)
+        .collect()
+}
+
+fn named(job: Arc<JobRow>) -> (String, Uid, Version) {
+    (job.name.to_string(), job.uid, job.version)
+}
+
+fn knows(view: &View, uid: Uid) -> bool {
+    known(view).iter().any(|job| job.1 == uid)
+}
+
+/// What Kubernetes holds, and what it has told so far.
+#[derive(Default)]
+struct Cluster {
+    version: u64,
+    jobs: BTreeMap<(usize, u32), u64>,
+    /// What a watch tells, in order.
+    events: Vec<(JobRow, bool)>,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// Somebody writes a Job: creates it, or changes it.
+    Write(usize, u32),
+    Delete(usize, u32),
+    /// This server writes a Job, and the answer comes after so many events of the watch.
+    Create(usize, u32, usize),
+    /// This server deletes a Job.
+    Stop(usize, u32),
+    /// The watch tells so many events.
+    Tell(usize),
+    /// A task, or everything, is listed, and the answer comes after so many events of the watch.
+    List(Option<usize>, usize),
+    /// The watch has lost its place: everything is listed.
+    Reload,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let job = || (0..TASKS.len(), 0..2_u32);
+    prop_oneof![
+        4 => job().prop_map(|(task, rank)| Act::Write(task, rank)),
+        2 => job().prop_map(|(task, rank)| Act::Delete(task, rank)),
+        3 => (job(), 0..4_usize).prop_map(|((task, rank), late)| Act::Create(task, rank, late)),
+        2 => job().prop_map(|(task, rank)| Act::Stop(task, rank)),
+        4 => (0..4_usize).prop_map(Act::Tell),
+        2 => (proptest::option::of(0..TASKS.len()), 0..4_usize).prop_map(|(task, late)| Act::List(task, late)),
+        1 => Just(Act::Reload),
+    ]
+}
+
+/// A cluster, a view of it, and how much of the watch has been told.
+#[derive(Default)]
+struct World {
+    cluster: Cluster,
+    view: View,
+    told: usize,
+    /// How often a Job of that place was deleted: the next is another object.
+    lives: BTreeMap<(usize, u32), u32>,
+}
+
+impl World {
+    fn row(&self, (task, rank): (usize, u32)) -> Option<JobRow> {
+        let version = *self.cluster.jobs.get(&(task, rank))?;
+        let mut row = job(task, rank, version, None);
+        let life = self.lives.get(&(task, rank)).copied().unwrap_or(0);
+        row.uid = Uid::new(&format!("job-{task}-{rank}-{life}"));
+        Some(row)
+    }
+
+    fn write(&mut self, place: (usize, u32)) -> JobRow {
+        self.cluster.version += 1;
+        self.cluster.jobs.insert(place, self.cluster.version);
+        let row = self.row(place).unwrap();
+        self.cluster.events.push((row.clone(), false));
+        row
+    }
+
+    fn delete(&mut self, place: (usize, u32)) -> Option<JobRow> {
+        let mut row = self.row(place)?;
+        self.cluster.version += 1;
+        self.cluster.jobs.remove(&place);
+        *self.lives.entry(place).or_default() += 1;
+        row.version = Version::new(&self.cluster.version.to_string());
+        self.cluster.events.push((row.clone(), true));
+        Some(row)
+    }
+
+    fn tell(&mut self, count: usize) {
+        let end = (self.told + count).min(self.cluster.events.len());
+        for (row, is_deleted) in self.cluster.events[self.told..end].iter().cloned() {
+            let now = Instant::now();
+            self.view
+                .change::<JobRow, _>(|table| table.tell_event(row, is_deleted, now));
+        }
+        self.told = end;
+    }
+
+    fn list(&mut self, task: Option<usize>, late: usize) {
+        let places = self.cluster.jobs.keys().copied();
+        let places: Vec<_> = places
+            .filter(|place| task.is_none_or(|task| place.0 == task))
+            .collect();
+        let rows: Vec<_> = places
+            .into_iter()
+            .filter_map(|place| self.row(place))
+            .collect();
+        let version = Version::new(&self.cluster.version.to_string());
+        self.tell(late);
+        let scope = task.map_or(Scope::All, |task| Scope::Task(id(task)));
+        let listed = rows.iter().map(|row| row.uid).collect();
+        self.view.change::<JobRow, _>(|table| {
+            rows.into_iter().for_each(|row| table.tell(row));
+            Table::<JobRow>::forget_others(table, &scope, &listed, version);
+        });
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Write(task, rank) => drop(self.write((task, rank))),
+            Act::Delete(task, rank) => drop(self.delete((task, rank))),
+            Act::Create(task, rank, late) => {
+                if self.cluster.jobs.contains_key(&(task, rank)) {
+                    return;
+                }
+                let row = self.write((task, rank));
+                self.tell(late);
+                let uid = row.uid;
+                self.view.change::<JobRow, _>(|table| table.tell(row));
+                assert!(knows(&self.view, uid), "what was created is not seen");
+            }
+            Act::Stop(task, rank) => {
+                let Some(row) = self.delete((task, rank)) else {
+                    return;
+                };
+                let now = Instant::now();
+                self.view
+                    .change::<JobRow, _>(|table| Table::<JobRow>::bury(table, row.uid, now));
+                assert!(!knows(&self.view, row.uid), "what was stopped is seen");
+            }
+            Act::Tell(count) => self.tell(count),
+            Act::List(task, late) => self.list(task, late),
+            Act::Reload => {
+                self.view
+                    .change::<JobRow, _>(|table| Table::<JobRow>::ledger(table).forget());
+                self.told = self.cluster.events.len();
+                self.list(None, 0);
+                let version = Version::new(&self.cluster.version.to_string());
+                self.view.change::<JobRow, _>(|table| {
+                    Table::<JobRow>::ledger(table).advance(version, Instant::now())
+                });
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn once_everything_is_told_the_view_is_the_truth(acts in prop::collection::vec(act(), 0..60)) {
+        let mut world = World::default();
+        world.act(Act::Reload);
+        for act in acts {
+            world.act(act);
+        }
+        world.tell(usize::MAX / 2);
+        let places = world.cluster.jobs.keys();
+        let truth: BTreeSet<_> = places.map(|place| named(Arc::new(world.row(*place).unwrap()))).collect();
+        prop_assert_eq!(known(&world.view), truth);
+        // The indices say the same as the tasks.
+        let of_users: usize = ["a@b.c", "a-b.c"].iter().map(|name| world.view.list(Some(&user(name))).len()).sum();
+        prop_assert_eq!(of_users, world.view.list(None).len());
+    }
+}
+
+#[test]
+fn lists_are_sorted_and_change_their_version_when_they_change() {
+    let view = View::default();
+    let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
+    for task in 0..3 {
+        put(job(task, 0, 1, None));
+    }
+    let ids = |user: Option<&User>| {
+        view.list(user)
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(None), [id(2), id(1), id(0)]);
+    let (ada, other) = (user("a@b.c"), user("a-b.c"));
+    assert_eq!(ids(Some(&ada)), [id(2), id(0)]);
+    assert_eq!(ids(Some(&other)), [id(1)]);
+
+    let versions = || [&ada, &other].map(|user| view.list_version(user));
+    let before = versions();
+    view.change::<PodRow, _>(|table| table.put(pod(0, 0, 2, "Running")));
+    let after = versions();
+    assert!(before[0] != after[0] && before[1] == after[1]);
+    view.change::<JobRow, _>(|table| Table::<JobRow>::remove(table, Uid::new("job-1-0")));
+    assert!(versions()[1] != after[1]);
+    assert_eq!(ids(Some(&other)), []);
+}
+
+#[test]
+fn those_who_look_at_a_node_see_what_happens_to_it() {
+    let view = View::default();
+    view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
+    view.change::<JobRow, _>(|table| table.put(job(0, 1, 2, None)));
+    let mut nodes = view.look(&user("a@b.c"), id(0), 2);
+    let strangers = view.look(&user("a-b.c"), id(0), 2);
+    view.change::<PodRow, _>(|table| table.put(pod(0, 1, 3, "Running")));
+    assert!(!nodes[0].has_changed().unwrap() && nodes[1].has_changed().unwrap());
+    assert_eq!(nodes[1].borrow_and_update().pods.len(), 1);
+    assert!(strangers[1].borrow().jobs.is_empty());
+    view.change::<JobRow, _>(|table| Table::<JobRow>::remove(table, Uid::new("job-0-1")));
+    assert!(nodes[1].borrow_and_update().jobs.is_empty());
+    drop((nodes, strangers));
+    view.change::<JobRow, _>(|table| table.put(job(0, 0, 4, None)));
+    assert!(view.state().lookers.is_empty());
+}
+
+#[test]
+fn why_a_job_has_no_pod_is_known_for_as_long_as_the_job() {
+    let view = View::default();
+    let reason = || {
+        let task = view.task(id(0)).unwrap();
+        status::task(id(0), &task, None, "default")
+            .unwrap()
+            .metadata
+            .nodes[0]
+            .reason
+            .clone()
+    };
+    // The watch of events may be ahead of that of Jobs.
+    view.change::<FailureRow, _>(|table| table.put(failure(0, 0, 1)));
+    view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
+    assert_eq!(reason().as_deref(), Some("exceeded quota"));
+    view.change::<FailureRow, _>(|table| Table::<FailureRow>::remove(table, Uid::new("event-0-0")));
+    assert_eq!(reason().as_deref(), Some("exceeded quota"));
+    view.change::<JobRow, _>(|table| Table::<JobRow>::remove(table, Uid::new("job-0-0")));
+    view.change::<JobRow, _>(|table| table.put(job(0, 0, 3, None)));
+    assert_eq!(reason(), None);
+}
+
+#[test]
+fn a_failure_endangers_those_who_go_on_and_those_who_come() {
+    let view = View::default();
+    let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
+    let endangered = || view.state().endangered.pop_first();
+    put(job(0, 0, 1, None));
+    put(job(0, 1, 2, None));
+    assert_eq!(endangered(), None);
+    put(job(0, 0, 3, Some("Failed")));
+    assert_eq!(endangered(), Some(id(0)));
+    // That others wind down is no news.
+    put(job(0, 1, 4, None));
+    assert_eq!(endangered(), None);
+    put(job(1, 0, 5, Some("Failed")));
+    assert_eq!(endangered(), None);
+    put(job(1, 1, 6, None));
+    assert_eq!(endangered(), Some(id(1)));
+    put(job(2, 0, 7, Some("Failed")));
+    put(job(2, 1, 8, Some("Complete")));
+    assert_eq!(endangered(), None);
+}
