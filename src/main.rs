@@ -52,6 +52,7 @@ use std::{
     io::{self, Write},
     iter,
     net::SocketAddr,
+    path::Path,
     process::ExitCode,
 };
 
@@ -116,6 +117,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         namespace,
         sandbox,
         sandbox_log_max_size,
+        sandbox_objects,
         allow_pod_config,
     } = args;
     sandbox::raise_open_files_limit();
@@ -126,7 +128,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?;
     let sandbox = if sandbox {
         let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
-        Some(start_sandbox(&namespace, log_max_size)?)
+        let objects = sandbox_objects.as_deref();
+        Some(start_sandbox(&namespace, log_max_size, objects)?)
     } else {
         None
     };
@@ -156,8 +159,12 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     })
 }
 
-fn start_sandbox(namespace: &str, log_max_size: Option<&str>) -> Result<Sandbox, String> {
-    let sandbox = Sandbox::start(namespace, log_max_size)
+fn start_sandbox(
+    namespace: &str,
+    log_max_size: Option<&str>,
+    objects: Option<&Path>,
+) -> Result<Sandbox, String> {
+    let sandbox = Sandbox::start(namespace, log_max_size, objects)
         .map_err(|error| format!("cannot start the sandbox: {error}"))?;
     let kubeconfig = sandbox.kubeconfig().display();
     // Nobody is left to tell when stderr is closed.

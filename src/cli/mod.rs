@@ -21,6 +21,8 @@ pub use volumes::{
     VolumesCommand,
 };
 
+use std::path::PathBuf;
+
 use argh::FromArgs;
 
 use crate::api::Quantity;
@@ -70,6 +72,10 @@ pub struct ServeArgs {
     /// with --sandbox: start a pod's log afresh rather than let it grow beyond this, as in 1Mi (default: never)
     #[argh(option, arg_name = "size", from_str_fn(value::size))]
     pub sandbox_log_max_size: Option<Quantity>,
+
+    /// with --sandbox: a file of Kubernetes objects that are there from the beginning, as JSON, one a line
+    #[argh(option, arg_name = "file")]
+    pub sandbox_objects: Option<PathBuf>,
 
     /// let task files set what reaches beyond their pods: hostPath, privileged, service accounts and the like
     #[argh(switch)]

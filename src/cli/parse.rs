@@ -128,6 +128,9 @@ fn contradiction(command: &Command) -> Option<&'static str> {
         Command::Serve(args) if args.sandbox_log_max_size.is_some() && !args.sandbox => {
             Some("--sandbox-log-max-size needs --sandbox")
         }
+        Command::Serve(args) if args.sandbox_objects.is_some() && !args.sandbox => {
+            Some("--sandbox-objects needs --sandbox")
+        }
         _ => None,
     }
 }

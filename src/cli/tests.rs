@@ -32,6 +32,7 @@ fn serve_has_the_defaults_of_the_contract() {
         namespace: "default".to_owned(),
         sandbox: false,
         sandbox_log_max_size: None,
+        sandbox_objects: None,
         allow_pod_config: false,
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));

@@ -2,13 +2,19 @@
 //!
 //! Separate because it is only data, shaped like that of a real cluster of one node.
 
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::Path,
+};
+
 use serde_json::{Map, Value, json};
 
 use super::{
     claims, clock,
     node::{self, CAPACITY, NODE},
     registry::Registry,
-    resource::Kind,
+    resource::{Kind, RESOURCES},
     status::Status,
 };
 
@@ -34,6 +40,30 @@ pub fn furnish(registry: &Registry, namespace: &str) -> Result<(), Status> {
         "provisioner": "k8s-cli/sandbox", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
     });
     registry.create(Kind::StorageClass, "", class, false)?;
+    Ok(())
+}
+
+/// Puts in objects as they stand in a file, one a line, as a list of a cluster shows them, status and all. They are believed:
+/// nothing is checked or made complete. So a cluster of many tasks is there in seconds.
+///
+/// # Errors
+/// The file cannot be read, or a line is not an object of a known kind.
+pub fn load(registry: &Registry, path: &Path) -> io::Result<()> {
+    let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
+    let lines = BufReader::new(File::open(path).map_err(named)?).lines();
+    for (index, line) in lines.enumerate() {
+        let number = index + 1;
+        let value: Value = serde_json::from_str(&line.map_err(named)?)
+            .map_err(|error| named(io::Error::other(format!("line {number}: {error}"))))?;
+        let resource = RESOURCES
+            .iter()
+            .find(|resource| value["kind"] == resource.kind);
+        let Some(resource) = resource else {
+            let message = format!("line {number}: {} is not a kind", value["kind"]);
+            return Err(named(io::Error::other(message)));
+        };
+        registry.restore(resource.id, value);
+    }
     Ok(())
 }
 

@@ -91,7 +91,13 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts a sandbox on a free loopback port; `namespace` exists beside `default` and `kube-system`. `log_max_size` is a
     /// quantity, the kubelet's `containerLogMaxSize`; without it logs are kept whole.
-    pub fn start(namespace: &str, log_max_size: Option<&str>) -> io::Result<Sandbox> {
+    ///
+    /// `objects` is a file of objects that are there from the beginning: see [`furniture::load`].
+    pub fn start(
+        namespace: &str,
+        log_max_size: Option<&str>,
+        objects: Option<&Path>,
+    ) -> io::Result<Sandbox> {
         let log_max_size = log_max_size.map(parse_size).transpose()?;
         let state = StateDir::create()?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -103,6 +109,9 @@ impl Sandbox {
         let registry = Arc::new(Registry::default());
         furniture::furnish(&registry, namespace)
             .map_err(|status| io::Error::other(status.to_string()))?;
+        if let Some(path) = objects {
+            furniture::load(&registry, path)?;
+        }
         let (stop, stopped) = oneshot::channel();
         let (ready, listening) = std::sync::mpsc::channel();
         let directory = state.path().to_owned();

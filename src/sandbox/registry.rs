@@ -105,6 +105,13 @@ impl Registry {
         Ok(with_type(resource, object.value()))
     }
 
+    /// Takes over an object as it is, but for its version.
+    pub fn restore(&self, kind: Kind, mut value: Value) {
+        strip_type(&mut value);
+        let object = self.store().put(kind, value);
+        self.ring(object.version);
+    }
+
     /// Changes an object by `change`, which sees its present state.
     ///
     /// A `resourceVersion` or `uid` that `change` leaves behind and that is not the present one is a conflict. A change that
