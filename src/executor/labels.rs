@@ -107,6 +107,11 @@ pub fn secret_name(id: TaskId) -> String {
     format!("task-{id}")
 }
 
+/// The name of the Secret that holds what is the same for all nodes of a task.
+pub fn shared_name(id: TaskId) -> String {
+    format!("task-{id}-shared")
+}
+
 /// The name of a claim that comes and goes with a task.
 pub fn ephemeral_claim_name(id: TaskId, index: usize) -> String {
     format!("task-{id}-volume-{index}")

@@ -142,6 +142,9 @@ impl Executor {
             }
             manifests.push(secret);
         }
+        if manifest::is_shared(&submission) {
+            manifests.push(to_value(&manifest::shared(&submission, &first))?);
+        }
         for claim in manifest::ephemeral_claims(&submission, &first) {
             manifests.push(to_value(&claim)?);
         }
@@ -220,6 +223,9 @@ impl Executor {
         };
         if !prepared.task.secrets.is_empty() {
             create(&self.secrets(), &manifest::secret(submission, owner)).await?;
+        }
+        if manifest::is_shared(submission) {
+            create(&self.secrets(), &manifest::shared(submission, owner)).await?;
         }
         for claim in manifest::ephemeral_claims(submission, owner) {
             create(&self.claims(), &claim).await?;

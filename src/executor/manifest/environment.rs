@@ -2,8 +2,11 @@
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 
-use super::{Submission, hostname};
+use super::{Submission, hostname, shared::is_shared};
 use crate::executor::labels;
+
+/// The variable with the addresses of all nodes.
+pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
 
 /// The user's variables first, so that what the program says about the node wins. What stands in the task's Secret is left out
 /// here, since a pod's own variables win over those.
@@ -43,7 +46,7 @@ pub fn environment(submission: &Submission<'_>, rank: u32) -> Vec<EnvVar> {
             .filter(|(name, _)| missing(name))
             .map(|(name, value)| variable(name, value)),
     );
-    if missing("SKYPILOT_NODE_IPS") {
+    if missing(NODE_IPS) && !is_shared(submission) {
         environment.push(node_ips(submission));
     }
     environment
@@ -59,16 +62,11 @@ fn master_address(submission: &Submission<'_>) -> String {
 
 /// The addresses of all nodes in rank order, one a line: names in the task's Service, or a lone pod's own address.
 fn node_ips(submission: &Submission<'_>) -> EnvVar {
-    const NAME: &str = "SKYPILOT_NODE_IPS";
     if submission.is_multi_node() {
-        let service = labels::service_name(submission.id);
-        let names: Vec<_> = (0..submission.task.num_nodes)
-            .map(|rank| format!("{}.{service}", hostname(rank)))
-            .collect();
-        return variable(NAME, names.join("\n"));
+        return variable(NODE_IPS, submission.node_names().join("\n"));
     }
     EnvVar {
-        name: NAME.to_owned(),
+        name: NODE_IPS.to_owned(),
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 field_path: "status.podIP".to_owned(),

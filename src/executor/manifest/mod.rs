@@ -6,6 +6,7 @@ mod environment;
 mod owned;
 mod pod;
 mod script;
+mod shared;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use k8s_openapi::{
 pub use self::{
     owned::{claim, ephemeral_claims, secret, service},
     script::SETUP_FAILED,
+    shared::{is_shared, shared},
 };
 use super::{gpus::Placement, labels};
 use crate::api::{TaskDefinition, TaskId, Timestamp, User};
@@ -51,6 +53,15 @@ impl Submission<'_> {
 
     fn is_multi_node(&self) -> bool {
         self.task.num_nodes > 1
+    }
+
+    /// The names of its nodes in the task's Service, by rank.
+    fn node_names(&self) -> Vec<String> {
+        let service = labels::service_name(self.id);
+        let ranks = 0..self.task.num_nodes;
+        ranks
+            .map(|rank| format!("{}.{service}", hostname(rank)))
+            .collect()
     }
 
     /// The labels of everything that belongs to the task as a whole.

@@ -85,7 +85,7 @@ pub fn ephemeral_claims(
     mounts.filter_map(claim).collect()
 }
 
-fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission<'_>) -> ObjectMeta {
+pub fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission<'_>) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         labels: Some(submission.labels()),

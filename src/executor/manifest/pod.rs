@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Container, EmptyDirVolumeSource, EnvFromSource, NodeAffinity, NodeSelector,
+        Affinity, Container, EmptyDirVolumeSource, NodeAffinity, NodeSelector,
         NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSpec,
-        ResourceRequirements, SecretEnvSource, Toleration, Volume, VolumeMount,
+        ResourceRequirements, Toleration, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -16,6 +16,7 @@ use super::{
     environment::{environment, escape_dollars},
     hostname,
     script::script,
+    shared::{RUN_SHARED, env_from, is_shared},
 };
 use crate::{
     api::{self, TaskDefinition},
@@ -31,14 +32,23 @@ const SHARED_MEMORY: &str = "shared-memory";
 pub fn pod(submission: &Submission<'_>, rank: u32) -> PodSpec {
     let task = submission.task;
     let (volumes, mounts) = volumes(submission);
+    let is_shared = is_shared(submission);
+    let args = match is_shared {
+        true => RUN_SHARED.to_owned(),
+        false => escape_dollars(&script(task)),
+    };
+    let shared = is_shared.then(|| env_from(labels::shared_name(submission.id)));
+    // The last one wins.
+    let secrets = (!task.secrets.is_empty()).then(|| env_from(labels::secret_name(submission.id)));
+    let env_from: Vec<_> = shared.into_iter().chain(secrets).collect();
     let image = task.resources.image_id.as_deref().unwrap_or(DEFAULT_IMAGE);
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(image.to_owned()),
         command: Some(vec!["/bin/bash".to_owned(), "-c".to_owned()]),
-        args: Some(vec![escape_dollars(&script(task))]),
+        args: Some(vec![args]),
         env: Some(environment(submission, rank)),
-        env_from: (!task.secrets.is_empty()).then(|| vec![secrets(submission)]),
+        env_from: (!env_from.is_empty()).then_some(env_from),
         resources: resources(task, submission.placement),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..Container::default()
@@ -57,16 +67,6 @@ pub fn pod(submission: &Submission<'_>, rank: u32) -> PodSpec {
         tolerations: has_gpus.then(|| vec![toleration(submission.placement)]),
         volumes: (!volumes.is_empty()).then_some(volumes),
         ..PodSpec::default()
-    }
-}
-
-fn secrets(submission: &Submission<'_>) -> EnvFromSource {
-    EnvFromSource {
-        secret_ref: Some(SecretEnvSource {
-            name: labels::secret_name(submission.id),
-            optional: Some(false),
-        }),
-        ..EnvFromSource::default()
     }
 }
 

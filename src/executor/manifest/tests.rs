@@ -9,10 +9,14 @@ use crate::{
 fn check(case: &str) {
     let task =
         TaskDefinition::from_json(&golden::read_yaml(&format!("tasks/{case}.yaml"))).unwrap();
-    let submission = Submission {
+    with_submission(&task, |submission| check_submission(case, submission));
+}
+
+fn with_submission(task: &TaskDefinition, act: impl FnOnce(&Submission<'_>)) {
+    act(&Submission {
         id: "ab12cd34".parse().unwrap(),
         user: &"ada@example.com".parse().unwrap(),
-        task: &task,
+        task,
         created_at: "2026-01-02T03:04:05.678901".parse().unwrap(),
         fail_fast: task.name.as_deref() != Some("pair"),
         claims: &task
@@ -32,21 +36,26 @@ fn check(case: &str) {
                 vec!["NVIDIA-L4".to_owned()],
             )),
         },
-    };
+    });
+}
+
+#[track_caller]
+fn check_submission(case: &str, submission: &Submission<'_>) {
+    let task = submission.task;
     let mut manifests: Vec<_> = (0..task.num_nodes)
-        .map(|rank| golden::to_yaml(&job(&submission, rank)))
+        .map(|rank| golden::to_yaml(&job(submission, rank)))
         .collect();
     let first = ObjectMeta {
         uid: Some("00000000-0000-0000-0000-000000000000".to_owned()),
-        ..job(&submission, 0).metadata
+        ..job(submission, 0).metadata
     };
     if task.num_nodes > 1 {
-        manifests.push(golden::to_yaml(&service(&submission, &first)));
+        manifests.push(golden::to_yaml(&service(submission, &first)));
     }
     if !task.secrets.is_empty() {
-        manifests.push(golden::to_yaml(&secret(&submission, &first)));
+        manifests.push(golden::to_yaml(&secret(submission, &first)));
     }
-    let claims = ephemeral_claims(&submission, &first);
+    let claims = ephemeral_claims(submission, &first);
     manifests.extend(claims.iter().map(golden::to_yaml));
     golden::assert(&format!("manifests/{case}.yaml"), &manifests.join("---\n"));
 }
@@ -92,4 +101,41 @@ fn a_volume() {
         created_at,
     );
     golden::assert("manifests/volume.yaml", &golden::to_yaml(&claim));
+}
+
+#[test]
+fn what_would_be_repeated_too_often_is_kept_once() {
+    let run = format!("echo $$ # {}", "x".repeat(64 * 1024));
+    let task = |num_nodes: u32, run: &str| {
+        let task =
+            serde_json::json!({"num_nodes": num_nodes, "run": run, "secrets": {"TOKEN": "s3cret"}});
+        TaskDefinition::from_json(&task).unwrap()
+    };
+    for (num_nodes, run, expected) in [
+        (1, &*run, false),
+        (4, "true", false),
+        (5, &*run, true),
+        // The names of many nodes are long, too.
+        (200, "true", true),
+    ] {
+        with_submission(&task(num_nodes, run), |submission| {
+            assert_eq!(is_shared(submission), expected, "{num_nodes} nodes");
+        });
+    }
+    with_submission(&task(5, &run), |submission| {
+        let job = golden::to_yaml(&job(submission, 4));
+        assert!(job.len() < 4096 && !job.contains("node-3."), "{job}");
+        let data = shared(submission, &ObjectMeta::default())
+            .string_data
+            .unwrap();
+        assert_eq!(data["K8S_CLI_SCRIPT"], run);
+        assert_eq!(
+            data["SKYPILOT_NODE_IPS"].lines().nth(3),
+            Some("node-3.task-ab12cd34")
+        );
+        assert!(
+            job.find("task-ab12cd34-shared") < job.rfind("name: task-ab12cd34\n"),
+            "{job}"
+        );
+    });
 }
