@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::{
     CONCURRENCY, Executor, Result, call, labels,
-    rows::JobState,
+    rows::{JobRow, JobState},
     status::{self, Observed},
 };
 use crate::api::{Backoff, TaskId};
@@ -39,8 +39,12 @@ impl Executor {
                 log::warn!("the other nodes of tasks that fail are not stopped for now: {error}");
                 told = error;
             }
-            self.view.is_still_endangered(id);
-            sleep(backoff.next(rand::random())).await;
+            // Others need not wait for it.
+            let (view, pause) = (self.view.clone(), backoff.next(rand::random()));
+            tokio::spawn(async move {
+                sleep(pause).await;
+                view.is_still_endangered(id);
+            });
         }
     }
 
@@ -91,7 +95,8 @@ enum Victim {
 
 /// Whom to stop of a task; none if no node has failed.
 fn plan(observed: &Observed) -> Option<Plan> {
-    let pod_of = |job| observed.pods_of(job).next_back();
+    let pods = observed.newest_pods();
+    let pod_of = |job: &JobRow| pods.get(&job.uid).copied();
     let jobs = || observed.jobs.iter().filter(|job| job.fails_fast);
     let failures = jobs().filter_map(|job| match &job.state {
         // Those that were stopped have failed too.
@@ -138,7 +143,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::HashMap, sync::Arc};
 
     use serde_json::{Value, from_value};
 
@@ -198,7 +203,7 @@ mod tests {
         Observed {
             jobs: jobs.map(|job| Arc::new(from_value(job).unwrap())).into(),
             pods: pods.map(|pod| Arc::new(from_value(pod).unwrap())).into(),
-            failures: Vec::new(),
+            failures: HashMap::new(),
         }
     }
 

@@ -76,6 +76,7 @@ pub enum Cluster<'a> {
 #[derive(Clone)]
 pub struct Executor {
     client: Client,
+    config: Config,
     namespace: String,
     /// Whether users may set in a pod what reaches beyond it.
     allows_pod_config: bool,
@@ -127,16 +128,7 @@ impl Executor {
             url.scheme_str().unwrap_or("https"),
             url.authority().map_or("", |host| host.as_str())
         );
-        let client = Client::try_from(config).map_err(|error| unusable("the kubeconfig", error))?;
-        let executor = Self {
-            client,
-            namespace: namespace.to_owned(),
-            allows_pod_config: false,
-            view: Arc::default(),
-            volume_names: Arc::default(),
-            sights: Arc::default(),
-            tails: Arc::new(Tails::new()),
-        };
+        let executor = Self::new(config, namespace)?;
         let version = call(
             format!("use the cluster at {url}"),
             executor.client.apiserver_version(),
@@ -147,6 +139,32 @@ impl Executor {
             version.git_version
         );
         Ok(executor)
+    }
+
+    /// An executor on a cluster that nobody has been asked for yet.
+    fn new(config: Config, namespace: &str) -> Result<Self> {
+        Ok(Self {
+            client: connect(&config)?,
+            config,
+            namespace: namespace.to_owned(),
+            allows_pod_config: false,
+            view: Arc::default(),
+            volume_names: Arc::default(),
+            sights: Arc::default(),
+            tails: Arc::new(Tails::new()),
+        })
+    }
+
+    /// The same with connections of its own, for a thread with a runtime of its own: a request that has to be handed to another
+    /// thread, and its answer back, waits for both to wake up. Only within the runtime that is to drive them.
+    ///
+    /// # Errors
+    /// When what the kubeconfig names has become unusable.
+    pub fn with_own_connections(&self) -> Result<Self> {
+        Ok(Self {
+            client: connect(&self.config)?,
+            ..self.clone()
+        })
     }
 
     /// Lets users set what they like in `config.kubernetes.pod_config`, or only what is harmless to others.
@@ -165,7 +183,7 @@ impl Executor {
         }
         let doing = "ask Kubernetes for its version";
         call(doing, self.client.apiserver_version()).await?;
-        if self.view.age().is_none() {
+        if !self.view.has_loaded() {
             let message = format!("still reading: {} tasks so far", self.view.len());
             return Err(Error::new(Reason::ServiceUnavailable, message));
         }
@@ -198,6 +216,10 @@ impl Executor {
     {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+fn connect(config: &Config) -> Result<Client> {
+    Client::try_from(config.clone()).map_err(|error| unusable("the kubeconfig", error))
 }
 
 fn unusable(what: &str, error: impl fmt::Display) -> Error {

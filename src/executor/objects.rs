@@ -29,7 +29,8 @@ pub struct Page<R> {
 #[derive(Deserialize)]
 struct List<R> {
     metadata: ListMeta,
-    items: Vec<R>,
+    /// Some servers write none as `null`.
+    items: Option<Vec<R>>,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +56,7 @@ impl Executor {
             request.map_err(|error| Error::kube(kube::Error::BuildRequest(error), &doing))?;
         let list: List<R> = call(doing, self.client.request(request)).await?;
         Ok(Page {
-            rows: list.items,
+            rows: list.items.unwrap_or_default(),
             version: Version::new(&list.metadata.resource_version),
             next: list.metadata.next.filter(|token| !token.is_empty()),
         })

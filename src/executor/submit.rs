@@ -19,6 +19,7 @@ use super::{
     manifest::{self, Submission},
     now, pod_config, random_id,
     rows::JobRow,
+    view::Table,
     volumes::{WAITS, is_for_one_machine},
 };
 use crate::api::{
@@ -272,8 +273,11 @@ impl Executor {
             match self.create_row::<JobRow>(&job).await {
                 // kube repeats a request whose answer was lost. The name has a random part, so the one that exists is ours.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    let present = self.get_row(&name).await?;
-                    present.ok_or(kube::Error::Api(status))
+                    let present = self.get_row::<JobRow>(&name).await?;
+                    let present = present.ok_or(kube::Error::Api(status))?;
+                    self.view
+                        .change::<JobRow, _>(|table| table.tell(present.clone()));
+                    Ok(present)
                 }
                 answer => answer,
             }

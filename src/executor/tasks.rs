@@ -54,11 +54,10 @@ impl Executor {
     /// # Errors
     /// When Kubernetes has to be asked and cannot.
     pub async fn list(&self, user: Option<&User>) -> Result<TaskList> {
-        if !self.view.is_fresh() {
-            let params = ListParams::default().labels(&labels::tasks_selector(user));
-            let scope = user.map_or(Scope::All, |user| {
-                Scope::User(labels::username(user).into())
-            });
+        let (params, scope) = scope_of(user);
+        if self.view.is_fresh() {
+            self.refresh_reasons(&scope).await;
+        } else {
             self.refresh_tasks(params, scope).await?;
         }
         Ok(TaskList {
@@ -93,7 +92,10 @@ impl Executor {
     /// # Errors
     /// When Kubernetes cannot be asked, or refuses; tasks may have been stopped by then.
     pub async fn stop_all(&self, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
-        let mut tasks = self.list(user).await?.tasks;
+        // What has ended a moment ago is not to be deleted, and what has begun is.
+        let (params, scope) = scope_of(user);
+        self.refresh_tasks(params, scope).await?;
+        let mut tasks = self.view.list(user);
         let own = |job: &Arc<JobRow>| user.is_none_or(|user| job.owner.is(user));
         tasks.retain(|(id, task)| {
             let status = status::task(*id, task, user, &self.namespace);
@@ -140,12 +142,11 @@ impl Executor {
     /// What is known of a task of `user`: one that the view does not know, or may not know well, is looked for in Kubernetes.
     pub(super) async fn look_up(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
         let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
-        if self.view.is_fresh()
-            && let Some(task) = self.view.task(id).filter(is_own)
-        {
-            return Ok(task);
+        if self.view.is_fresh() && self.view.task(id).as_ref().is_some_and(is_own) {
+            self.refresh_reasons(&Scope::Task(id)).await;
+        } else {
+            self.refresh_task(id).await?;
         }
-        self.refresh_task(id).await?;
         self.view
             .task(id)
             .filter(is_own)
@@ -163,20 +164,32 @@ impl Executor {
             self.refresh::<JobRow>(params.clone(), &scope),
             self.refresh::<PodRow>(params, &scope)
         )?;
-        let may_lack_reasons = match &scope {
-            _ if self.view.is_fresh() => false,
-            Scope::Task(id) => self.view.task(*id).is_some_and(|task| task.misses_pods()),
-            Scope::All | Scope::User(_) => true,
-        };
-        if may_lack_reasons {
-            let params = ListParams::default().fields(FailureRow::SELECTOR);
-            let (rows, _) = self.list_rows::<FailureRow>(params).await?;
-            self.view.change::<FailureRow, _>(|table| {
-                rows.into_iter().for_each(|row| table.tell(row));
-            });
-        }
+        self.refresh_reasons(&scope).await;
         Ok(())
     }
+
+    /// Asks why Jobs have no pods, if there are such and the view is not told. A task can do without the answer.
+    async fn refresh_reasons(&self, scope: &Scope) {
+        if !self.view.may_lack_reasons(scope) {
+            return;
+        }
+        let params = ListParams::default().fields(FailureRow::SELECTOR);
+        match self.list_rows::<FailureRow>(params).await {
+            Ok((rows, _)) => self.view.change::<FailureRow, _>(|table| {
+                rows.into_iter().for_each(|row| table.tell(row));
+            }),
+            Err(error) => log::debug!("why Jobs have no pods is not known: {error}"),
+        }
+    }
+}
+
+/// What to list for the tasks of `user`, or all, and what that is.
+fn scope_of(user: Option<&User>) -> (ListParams, Scope) {
+    let params = ListParams::default().labels(&labels::tasks_selector(user));
+    let scope = user.map_or(Scope::All, |user| {
+        Scope::User(labels::username(user).into())
+    });
+    (params, scope)
 }
 
 pub(super) fn not_found(id: TaskId) -> Error {

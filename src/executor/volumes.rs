@@ -37,6 +37,8 @@ impl Executor {
     /// When `user` has one of that name already, or Kubernetes refuses the claim.
     pub async fn create_volume(&self, user: &User, volume: &VolumeDefinition) -> Result<VolumeId> {
         let _one_at_a_time = self.volume_names.lock().await;
+        // Another server may have made one.
+        self.refresh_volumes(Some(user)).await?;
         if let Some(claim) = self.claim_named(user, &volume.name).await? {
             let name = &volume.name;
             let id = claim.volume.as_ref().map(|(id, _)| id.to_string());
@@ -132,6 +134,11 @@ impl Executor {
         user: &User,
         task: &TaskDefinition,
     ) -> Result<ResolvedVolumes> {
+        if !task.volumes.is_empty() && !self.view.is_fresh() {
+            // Who has them mounted.
+            let running = ListParams::default().labels(&labels::tasks_selector(None));
+            self.refresh::<PodRow>(running, &Scope::All).await?;
+        }
         let mut resolved = ResolvedVolumes::default();
         let mut problems = Vec::new();
         for (path, mount) in &task.volumes {
@@ -178,6 +185,10 @@ impl Executor {
     }
 
     async fn claim_for(&self, user: &User, name: &str) -> Result<Option<Arc<ClaimRow>>> {
+        if let Some(claim) = self.claim_named(user, name).await? {
+            return Ok(Some(claim));
+        }
+        self.refresh_volumes(Some(user)).await?;
         if let Some(claim) = self.claim_named(user, name).await? {
             return Ok(Some(claim));
         }

@@ -12,6 +12,8 @@ mod task_list;
 mod tasks;
 mod user;
 mod volumes;
+#[cfg(feature = "bench")]
+mod yardstick;
 
 use std::{
     any::Any,
@@ -72,11 +74,16 @@ pub async fn run(
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let (stopping, is_stopping) = watch::channel(false);
-    let (executor, is_stopping) = (Data::new(executor), Data::new(Stopping(is_stopping)));
+    let is_stopping = Data::new(Stopping(is_stopping));
     let lists = Data::new(TaskLists::default());
     let server = HttpServer::new(move || {
+        // Called once on the thread of each worker.
+        let own = executor.with_own_connections().unwrap_or_else(|error| {
+            log::warn!("a worker shares its connections to Kubernetes: {error}");
+            executor.clone()
+        });
         App::new()
-            .app_data(executor.clone())
+            .app_data(Data::new(own))
             .app_data(is_stopping.clone())
             .app_data(lists.clone())
             .configure(routes::configure)

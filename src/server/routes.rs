@@ -21,6 +21,8 @@ pub fn configure(config: &mut ServiceConfig) {
             move |request: HttpRequest| ready(error::method_not_allowed(&request, allowed));
         web::resource(path).default_service(web::to(refuse))
     };
+    #[cfg(feature = "bench")]
+    config.configure(super::yardstick::configure);
     config
         .app_data(error::json_config())
         .app_data(error::path_config())

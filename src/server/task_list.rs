@@ -49,8 +49,8 @@ impl TaskLists {
             Some(body) => body,
             None => {
                 let tasks = executor.list(Some(user)).await?;
-                let body: Vec<u8> = chunks(tasks.statuses()).flatten().collect();
-                let body = Bytes::from(body);
+                let body: Vec<Vec<u8>> = chunks(tasks.statuses()).collect();
+                let body = Bytes::from(body.concat());
                 if let Some(version) = version {
                     self.keep(user, version, body.clone());
                 }
@@ -68,7 +68,7 @@ impl TaskLists {
 
     fn keep(&self, user: &User, version: ListVersion, body: Bytes) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = body.len();
+        let size = size(&body);
         if size > MAX_KEPT {
             return;
         }
@@ -77,8 +77,14 @@ impl TaskLists {
         }
         let old = kept.lists.insert(user.clone(), (version, body));
         kept.size += size;
-        kept.size -= old.map_or(0, |(_, body)| body.len());
+        kept.size -= old.map_or(0, |(_, body)| self::size(&body));
     }
+}
+
+/// What it takes to keep a list, with the name of its user.
+fn size(body: &Bytes) -> usize {
+    const USER: usize = 512;
+    body.len() + USER
 }
 
 /// Answers with the tasks of everybody.

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::harness::World;
 
 /// One request, raw; the status code and the decoded body.
-fn request(
-    world: &World,
+pub fn request(
+    url: &str,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -18,7 +18,7 @@ fn request(
         .into();
     let mut request = ureq::http::Request::builder()
         .method(method)
-        .uri(format!("{}{path}", world.url));
+        .uri(format!("{url}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -52,7 +52,7 @@ fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
 fn health_needs_no_user() {
     let world = World::new();
     for path in ["/", "/healthz", "/readyz"] {
-        let answer = request(&world, "GET", path, &[], b"");
+        let answer = request(&world.url, "GET", path, &[], b"");
         assert_eq!(
             answer,
             (200, json!({"status": "ok", "service": "k8s-cli-api"}))
@@ -95,7 +95,7 @@ fn a_head_is_answered_as_a_get_without_its_body() {
 fn every_refusal_has_the_same_shape() {
     let world = World::new();
     let ask = |method, path, headers: &[_], body: &str| {
-        request(&world, method, path, headers, body.as_bytes())
+        request(&world.url, method, path, headers, body.as_bytes())
     };
 
     refused(
@@ -251,7 +251,7 @@ fn booleans_of_a_query_are_written_in_three_ways() {
     let world = World::new();
     for value in ["true", "True", "1", "false", "False", "0"] {
         let answer = request(
-            &world,
+            &world.url,
             "GET",
             &format!("/tasks?all_users={value}"),
             &[ADA],
@@ -259,7 +259,13 @@ fn booleans_of_a_query_are_written_in_three_ways() {
         );
         assert_eq!(answer, (200, json!({"tasks": []})));
     }
-    let answer = request(&world, "POST", "/tasks/stop?all_users=true", &[ADA], b"");
+    let answer = request(
+        &world.url,
+        "POST",
+        "/tasks/stop?all_users=true",
+        &[ADA],
+        b"",
+    );
     assert_eq!(
         answer,
         (
@@ -273,7 +279,7 @@ fn booleans_of_a_query_are_written_in_three_ways() {
 fn a_task_and_a_volume_in_the_words_of_the_contract() {
     let world = World::new();
     let ask = |method, path: &str, body: &str| {
-        request(&world, method, path, &[ADA, JSON], body.as_bytes())
+        request(&world.url, method, path, &[ADA, JSON], body.as_bytes())
     };
     // As the Python client sends it.
     let body = r#"{"name": "train", "num_nodes": 1, "workdir": null, "resources": {"cpus": "100m", "image_id": null},

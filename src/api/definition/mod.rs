@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The most nodes that a task can have.
-const MAX_NUM_NODES: u64 = 10_000;
+pub const MAX_NUM_NODES: u32 = 10_000;
 /// `setup` and `run` become arguments of a process, and Linux takes at most 128 KiB in one (`MAX_ARG_STRLEN`); a quarter of
 /// that is left for quoting.
 const MAX_SCRIPT_LENGTH: usize = 96 * 1024;
@@ -280,8 +280,8 @@ fn read_name(value: &Value) -> Result<String, String> {
 fn read_num_nodes(value: &Value) -> Result<u32, String> {
     value
         .as_u64()
-        .filter(|num_nodes| (1..=MAX_NUM_NODES).contains(num_nodes))
         .and_then(|num_nodes| u32::try_from(num_nodes).ok())
+        .filter(|num_nodes| (1..=MAX_NUM_NODES).contains(num_nodes))
         .ok_or_else(|| {
             format!(
                 "expected a whole number from 1 to {MAX_NUM_NODES}, got {}",

@@ -120,7 +120,9 @@ impl Executor {
     /// What is known of a task of `user`, shared with all who look at it.
     async fn sight(&self, user: &User, id: TaskId) -> Result<Arc<Sight>> {
         let key = (user.clone(), id);
-        if let Some(sight) = self.sights.get(&key, |sight| !sight.is_gone()) {
+        if self.view.is_fresh()
+            && let Some(sight) = self.sights.get(&key, |sight| !sight.is_gone())
+        {
             return Ok(sight);
         }
         let task = self.look_up(user, id).await?;

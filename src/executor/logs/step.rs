@@ -140,7 +140,7 @@ pub fn restarts_since(observed: &Observed, source: &Source) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::HashMap, sync::Arc};
 
     use super::*;
     use crate::golden;
@@ -153,7 +153,7 @@ mod tests {
         Observed {
             jobs: jobs.into_iter().map(Arc::new).collect(),
             pods: pods.into_iter().map(Arc::new).collect(),
-            failures: Vec::new(),
+            failures: HashMap::new(),
         }
     }
 

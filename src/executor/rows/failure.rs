@@ -1,9 +1,8 @@
 //! An event that says why a Job has no pod: nothing else does.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
-use super::{Meta, Row, Uid, Version, timestamp};
+use super::{Meta, Row, Uid, Version, moment};
 use crate::api::Timestamp;
 
 /// What is kept of an event of the kind `FailedCreate`.
@@ -47,7 +46,8 @@ struct Wire {
     involved_object: InvolvedObject,
     #[serde(default)]
     message: String,
-    last_timestamp: Option<Time>,
+    #[serde(default, deserialize_with = "moment")]
+    last_timestamp: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +68,7 @@ impl From<Wire> for FailureRow {
             uid: Uid::new(&wire.metadata.uid),
             version: Version::new(&wire.metadata.resource_version),
             job: Uid::new(&wire.involved_object.uid),
-            last: wire.last_timestamp.as_ref().map(timestamp),
+            last: wire.last_timestamp,
             why: why.into(),
         }
     }

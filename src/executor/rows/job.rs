@@ -1,10 +1,9 @@
 //! A Job, as far as it says something about a node of a task.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
-use super::{Condition, Meta, Owner, PodSpec, Row, Uid, Version, labels, timestamp};
-use crate::api::{TaskId, Timestamp};
+use super::{Condition, Meta, Owner, PodSpec, Row, Uid, Version, labels, moment};
+use crate::api::{MAX_NUM_NODES, TaskId, Timestamp};
 
 /// What is kept of a Job.
 #[derive(Clone, Debug, Deserialize)]
@@ -95,8 +94,10 @@ struct Template {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     conditions: Option<Vec<Condition>>,
-    start_time: Option<Time>,
-    completion_time: Option<Time>,
+    #[serde(deserialize_with = "moment")]
+    start_time: Option<Timestamp>,
+    #[serde(deserialize_with = "moment")]
+    completion_time: Option<Timestamp>,
 }
 
 impl From<Wire> for JobRow {
@@ -108,7 +109,9 @@ impl From<Wire> for JobRow {
         } = wire;
         let num_nodes = meta
             .annotation(labels::NUM_NODES)
-            .and_then(|number| number.parse().ok());
+            .and_then(|number| number.parse().ok())
+            // No task of ours has more, and whoever says so wants us to make room for them.
+            .filter(|number| *number <= MAX_NUM_NODES);
         let is_kept = meta.annotation(labels::FAIL_FAST) == Some("false");
         let task_name = meta.annotation(labels::EXACT_TASK_NAME);
         Self {
@@ -148,7 +151,7 @@ impl Status {
             } else {
                 JobState::Failed {
                     reason: end.sentence(),
-                    at: end.last_transition_time.as_ref().map(timestamp),
+                    at: end.last_transition_time,
                 }
             };
         }
@@ -161,11 +164,10 @@ impl Status {
 
     fn changed_at(&self) -> Option<Timestamp> {
         let conditions = self.conditions().iter();
-        let changes = conditions.filter_map(|condition| condition.last_transition_time.as_ref());
+        let changes = conditions.filter_map(|condition| condition.last_transition_time);
         changes
-            .chain(&self.start_time)
-            .chain(&self.completion_time)
-            .map(timestamp)
+            .chain(self.start_time)
+            .chain(self.completion_time)
             .max()
     }
 }

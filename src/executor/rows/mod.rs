@@ -19,8 +19,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::IgnoredAny};
 
 pub use self::{
     claim::ClaimRow,
@@ -93,9 +92,14 @@ impl Version {
         Self(text.parse().unwrap_or_default())
     }
 
-    /// Whether what was written at this version replaces what was written at `other`. Where nobody can tell, it does.
-    pub fn replaces(self, other: Self) -> bool {
-        self.0 == 0 || other.0 == 0 || self >= other
+    /// Whether what was written at this version is newer than what was written at `known`. Where nobody can tell, it is.
+    pub fn is_news(self, known: Self) -> bool {
+        self.0 == 0 || known.0 == 0 || self > known
+    }
+
+    /// Whether what was written at this version is certain to be newer.
+    pub fn is_newer_than(self, other: Self) -> bool {
+        other.0 != 0 && self > other
     }
 
     /// Whether one who knows of everything up to `seen` knows of this.
@@ -156,7 +160,8 @@ struct Meta {
     name: String,
     uid: String,
     resource_version: String,
-    creation_timestamp: Option<Time>,
+    #[serde(deserialize_with = "moment")]
+    creation_timestamp: Option<Timestamp>,
     deletion_timestamp: Option<IgnoredAny>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
@@ -200,7 +205,7 @@ impl Meta {
         let noted = self.annotation(labels::CREATED_AT);
         noted
             .and_then(|time| time.parse().ok())
-            .or_else(|| self.creation_timestamp.as_ref().map(timestamp))
+            .or(self.creation_timestamp)
             .unwrap_or(Timestamp::EPOCH)
     }
 
@@ -221,7 +226,8 @@ struct Condition {
     status: String,
     reason: Option<String>,
     message: Option<String>,
-    last_transition_time: Option<Time>,
+    #[serde(default, deserialize_with = "moment")]
+    last_transition_time: Option<Timestamp>,
 }
 
 impl Condition {
@@ -264,9 +270,11 @@ impl PodSpec {
     }
 }
 
-/// Kubernetes' time as ours: the only place where the two meet.
-fn timestamp(time: &Time) -> Timestamp {
-    Timestamp::from_unix_microseconds(time.0.as_microsecond().into()).unwrap_or(Timestamp::EPOCH)
+/// Kubernetes' time as ours: the only place where the two meet. What is no time is none: one odd object must not hide all
+/// others.
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 /// What Kubernetes says in a word and a sentence, as one sentence.
@@ -322,11 +330,11 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_numbers_or_replace_everything() {
+    fn versions_are_numbers_or_always_news() {
         let version = Version::new;
-        assert!(version("10").replaces(version("9")) && version("10").replaces(version("10")));
-        assert!(!version("9").replaces(version("10")));
-        assert!(version("abc").replaces(version("10")) && version("9").replaces(version("abc")));
+        assert!(version("10").is_news(version("9")) && !version("10").is_news(version("10")));
+        assert!(!version("9").is_news(version("10")));
+        assert!(version("abc").is_news(version("10")) && version("9").is_news(version("abc")));
         assert!(version("9").is_seen_at(version("9")) && !version("10").is_seen_at(version("9")));
         assert!(!version("abc").is_seen_at(version("9")));
     }

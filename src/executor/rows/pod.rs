@@ -1,11 +1,10 @@
 //! A pod, as far as it says something about a node of a task.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
 
 use super::{
     super::manifest::{CONTAINER, SETUP_FAILED},
-    Condition, Meta, PodSpec, Row, Uid, Version, sentence, timestamp,
+    Condition, Meta, PodSpec, Row, Uid, Version, moment, sentence,
 };
 use crate::api::{TaskId, Timestamp};
 
@@ -101,7 +100,8 @@ struct Status {
     phase: Option<Box<str>>,
     reason: Option<String>,
     message: Option<String>,
-    start_time: Option<Time>,
+    #[serde(deserialize_with = "moment")]
+    start_time: Option<Timestamp>,
     conditions: Option<Vec<Condition>>,
     container_statuses: Option<Vec<ContainerStatus>>,
 }
@@ -133,7 +133,8 @@ struct Waiting {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Running {
-    started_at: Option<Time>,
+    #[serde(default, deserialize_with = "moment")]
+    started_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -142,7 +143,8 @@ struct Terminated {
     exit_code: i32,
     reason: Option<String>,
     message: Option<String>,
-    finished_at: Option<Time>,
+    #[serde(default, deserialize_with = "moment")]
+    finished_at: Option<Timestamp>,
 }
 
 impl From<Wire> for PodRow {
@@ -152,7 +154,6 @@ impl From<Wire> for PodRow {
             spec,
             status,
         } = wire;
-        let created = meta.creation_timestamp.as_ref();
         let grace = spec.termination_grace_period_seconds;
         Self {
             uid: Uid::new(&meta.uid),
@@ -160,7 +161,7 @@ impl From<Wire> for PodRow {
             task: meta.task(),
             rank: meta.rank(),
             job: meta.controller(),
-            created: created.and_then(|time| i64::try_from(time.0.as_nanosecond()).ok()),
+            created: meta.creation_timestamp.map(Timestamp::unix_nanoseconds),
             changed_at: status.changed_at(),
             pending: status.pending(),
             failure: status.failure(),
@@ -218,16 +219,13 @@ impl Status {
 
     fn changed_at(&self) -> Option<Timestamp> {
         let conditions = self.conditions().iter();
-        let of_pod = conditions.filter_map(|condition| condition.last_transition_time.as_ref());
+        let of_pod = conditions.filter_map(|condition| condition.last_transition_time);
         let of_container = self.state().into_iter().flat_map(|state| {
-            let started = state.running.as_ref().and_then(|it| it.started_at.as_ref());
-            let finished = state
-                .terminated
-                .as_ref()
-                .and_then(|it| it.finished_at.as_ref());
+            let started = state.running.as_ref().and_then(|it| it.started_at);
+            let finished = state.terminated.as_ref().and_then(|it| it.finished_at);
             started.into_iter().chain(finished)
         });
-        of_pod.chain(of_container).map(timestamp).max()
+        of_pod.chain(of_container).max()
     }
 }
 

@@ -20,8 +20,8 @@ pub struct Observed {
     pub jobs: Vec<Arc<JobRow>>,
     /// By rank, then by age.
     pub pods: Vec<Arc<PodRow>>,
-    /// Why pods could not be created.
-    pub failures: Vec<FailureRow>,
+    /// Why Jobs have no pods, as the last event about each says; by the uid of the Job.
+    pub failures: HashMap<Uid, FailureRow>,
 }
 
 impl Observed {
@@ -31,11 +31,18 @@ impl Observed {
         own.map(|pod| &**pod)
     }
 
+    /// The newest pod of each Job.
+    pub fn newest_pods(&self) -> HashMap<Uid, &PodRow> {
+        let pods = self.pods.iter();
+        // Later ones take the place of those before.
+        pods.filter_map(|pod| Some((pod.job?, &**pod))).collect()
+    }
+
     /// Whether an unfinished Job has no pod, so that only events can say why.
     pub fn misses_pods(&self) -> bool {
-        let misses =
-            |job: &&Arc<JobRow>| !job.state.has_ended() && self.pods_of(job).next().is_none();
-        self.jobs.iter().any(|job| misses(&job))
+        let pods = self.newest_pods();
+        let mut unfinished = self.jobs.iter().filter(|job| !job.state.has_ended());
+        unfinished.any(|job| !pods.contains_key(&job.uid))
     }
 
     /// What of it is about the node of a rank, without Jobs that are not `user`'s.
@@ -47,10 +54,9 @@ impl Observed {
         let first = self.pods.partition_point(|pod| pod.rank < rank);
         let pods = self.pods[first..].iter();
         let pods = pods.take_while(|pod| pod.rank == rank).cloned().collect();
-        let failures = self.failures.iter();
-        let failures = failures.filter(|failure| jobs.iter().any(|job| job.uid == failure.job));
+        let failures = jobs.iter().filter_map(|job| self.failures.get(&job.uid));
         Self {
-            failures: failures.cloned().collect(),
+            failures: failures.map(|it| (it.job, it.clone())).collect(),
             pods,
             jobs,
         }
@@ -70,12 +76,7 @@ pub fn task(
         .filter(|job| user.is_none_or(|user| job.owner.is(user)))
         .collect();
     let first = *jobs.first()?;
-    // Later ones take the place of those before: the newest of each Job stays.
-    let pods: HashMap<Uid, &PodRow> = observed
-        .pods
-        .iter()
-        .filter_map(|pod| Some((pod.job?, &**pod)))
-        .collect();
+    let pods = observed.newest_pods();
     let newest = |job: &JobRow| pods.get(&job.uid).copied();
     let nodes: Vec<_> = jobs
         .iter()

@@ -1,7 +1,7 @@
 //! What one Job and its pod say about one node, and why it does not run or has failed.
 
 use super::{
-    super::rows::{Container, FailureRow, JobRow, JobState, PodRow},
+    super::rows::{Container, JobRow, JobState, PodRow},
     Observed,
 };
 use crate::api::{NodeStatus, TaskState};
@@ -48,14 +48,7 @@ fn pending(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> Option<St
     let why = match (&job.state, pod) {
         (JobState::Suspended(why), _) => why.as_deref(),
         (_, Some(pod)) => pod.pending.as_deref(),
-        (_, None) => not_created(job, &observed.failures),
+        (_, None) => observed.failures.get(&job.uid).map(|failure| &*failure.why),
     };
     why.map(str::to_owned)
-}
-
-/// Why a Job has no pod: only its newest event knows.
-fn not_created<'a>(job: &JobRow, failures: &'a [FailureRow]) -> Option<&'a str> {
-    let own = failures.iter().filter(|failure| failure.job == job.uid);
-    let newest = own.max_by_key(|failure| failure.last)?;
-    Some(&newest.why)
 }

@@ -25,7 +25,7 @@ fn recorded() -> Vec<TaskStatus> {
         let observed = Observed {
             pods: pods.cloned().map(Arc::new).collect(),
             jobs: vec![Arc::new(job)],
-            failures: failures.clone(),
+            failures: failures.iter().map(|it| (it.job, it.clone())).collect(),
         };
         task(id, &observed, None, "default")
     });
@@ -133,7 +133,7 @@ fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> O
     Observed {
         jobs: jobs.map(row).into(),
         pods: pods.map(row).into(),
-        failures: Vec::new(),
+        failures: HashMap::new(),
     }
 }
 

@@ -14,16 +14,22 @@ use super::super::rows::{Uid, Version};
 
 /// How long an object that was deleted is remembered if no watch says that it is gone.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
+/// How often those are looked for that need not be remembered any more.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// How much is known of the objects of one kind.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// How far the watch has come; none before everything was listed.
     watched: Option<Version>,
-    /// When it was last certain that the watch tells everything.
+    /// The highest version that a list or a watch has come to.
+    highest: Version,
+    /// When what is known was last certain to be all there is.
     alive: Option<Instant>,
+    has_loaded: bool,
     /// What this program deleted, until the watch says so too.
     gone: HashMap<Uid, Instant>,
+    swept: Option<Instant>,
 }
 
 impl Ledger {
@@ -32,29 +38,58 @@ impl Ledger {
         self.watched
     }
 
-    /// The watch has come so far.
+    /// The watch has told everything up to this version.
     pub fn advance(&mut self, version: Version, now: Instant) {
         self.watched = self.watched.max(Some(version));
+        self.highest = self.highest.max(version);
         self.alive = Some(now);
     }
 
-    /// Everything has to be listed anew.
-    pub fn forget(&mut self) {
+    /// Everything was listed; as it was at `began`.
+    pub fn has_listed(&mut self, version: Version, began: Instant) {
+        self.advance(version, began);
+        self.has_loaded = true;
+    }
+
+    /// Everything has to be listed anew. What is known is true for as long as it was.
+    pub fn list_again(&mut self) {
         self.watched = None;
     }
 
-    /// How old the news of the watch is; none before everything was listed once.
+    /// The same, and nobody can say since when what is known is not true any more.
+    pub fn forget(&mut self) {
+        (self.watched, self.alive) = (None, None);
+    }
+
+    /// Whether a list is of a time before what is known: the cluster was set back, and nothing that is known can be compared.
+    pub fn is_set_back_to(&self, version: Version) -> bool {
+        version.is_news(Version::default()) && version < self.highest
+    }
+
+    /// Begins anew, with a list of this version.
+    pub fn start_over(&mut self, version: Version) {
+        *self = Self {
+            highest: version,
+            has_loaded: self.has_loaded,
+            ..Self::default()
+        };
+    }
+
+    /// How old the news is; none while nobody can say.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         Some(now.saturating_duration_since(self.alive?))
     }
 
+    /// Whether everything was listed at least once.
+    pub fn has_loaded(&self) -> bool {
+        self.has_loaded
+    }
+
     /// Whether what a list or an answer says of an object is news; `known` is the version that is known, if one is.
     pub fn admits(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
-        if self.gone.contains_key(&uid) {
-            return false;
-        }
         match known {
-            Some(known) => version.replaces(known),
+            _ if self.gone.contains_key(&uid) => false,
+            Some(known) => version.is_news(known),
             None => !self
                 .watched
                 .is_some_and(|watched| version.is_seen_at(watched)),
@@ -63,13 +98,16 @@ impl Ledger {
 
     /// Whether what a watch says of an object is news.
     pub fn admits_event(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
-        !self.gone.contains_key(&uid) && known.is_none_or(|known| version.replaces(known))
+        !self.gone.contains_key(&uid) && known.is_none_or(|known| version.is_news(known))
     }
 
     /// Remembers that this program deleted an object.
     pub fn bury(&mut self, uid: Uid, now: Instant) {
-        self.gone
-            .retain(|_, buried| now.saturating_duration_since(*buried) < MEMORY);
+        let is_older = |than, moment| now.saturating_duration_since(moment) >= than;
+        if self.swept.is_none_or(|swept| is_older(SWEEP, swept)) {
+            self.gone.retain(|_, buried| !is_older(MEMORY, *buried));
+            self.swept = Some(now);
+        }
         self.gone.insert(uid, now);
     }
 

@@ -21,7 +21,7 @@ mod tests;
 mod volumes;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -89,8 +89,8 @@ pub struct State {
     volumes: Volumes,
     /// Who looks at the nodes of which task.
     lookers: HashMap<TaskId, Vec<Looker>>,
-    /// The tasks of which a node has failed while others go on.
-    endangered: BTreeSet<TaskId>,
+    /// The tasks of which a node has failed while others go on, in the order in which that was told.
+    endangered: VecDeque<TaskId>,
 }
 
 /// Somebody who looks at the nodes of a task, by rank.
@@ -107,7 +107,7 @@ pub struct View {
 }
 
 impl View {
-    /// How old the news of the tasks is; none before all were listed once.
+    /// How old the news of the tasks is; none while nobody can say.
     pub fn age(&self) -> Option<Duration> {
         let (mut state, now) = (self.state(), Instant::now());
         let jobs = Table::<JobRow>::ledger(&mut state.tasks).age(now)?;
@@ -125,6 +125,20 @@ impl View {
         let mut state = self.state();
         let age = state.volumes.ledger().age(Instant::now());
         age.is_some_and(|age| age <= MAX_AGE)
+    }
+
+    /// Whether all tasks were listed at least once.
+    pub fn has_loaded(&self) -> bool {
+        let mut state = self.state();
+        let tasks = &mut state.tasks;
+        Table::<JobRow>::ledger(tasks).has_loaded() && Table::<PodRow>::ledger(tasks).has_loaded()
+    }
+
+    /// Whether a Job without a pod, if there is one within a scope, may be so for a reason that is not known.
+    pub fn may_lack_reasons(&self, scope: &Scope) -> bool {
+        let mut state = self.state();
+        let age = Table::<FailureRow>::ledger(&mut state.tasks).age(Instant::now());
+        age.is_none_or(|age| age > MAX_AGE) && state.tasks.misses_pods(scope)
     }
 
     /// How many tasks are known.
@@ -187,7 +201,11 @@ impl View {
             }
         }
         if !tasks.endangered.is_empty() {
-            endangered.extend(tasks.endangered.drain(..));
+            for id in tasks.endangered.drain(..) {
+                if !endangered.contains(&id) {
+                    endangered.push_back(id);
+                }
+            }
             self.danger.notify_one();
         }
         result
@@ -196,7 +214,7 @@ impl View {
     /// Waits for a task of which a node has failed while others go on.
     pub async fn next_endangered(&self) -> TaskId {
         loop {
-            if let Some(id) = self.state().endangered.pop_first() {
+            if let Some(id) = self.state().endangered.pop_front() {
                 return id;
             }
             self.danger.notified().await;
@@ -205,7 +223,7 @@ impl View {
 
     /// Says that nothing could be done about it yet.
     pub fn is_still_endangered(&self, id: TaskId) {
-        self.state().endangered.insert(id);
+        self.state().endangered.push_back(id);
         self.danger.notify_one();
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Instant};
 
 use super::{
-    super::rows::{Row, Uid, Version},
+    super::rows::{Owner, Row, Uid, Version},
     ledger::Ledger,
 };
 use crate::api::TaskId;
@@ -14,6 +14,16 @@ pub enum Scope {
     Task(TaskId),
     /// Those of the owners that share this label.
     User(Box<str>),
+}
+
+impl Scope {
+    /// Whether a list of it names what is `owner`'s.
+    pub fn holds(&self, owner: &Owner) -> bool {
+        match self {
+            Self::All | Self::Task(_) => true,
+            Self::User(label) => owner.label == *label,
+        }
+    }
 }
 
 /// The rows of one kind.
@@ -54,7 +64,7 @@ pub trait Table<R: Row> {
     fn forget_others(&mut self, scope: &Scope, listed: &HashSet<Uid>, version: Version) {
         for uid in self.within(scope) {
             let known = self.version(uid).unwrap_or_default();
-            if !listed.contains(&uid) && version.replaces(known) {
+            if !listed.contains(&uid) && !known.is_newer_than(version) {
                 self.remove(uid);
             }
         }
@@ -62,8 +72,23 @@ pub trait Table<R: Row> {
 
     /// Forgets an object that this program deleted.
     fn bury(&mut self, uid: Uid, now: Instant) {
-        self.ledger().bury(uid, now);
+        let is_known = self.version(uid).is_some();
+        let ledger = self.ledger();
+        // What is not known although everything is was told gone already.
+        if is_known || ledger.watched().is_none() {
+            ledger.bury(uid, now);
+        }
         self.remove(uid);
+    }
+
+    /// Makes sure that a list of this version can be compared with what is known: else that is forgotten.
+    fn prepare(&mut self, version: Version) {
+        if self.ledger().is_set_back_to(version) {
+            for uid in self.within(&Scope::All) {
+                self.remove(uid);
+            }
+            self.ledger().start_over(version);
+        }
     }
 
     fn put_or_remove(&mut self, row: R) {

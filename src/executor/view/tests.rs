@@ -320,7 +320,7 @@ fn why_a_job_has_no_pod_is_known_for_as_long_as_the_job() {
 fn a_failure_endangers_those_who_go_on_and_those_who_come() {
     let view = View::default();
     let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
-    let endangered = || view.state().endangered.pop_first();
+    let endangered = || view.state().endangered.pop_front();
     put(job(0, 0, 1, None));
     put(job(0, 1, 2, None));
     assert_eq!(endangered(), None);

@@ -79,9 +79,14 @@ impl Server {
             .unwrap()
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        send_signal(self.child.id(), signal);
+    }
+
     /// Sends it a signal and waits for its end.
     pub fn end(&mut self, signal: &str) -> ExitStatus {
-        send_signal(self.child.id(), signal);
+        self.signal(signal);
         wait_for("the server ends", || self.child.try_wait().unwrap())
     }
 

@@ -183,6 +183,18 @@ impl World {
         })
     }
 
+    /// Sends the server a signal, with which it does not end.
+    pub fn signal(&self, signal: &str) {
+        self.server.signal(signal);
+    }
+
+    /// Another server on the same cluster. Its files stand in `dir`.
+    pub fn second_server(&self, dir: &TempDir) -> Server {
+        let args = ["--host", "127.0.0.1", "--namespace", &self.namespace];
+        let kubeconfig = self.kubeconfig.as_os_str();
+        Server::start(&args, dir.path(), &[("KUBECONFIG", kubeconfig)])
+    }
+
     /// Sends the server a signal and waits for its end.
     pub fn end(&mut self, signal: &str) -> ExitStatus {
         self.server.end(signal)

@@ -12,11 +12,12 @@ use std::{
 
 use futures::StreamExt;
 use kube::api::{ListParams, WatchEvent, WatchParams};
+use log::Level;
 use tokio::time::{sleep, timeout};
 
 use super::{
     super::{
-        DEADLINE, Error, Executor, PAGE, Result, labels,
+        Error, Executor, PAGE, Result, labels,
         objects::Page,
         rows::{ClaimRow, FailureRow, JobRow, PodRow, Version},
     },
@@ -29,18 +30,12 @@ use crate::api::{Backoff, Reason};
 const WATCH_SECONDS: u32 = 6;
 /// How long a watch may be silent. Then it is dead, and there is time for another before the view is too old.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 2);
-/// How long to wait at most before trying again.
+/// A watch that has lasted as long as this was ended by its server.
+const FULL: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 1);
+/// How long to wait at most before trying again what may work.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SILENCE.as_secs() < MAX_AGE.as_secs());
-
-/// Why a watch ended.
-enum WatchEnd {
-    /// It is over, and the next begins where it ended.
-    Over,
-    /// What lies between is not known any more: everything has to be listed.
-    TooOld,
-}
 
 impl Executor {
     /// Keeps the view alive, for ever.
@@ -71,51 +66,49 @@ impl Executor {
             ..WatchParams::default()
         };
         let mut backoff = Backoff::default();
-        let mut told = String::new();
+        let (mut failures, mut told) = (0, String::new());
         loop {
-            let error = match self.load_and_watch::<R>(&list, &watch, &mut backoff).await {
-                Ok(()) => continue,
-                Err(error) => error.to_string(),
+            let error = match self.load_and_watch::<R>(&list, &watch).await {
+                Ok(()) => {
+                    (failures, backoff) = (0, Backoff::default());
+                    continue;
+                }
+                Err(error) => error,
             };
+            failures += 1;
+            let is_forbidden = error.reason() == Reason::Forbidden;
+            // What cannot be watched from where the view is, or not at all, can be listed. What cannot be reached cannot.
+            if failures > 1 || error.reason() != Reason::ServiceUnavailable {
+                self.view
+                    .change::<R, _>(|table| table.ledger().list_again());
+            }
+            let error = error.to_string();
             if error != told {
                 log::warn!("what happens to {} is not seen for now: {error}", R::KIND);
                 told = error;
             }
-            sleep(backoff.next(rand::random()).min(MAX_PAUSE)).await;
+            let pause = backoff.next(rand::random());
+            sleep(if is_forbidden {
+                pause
+            } else {
+                pause.min(MAX_PAUSE)
+            })
+            .await;
         }
     }
 
-    /// Lists if that is necessary, then watches for as long as that works.
-    async fn load_and_watch<R: Kept>(
-        &self,
-        list: &ListParams,
-        watch: &WatchParams,
-        backoff: &mut Backoff,
-    ) -> Result<()> {
+    /// Lists if that is necessary, then watches once, until that ends as it should.
+    async fn load_and_watch<R: Kept>(&self, list: &ListParams, watch: &WatchParams) -> Result<()> {
         let watched = self.view.change::<R, _>(|table| table.ledger().watched());
-        if watched.is_none() {
-            self.load::<R>(list).await?;
-        }
-        loop {
-            match self.watch::<R>(watch).await {
-                Ok(WatchEnd::Over) => *backoff = Backoff::default(),
-                Ok(WatchEnd::TooOld) => {
-                    self.view.change::<R, _>(|table| table.ledger().forget());
-                    return Ok(());
-                }
-                Err(error) => {
-                    // One who may list but not watch sees at least what a list shows.
-                    if error.reason() == Reason::Forbidden {
-                        self.view.change::<R, _>(|table| table.ledger().forget());
-                    }
-                    return Err(error);
-                }
-            }
-        }
+        let version = match watched {
+            Some(version) => version,
+            None => self.load::<R>(list).await?,
+        };
+        self.watch::<R>(watch, version).await
     }
 
-    /// Takes over a whole list, page by page.
-    async fn load<R: Kept>(&self, params: &ListParams) -> Result<()> {
+    /// Takes over a whole list, page by page; returns its version.
+    async fn load<R: Kept>(&self, params: &ListParams) -> Result<Version> {
         let began = Instant::now();
         let mut listed = HashSet::new();
         let mut params = params.clone();
@@ -126,69 +119,79 @@ impl Executor {
                 next,
             } = self.page::<R>(&params).await?;
             listed.extend(rows.iter().map(R::uid));
-            self.view
-                .change::<R, _>(|table| rows.into_iter().for_each(|row| table.tell(row)));
+            self.view.change::<R, _>(|table| {
+                table.prepare(version);
+                rows.into_iter().for_each(|row| table.tell(row));
+            });
             match next {
                 Some(token) => params = params.continue_token(&token),
                 None => break version,
             }
         };
-        self.view.change::<R, _>(|table| {
+        let is_first = self.view.change::<R, _>(|table| {
             table.forget_others(&Scope::All, &listed, version);
-            table.ledger().advance(version, began);
+            let is_first = !table.ledger().has_loaded();
+            table.ledger().has_listed(version, began);
+            is_first
         });
-        log::info!(
-            "view loaded kind={:?} count={} ms={}",
-            R::KIND,
-            listed.len(),
-            began.elapsed().as_millis()
+        let level = if is_first { Level::Info } else { Level::Debug };
+        let (count, ms) = (listed.len(), began.elapsed().as_millis());
+        log::log!(
+            level,
+            "view loaded kind={:?} count={count} ms={ms}",
+            R::KIND
         );
-        Ok(())
+        Ok(version)
     }
 
-    /// Watches once, from where the table is.
-    async fn watch<R: Kept>(&self, params: &WatchParams) -> Result<WatchEnd> {
+    /// Watches from a version on, for as long as a watch lasts.
+    ///
+    /// # Errors
+    /// When it ended before that, or what lies between is not known any more.
+    async fn watch<R: Kept>(&self, params: &WatchParams, version: Version) -> Result<()> {
         let began = Instant::now();
-        let watched = self.view.change::<R, _>(|table| table.ledger().watched());
-        let version = watched.unwrap_or_default();
+        let doing = || format!("watch {}", R::KIND);
         let mut events = pin!(self.events::<R>(params, version).await?);
+        // That it was opened proves nothing: what comes may be that it cannot go on from there, or nothing at all.
         let advance = |version: Version| {
             let now = Instant::now();
             self.view
                 .change::<R, _>(|table| table.ledger().advance(version, now));
         };
-        advance(version);
+        let mut has_told = false;
         loop {
             let Ok(event) = timeout(SILENCE, events.next()).await else {
                 let seconds = SILENCE.as_secs();
-                let message = format!("Kubernetes said nothing for {seconds} s");
+                let message = format!("cannot {}: nothing came for {seconds} s", doing());
                 return Err(Error::new(Reason::Timeout, message));
             };
             let (row, is_deleted) = match event {
                 Some(Ok(WatchEvent::Added(row) | WatchEvent::Modified(row))) => (row, false),
                 Some(Ok(WatchEvent::Deleted(row))) => (row, true),
                 Some(Ok(WatchEvent::Bookmark(bookmark))) => {
+                    has_told = true;
                     advance(Version::new(&bookmark.metadata.resource_version));
                     continue;
                 }
-                Some(Ok(WatchEvent::Error(status))) if status.code == 410 => {
-                    return Ok(WatchEnd::TooOld);
-                }
                 Some(Ok(WatchEvent::Error(status))) => {
-                    let error = kube::Error::Api(status);
-                    return Err(Error::kube(error, format!("watch {}", R::KIND)));
-                }
-                Some(Err(error)) => return Err(Error::kube(error, format!("watch {}", R::KIND))),
-                None => {
-                    // One that was cut off ends in the same way, but earlier.
-                    if began.elapsed() + Duration::from_secs(1)
-                        > Duration::from_secs(WATCH_SECONDS.into())
-                    {
-                        advance(version);
+                    if status.code == 410 {
+                        self.view.change::<R, _>(|table| table.ledger().forget());
                     }
-                    return Ok(WatchEnd::Over);
+                    return Err(Error::kube(kube::Error::Api(status), doing()));
+                }
+                Some(Err(error)) => return Err(Error::kube(error, doing())),
+                // One that was cut off ends in the same way, but earlier.
+                None if began.elapsed() >= FULL => {
+                    advance(version);
+                    return Ok(());
+                }
+                None if has_told => return Ok(()),
+                None => {
+                    let message = format!("cannot {}: it ended at once", doing());
+                    return Err(Error::new(Reason::ServiceUnavailable, message));
                 }
             };
+            has_told = true;
             let now = Instant::now();
             self.view
                 .change::<R, _>(|table| table.tell_event(row, is_deleted, now));
@@ -196,4 +199,5 @@ impl Executor {
     }
 }
 
-const _: () = assert!(DEADLINE.as_secs() <= MAX_AGE.as_secs());
+#[cfg(test)]
+mod tests;

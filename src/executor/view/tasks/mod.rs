@@ -1,0 +1,238 @@
+//! The rows of all tasks, by task and by owner. Pure.
+//!
+//! Whoever asks gets a task as it is at that moment, and keeps it: rows and tasks are shared, and what changes is replaced. So
+//! the lock on all of this is held for as long as it takes to follow a pointer, not for as long as it takes to tell.
+
+mod tables;
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use super::{
+    super::{
+        rows::{FailureRow, JobRow, Owner, PodRow, Uid, Version},
+        status::Observed,
+    },
+    by_rank::find,
+    ledger::Ledger,
+    table::Scope,
+};
+use crate::api::{TaskId, User};
+
+/// All tasks.
+#[derive(Default)]
+pub struct Tasks {
+    tasks: HashMap<TaskId, Arc<Observed>>,
+    owners: HashMap<Owner, Owned>,
+    jobs: Shelf<(TaskId, u32)>,
+    pods: Shelf<(TaskId, u32)>,
+    /// By the uid of the event; where it stands is the uid of the Job.
+    failures: Shelf<Uid>,
+    /// Why Jobs have no pods, also Jobs that nobody has told of yet. It is kept until they have one: the events are not.
+    failures_of: HashMap<Uid, FailureRow>,
+    /// How many changes there were.
+    changes: u64,
+    /// The nodes that changed since somebody last took notice.
+    pub touched: Vec<(TaskId, u32)>,
+    /// The tasks of which a node has failed since somebody last took notice, while others go on.
+    pub endangered: Vec<TaskId>,
+}
+
+/// Where the objects of one kind are.
+struct Shelf<P> {
+    places: HashMap<Uid, (P, Version)>,
+    ledger: Ledger,
+}
+
+impl<P> Default for Shelf<P> {
+    fn default() -> Self {
+        Self {
+            places: HashMap::new(),
+            ledger: Ledger::default(),
+        }
+    }
+}
+
+impl<P: Copy> Shelf<P> {
+    fn version(&self, uid: Uid) -> Option<Version> {
+        self.places.get(&uid).map(|(_, version)| *version)
+    }
+
+    fn place(&self, uid: Uid) -> Option<P> {
+        self.places.get(&uid).map(|(place, _)| *place)
+    }
+}
+
+/// The tasks of one owner, with the number of Jobs in each, and the number of the last change to one of them.
+#[derive(Default)]
+struct Owned {
+    tasks: HashMap<TaskId, u32>,
+    changed: u64,
+}
+
+/// Tells lists apart: two of one user with the same are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListVersion([u64; 2]);
+
+/// Tasks, newest first.
+pub type Listed = Vec<(TaskId, Arc<Observed>)>;
+
+impl Tasks {
+    /// A task, if it is known and has a Job.
+    pub fn get(&self, id: TaskId) -> Option<&Arc<Observed>> {
+        self.tasks.get(&id).filter(|task| !task.jobs.is_empty())
+    }
+
+    /// A task, or what there would be of one that nobody knows.
+    pub fn get_or_empty(&self, id: TaskId) -> Arc<Observed> {
+        self.tasks.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// The tasks of `user`.
+    pub fn list(&self, user: &User) -> Listed {
+        let owned = self.owned(user);
+        let owned = owned.into_iter().flatten();
+        self.sorted(owned.flat_map(|owned| owned.tasks.keys()))
+    }
+
+    /// All tasks.
+    pub fn list_all(&self) -> Listed {
+        self.sorted(self.tasks.keys())
+    }
+
+    /// What [`Tasks::list`] would be the list of.
+    pub fn list_version(&self, user: &User) -> ListVersion {
+        let owned = self.owned(user);
+        ListVersion(owned.map(|owned| owned.map_or(0, |owned| owned.changed)))
+    }
+
+    /// The pods of all tasks.
+    pub fn pods(&self) -> impl Iterator<Item = &PodRow> {
+        let pods = self.tasks.values().flat_map(|task| &task.pods);
+        pods.map(|pod| &**pod)
+    }
+
+    /// How many tasks are known.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn owned(&self, user: &User) -> [Option<&Owned>; 2] {
+        Owner::all_of(user).map(|owner| self.owners.get(&owner))
+    }
+
+    fn sorted<'a>(&self, ids: impl Iterator<Item = &'a TaskId>) -> Listed {
+        let tasks = ids.filter_map(|id| Some((*id, self.get(*id)?.clone())));
+        let mut tasks: Listed = tasks.collect();
+        tasks.sort_by_key(|(id, task)| (Reverse(task.jobs[0].created_at), *id));
+        // One that belongs to both names of a user comes once.
+        tasks.dedup_by_key(|(id, _)| *id);
+        tasks
+    }
+
+    fn within(&self, scope: &Scope) -> Vec<&Observed> {
+        let find = |id: &TaskId| self.tasks.get(id).map(|task| &**task);
+        match scope {
+            Scope::All => self.tasks.values().map(|task| &**task).collect(),
+            Scope::Task(id) => find(id).into_iter().collect(),
+            Scope::User(label) => {
+                let owners = self.owners.iter();
+                let owned = owners.filter(|(owner, _)| owner.label == *label);
+                owned
+                    .flat_map(|(_, owned)| owned.tasks.keys().filter_map(find))
+                    .collect()
+            }
+        }
+    }
+
+    /// Notes a change of a node, for those who look at it and those who list its owner's tasks.
+    fn touch(&mut self, id: TaskId, job: &JobRow) {
+        self.changes += 1;
+        self.touched.push((id, job.rank));
+        if let Some(owned) = self.owners.get_mut(&job.owner) {
+            owned.changed = self.changes;
+        }
+    }
+
+    /// Notes a change of what else is known of a Job, if the Job itself is.
+    fn touch_job(&mut self, job: Option<Uid>) {
+        let Some((id, rank)) = job.and_then(|job| self.jobs.place(job)) else {
+            return;
+        };
+        let task = self.tasks.get(&id);
+        let row =
+            task.and_then(|task| find(&task.jobs, rank, job?).map(|at| task.jobs[at].clone()));
+        if let Some(row) = row {
+            self.touch(id, &row);
+        }
+    }
+
+    fn own(&mut self, id: TaskId, owner: &Owner) {
+        if !self.owners.contains_key(owner) {
+            self.owners.insert(owner.clone(), Owned::default());
+        }
+        let owned = self.owners.get_mut(owner);
+        *owned.expect("it was inserted").tasks.entry(id).or_default() += 1;
+    }
+
+    fn disown(&mut self, id: TaskId, owner: &Owner) {
+        let Some(owned) = self.owners.get_mut(owner) else {
+            return;
+        };
+        if let Entry::Occupied(mut jobs) = owned.tasks.entry(id) {
+            *jobs.get_mut() -= 1;
+            if *jobs.get() == 0 {
+                jobs.remove();
+            }
+        }
+        if owned.tasks.is_empty() {
+            self.owners.remove(owner);
+        }
+    }
+
+    /// Shows a task what is known of why one of its Jobs has no pod.
+    fn show_failure(&mut self, id: TaskId, job: Uid) {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        match self.failures_of.get(&job) {
+            Some(failure) => {
+                let failures = &mut Arc::make_mut(task).failures;
+                failures.insert(job, failure.clone());
+            }
+            None if task.failures.contains_key(&job) => {
+                Arc::make_mut(task).failures.remove(&job);
+            }
+            None => (),
+        }
+    }
+
+    /// Forgets why a Job had no pod.
+    fn forget_failure(&mut self, job: Uid) {
+        if self.failures_of.remove(&job).is_some()
+            && let Some((id, _)) = self.jobs.place(job)
+        {
+            self.show_failure(id, job);
+        }
+    }
+
+    fn has_pod(&self, id: TaskId, job: Uid) -> bool {
+        let task = self.tasks.get(&id);
+        task.is_some_and(|task| task.pods.iter().any(|pod| pod.job == Some(job)))
+    }
+
+    /// Whether a task of a scope has a Job without a pod.
+    pub fn misses_pods(&self, scope: &Scope) -> bool {
+        self.within(scope).into_iter().any(Observed::misses_pods)
+    }
+
+    fn forget_if_empty(&mut self, id: TaskId) {
+        let is_empty = |task: &Arc<Observed>| task.jobs.is_empty() && task.pods.is_empty();
+        if self.tasks.get(&id).is_some_and(is_empty) {
+            self.tasks.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What was done is seen by whoever asks next, whoever did it; and what is old is not believed.
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{TempDir, World, wait_until},
+    http::request,
+};
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+/// An answer of 200 to a user.
+fn ask(url: &str, user: &str, method: &str, path: &str, body: &Value) -> Value {
+    let body = match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    };
+    let answer = request(
+        url,
+        method,
+        path,
+        &[("X-User", user), JSON],
+        body.as_bytes(),
+    );
+    assert_eq!(answer.0, 200, "{method} {path}: {}", answer.1);
+    answer.1
+}
+
+fn get(url: &str, user: &str, path: &str) -> Value {
+    ask(url, user, "GET", path, &Value::Null)
+}
+
+/// The ids in a list of tasks or volumes.
+fn ids(list: &Value) -> Vec<&str> {
+    let (key, id) = match list.get("tasks") {
+        Some(_) => ("tasks", "task_id"),
+        None => ("volumes", "volume_id"),
+    };
+    let rows = list[key].as_array().unwrap().iter();
+    rows.map(|row| row[id].as_str().unwrap()).collect()
+}
+
+#[test]
+fn what_was_answered_is_seen_by_the_next_request_of_anybody() {
+    let world = World::new();
+    let url = &world.url;
+    let task = json!({"run": "sleep 1000", "num_nodes": 2, "resources": {"cpus": "1m"}});
+    for round in 0..10 {
+        let submitted = ask(url, "ada", "POST", "/tasks/submit", &task);
+        let id = submitted["task_id"].as_str().unwrap();
+        for (user, path) in [("ada", "/tasks"), ("bob", "/tasks?all_users=true")] {
+            assert_eq!(ids(&get(url, user, path)), [id], "{path}");
+        }
+        let status = get(url, "ada", &format!("/tasks/{id}"));
+        assert_eq!(status["metadata"]["node_jobs"].as_array().unwrap().len(), 2);
+        let stop = match round % 2 {
+            0 => format!("/tasks/{id}/stop"),
+            _ => "/tasks/stop".to_owned(),
+        };
+        ask(url, "ada", "POST", &stop, &Value::Null);
+        for (user, path) in [("ada", "/tasks"), ("bob", "/tasks?all_users=true")] {
+            assert!(ids(&get(url, user, path)).is_empty(), "{path}");
+        }
+        let user = [("X-User", "ada")];
+        let (code, _) = request(url, "GET", &format!("/tasks/{id}"), &user, b"");
+        assert_eq!(code, 404);
+    }
+    // A real cluster may have no storage class, in which a claim stays pending; that is enough here.
+    for _ in 0..5 {
+        let volume = json!({"name": "data", "size": "1Mi", "access_modes": ["ReadWriteMany"]});
+        let created = ask(url, "ada", "POST", "/volumes/create", &volume);
+        let id = created["volume_id"].as_str().unwrap();
+        assert_eq!(ids(&get(url, "bob", "/volumes?all_users=true")), [id]);
+        ask(
+            url,
+            "ada",
+            "DELETE",
+            &format!("/volumes/{id}"),
+            &Value::Null,
+        );
+        assert!(ids(&get(url, "ada", "/volumes")).is_empty());
+    }
+}
+
+#[test]
+fn what_another_server_did_is_seen_by_id_at_once_and_in_lists_soon() {
+    let world = World::new();
+    let dir = TempDir::new();
+    let second = world.second_server(&dir);
+    let task = json!({"run": "sleep 1000", "resources": {"cpus": "1m"}});
+    let submit = || ask(&world.url, "ada", "POST", "/tasks/submit", &task);
+    for _ in 0..5 {
+        let submitted = submit();
+        let id = submitted["task_id"].as_str().unwrap();
+        let status = get(&second.url, "ada", &format!("/tasks/{id}"));
+        assert_eq!(status["task_id"], id);
+        ask(
+            &second.url,
+            "ada",
+            "POST",
+            &format!("/tasks/{id}/stop"),
+            &Value::Null,
+        );
+        wait_until(
+            "the first server has heard that the task was stopped",
+            || ids(&get(&world.url, "ada", "/tasks")).is_empty(),
+        );
+    }
+    let submitted = submit();
+    let id = submitted["task_id"].as_str().unwrap();
+    wait_until("the second server has heard of the task", || {
+        ids(&get(&second.url, "ada", "/tasks")) == [id]
+    });
+    // One that has only just begun knows it from the beginning.
+    let third = world.second_server(&dir);
+    assert_eq!(ids(&get(&third.url, "ada", "/tasks")), [id]);
+}
+
+#[test]
+fn a_cluster_that_is_silent_is_not_answered_for() {
+    // Stopped in its tracks, with all connections open: nothing says that nothing will come any more.
+    let world = World::sandbox(&[]);
+    let dir = TempDir::new();
+    let second = world.second_server(&dir);
+    let list = || request(&second.url, "GET", "/tasks", &[("X-User", "ada")], b"").0;
+    assert_eq!(list(), 200);
+    world.signal("STOP");
+    // What it was a moment ago is still answered.
+    assert_eq!(list(), 200);
+    wait_until("nothing old is answered any more", || {
+        matches!(list(), 503 | 504)
+    });
+    world.signal("CONT");
+    wait_until("the cluster is seen again", || list() == 200);
+    let task = json!({"run": "true"});
+    let submitted = ask(&world.url, "ada", "POST", "/tasks/submit", &task);
+    wait_until("what happens is seen again", || {
+        ids(&get(&second.url, "ada", "/tasks")) == [submitted["task_id"].as_str().unwrap()]
+    });
+}
+
+#[test]
+fn what_all_nodes_run_is_kept_once_if_it_is_long() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let comment = "#".repeat(40 * 1024);
+    let id = ada.submit(&format!(
+        "num_nodes: 8\nresources: {{cpus: 10m}}\nsetup: 'true {comment}'\nrun: |\n  \
+         echo \"$(wc -l <<< \"$SKYPILOT_NODE_IPS\") nodes, ${{K8S_CLI_SCRIPT-no script}}, $0\"\n"
+    ));
+    ada.wait_for_status(&id, "completed");
+    let log = ada
+        .run(["jobs", "logs", &id, "--node", "5", "--prefix", "never"])
+        .success();
+    assert_eq!(log.stdout, "8 nodes, no script, /bin/bash\n");
+    let name = format!("task-{id}-shared");
+    assert!(world.names::<Secret>().contains(&name));
+    for job in world.objects::<Job>() {
+        let size = serde_json::to_vec(&job).unwrap().len();
+        assert!(size < 16 * 1024, "a Job has {size} bytes");
+    }
+    ada.run(["jobs", "stop", &id]).success();
+    wait_until("the Secret goes with its task", || {
+        !world.names::<Secret>().contains(&name)
+    });
+}
