@@ -126,17 +126,20 @@ impl Store {
         if version < self.oldest {
             return None;
         }
+        let later = || {
+            let newest = self.changes.iter().rev();
+            let later = newest.take_while(|change| change.object.version > version);
+            later.filter(|change| change.object.kind == kind)
+        };
+        if later().next().is_none() {
+            return Some(self.list(kind, selection));
+        }
         let mut found: BTreeMap<Key, Arc<Object>> = self
             .list(kind, selection)
             .into_iter()
             .map(|object| (object.key.clone(), object))
             .collect();
-        let later = self
-            .changes
-            .iter()
-            .rev()
-            .take_while(|change| change.object.version > version);
-        for change in later.filter(|change| change.object.kind == kind) {
+        for change in later() {
             found.remove(&change.object.key);
             if let Some(before) = change
                 .before

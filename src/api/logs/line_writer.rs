@@ -17,6 +17,8 @@ pub struct LineWriter {
     /// The beginnings of lines, by node.
     held: BTreeMap<u32, Vec<u8>>,
     held_size: usize,
+    /// Lines with their heads, put together here to be written at once.
+    written: Vec<u8>,
 }
 
 impl LineWriter {
@@ -73,13 +75,28 @@ impl LineWriter {
         lines: &str,
         out: &mut (impl Write + ?Sized),
     ) -> io::Result<()> {
-        if head.is_empty() && self.open.is_none() && !self.is_within(node) {
-            return out.write_all(lines.as_bytes());
+        let mut rest = lines.as_bytes();
+        if self.is_within(node)
+            && let Some(end) = memchr::memchr(b'\n', rest)
+        {
+            self.write(node, head, &rest[..end], false, out)?;
+            rest = &rest[end + 1..];
         }
-        for line in lines.split_terminator('\n') {
-            self.write(node, head, line.as_bytes(), false, out)?;
+        if rest.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.end_open(out)?;
+        if head.is_empty() {
+            return out.write_all(rest);
+        }
+        self.written.clear();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, more) = rest.split_at(end + 1);
+            self.written.extend_from_slice(head.as_bytes());
+            self.written.extend_from_slice(line);
+            rest = more;
+        }
+        out.write_all(&self.written)
     }
 
     /// Whether a part of this node's line has come already, so that the next piece needs no head.
@@ -190,6 +207,39 @@ mod tests {
             "0> name?\n1> b\n0>  ada!\n"
         );
         assert_eq!(written(&[(0, "last", true)]), "0> last\n");
+    }
+
+    #[test]
+    fn lines_at_once_are_what_they_are_one_by_one() {
+        for before in [&[][..], &[(0, "lo", true)], &[(1, "name?", true)]] {
+            for head in ["", "0> "] {
+                let mut outs = [true, false].map(|at_once| {
+                    let (mut writer, mut out) = (LineWriter::default(), Vec::new());
+                    for (node, text, is_partial) in before {
+                        let text = text.as_bytes();
+                        writer
+                            .write(*node, head, text, *is_partial, &mut out)
+                            .unwrap();
+                        if *node == 1 {
+                            writer.release(&mut out).unwrap();
+                        }
+                    }
+                    if at_once {
+                        writer.write_lines(0, head, "ng\n\nb\n", &mut out).unwrap();
+                    } else {
+                        for line in ["ng", "", "b"] {
+                            writer
+                                .write(0, head, line.as_bytes(), false, &mut out)
+                                .unwrap();
+                        }
+                    }
+                    writer.end_all(&mut out).unwrap();
+                    String::from_utf8(out).unwrap()
+                });
+                let [at_once, one_by_one] = &mut outs;
+                assert_eq!(at_once, one_by_one, "after {before:?}");
+            }
+        }
     }
 
     #[test]
