@@ -189,6 +189,7 @@ impl<'a> FollowedLog<'a> {
                     .not_ours("a record of its log is longer than 8 MiB"));
             }
             begun.extend_from_slice(rest);
+            self.feed.reuse(bytes);
         }
     }
 

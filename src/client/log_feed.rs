@@ -9,7 +9,7 @@ use std::{
     io::{self, Read, Write},
     process,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
@@ -61,6 +61,25 @@ pub struct LogFeed {
     stream: u32,
     /// The next event, if somebody looked whether there is one.
     peeked: Option<(u32, Event)>,
+    spares: Spares,
+}
+
+/// Buffers to read into again: to ask the system for memory, and it for clean pages, takes longer than to fill them.
+#[derive(Clone, Default)]
+struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spares {
+    fn take(&self) -> Vec<u8> {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spares.pop().unwrap_or_default()
+    }
+
+    fn put(&self, buffer: Vec<u8>) {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < PIECES {
+            spares.push(buffer);
+        }
+    }
 }
 
 impl LogFeed {
@@ -75,6 +94,7 @@ impl LogFeed {
             is_interrupted: is_interrupted.clone(),
             stream: 0,
             peeked: None,
+            spares: Spares::default(),
         };
         on_interrupt(move || {
             is_interrupted.store(true, Ordering::SeqCst);
@@ -89,8 +109,17 @@ impl LogFeed {
         self.stream += 1;
         let (sender, stream) = (self.sender.clone(), self.stream);
         let send = move |event| sender.send((stream, event)).map_err(drop);
+        let spares = self.spares.clone();
         // Nobody listens any more when sending fails; then there is nothing left to do.
-        thread::spawn(move || pump(&send, &client, &id, &query, &after).ok());
+        thread::spawn(move || {
+            let body = open(&send, &client, &id, &query, &after)?;
+            pump(&send, body, &spares)
+        });
+    }
+
+    /// Takes back the bytes of an event.
+    pub fn reuse(&self, bytes: Vec<u8>) {
+        self.spares.put(bytes);
     }
 
     /// Gives up the stream and waits; `false` when somebody pressed Ctrl-C.
@@ -162,24 +191,40 @@ impl LogFeed {
     }
 }
 
-fn pump(
+/// Asks for a log. An error means that there is nothing more to do.
+fn open(
     send: &impl Fn(Event) -> Result<(), ()>,
     client: &ApiClient,
     id: &TaskId,
     query: &LogQuery,
     after: &[String],
-) -> Result<(), ()> {
-    let (in_records, mut body) = match client.logs(id, query, after) {
+) -> Result<Box<dyn Read + Send>, ()> {
+    let (in_records, body) = match client.logs(id, query, after) {
         Ok(LogStream::Records(body)) => (true, body),
         Ok(LogStream::Text(body)) => (false, body),
-        Err(error) => return send(Event::Failed(error)),
+        Err(error) => {
+            send(Event::Failed(error))?;
+            return Err(());
+        }
     };
     send(Event::Begun { in_records })?;
-    let mut piece = vec![0; PIECE];
+    Ok(body)
+}
+
+fn pump(
+    send: &impl Fn(Event) -> Result<(), ()>,
+    mut body: Box<dyn Read + Send>,
+    spares: &Spares,
+) -> Result<(), ()> {
     loop {
+        let mut piece = spares.take();
+        piece.resize(PIECE, 0);
         match body.read(&mut piece) {
             Ok(0) => return send(Event::Ended),
-            Ok(length) => send(Event::Bytes(piece[..length].to_vec()))?,
+            Ok(length) => {
+                piece.truncate(length);
+                send(Event::Bytes(piece))?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
             Err(error) => return send(Event::Broken(error)),
         }

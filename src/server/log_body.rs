@@ -80,9 +80,8 @@ fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
     for line in lines.iter() {
         // A line that goes on, or with which a line goes on, has to say so, and JSON knows no bytes.
         let is_whole = !line.is_partial && !line.time.is_empty();
-        let text = std::str::from_utf8(line.bytes);
-        match (text, line.point) {
-            (Ok(text), Some(point)) if joined && is_whole => {
+        match (line.text, line.point) {
+            (Some(text), Some(point)) if joined && is_whole => {
                 if begun.replace(point).is_none() {
                     records.begin(out);
                 }

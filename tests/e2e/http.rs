@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{World, wait_until};
 
 /// One request, raw; the status code and the decoded body.
 pub fn request(
@@ -51,6 +51,9 @@ fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
 #[test]
 fn health_needs_no_user() {
     let world = World::new();
+    wait_until("the server has read what the cluster holds", || {
+        request(&world.url, "GET", "/readyz", &[], b"").0 == 200
+    });
     for path in ["/", "/healthz", "/readyz"] {
         let answer = request(&world.url, "GET", path, &[], b"");
         assert_eq!(

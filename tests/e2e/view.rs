@@ -4,7 +4,7 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{TempDir, World, wait_until},
+    harness::{TempDir, World, is_real_cluster, k8s_cli, wait_until},
     http::request,
 };
 
@@ -119,6 +119,9 @@ fn what_another_server_did_is_seen_by_id_at_once_and_in_lists_soon() {
 
 #[test]
 fn a_cluster_that_is_silent_is_not_answered_for() {
+    if is_real_cluster() {
+        return;
+    }
     // Stopped in its tracks, with all connections open: nothing says that nothing will come any more.
     let world = World::sandbox(&[]);
     let dir = TempDir::new();
@@ -163,5 +166,60 @@ fn what_all_nodes_run_is_kept_once_if_it_is_long() {
     ada.run(["jobs", "stop", &id]).success();
     wait_until("the Secret goes with its task", || {
         !world.names::<Secret>().contains(&name)
+    });
+}
+
+#[test]
+fn a_sandbox_begins_with_the_objects_of_a_file() {
+    if is_real_cluster() {
+        return;
+    }
+    // What a real cluster showed: its pods are not of this one, and what has ended stays as it is.
+    let recorded = include_str!("../../fixtures/recorded/jobs.json");
+    let recorded: Value = serde_json::from_str(recorded).unwrap();
+    let ended = recorded["items"].as_array().unwrap().iter();
+    let ended = ended.filter(|job| job["metadata"]["labels"]["task-name"] == "succeeded");
+    let lines = ended.map(|job| {
+        let mut job = job.clone();
+        job["kind"] = "Job".into();
+        format!("{job}\n")
+    });
+    let dir = TempDir::new();
+    let path = dir.path().join("objects");
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    let world = World::sandbox(&["--sandbox-objects", path.to_str().unwrap()]);
+    let tasks = get(&world.url, "ada", "/tasks?all_users=true");
+    let task = &tasks["tasks"][0];
+    assert_eq!(
+        (&task["name"], &task["status"]),
+        (&"succeeded".into(), &"completed".into())
+    );
+
+    std::fs::write(&path, "{\"kind\": \"Teapot\"}\n").unwrap();
+    let output = k8s_cli()
+        .args(["serve", "--sandbox", "--port", "0", "--sandbox-objects"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("objects: line 1: \"Teapot\" is not a kind"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_answered_says_how_old_it_may_be() {
+    let world = World::new();
+    wait_until("the age of the view is said, and it is small", || {
+        let agent = ureq::Agent::new_with_defaults();
+        let answer = agent
+            .get(format!("{}/tasks", world.url))
+            .header("X-User", "ada")
+            .call();
+        let answer = answer.unwrap();
+        let age = answer.headers().get("age");
+        age.is_some_and(|age| age.to_str().unwrap().parse::<u64>().unwrap() <= 10)
     });
 }

@@ -185,13 +185,34 @@ fn read_line(json: &[u8]) -> Option<LogLine<'_>> {
 /// Reads lines as [`super::LineRecords`] joins them: the text before the cursor, in which nothing is escaped.
 fn read_lines(json: &[u8]) -> Option<LogRecord<'_>> {
     let (node, rest) = read_number(json.strip_prefix(br#"{"type":"lines","node":"#)?)?;
-    let rest = rest.strip_prefix(br#","text":"#)?.strip_suffix(b"\"}")?;
+    let rest = rest.strip_prefix(br#","text":""#)?.strip_suffix(b"\"}")?;
     let (text, cursor) = rest.split_at(memchr::memrchr(b'"', rest)?);
+    let text = text.strip_suffix(br#"","cursor":"#)?;
     Some(LogRecord::Lines {
         node,
-        text: serde_json::from_slice(text.strip_suffix(br#","cursor":"#)?).ok()?,
+        text: unescape(std::str::from_utf8(text).ok()?)?.into(),
         cursor: std::str::from_utf8(&cursor[1..]).ok()?.into(),
     })
+}
+
+/// What is between the quotes of a string, if all that is escaped in it is what logs are full of: newlines, tabs, quotes.
+fn unescape(json: &str) -> Option<String> {
+    let mut text = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        text.push_str(&rest[..at]);
+        text.push(match rest.as_bytes().get(at + 1)? {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'"' => '"',
+            b'\\' => '\\',
+            _ => return None,
+        });
+        rest = &rest[at + 2..];
+    }
+    text.push_str(rest);
+    Some(text)
 }
 
 fn read_number(json: &[u8]) -> Option<(u32, &[u8])> {

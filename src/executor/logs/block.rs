@@ -72,6 +72,8 @@ pub struct LogLineView<'a> {
     /// RFC 3339; empty for what goes on with a line.
     pub time: &'a str,
     pub bytes: &'a [u8],
+    /// The same, if it is UTF-8.
+    pub text: Option<&'a str>,
     pub point: Option<LogPoint>,
     pub is_partial: bool,
 }
@@ -88,17 +90,21 @@ impl LogLines {
     pub fn iter(&self) -> impl Iterator<Item = LogLineView<'_>> {
         let (first, skip) = self.first;
         let bytes = &self.block.bytes;
+        // To look at all at once takes a fraction of the time.
+        let whole = std::str::from_utf8(bytes).ok();
+        let text = move |range: Range<usize>| {
+            let text = whole.and_then(|whole| whole.get(range.clone()));
+            text.or_else(|| std::str::from_utf8(&bytes[range]).ok())
+        };
         let pieces = self.block.pieces[first..].iter().enumerate();
         pieces.map(move |(index, piece)| {
             let skip = if index == 0 { skip } else { 0 };
-            let stamp = if skip == 0 {
-                &bytes[piece.stamp.clone()]
-            } else {
-                b""
-            };
+            let stamp = if skip == 0 { piece.stamp.clone() } else { 0..0 };
+            let range = piece.text.start + skip..piece.text.end;
             LogLineView {
-                time: std::str::from_utf8(stamp).unwrap_or_default(),
-                bytes: &bytes[piece.text.start + skip..piece.text.end],
+                time: text(stamp).unwrap_or_default(),
+                bytes: &bytes[range.clone()],
+                text: text(range),
                 point: piece.point,
                 is_partial: !piece.ends,
             }
