@@ -44,13 +44,14 @@ e2e:
 golden:
 	UPDATE_GOLDEN=1 $(CARGO) test --locked
 
-# Prints numbers of the release build, with one handler more that the others are compared with. With KUBECONFIG, also what many
-# tasks cost on that cluster. Needs curl, python3 and wrk; what compares with kubectl is left out where there is none.
+# Prints numbers of the release build, with one handler more that the others are compared with. With KUBECONFIG, also what
+# logs and many tasks cost on that cluster. Needs curl, python3 and wrk; what compares with kubectl is left out where there is none.
 bench:
 	$(CARGO) build --locked --release --features bench
 	tests/bench/start.sh target/release/k8s-cli
-	tests/bench/logs.py target/release/k8s-cli
+	env -u KUBECONFIG tests/bench/logs.py target/release/k8s-cli
 	env -u KUBECONFIG tests/bench/tasks.py target/release/k8s-cli
+	test -z "$$KUBECONFIG" || tests/bench/logs.py target/release/k8s-cli
 	test -z "$$KUBECONFIG" || tests/bench/tasks.py target/release/k8s-cli
 
 install:

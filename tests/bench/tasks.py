@@ -7,7 +7,6 @@ of that cluster (default 10000), and deletes them again. Everything is compared 
 the same run: curl, kubectl, wrk on a handler that does nothing. BINARY has to be built with the feature `bench`.
 """
 
-import base64
 import http.client
 import json
 import os
@@ -21,7 +20,7 @@ import threading
 import time
 import uuid
 
-from world import World, memory
+from world import Kubernetes, World, memory, post_all
 
 OWN = 100
 USER = "user0@example.com"
@@ -55,65 +54,6 @@ def multiplied(texts, old, count):
             yield pattern.sub(lambda match: new[match.group(0)], text)
 
 
-def post_all(url, objects, directory, concurrency, options):
-    """Posts objects with one curl, so many at a time over connections that stay open; returns the seconds for all and for each."""
-    config = os.path.join(directory, "posts")
-    with open(config, "w") as file:
-        for number, value in enumerate(objects):
-            body = f"{config}-{number}"
-            json.dump(value, open(body, "w"))
-            file.write("next\n" if number else "")
-            file.write(f'url = "{url}"\nheader = "Content-Type: application/json"\ndata = "@{body}"\n')
-            file.write('output = "/dev/null"\nwrite-out = "%{http_code} %{time_total}\\n"\n')
-            for option, value in zip(options[::2], options[1::2]):
-                file.write(f'{option[2:]} = "{value}"\n')
-    many = ["-Z", "--parallel-immediate", "--parallel-max", str(concurrency)] if concurrency > 1 else []
-    start = time.monotonic()
-    answer = subprocess.run(["curl", "-sS", *many, "-K", config], check=True, capture_output=True, text=True).stdout
-    seconds = time.monotonic() - start
-    rows = [line.split() for line in answer.splitlines()]
-    assert len(rows) == len(objects) and all(code in ("200", "201") for code, _ in rows), answer[:500]
-    return seconds, [float(row[1]) for row in rows]
-
-
-class Kubernetes:
-    """The API server, asked without this program."""
-
-    def __init__(self, kubeconfig, namespace, directory):
-        self.kubeconfig = kubeconfig
-        self.namespace = namespace
-        view = ["kubectl", "--kubeconfig", kubeconfig, "config", "view", "--raw", "--minify", "-o", "json"]
-        if shutil.which("kubectl"):
-            config = json.loads(subprocess.run(view, check=True, capture_output=True).stdout)
-        else:
-            config = json.load(open(kubeconfig))
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self.url = cluster["server"]
-        self.curl = ["curl", "-sS"]
-        options = {"--cacert": (cluster, "certificate-authority"), "--cert": (user, "client-certificate"), "--key": (user, "client-key")}
-        for option, (section, name) in options.items():
-            path = section.get(name)
-            if data := section.get(f"{name}-data"):
-                path = os.path.join(directory, name)
-                with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                    file.write(base64.b64decode(data))
-            self.curl += [option, path] if path else []
-
-    def path(self, plural):
-        group = "/api/v1" if plural in ("pods", "namespaces") else "/apis/batch/v1"
-        return f"{group}/namespaces/{self.namespace}/{plural}"
-
-    def ask(self, method, path, body=None, content="application/json"):
-        command = [*self.curl, "-X", method, self.url + path]
-        if body is not None:
-            command += ["-H", f"Content-Type: {content}", "-d", json.dumps(body)]
-        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-
-    def post_all(self, plural, objects, directory, concurrency):
-        """Posts objects; see [post_all]."""
-        return post_all(self.url + self.path(plural), objects, directory, concurrency, self.curl[2:])
-
-
 class Server:
     """One connection to a server of ours, as a user."""
 
@@ -135,9 +75,15 @@ def milliseconds(values):
 
 
 def timed(command, env=None):
+    """How long a whole process takes; without Python's own part of it, as far as that goes."""
+    program = shutil.which(command[0])
+    quiet = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_WRONLY, 0) for stream in (1, 2)]
     start = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-    return time.monotonic() - start
+    child = os.posix_spawn(program, command, env or os.environ, file_actions=quiet)
+    _, status = os.waitpid(child, 0)
+    seconds = time.monotonic() - start
+    assert status == 0, command
+    return seconds
 
 
 def wrk(url, connections, seconds=4):
@@ -368,7 +314,7 @@ def in_sandbox(directory, counts):
     template.cli("auth", "login", "template-owner@example.com")
     task = template.submit("true")
     template.wait_for_status(task, "completed")
-    kubernetes = Kubernetes(template.kubeconfig, "default", directory)
+    kubernetes = template.kubernetes
     objects = {}
     for kind, plural in [("Job", "jobs"), ("Pod", "pods")]:
         items = kubernetes.ask("GET", f"{kubernetes.path(plural)}?labelSelector=task-id%3D{task}")["items"]
@@ -387,7 +333,7 @@ def in_sandbox(directory, counts):
         with open(path, "w") as file:
             file.writelines(line + "\n" for line in multiplied(texts, old, count))
         world = World(directory, "--sandbox-objects", path)
-        bench = Bench(directory, world, Kubernetes(world.kubeconfig, "default", directory), world.server)
+        bench = Bench(directory, world, world.kubernetes, world.server)
         try:
             server = bench.cold_start(count)
             resident[count] = memory(server)
@@ -418,18 +364,10 @@ def in_sandbox(directory, counts):
 def on_cluster(directory, count):
     namespace = f"k8s-cli-bench-{os.getpid()}"
     kubernetes = Kubernetes(os.environ["KUBECONFIG"], namespace, directory)
-    kubernetes.ask("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    world = World.__new__(World)
-    world.directory, world.processes = directory, []
-    world.env = {**os.environ, "HOME": directory, "XDG_CONFIG_HOME": directory}
-
-    def start():
-        world.start_server(["--host", "127.0.0.1", "--namespace", namespace], world.env)
-        return world.processes[-1]
-
-    bench = Bench(directory, world, kubernetes, start)
+    world = World.on_cluster(directory, kubernetes)
+    bench = Bench(directory, world, kubernetes, world.server)
     try:
-        start()
+        world.server()
         template = Server(world.port, "template-owner@example.com")
         job = template.ask("POST", "/tasks/submit?dry_run=true", {"run": "true"})["manifests"][0]
         # Without pods: a cluster before 1.21 cannot suspend a Job.
@@ -449,8 +387,7 @@ def on_cluster(directory, count):
         bench.submit()
         bench.changes()
     finally:
-        world.stop()
-        kubernetes.ask("DELETE", f"/api/v1/namespaces/{namespace}")
+        world.leave_cluster()
     return bench.results
 
 

@@ -1,8 +1,10 @@
 """What the benches have in common: servers, and what they are asked."""
 
+import base64
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +20,65 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def post_all(url, objects, directory, concurrency, options):
+    """Posts objects with one curl, so many at a time over connections that stay open; returns the seconds for all and for each."""
+    config = os.path.join(directory, "posts")
+    with open(config, "w") as file:
+        for number, value in enumerate(objects):
+            body = f"{config}-{number}"
+            json.dump(value, open(body, "w"))
+            file.write("next\n" if number else "")
+            file.write(f'url = "{url}"\nheader = "Content-Type: application/json"\ndata = "@{body}"\n')
+            file.write('output = "/dev/null"\nwrite-out = "%{http_code} %{time_total}\\n"\n')
+            for option, value in zip(options[::2], options[1::2]):
+                file.write(f'{option[2:]} = "{value}"\n')
+    many = ["-Z", "--parallel-immediate", "--parallel-max", str(concurrency)] if concurrency > 1 else []
+    start = time.monotonic()
+    answer = subprocess.run(["curl", "-sS", *many, "-K", config], check=True, capture_output=True, text=True).stdout
+    seconds = time.monotonic() - start
+    rows = [line.split() for line in answer.splitlines()]
+    assert len(rows) == len(objects) and all(code in ("200", "201") for code, _ in rows), answer[:500]
+    return seconds, [float(row[1]) for row in rows]
+
+
+class Kubernetes:
+    """The API server, asked without this program."""
+
+    def __init__(self, kubeconfig, namespace, directory):
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        view = ["kubectl", "--kubeconfig", kubeconfig, "config", "view", "--raw", "--minify", "-o", "json"]
+        if shutil.which("kubectl"):
+            config = json.loads(subprocess.run(view, check=True, capture_output=True).stdout)
+        else:
+            config = json.load(open(kubeconfig))
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self.url = cluster["server"]
+        self.curl = ["curl", "-sS"]
+        options = {"--cacert": (cluster, "certificate-authority"), "--cert": (user, "client-certificate"), "--key": (user, "client-key")}
+        for option, (section, name) in options.items():
+            path = section.get(name)
+            if data := section.get(f"{name}-data"):
+                path = os.path.join(directory, name)
+                with open(path, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                    file.write(base64.b64decode(data))
+            self.curl += [option, path] if path else []
+
+    def path(self, plural):
+        group = "/api/v1" if plural in ("pods", "namespaces") else "/apis/batch/v1"
+        return f"{group}/namespaces/{self.namespace}/{plural}"
+
+    def ask(self, method, path, body=None, content="application/json"):
+        command = [*self.curl, "-X", method, self.url + path]
+        if body is not None:
+            command += ["-H", f"Content-Type: {content}", "-d", json.dumps(body)]
+        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    def post_all(self, plural, objects, directory, concurrency):
+        """Posts objects; see [post_all]."""
+        return post_all(self.url + self.path(plural), objects, directory, concurrency, self.curl[2:])
+
+
 class World:
     """A sandbox in one process, and servers on it in others, as it would be with a cluster."""
 
@@ -28,8 +89,26 @@ class World:
         self.env.pop("KUBECONFIG", None)
         log = self.start_server(["--sandbox", *options], self.env)
         self.kubeconfig = self.wait_for(lambda: re.search(r"KUBECONFIG=(\S+)", open(log).read())).group(1)
-        self.kubernetes = re.search(r'"?server"?: *"?([^\s",]+)', open(self.kubeconfig).read()).group(1)
+        self.kubernetes = Kubernetes(self.kubeconfig, "default", directory)
         self.sandbox = self.processes[0]
+        # Thousands of pods fit, which are not held to what they ask for.
+        self.resources = "{cpus: 0.001, memory: 0.001}"
+
+    @classmethod
+    def on_cluster(cls, directory, kubernetes):
+        """The same with a real cluster, in a namespace that is made for it."""
+        world = cls.__new__(cls)
+        world.directory, world.processes, world.kubernetes = directory, [], kubernetes
+        world.kubeconfig, world.resources = kubernetes.kubeconfig, "{}"
+        world.env = {**os.environ, "HOME": directory, "XDG_CONFIG_HOME": directory}
+        kubernetes.ask("POST", "/api/v1/namespaces", {"metadata": {"name": kubernetes.namespace}})
+        accounts = f"/api/v1/namespaces/{kubernetes.namespace}/serviceaccounts"
+        world.wait_for(lambda: kubernetes.ask("GET", accounts)["items"])
+        return world
+
+    def leave_cluster(self):
+        self.stop()
+        self.kubernetes.ask("DELETE", f"/api/v1/namespaces/{self.kubernetes.namespace}")
 
     def start_server(self, options, env, limit=None):
         port = free_port()
@@ -45,8 +124,9 @@ class World:
         return log
 
     def server(self, limit=None):
-        """A server on the sandbox, in a process of its own."""
-        self.start_server(["--host", "127.0.0.1"], {**self.env, "KUBECONFIG": self.kubeconfig}, limit)
+        """A server on the cluster, in a process of its own."""
+        options = ["--host", "127.0.0.1", "--namespace", self.kubernetes.namespace]
+        self.start_server(options, {**self.env, "KUBECONFIG": self.kubeconfig}, limit)
         self.cli("auth", "login", "bench")
         return self.processes[-1]
 
@@ -69,12 +149,12 @@ class World:
         env = {**self.env, "K8S_CLI_API_URL": self.url}
         return subprocess.run([BINARY, *args], env=env, check=True, capture_output=True, text=True).stdout
 
-    def submit(self, run, num_nodes=1, resources="{cpus: 0.001, memory: 0.001}"):
+    def submit(self, run, num_nodes=1):
         path = os.path.join(self.directory, "task.yaml")
         with open(path, "w") as file:
             json.dump({"num_nodes": num_nodes, "run": run}, file)
             file.write("\n")
-        text = open(path).read().strip()[:-1] + f', "resources": {resources}}}\n'
+        text = open(path).read().strip()[:-1] + f', "resources": {self.resources}}}\n'
         open(path, "w").write(text)
         return self.cli("jobs", "submit", "--detach", path).strip()
 
@@ -82,14 +162,21 @@ class World:
         return json.loads(self.cli("jobs", "status", task, "-o", "json"))
 
     def wait_for_status(self, task, wanted):
-        return self.wait_for(lambda: (status := self.status(task))["status"] == wanted and status)
+        def has_come():
+            status = self.status(task)
+            if status["status"] == "failed":
+                sys.exit(f"bench: the task failed: {status['reason']}")
+            return status["status"] == wanted and status
+
+        return self.wait_for(has_come)
 
     def pods(self, task):
         return [node["pod_name"] for node in self.status(task)["metadata"]["nodes"]]
 
     def curl(self, pod, *query):
-        url = f"{self.kubernetes}/api/v1/namespaces/default/pods/{pod}/log?" + "&".join(("container=task", *query))
-        return ["curl", "-sSN", url]
+        kubernetes = self.kubernetes
+        url = f"{kubernetes.url}{kubernetes.path('pods')}/{pod}/log?" + "&".join(("container=task", *query))
+        return [*kubernetes.curl, "-N", url]
 
     def logs(self, task, *options):
         return [BINARY, "jobs", "logs", task, *options]
