@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Meta, Owner, Row, Uid, Version, labels};
+use super::{Owner, Row, Uid, Version, Wire, labels};
 use crate::api::{AccessMode, Timestamp, VolumeId, VolumeMetadata, VolumePhase, VolumeStatus};
 
 /// What is kept of a claim.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Wire")]
+#[serde(from = "Wire<Spec, Status>")]
 pub struct ClaimRow {
     pub uid: Uid,
     pub version: Version,
@@ -69,15 +69,6 @@ impl Row for ClaimRow {
     }
 }
 
-#[derive(Deserialize)]
-struct Wire {
-    metadata: Meta,
-    #[serde(default)]
-    spec: Spec,
-    #[serde(default)]
-    status: Status,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
@@ -98,8 +89,8 @@ struct Status {
     phase: Option<String>,
 }
 
-impl From<Wire> for ClaimRow {
-    fn from(wire: Wire) -> Self {
+impl From<Wire<Spec, Status>> for ClaimRow {
+    fn from(wire: Wire<Spec, Status>) -> Self {
         let Wire {
             metadata: meta,
             spec,

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{Condition, Meta, Owner, PodSpec, Row, Uid, Version, labels, moment};
+use super::{Condition, Owner, PodSpec, Row, Uid, Version, Wire, labels, moment};
 use crate::api::{MAX_NUM_NODES, TaskId, Timestamp};
 
 /// What is kept of a Job.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Wire")]
+#[serde(from = "Wire<Spec, Status>")]
 pub struct JobRow {
     pub uid: Uid,
     pub version: Version,
@@ -69,15 +69,6 @@ impl Row for JobRow {
     }
 }
 
-#[derive(Deserialize)]
-struct Wire {
-    metadata: Meta,
-    #[serde(default)]
-    spec: Spec,
-    #[serde(default)]
-    status: Status,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Spec {
@@ -100,8 +91,8 @@ struct Status {
     completion_time: Option<Timestamp>,
 }
 
-impl From<Wire> for JobRow {
-    fn from(wire: Wire) -> Self {
+impl From<Wire<Spec, Status>> for JobRow {
+    fn from(wire: Wire<Spec, Status>) -> Self {
         let Wire {
             metadata: meta,
             spec,

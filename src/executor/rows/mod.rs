@@ -152,6 +152,17 @@ impl Owner {
     }
 }
 
+/// What is read of an object: of most kinds the same, with a spec and a status of their own.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "S: Default + Deserialize<'de>, T: Default + Deserialize<'de>"))]
+struct Wire<S, T> {
+    metadata: Meta,
+    #[serde(default)]
+    spec: S,
+    #[serde(default)]
+    status: T,
+}
+
 /// What is read of the metadata of an object.
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]

@@ -4,13 +4,13 @@ use serde::Deserialize;
 
 use super::{
     super::manifest::{CONTAINER, SETUP_FAILED},
-    Condition, Meta, PodSpec, Row, Uid, Version, moment, sentence,
+    Condition, PodSpec, Row, Uid, Version, Wire, moment, sentence,
 };
 use crate::api::{TaskId, Timestamp};
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(from = "Wire")]
+#[serde(from = "Wire<PodSpec, Status>")]
 pub struct PodRow {
     pub uid: Uid,
     pub version: Version,
@@ -85,15 +85,6 @@ impl Row for PodRow {
     }
 }
 
-#[derive(Deserialize)]
-struct Wire {
-    metadata: Meta,
-    #[serde(default)]
-    spec: PodSpec,
-    #[serde(default)]
-    status: Status,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Status {
@@ -147,8 +138,8 @@ struct Terminated {
     finished_at: Option<Timestamp>,
 }
 
-impl From<Wire> for PodRow {
-    fn from(wire: Wire) -> Self {
+impl From<Wire<PodSpec, Status>> for PodRow {
+    fn from(wire: Wire<PodSpec, Status>) -> Self {
         let Wire {
             metadata: meta,
             spec,
