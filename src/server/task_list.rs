@@ -96,7 +96,8 @@ pub async fn answer_all(executor: &Executor) -> Result<HttpResponse, Error> {
     Ok(respond(executor).streaming(in_turns(chunks(tasks.statuses()))))
 }
 
-fn respond(executor: &Executor) -> HttpResponseBuilder {
+/// An answer about tasks, which says how old it may be.
+pub fn respond(executor: &Executor) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header(ContentType::json());
     if let Some(age) = executor.age() {

@@ -13,10 +13,7 @@ use super::{
     user::{Scope, read_flag},
 };
 use crate::{
-    api::{
-        LogQuery, NDJSON, TaskDefinition, TaskId, TaskStatus, TaskStopAllResponse,
-        TaskStopResponse, User,
-    },
+    api::{LogQuery, NDJSON, TaskDefinition, TaskId, TaskStopAllResponse, TaskStopResponse, User},
     executor::{Error, Executor},
 };
 
@@ -65,8 +62,9 @@ pub async fn get(
     user: User,
     id: Path<TaskId>,
     executor: Data<Executor>,
-) -> Result<Json<TaskStatus>, Error> {
-    Ok(Json(executor.get(&user, *id).await?))
+) -> Result<HttpResponse, Error> {
+    let task = executor.get(&user, *id).await?;
+    Ok(task_list::respond(&executor).json(task))
 }
 
 /// `POST /tasks/{task_id}/stop`: stop one task.
