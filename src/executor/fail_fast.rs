@@ -5,7 +5,10 @@
 //! the deadline. Both say in an annotation whose failure it was. Nothing is remembered that the cluster does not know: a server
 //! that starts finds what another one has left to do.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Debug,
+};
 
 use futures::StreamExt;
 use kube::{
@@ -26,12 +29,12 @@ use crate::api::{Backoff, TaskId};
 impl Executor {
     /// Stops the other nodes of every task of which one fails, now and from now on.
     pub async fn fail_fast(&self) {
-        let mut backoff = Backoff::default();
+        let mut backoffs: HashMap<TaskId, Backoff> = HashMap::new();
         let mut told = String::new();
         loop {
             let id = self.view.next_endangered().await;
             let Err(error) = self.stop_others(id).await else {
-                backoff = Backoff::default();
+                backoffs.remove(&id);
                 continue;
             };
             let error = error.to_string();
@@ -40,10 +43,12 @@ impl Executor {
                 told = error;
             }
             // Others need not wait for it.
-            let (view, pause) = (self.view.clone(), backoff.next(rand::random()));
+            let pause = backoffs.entry(id).or_default().next(rand::random());
+            let view = self.view.clone();
+            view.postpone(id);
             tokio::spawn(async move {
                 sleep(pause).await;
-                view.is_still_endangered(id);
+                view.try_again(id);
             });
         }
     }
@@ -143,7 +148,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, sync::Arc};
+    use std::sync::Arc;
 
     use serde_json::{Value, from_value};
 

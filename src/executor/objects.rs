@@ -81,6 +81,10 @@ impl Executor {
         let (rows, version) = self.list_rows::<R>(params).await?;
         let listed: HashSet<Uid> = rows.iter().map(R::uid).collect();
         self.view.change::<R, _>(|table| {
+            if table.ledger().is_set_back_to(version) {
+                // The feed lists everything when it comes to it.
+                table.ledger().forget();
+            }
             rows.into_iter().for_each(|row| table.tell(row));
             table.forget_others(scope, &listed, version);
         });

@@ -188,7 +188,7 @@ impl Executor {
         }
         let (placement, warning) = self.place(task.resources.accelerators.as_ref()).await;
         warnings.extend(warning);
-        Ok(Prepared {
+        let mut prepared = Prepared {
             id,
             user: asking.clone(),
             task,
@@ -197,7 +197,10 @@ impl Executor {
             claims,
             placement,
             warnings,
-        })
+        };
+        let warning = prepared.submission().warning();
+        prepared.warnings.extend(warning);
+        Ok(prepared)
     }
 
     /// Has Kubernetes look at the first Job without creating it.

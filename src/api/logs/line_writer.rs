@@ -86,8 +86,10 @@ impl LineWriter {
             return Ok(());
         }
         self.end_open(out)?;
+        let (mut rest, last) = rest.split_at(memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1));
         if head.is_empty() {
-            return out.write_all(rest);
+            out.write_all(rest)?;
+            rest = b"";
         }
         self.written.clear();
         while let Some(end) = memchr::memchr(b'\n', rest) {
@@ -96,7 +98,11 @@ impl LineWriter {
             self.written.extend_from_slice(line);
             rest = more;
         }
-        out.write_all(&self.written)
+        out.write_all(&self.written)?;
+        if last.is_empty() {
+            return Ok(());
+        }
+        self.write(node, head, last, true, out)
     }
 
     /// Whether a part of this node's line has come already, so that the next piece needs no head.

@@ -199,7 +199,11 @@ fn read_lines(json: &[u8]) -> Option<LogRecord<'_>> {
 fn unescape(json: &str) -> Option<String> {
     let mut text = String::with_capacity(json.len());
     let mut rest = json;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+    while let Some(at) = memchr::memchr2(b'\\', b'"', rest.as_bytes()) {
+        if rest.as_bytes()[at] == b'"' {
+            // Its end: what follows is another field.
+            return None;
+        }
         text.push_str(&rest[..at]);
         text.push(match rest.as_bytes().get(at + 1)? {
             b'n' => '\n',

@@ -7,6 +7,9 @@ use crate::executor::labels;
 
 /// The variable with the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
+/// How long a variable may be, with its name (Linux, `MAX_ARG_STRLEN`, less a little). A process that is given a longer one does
+/// not start.
+pub const MAX_VARIABLE: usize = 128 * 1024 - 16;
 
 /// The user's variables first, so that what the program says about the node wins. What stands in the task's Secret is left out
 /// here, since a pod's own variables win over those.
@@ -47,7 +50,7 @@ pub fn environment(submission: &Submission<'_>, rank: u32) -> Vec<EnvVar> {
             .map(|(name, value)| variable(name, value)),
     );
     if missing(NODE_IPS) && !is_shared(submission) {
-        environment.push(node_ips(submission));
+        environment.extend(node_ips(submission));
     }
     environment
 }
@@ -61,11 +64,11 @@ fn master_address(submission: &Submission<'_>) -> String {
 }
 
 /// The addresses of all nodes in rank order, one a line: names in the task's Service, or a lone pod's own address.
-fn node_ips(submission: &Submission<'_>) -> EnvVar {
+fn node_ips(submission: &Submission<'_>) -> Option<EnvVar> {
     if submission.is_multi_node() {
-        return variable(NODE_IPS, submission.node_names().join("\n"));
+        return Some(variable(NODE_IPS, submission.node_names()?));
     }
-    EnvVar {
+    Some(EnvVar {
         name: NODE_IPS.to_owned(),
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
@@ -75,7 +78,7 @@ fn node_ips(submission: &Submission<'_>) -> EnvVar {
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
-    }
+    })
 }
 
 fn variable(name: &str, value: String) -> EnvVar {

@@ -55,13 +55,25 @@ impl Submission<'_> {
         self.task.num_nodes > 1
     }
 
-    /// The names of its nodes in the task's Service, by rank.
-    fn node_names(&self) -> Vec<String> {
+    /// The names of its nodes in the task's Service, one a line, by rank; none if they are more than a variable can hold.
+    fn node_names(&self) -> Option<String> {
         let service = labels::service_name(self.id);
         let ranks = 0..self.task.num_nodes;
-        ranks
+        let names: Vec<_> = ranks
             .map(|rank| format!("{}.{service}", hostname(rank)))
-            .collect()
+            .collect();
+        let names = names.join("\n");
+        (environment::NODE_IPS.len() + names.len() < environment::MAX_VARIABLE).then_some(names)
+    }
+
+    /// What does not do what the task's author may expect.
+    pub fn warning(&self) -> Option<String> {
+        let is_missing = self.is_multi_node() && self.node_names().is_none();
+        is_missing.then(|| {
+            let name = environment::NODE_IPS;
+            let num_nodes = self.task.num_nodes;
+            format!("num_nodes: {num_nodes} names are too long for a variable, so {name} is not set; nodes find each other as node-<rank>.task-<id>")
+        })
     }
 
     /// The labels of everything that belongs to the task as a whole.

@@ -122,6 +122,26 @@ fn what_would_be_repeated_too_often_is_kept_once() {
             assert_eq!(is_shared(submission), expected, "{num_nodes} nodes");
         });
     }
+    for field in ["envs", "secrets"] {
+        let task = serde_json::json!({"num_nodes": 200, "run": "true", field: {"BASH_ENV": "x"}});
+        let task = TaskDefinition::from_json(&task).unwrap();
+        with_submission(&task, |submission| {
+            assert!(!is_shared(submission), "{field}")
+        });
+    }
+    with_submission(&task(5400, "true"), |submission| {
+        assert_eq!(submission.warning(), None)
+    });
+    with_submission(&task(6000, "true"), |submission| {
+        assert!(
+            submission
+                .warning()
+                .unwrap()
+                .contains("SKYPILOT_NODE_IPS is not set")
+        );
+        let env = golden::to_yaml(&job(submission, 0));
+        assert!(!env.contains("SKYPILOT_NODE_IPS"), "{env}");
+    });
     with_submission(&task(5, &run), |submission| {
         let job = golden::to_yaml(&job(submission, 4));
         assert!(job.len() < 4096 && !job.contains("node-3."), "{job}");

@@ -102,7 +102,7 @@ impl From<Wire<Spec, Status>> for JobRow {
             .annotation(labels::NUM_NODES)
             .and_then(|number| number.parse().ok())
             // No task of ours has more, and whoever says so wants us to make room for them.
-            .filter(|number| *number <= MAX_NUM_NODES);
+            .filter(|number| (1..=MAX_NUM_NODES).contains(number));
         let is_kept = meta.annotation(labels::FAIL_FAST) == Some("false");
         let task_name = meta.annotation(labels::EXACT_TASK_NAME);
         Self {

@@ -63,7 +63,7 @@ impl Ledger {
 
     /// Whether a list is of a time before what is known: the cluster was set back, and nothing that is known can be compared.
     pub fn is_set_back_to(&self, version: Version) -> bool {
-        version.is_news(Version::default()) && version < self.highest
+        version != Version::default() && version < self.highest
     }
 
     /// Begins anew, with a list of this version.

@@ -21,7 +21,7 @@ mod tests;
 mod volumes;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -91,6 +91,8 @@ pub struct State {
     lookers: HashMap<TaskId, Vec<Looker>>,
     /// The tasks of which a node has failed while others go on, in the order in which that was told.
     endangered: VecDeque<TaskId>,
+    /// Those of them that cannot be stopped for now.
+    postponed: HashSet<TaskId>,
 }
 
 /// Somebody who looks at the nodes of a task, by rank.
@@ -188,6 +190,7 @@ impl View {
             tasks,
             lookers,
             endangered,
+            postponed,
             ..
         } = &mut *state;
         for (id, rank) in std::mem::take(&mut tasks.touched) {
@@ -202,7 +205,7 @@ impl View {
         }
         if !tasks.endangered.is_empty() {
             for id in tasks.endangered.drain(..) {
-                if !endangered.contains(&id) {
+                if !endangered.contains(&id) && !postponed.contains(&id) {
                     endangered.push_back(id);
                 }
             }
@@ -221,10 +224,18 @@ impl View {
         }
     }
 
-    /// Says that nothing could be done about it yet.
-    pub fn is_still_endangered(&self, id: TaskId) {
-        self.state().endangered.push_back(id);
-        self.danger.notify_one();
+    /// Says that nothing could be done about it, and that it is to wait, whatever becomes of it, until [`View::try_again`].
+    pub fn postpone(&self, id: TaskId) {
+        self.state().postponed.insert(id);
+    }
+
+    /// Says that it is time to try again.
+    pub fn try_again(&self, id: TaskId) {
+        let mut state = self.state();
+        if state.postponed.remove(&id) {
+            state.endangered.push_back(id);
+            self.danger.notify_one();
+        }
     }
 
     /// Looks at the nodes of a task of `user`, for as long as somebody holds one of the receivers.

@@ -337,3 +337,22 @@ fn a_failure_endangers_those_who_go_on_and_those_who_come() {
     put(job(2, 1, 8, Some("Complete")));
     assert_eq!(endangered(), None);
 }
+
+#[test]
+fn what_cannot_be_stopped_waits_alone() {
+    let view = View::default();
+    let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
+    let endangered = || view.state().endangered.pop_front();
+    put(job(0, 0, 1, Some("Failed")));
+    put(job(0, 1, 2, None));
+    assert_eq!(endangered(), Some(id(0)));
+    view.postpone(id(0));
+    put(job(0, 2, 3, None));
+    assert_eq!(endangered(), None);
+    put(job(1, 0, 4, Some("Failed")));
+    put(job(1, 1, 5, None));
+    assert_eq!(endangered(), Some(id(1)));
+    view.try_again(id(0));
+    view.try_again(id(0));
+    assert_eq!((endangered(), endangered()), (Some(id(0)), None));
+}

@@ -30,8 +30,10 @@ use crate::api::{Backoff, Reason};
 const WATCH_SECONDS: u32 = 6;
 /// How long a watch may be silent. Then it is dead, and there is time for another before the view is too old.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 2);
-/// A watch that has lasted as long as this was ended by its server.
-const FULL: Duration = Duration::from_secs(WATCH_SECONDS as u64 - 1);
+/// A watch that has lasted as long as this was ended by its server, whose clock began a little before ours.
+const FULL: Duration = Duration::from_millis(WATCH_SECONDS as u64 * 1000 - 500);
+/// What ends earlier than this is not begun again at once.
+const SHORT: Duration = Duration::from_secs(1);
 /// How long to wait at most before trying again what may work.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -68,9 +70,13 @@ impl Executor {
         let mut backoff = Backoff::default();
         let (mut failures, mut told) = (0, String::new());
         loop {
+            let began = Instant::now();
             let error = match self.load_and_watch::<R>(&list, &watch).await {
                 Ok(()) => {
                     (failures, backoff) = (0, Backoff::default());
+                    if began.elapsed() < SHORT {
+                        sleep(SHORT / 2).await;
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -149,9 +155,9 @@ impl Executor {
     /// # Errors
     /// When it ended before that, or what lies between is not known any more.
     async fn watch<R: Kept>(&self, params: &WatchParams, version: Version) -> Result<()> {
-        let began = Instant::now();
         let doing = || format!("watch {}", R::KIND);
         let mut events = pin!(self.events::<R>(params, version).await?);
+        let began = Instant::now();
         // That it was opened proves nothing: what comes may be that it cannot go on from there, or nothing at all.
         let advance = |version: Version| {
             let now = Instant::now();
@@ -169,8 +175,17 @@ impl Executor {
                 Some(Ok(WatchEvent::Added(row) | WatchEvent::Modified(row))) => (row, false),
                 Some(Ok(WatchEvent::Deleted(row))) => (row, true),
                 Some(Ok(WatchEvent::Bookmark(bookmark))) => {
+                    let version = Version::new(&bookmark.metadata.resource_version);
+                    if self
+                        .view
+                        .change::<R, _>(|table| table.ledger().is_set_back_to(version))
+                    {
+                        self.view.change::<R, _>(|table| table.ledger().forget());
+                        let message = format!("cannot {}: the cluster was set back", doing());
+                        return Err(Error::new(Reason::InternalError, message));
+                    }
                     has_told = true;
-                    advance(Version::new(&bookmark.metadata.resource_version));
+                    advance(version);
                     continue;
                 }
                 Some(Ok(WatchEvent::Error(status))) => {

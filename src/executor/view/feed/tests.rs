@@ -95,6 +95,17 @@ async fn what_cannot_be_gone_on_with_is_not_believed() {
 }
 
 #[actix_rt::test]
+async fn a_bookmark_of_before_says_that_the_cluster_was_set_back() {
+    let bookmark = json!({
+        "type": "BOOKMARK",
+        "object": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"resourceVersion": "4"}},
+    });
+    let (executor, end) = watch(&[bookmark]).await;
+    assert!(end.unwrap_err().to_string().contains("set back"));
+    assert_eq!(ledger(&executor, |ledger| ledger.watched()), None);
+}
+
+#[actix_rt::test]
 async fn a_cluster_that_was_set_back_is_read_anew() {
     let job = json!({"metadata": {"name": "j", "uid": "uid-1", "resourceVersion": "3", "labels": {"task-id": "ab12cd34"}}});
     let list = json!({"metadata": {"resourceVersion": "4"}, "items": [job]});

@@ -1,6 +1,6 @@
 //! What happens to all tasks when a row of one kind comes or goes. Pure.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     super::{
@@ -147,16 +147,12 @@ impl Table<PodRow> for Tasks {
     }
 
     fn within(&self, scope: &Scope) -> Vec<Uid> {
-        // Whose a pod is, its Job says: what others have put into a task is no part of a user's list.
+        // By which user's list a pod would have been named is not kept.
+        if matches!(scope, Scope::User(_)) {
+            return Vec::new();
+        }
         let tasks = Tasks::within(self, scope).into_iter();
-        let pods = tasks.flat_map(|task| {
-            let jobs = task.jobs.iter().filter(|job| scope.holds(&job.owner));
-            let jobs: HashSet<Uid> = jobs.map(|job| job.uid).collect();
-            let is_all = matches!(scope, Scope::All | Scope::Task(_));
-            let is_within =
-                move |pod: &&Arc<PodRow>| is_all || pod.job.is_some_and(|job| jobs.contains(&job));
-            task.pods.iter().filter(is_within)
-        });
+        let pods = tasks.flat_map(|task| &task.pods);
         pods.map(|pod| pod.uid).collect()
     }
 }
