@@ -139,10 +139,16 @@ impl Executor {
             .await
     }
 
-    /// What is known of a task of `user`: one that the view does not know, or may not know well, is looked for in Kubernetes.
+    /// What is known of a task of `user`: one that the view does not know, or may not know whole or well, is looked for in
+    /// Kubernetes. A Job that is missing means much: that it was stopped, or never made.
     pub(super) async fn look_up(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
         let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
-        if self.view.is_fresh() && self.view.task(id).as_ref().is_some_and(is_own) {
+        let is_whole = |task: &Arc<Observed>| {
+            let own = task.jobs.iter().filter(|job| job.owner.is(user));
+            let num_nodes = own.clone().next().map(|job| job.num_nodes.unwrap_or(1));
+            num_nodes.is_some_and(|num_nodes| own.count() >= num_nodes as usize)
+        };
+        if self.view.is_fresh() && self.view.task(id).as_ref().is_some_and(is_whole) {
             self.refresh_reasons(&Scope::Task(id)).await;
         } else {
             self.refresh_task(id).await?;

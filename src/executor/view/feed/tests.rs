@@ -127,3 +127,27 @@ async fn a_cluster_that_was_set_back_is_read_anew() {
         .collect();
     assert_eq!(known, ["ab12cd34"]);
 }
+
+#[actix_rt::test]
+async fn a_task_that_is_known_in_part_is_looked_for() {
+    let job = |rank: u32| {
+        json!({"metadata": {
+            "name": format!("j-{rank}"), "uid": format!("uid-{rank}"), "resourceVersion": "7",
+            "labels": {"task-id": "ab12cd34", "node-idx": rank.to_string()},
+            "annotations": {"num-nodes": "2", "k8s-cli/user": "ada"},
+        }})
+    };
+    let list = json!({"metadata": {"resourceVersion": "8"}, "items": [job(0), job(1)]});
+    let executor = executor(&[list]).await;
+    // The watch has told of one node, and not yet of the other: that is not to say that it was stopped.
+    executor.view.change::<JobRow, _>(|table| {
+        table.put(serde_json::from_value::<JobRow>(job(0)).unwrap());
+        Table::<JobRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
+        Table::<PodRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
+        Table::<FailureRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
+    });
+    assert!(executor.view.is_fresh());
+    let (ada, id) = ("ada".parse().unwrap(), "ab12cd34".parse().unwrap());
+    let task = executor.look_up(&ada, id).await.unwrap();
+    assert_eq!(task.jobs.len(), 2);
+}
