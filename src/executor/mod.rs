@@ -17,6 +17,8 @@ mod labels;
 mod logs;
 mod manifest;
 mod objects;
+#[cfg(test)]
+mod played;
 mod pod_config;
 mod rows;
 mod shared;

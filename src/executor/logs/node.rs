@@ -23,11 +23,12 @@ use super::{
     position::Position,
     reader::{Listener, Reader},
     ring::{Entry, Found, RingEnd, Slot, Taken},
+    start::{POD_GONE, Start},
     step::{self, Source, Step},
     tail::Tail,
     waiting::Waiting,
 };
-use crate::api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus};
+use crate::api::{Backoff, LogCursor, LogPlace, LogQuery, LogRecord, NodeStatus};
 
 /// How long a log may go on after its task was stopped: what a task says as it shuts down is worth seeing, but a task that
 /// ignores its SIGTERM is not worth waiting for.
@@ -67,15 +68,6 @@ pub struct Follower {
     pub read: HashSet<String>,
 }
 
-/// Where in the log of a container to begin.
-enum Start {
-    /// At its beginning, or before its last lines.
-    Fresh {
-        tail: Option<u32>,
-    },
-    Behind(Option<LogPoint>),
-}
-
 impl Follower {
     pub async fn run(mut self) -> Outcome {
         match self.follow().await {
@@ -92,28 +84,13 @@ impl Follower {
         let mut last: Option<Source> = None;
         loop {
             let mut next = step::next(&node.borrow_and_update(), self.rank, &self.read);
-            if matches!(next, Step::Ended(_)) && last.is_none() && self.place.is_none() {
-                // The Job's end may be known before its pod's beginning.
-                self.sight.refresh().await;
+            if matches!(next, Step::Ended(_)) && !step::knows_all_pods(&node.borrow(), self.rank) {
+                self.refresh().await?;
                 next = step::next(&node.borrow_and_update(), self.rank, &self.read);
             }
             match next {
                 Step::Stopped => return Ok(Outcome::Stopped),
-                Step::Ended(status) => {
-                    let cursor = LogCursor {
-                        node: self.rank,
-                        place: LogPlace::End,
-                    };
-                    self.record(LogRecord::NodeEnd {
-                        node: self.rank,
-                        status: status.status,
-                        exit_code: status.exit_code,
-                        reason: status.reason.clone(),
-                        cursor: cursor.to_string(),
-                    })
-                    .await?;
-                    return Ok(Outcome::Ended(status));
-                }
+                Step::Ended(status) => return self.end(status).await,
                 Step::Read(source) => {
                     self.announce(&source, last.as_ref()).await?;
                     let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
@@ -139,7 +116,7 @@ impl Follower {
                 // What is waited for is the Job's verdict, however long that takes.
                 match timeout(VERDICT_DELAY, node.changed()).await {
                     Ok(changed) => changed.map_err(|_| ReaderGone)?,
-                    Err(_) => self.sight.refresh().await,
+                    Err(_) => drop(self.sight.refresh().await),
                 }
                 continue;
             }
@@ -160,43 +137,52 @@ impl Follower {
         }
     }
 
-    /// Decides where to begin, given what there is now, and leaves out what comes before.
-    async fn first_start(&mut self) -> Result<Start, ReaderGone> {
-        let sources = step::sources(&self.sight.node(self.rank).borrow(), self.rank);
-        let keys = |sources: &[Source]| sources.iter().map(Source::key).collect::<Vec<_>>();
-        match self.place.clone() {
-            None => {
-                let tail = self.query.tail.filter(|_| !sources.is_empty());
-                if tail.is_some() {
-                    let earlier = sources.len() - 1;
-                    self.read.extend(keys(&sources[..earlier]));
-                }
-                Ok(Start::Fresh { tail })
-            }
-            Some(LogPlace::End) => {
-                self.read.extend(keys(&sources));
-                Ok(Start::Fresh { tail: None })
-            }
-            Some(LogPlace::Pod { key, point }) => {
-                if let Some(index) = sources.iter().position(|source| source.key() == key) {
-                    self.read.extend(keys(&sources[..index]));
-                    return Ok(Start::Behind(point));
-                }
-                let since = point.map(|point| point.time);
-                let is_earlier = |source: &&Source| source.created <= since.unwrap_or(0);
-                let earlier = sources.iter().filter(is_earlier);
-                self.read.extend(earlier.map(Source::key));
-                let source = Arc::new(LogSource {
-                    node: self.rank,
-                    pod: String::new(),
-                    key,
-                });
-                let reason = "its pod is gone".to_owned();
-                self.send(LogItem::new(&source, Entry::Gap { since, reason }, (0, 0)))
-                    .await?;
-                Ok(Start::Fresh { tail: None })
-            }
+    /// Tells the end of the node, and what of its log nobody can read any more.
+    async fn end(&self, status: NodeStatus) -> Result<Outcome, ReaderGone> {
+        let node = self.rank;
+        let has_read = !self.read.is_empty() || self.place.is_some();
+        // What was stopped before it had a pod has written nothing.
+        let has_run = status.stopped_after.is_none();
+        if !has_read && status.pod_name.is_none() && has_run {
+            let (since, reason) = (None, POD_GONE.to_owned());
+            self.record(LogRecord::Gap {
+                node,
+                since,
+                reason,
+            })
+            .await?;
         }
+        let cursor = LogCursor {
+            node,
+            place: LogPlace::End,
+        };
+        self.record(LogRecord::NodeEnd {
+            node,
+            status: status.status,
+            exit_code: status.exit_code,
+            reason: status.reason.clone(),
+            cursor: cursor.to_string(),
+        })
+        .await?;
+        Ok(Outcome::Ended(status))
+    }
+
+    /// Makes sure that what is known is not old, for as long as that takes.
+    pub async fn refresh(&self) -> Result<(), ReaderGone> {
+        let node = self.rank;
+        let (mut backoff, mut is_interrupted) = (Backoff::default(), false);
+        while let Err(error) = self.sight.refresh().await {
+            if !backoff.is_fresh() && !is_interrupted {
+                is_interrupted = true;
+                let (node, reason) = (Some(node), error.to_string());
+                self.record(LogRecord::Interrupted { node, reason }).await?;
+            }
+            sleep(backoff.next(rand::random())).await;
+        }
+        if is_interrupted {
+            self.record(LogRecord::Resumed { node: Some(node) }).await?;
+        }
+        Ok(())
     }
 
     /// Says that a log is not that of the container before.
@@ -358,7 +344,7 @@ impl Follower {
         self.send(LogItem::Record(record)).await
     }
 
-    async fn send(&self, item: LogItem) -> Result<(), ReaderGone> {
+    pub async fn send(&self, item: LogItem) -> Result<(), ReaderGone> {
         self.items.send(item).await.map_err(|_| ReaderGone)
     }
 }

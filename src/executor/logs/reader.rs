@@ -277,8 +277,8 @@ impl Reader {
         (source.may_restart && !source.is_previous).then(|| self.position.clone())
     }
 
-    /// Makes sure that a block that does not go on where the last one ended is of the same container. If not, the position is
-    /// again what it was `before`, and the log is to be asked for as that of the previous run.
+    /// Makes sure that a block that does not go on where the last one ended is of the same container. If that is not certain,
+    /// the position is again what it was `before`, and the log is to be asked for again, perhaps as that of the previous run.
     async fn check_container(
         &mut self,
         block: &Block,
@@ -291,14 +291,13 @@ impl Reader {
         }
         // The kubelet knows of a new run before it tells anybody.
         sleep(REPORT_DELAY).await;
-        self.sight.refresh().await;
-        if self.note_restarts() == 0 {
-            return None;
-        }
+        let reason = match self.sight.refresh().await {
+            Ok(()) if self.note_restarts() == 0 => return None,
+            Ok(()) => "its container was started again".to_owned(),
+            Err(error) => error.to_string(),
+        };
         self.position = before;
-        Some(Failure::Broken(
-            "its container was started again".to_owned(),
-        ))
+        Some(Failure::Broken(reason))
     }
 
     /// Takes note that the container was started again, as often as is returned.
@@ -358,7 +357,7 @@ impl Reader {
             }
             // That it cannot be read may mean that it is gone, and a watch that is dead does not say so.
             if matches!(failure, Failure::Refused(_)) {
-                self.sight.refresh().await;
+                drop(self.sight.refresh().await);
             }
         }
         sleep(self.backoff.next(rand::random())).await;

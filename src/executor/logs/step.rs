@@ -103,6 +103,12 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     }
 }
 
+/// Whether all that ran on the node is known, given that its Job has ended: the Job's end may be known before its pod's beginning.
+pub fn knows_all_pods(observed: &Observed, rank: u32) -> bool {
+    let ended = |job| observed.pods_of(job).any(PodRow::has_ended);
+    job(observed, rank).is_none_or(|job| !job.may_retry && ended(job))
+}
+
 /// Whether the container that `source` names can write no more, as far as was observed.
 pub fn is_over(observed: &Observed, source: &Source) -> bool {
     pod_of(observed, source).is_none_or(|pod| {
@@ -175,6 +181,7 @@ mod tests {
             assert_eq!(source.is_over, is_over, "{task}");
             let observed = recorded(task);
             assert_eq!(super::is_over(&observed, &source), is_over, "{task}");
+            assert_eq!(knows_all_pods(&observed, 0), is_over, "{task}");
             let rest = next(&observed, 0, &HashSet::from([source.key()]));
             assert_eq!(matches!(rest, Step::Ended(_)), is_over, "{task}: {rest:?}");
         }
@@ -199,6 +206,7 @@ mod tests {
         let Step::Ended(node) = first("deadline") else {
             panic!("deadline has not ended")
         };
+        assert!(!knows_all_pods(&recorded("deadline"), 0));
         assert_eq!(node.status, TaskState::Failed);
         assert_eq!(
             node.reason.as_deref(),

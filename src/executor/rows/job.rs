@@ -24,6 +24,8 @@ pub struct JobRow {
     pub created_at: Timestamp,
     /// When it last changed, as far as it says.
     pub changed_at: Option<Timestamp>,
+    /// Whether it may have another pod when one has failed: never one of ours, but those of other programs.
+    pub may_retry: bool,
     /// Whether the failure of a node of its task ends the others.
     pub fails_fast: bool,
     /// The rank of the node after whose failure it was stopped.
@@ -70,8 +72,9 @@ impl Row for JobRow {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Spec {
+    backoff_limit: Option<i32>,
     template: Template,
 }
 
@@ -118,6 +121,7 @@ impl From<Wire<Spec, Status>> for JobRow {
             owner: Owner::of(&meta),
             created_at: meta.created_at(),
             changed_at: status.changed_at(),
+            may_retry: spec.backoff_limit != Some(0),
             fails_fast: num_nodes.is_some_and(|number| number > 1) && !is_kept,
             stopped_after: meta.stopped_after(),
             state: status.state(),

@@ -3,11 +3,11 @@
 //! All who look at a task share one [`Sight`], and in it each looks at one node: a change of a pod costs those who look at its
 //! node, not all of them.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{Mutex, watch};
 
-use super::super::{Executor, status::Observed};
+use super::super::{Error, Executor, status::Observed};
 use crate::api::{TaskId, User};
 
 /// A task, as far as it is known.
@@ -16,9 +16,11 @@ pub struct Sight {
     nodes: Vec<watch::Receiver<Observed>>,
     executor: Executor,
     id: TaskId,
-    /// When the last list was asked for.
-    listed: Mutex<Option<Instant>>,
+    /// When the last list was asked for, and what came of it.
+    listed: Mutex<Option<(Instant, Refreshed)>>,
 }
+
+type Refreshed = Result<(), Arc<Error>>;
 
 impl Sight {
     /// What is known about the node of a rank below `num_nodes`, and all that will be.
@@ -34,17 +36,24 @@ impl Sight {
     /// Asks Kubernetes anew, and waits until it has answered or does not. Those who ask at the same time ask once.
     ///
     /// The watches of Jobs and pods are not in step, and one that is dead says nothing. Who has to know asks for a list.
-    pub async fn refresh(&self) {
+    ///
+    /// # Errors
+    /// When there is no answer: what is known may be old.
+    pub async fn refresh(&self) -> Refreshed {
         let asked = Instant::now();
         let mut listed = self.listed.lock().await;
-        if listed.is_some_and(|begun| begun > asked) {
-            return;
+        if let Some((begun, refreshed)) = &*listed
+            && *begun > asked
+        {
+            return refreshed.clone();
         }
         let begun = Instant::now();
-        if let Err(error) = self.executor.refresh_task(self.id).await {
+        let refreshed = self.executor.refresh_task(self.id).await.map_err(Arc::new);
+        if let Err(error) = &refreshed {
             log::debug!("task {}: cannot be listed anew: {error}", self.id);
         }
-        *listed = Some(begun);
+        *listed = Some((begun, refreshed.clone()));
+        refreshed
     }
 }
 

@@ -168,6 +168,18 @@ impl World {
         });
     }
 
+    /// Deletes a pod, past the server, and waits until it is gone.
+    pub fn delete_pod(&self, name: &str) {
+        with_client(&self.kubeconfig, async |client| {
+            let api: Api<Pod> = Api::namespaced(client, &self.namespace);
+            let params = DeleteParams::default().grace_period(0);
+            api.delete(name, &params).await.unwrap();
+        });
+        wait_until("the pod to be gone", || {
+            !self.names::<Pod>().iter().any(|pod| pod == name)
+        });
+    }
+
     /// The logs of pods as Kubernetes has them, past the server.
     pub fn pod_logs(&self, pods: &[String], params: &LogParams) -> Vec<Vec<u8>> {
         with_client(&self.kubeconfig, async |client| {

@@ -78,6 +78,20 @@ fn the_log_of_a_container_that_was_started_again_follows_that_of_the_first() {
 }
 
 #[test]
+fn a_log_that_went_with_its_pod_is_missed() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: echo words");
+    ada.wait_for_status(&id, "completed");
+    let task = ada.status(&id);
+    world.delete_pod(task["metadata"]["nodes"][0]["pod_name"].as_str().unwrap());
+    ada.run(["jobs", "logs", &id])
+        .success()
+        .stdout("")
+        .says("node-0: lines may be missing: its ");
+}
+
+#[test]
 fn a_hole_is_told_where_a_log_was_rotated_away() {
     // The sandbox rotates at once, where a cluster looks every ten seconds.
     if is_real_cluster() {
