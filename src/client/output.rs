@@ -25,6 +25,9 @@ pub struct Columns {
 /// Makes a text safe for a terminal and for one cell of one line: control characters, line breaks and the characters that
 /// turn the direction of writing are written as escapes.
 pub fn escape(text: &str) -> String {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         let breaks_lines = matches!(c, '\u{2028}' | '\u{2029}');

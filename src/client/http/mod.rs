@@ -4,9 +4,11 @@
 //! may answer at the same address, such as a proxy.
 
 mod detail;
+mod resolver;
 
 use std::{
     io::{self, ErrorKind, Read},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -14,9 +16,10 @@ use serde::de::DeserializeOwned;
 use ureq::{
     Agent, AsSendBody, Body, Timeout,
     http::{HeaderValue, Method, Request, Response, Uri},
+    unversioned::transport::DefaultConnector,
 };
 
-use self::detail::detail;
+use self::{detail::detail, resolver::LocalFirst};
 use super::{Error, error::describe_io, output};
 use crate::api::{
     LogQuery, NDJSON, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
@@ -31,6 +34,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Only until the answer begins; a log takes as long as its task.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// As much as the server sends at once, and as much as most requests are. ureq fills its buffers with zeros before it uses them, and
+/// of its own 256 KiB most commands would use a tenth.
+const INPUT_BUFFER: usize = 64 * 1024;
+const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// What every proxy takes as a part of a URL. A longer query travels in a body.
 const MAX_QUERY: usize = 4096;
@@ -74,6 +82,8 @@ impl ApiClient {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
+            .input_buffer_size(INPUT_BUFFER)
+            .output_buffer_size(OUTPUT_BUFFER)
             .user_agent(concat!(
                 env!("CARGO_PKG_NAME"),
                 "/",
@@ -84,7 +94,11 @@ impl ApiClient {
             config = config.proxy(None);
         }
         Ok(Self {
-            agent: config.build().new_agent(),
+            agent: Agent::with_parts(
+                config.build(),
+                DefaultConnector::default(),
+                LocalFirst::default(),
+            ),
             url,
             user,
         })
@@ -345,8 +359,12 @@ fn with_all_users(path: &str, all_users: bool) -> String {
 fn is_loopback(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
+}
+
+/// The address that stands for a host, if it is none that has to be looked up.
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_matches(['[', ']']).parse().ok()
 }
 
 fn shorten(text: &str) -> String {
