@@ -49,7 +49,7 @@ use tokio::sync::Mutex;
 pub use self::logs::{Block, LogSource, Piece};
 pub use self::{
     error::{Error, Result},
-    logs::{LogItem, LogLines},
+    logs::{LineText, LogItem, LogLines},
     view::ListVersion,
 };
 use self::{

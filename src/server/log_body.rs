@@ -8,8 +8,8 @@ use tokio::sync::mpsc::Receiver;
 
 use super::Stopping;
 use crate::{
-    api::{LineRecords, LineWriter, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
-    executor::{LogItem, LogLines},
+    api::{LineRecords, LineWriter, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
+    executor::{LineText, LogItem, LogLines},
 };
 
 /// How often a silent stream of records says that it is alive: twice within the shortest idle timeout of the usual load
@@ -76,27 +76,31 @@ fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
     let source = &lines.source;
     let records = LineRecords::new(source.node, &source.pod, &source.key);
     // The place behind the last line of the record that is begun.
-    let mut begun = None;
+    let mut begun: Option<&LogPoint> = None;
     for line in lines.iter() {
         // A line that goes on, or with which a line goes on, has to say so, and JSON knows no bytes.
-        let is_whole = !line.is_partial && !line.time.is_empty();
-        match (line.text, line.point) {
-            (Some(text), Some(point)) if joined && is_whole => {
+        let is_whole = joined && !line.is_partial && line.has_time();
+        match (line.text, line.point.filter(|_| is_whole)) {
+            (LineText::Bytes, _) | (_, None) => {
+                if let Some(point) = begun.take() {
+                    records.end_joined(*point, out);
+                }
+                let point = line.point.copied();
+                records.write(line.time(), line.bytes, line.is_partial, point, out);
+            }
+            (text, Some(point)) => {
                 if begun.replace(point).is_none() {
                     records.begin(out);
                 }
-                LineRecords::join(text, out);
-            }
-            _ => {
-                if let Some(point) = begun.take() {
-                    records.end_joined(point, out);
+                match text {
+                    LineText::Utf8(text) => LineRecords::join(text, out),
+                    _ => LineRecords::join_plain(line.bytes, out),
                 }
-                records.write(line.time, line.bytes, line.is_partial, line.point, out);
             }
         }
     }
     if let Some(point) = begun {
-        records.end_joined(point, out);
+        records.end_joined(*point, out);
     }
 }
 
@@ -119,9 +123,9 @@ impl Text {
                     String::new()
                 };
                 for line in lines.iter() {
-                    let is_timed = self.timestamps && !line.time.is_empty();
+                    let is_timed = self.timestamps && line.has_time();
                     let head = if is_timed {
-                        format!("{prefix}{} ", line.time)
+                        format!("{prefix}{} ", line.time())
                     } else {
                         prefix.clone()
                     };
@@ -156,6 +160,10 @@ pub fn respond(form: Form, items: Receiver<LogItem>, stopping: Stopping) -> Http
 fn chunks(form: Form, items: Receiver<LogItem>) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold((form, items), |(mut form, mut items)| async move {
         let mut chunk = Vec::new();
+        if items.len() > 1 {
+            // There is much to write, and to begin small would be to copy it again and again.
+            chunk.reserve(2 * CHUNK);
+        }
         // A record may come to nothing in this form; an empty chunk would end the body.
         while chunk.is_empty() {
             let patience = if form.holds() {
@@ -184,40 +192,49 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::{LogEnd, LogPoint},
+        api::LogEnd,
         executor::{Block, LogSource, Piece},
     };
 
-    /// Two lines of node 0, the second without an end.
-    fn lines() -> LogItem {
-        let bytes =
-            b"2026-11-22T02:11:01.359989251Z a\n2026-11-22T02:11:02.359989251Z \xff".to_vec();
-        let pieces = [
-            (0, 1_795_313_461_359_989_251),
-            (33, 1_795_313_462_359_989_251),
-        ];
-        let pieces = pieces.map(|(start, time)| Piece {
-            stamp: start..start + 30,
-            text: start + 31..start + 32,
-            point: Some(LogPoint {
-                time,
-                nth: 0,
-                offset: (start > 0).then_some(1),
-                latest: time,
-            }),
-            offset: 0,
-            ends: start == 0,
-        });
+    const STAMP: &[u8] = b"2026-11-22T02:11:01.359989251Z ";
+    const TIME: i64 = 1_795_313_461_359_989_251;
+
+    /// Lines of node 0, all of them with the same time; the last may be without an end.
+    fn block(lines: &[&[u8]], is_whole: bool) -> LogItem {
+        let (mut bytes, mut pieces) = (Vec::new(), Vec::new());
+        for (nth, line) in (0..).zip(lines) {
+            let ends = is_whole || nth + 1 < lines.len();
+            let start = bytes.len() + STAMP.len();
+            bytes.extend_from_slice(STAMP);
+            bytes.extend_from_slice(line);
+            pieces.push(Piece {
+                stamp: start - STAMP.len()..start - 1,
+                text: start..bytes.len(),
+                point: Some(LogPoint {
+                    time: TIME,
+                    nth: u32::try_from(nth).unwrap(),
+                    offset: (!ends).then_some(line.len() as u64),
+                    latest: TIME,
+                }),
+                offset: 0,
+                ends,
+            });
+            if ends {
+                bytes.push(b'\n');
+            }
+        }
         let source = LogSource {
             node: 0,
             pod: "hello-x".to_owned(),
             key: "3f2a91bc".to_owned(),
         };
-        let block = Block {
-            bytes,
-            pieces: pieces.into(),
-        };
-        LogItem::Lines(LogLines::new(Arc::new(source), Arc::new(block), (0, 0)))
+        let block = Arc::new(Block { bytes, pieces });
+        LogItem::Lines(LogLines::new(Arc::new(source), block, (0, 0)))
+    }
+
+    /// Two lines, the second without an end.
+    fn lines() -> LogItem {
+        block(&[b"a", b"\xff"], false)
     }
 
     fn written(mut form: Form, num_nodes: u32) -> Vec<u8> {
@@ -251,7 +268,7 @@ mod tests {
         );
         assert_eq!(
             written(Form::text(true), 2),
-            b"node-0 | 2026-11-22T02:11:01.359989251Z a\nnode-0 | 2026-11-22T02:11:02.359989251Z \xff\n"
+            b"node-0 | 2026-11-22T02:11:01.359989251Z a\nnode-0 | 2026-11-22T02:11:01.359989251Z \xff\n"
         );
     }
 
@@ -260,7 +277,7 @@ mod tests {
         let expected = r#"{"type":"start","num_nodes":1}
 {"type":"waiting","node":0,"reason":"ContainerCreating"}
 {"type":"line","node":0,"pod":"hello-x","time":"2026-11-22T02:11:01.359989251Z","text":"a","cursor":"0-3f2a91bc-1795313461359989251.0"}
-{"type":"line","node":0,"pod":"hello-x","time":"2026-11-22T02:11:02.359989251Z","latin1":"ÿ","partial":true,"cursor":"0-3f2a91bc-1795313462359989251.0_1"}
+{"type":"line","node":0,"pod":"hello-x","time":"2026-11-22T02:11:01.359989251Z","latin1":"ÿ","partial":true,"cursor":"0-3f2a91bc-1795313461359989251.1_1"}
 {"type":"heartbeat"}
 {"type":"end","status":"completed"}
 "#;
@@ -273,5 +290,54 @@ mod tests {
             r#"{"type":"lines","node":0,"text":"a\n","cursor":"0-3f2a91bc-1795313461359989251.0"}"#;
         let records = String::from_utf8(written(Form::Records { joined: true }, 1)).unwrap();
         assert_eq!(records, format!("{before}{joined}\n{after}"));
+    }
+
+    #[test]
+    fn joined_lines_are_the_lines() {
+        let plain: &[&[u8]] = &[b"plain", b"", b"~ {}"];
+        let escaped: &[&[u8]] = &[
+            b"plain",
+            b"say \"a\\b\"",
+            b"\tx\r",
+            b"\x7f",
+            "ø".as_bytes(),
+            b"\x01",
+        ];
+        let bytes: &[&[u8]] = &[b"plain", b"\xff", b"plain"];
+        for (lines, records) in [(plain, 1), (escaped, 1), (bytes, 3)] {
+            let (mut form, mut out) = (Form::Records { joined: true }, Vec::new());
+            form.write(&block(lines, true), &mut out);
+            let (mut text, mut cursor) = (Vec::new(), String::new());
+            let read = out.split_inclusive(|byte| *byte == b'\n');
+            let read: Vec<_> = read
+                .map(|json| LogRecord::from_json(&json[..json.len() - 1]).unwrap())
+                .collect();
+            assert_eq!(read.len(), records, "{lines:?}");
+            for record in read {
+                match record {
+                    LogRecord::Lines {
+                        text: joined,
+                        cursor: last,
+                        ..
+                    } => {
+                        text.extend_from_slice(joined.as_bytes());
+                        cursor = last.into_owned();
+                    }
+                    LogRecord::Line(line) => {
+                        text.extend_from_slice(&[&line.bytes(), &b"\n"[..]].concat())
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            let expected: Vec<u8> = lines
+                .iter()
+                .flat_map(|line| [line, &b"\n"[..]].concat())
+                .collect();
+            assert_eq!(text, expected);
+            assert!(
+                cursor.ends_with(&format!(".{}", lines.len() - 1)),
+                "{cursor}"
+            );
+        }
     }
 }

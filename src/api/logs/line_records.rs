@@ -68,6 +68,12 @@ impl LineRecords {
         out.extend_from_slice(b"\\n");
     }
 
+    /// The same for a line in which nothing has to be escaped, which the caller knows.
+    pub fn join_plain(line: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\\n");
+    }
+
     /// Ends the record that was begun; `point` is the place behind its last line.
     pub fn end_joined(&self, point: LogPoint, out: &mut Vec<u8>) {
         out.push(b'"');

@@ -69,13 +69,31 @@ pub struct LogLines {
 
 /// One of them.
 pub struct LogLineView<'a> {
-    /// RFC 3339; empty for what goes on with a line.
-    pub time: &'a str,
+    stamp: &'a [u8],
     pub bytes: &'a [u8],
-    /// The same, if it is UTF-8.
-    pub text: Option<&'a str>,
-    pub point: Option<LogPoint>,
+    pub text: LineText<'a>,
+    pub point: Option<&'a LogPoint>,
     pub is_partial: bool,
+}
+
+/// What the bytes of a line are.
+#[derive(Clone, Copy)]
+pub enum LineText<'a> {
+    /// What can be printed of ASCII, without quotes and backslashes: what most logs are made of.
+    Plain,
+    Utf8(&'a str),
+    Bytes,
+}
+
+impl LogLineView<'_> {
+    /// RFC 3339; empty for what goes on with a line.
+    pub fn time(&self) -> &str {
+        std::str::from_utf8(self.stamp).unwrap_or_default()
+    }
+
+    pub fn has_time(&self) -> bool {
+        !self.stamp.is_empty()
+    }
 }
 
 impl LogLines {
@@ -91,10 +109,19 @@ impl LogLines {
         let (first, skip) = self.first;
         let bytes = &self.block.bytes;
         // To look at all at once takes a fraction of the time.
-        let whole = std::str::from_utf8(bytes).ok();
+        let is_plain = is_plain(bytes);
+        let whole = if is_plain {
+            None
+        } else {
+            std::str::from_utf8(bytes).ok()
+        };
         let text = move |range: Range<usize>| {
+            if is_plain {
+                return LineText::Plain;
+            }
             let text = whole.and_then(|whole| whole.get(range.clone()));
-            text.or_else(|| std::str::from_utf8(&bytes[range]).ok())
+            let text = text.or_else(|| std::str::from_utf8(&bytes[range]).ok());
+            text.map_or(LineText::Bytes, LineText::Utf8)
         };
         let pieces = self.block.pieces[first..].iter().enumerate();
         pieces.map(move |(index, piece)| {
@@ -102,12 +129,25 @@ impl LogLines {
             let stamp = if skip == 0 { piece.stamp.clone() } else { 0..0 };
             let range = piece.text.start + skip..piece.text.end;
             LogLineView {
-                time: text(stamp).unwrap_or_default(),
+                stamp: &bytes[stamp],
                 bytes: &bytes[range.clone()],
                 text: text(range),
-                point: piece.point,
+                point: piece.point.as_ref(),
                 is_partial: !piece.ends,
             }
         })
     }
+}
+
+/// Whether there is nothing but [`LineText::Plain`] in lines.
+fn is_plain(lines: &[u8]) -> bool {
+    let is_plain = |byte: u8| {
+        (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\') | (byte == b'\n')
+    };
+    // In parts, each without a branch in it.
+    let mut parts = lines.chunks(1024);
+    parts.all(|part| {
+        part.iter()
+            .fold(true, |plain, byte| plain & is_plain(*byte))
+    })
 }

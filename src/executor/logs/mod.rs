@@ -36,7 +36,10 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 #[cfg(test)]
 pub use self::block::{Block, LogSource, Piece};
-pub use self::{block::LogLines, tail::Tails};
+pub use self::{
+    block::{LineText, LogLines},
+    tail::Tails,
+};
 use self::{
     node::{Follower, Outcome},
     ring::Entry,
@@ -332,8 +335,8 @@ mod tests {
         while let Some(item) = items.recv().await {
             told.push(match item {
                 LogItem::Lines(lines) => {
-                    let texts = lines.iter().map(|line| line.text.unwrap().to_owned());
-                    texts.collect()
+                    let lines = lines.iter().map(|line| line.bytes.to_vec());
+                    String::from_utf8(lines.collect::<Vec<_>>().concat()).unwrap()
                 }
                 LogItem::Record(LogRecord::Interrupted { reason, .. }) => reason,
                 LogItem::Record(LogRecord::Resumed { .. }) => "resumed".to_owned(),
