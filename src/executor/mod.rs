@@ -50,6 +50,7 @@ pub use self::logs::{Block, LogSource, Piece};
 pub use self::{
     error::{Error, Result},
     logs::{LineText, LogItem, LogLines},
+    tasks::{Snapshot, TaskList},
     view::ListVersion,
 };
 use self::{

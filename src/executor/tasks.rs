@@ -20,16 +20,53 @@ pub struct TaskList {
     namespace: String,
 }
 
+/// What was known of a task at one moment. It stays as it was for as long as somebody holds it.
+pub struct Snapshot(Arc<Observed>);
+
 impl TaskList {
-    pub fn statuses(self) -> impl Iterator<Item = TaskStatus> + Send {
-        let Self {
-            tasks,
-            user,
-            namespace,
-        } = self;
-        tasks
-            .into_iter()
-            .filter_map(move |(id, task)| status::task(id, &task, user.as_ref(), &namespace))
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The id of the task at an index below [`TaskList::len`].
+    pub fn id(&self, index: usize) -> TaskId {
+        self.tasks[index].0
+    }
+
+    /// What is known of the task at an index, to be compared.
+    pub fn snapshot(&self, index: usize) -> Snapshot {
+        Snapshot(self.tasks[index].1.clone())
+    }
+
+    /// Whether nothing has changed of the task at an index since a snapshot was taken.
+    pub fn is(&self, index: usize, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.tasks[index].1, &snapshot.0)
+    }
+
+    /// What is told of the task at an index; none if nothing of it is the user's.
+    pub fn status(&self, index: usize) -> Option<TaskStatus> {
+        let (id, task) = &self.tasks[index];
+        status::task(*id, task, self.user.as_ref(), &self.namespace)
+    }
+}
+
+#[cfg(test)]
+impl TaskList {
+    /// What is listed after each of these batches of Jobs was told of.
+    pub fn after(batches: &[Vec<serde_json::Value>]) -> Vec<Self> {
+        let view = super::view::View::default();
+        let lists = batches.iter().map(|batch| {
+            for job in batch {
+                let row: JobRow = serde_json::from_value(job.clone()).unwrap();
+                view.change::<JobRow, _>(|table| table.tell(row));
+            }
+            Self {
+                tasks: view.list(None),
+                user: None,
+                namespace: "default".to_owned(),
+            }
+        });
+        lists.collect()
     }
 }
 
@@ -67,8 +104,8 @@ impl Executor {
         })
     }
 
-    /// What the list of `user`'s tasks is the same as; none while nobody can say.
-    pub fn list_version(&self, user: &User) -> Option<ListVersion> {
+    /// What the list of `user`'s tasks, or of all, is the same as; none while nobody can say.
+    pub fn list_version(&self, user: Option<&User>) -> Option<ListVersion> {
         self.view.is_fresh().then(|| self.view.list_version(user))
     }
 

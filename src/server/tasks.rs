@@ -53,7 +53,7 @@ pub async fn list(
 ) -> Result<HttpResponse, Error> {
     match scope.of(&user) {
         Some(user) => lists.answer(&executor, user).await,
-        None => task_list::answer_all(&executor).await,
+        None => lists.into_inner().answer_all(&executor).await,
     }
 }
 

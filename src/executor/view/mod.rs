@@ -162,8 +162,8 @@ impl View {
         }
     }
 
-    /// What the list of `user`'s tasks is the same as.
-    pub fn list_version(&self, user: &User) -> ListVersion {
+    /// What the list of `user`'s tasks, or of all, is the same as.
+    pub fn list_version(&self, user: Option<&User>) -> ListVersion {
         self.state().tasks.list_version(user)
     }
 

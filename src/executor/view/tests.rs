@@ -265,13 +265,13 @@ fn lists_are_sorted_and_change_their_version_when_they_change() {
     assert_eq!(ids(Some(&ada)), [id(2), id(0)]);
     assert_eq!(ids(Some(&other)), [id(1)]);
 
-    let versions = || [&ada, &other].map(|user| view.list_version(user));
+    let versions = || [Some(&ada), Some(&other), None].map(|user| view.list_version(user));
     let before = versions();
     view.change::<PodRow, _>(|table| table.put(pod(0, 0, 2, "Running")));
     let after = versions();
-    assert!(before[0] != after[0] && before[1] == after[1]);
+    assert!(before[0] != after[0] && before[1] == after[1] && before[2] != after[2]);
     view.change::<JobRow, _>(|table| Table::<JobRow>::remove(table, Uid::new("job-1-0")));
-    assert!(versions()[1] != after[1]);
+    assert!(versions()[1] != after[1] && versions()[2] != after[2]);
     assert_eq!(ids(Some(&other)), []);
 }
 

@@ -94,17 +94,21 @@ impl Tasks {
     /// The tasks of `user`.
     pub fn list(&self, user: &User) -> Listed {
         let owned = self.owned(user);
-        let owned = owned.into_iter().flatten();
-        self.sorted(owned.flat_map(|owned| owned.tasks.keys()))
+        let ids = owned.into_iter().flatten();
+        let ids = ids.flat_map(|owned| owned.tasks.keys());
+        sorted(ids.filter_map(|id| Some((id, self.tasks.get(id)?))))
     }
 
     /// All tasks.
     pub fn list_all(&self) -> Listed {
-        self.sorted(self.tasks.keys())
+        sorted(self.tasks.iter())
     }
 
-    /// What [`Tasks::list`] would be the list of.
-    pub fn list_version(&self, user: &User) -> ListVersion {
+    /// What [`Tasks::list`], or without a user [`Tasks::list_all`], would be the list of.
+    pub fn list_version(&self, user: Option<&User>) -> ListVersion {
+        let Some(user) = user else {
+            return ListVersion([self.changes, 0]);
+        };
         let owned = self.owned(user);
         ListVersion(owned.map(|owned| owned.map_or(0, |owned| owned.changed)))
     }
@@ -122,15 +126,6 @@ impl Tasks {
 
     fn owned(&self, user: &User) -> [Option<&Owned>; 2] {
         Owner::all_of(user).map(|owner| self.owners.get(&owner))
-    }
-
-    fn sorted<'a>(&self, ids: impl Iterator<Item = &'a TaskId>) -> Listed {
-        let tasks = ids.filter_map(|id| Some((*id, self.get(*id)?.clone())));
-        let mut tasks: Listed = tasks.collect();
-        tasks.sort_by_key(|(id, task)| (Reverse(task.jobs[0].created_at), *id));
-        // One that belongs to both names of a user comes once.
-        tasks.dedup_by_key(|(id, _)| *id);
-        tasks
     }
 
     fn within(&self, scope: &Scope) -> Vec<&Observed> {
@@ -235,4 +230,19 @@ impl Tasks {
             self.tasks.remove(&id);
         }
     }
+}
+
+/// Those tasks that have a Job, newest first.
+fn sorted<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a Arc<Observed>)>) -> Listed {
+    let with_job = tasks.filter_map(|(id, task)| {
+        let created_at = task.jobs.first()?.created_at.unix_nanoseconds();
+        Some((created_at, *id, task))
+    });
+    // The keys are next to one another: to look at tasks wherever they are is what takes the time.
+    let mut tasks: Vec<_> = with_job.collect();
+    tasks.sort_unstable_by_key(|(created_at, id, _)| (Reverse(*created_at), *id));
+    // One that belongs to both names of a user comes once.
+    tasks.dedup_by_key(|(_, id, _)| *id);
+    let tasks = tasks.into_iter();
+    tasks.map(|(_, id, task)| (id, task.clone())).collect()
 }
