@@ -56,18 +56,22 @@ def throughput(bench, nodes, megabytes):
     """Ours and curl's, in turns; the log is written already."""
     lines = megabytes * 1_000_000 // LINE // nodes
     task, pods = written_task(bench, nodes, lines)
-    ours, plain, timed = [], [], []
+    rates = {"ours": [], "curl": [], "curl_with_times": [], "relay": []}
     prefix = len("node-10 | ") if nodes > 1 else 0
+
+    def rate(name, *commands):
+        seconds, size = bench.seconds(*commands)
+        rates[name].append(lines * nodes * LINE / 1e6 / seconds)
+        return size
+
     for _ in range(ROUNDS):
-        seconds, size = bench.seconds(bench.logs(task))
+        size = rate("ours", bench.logs(task))
         assert lines * nodes * LINE <= size <= lines * nodes * (LINE + prefix), size
-        ours.append(lines * nodes * LINE / 1e6 / seconds)
-        plain.append(lines * nodes * LINE / 1e6 / bench.seconds(*(bench.curl(pod) for pod in pods))[0])
-        timed.append(
-            lines * nodes * LINE / 1e6 / bench.seconds(*(bench.curl(pod, "timestamps=true") for pod in pods))[0]
-        )
+        rate("curl", *(bench.curl(pod) for pod in pods))
+        rate("curl_with_times", *(bench.curl(pod, "timestamps=true") for pod in pods))
+        rate("relay", *([*bench.curl(pod), *bench.relay()] for pod in pods))
     bench.cli("jobs", "stop", task)
-    return statistics.median(ours), statistics.median(plain), statistics.median(timed)
+    return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def delays(bench):
@@ -175,12 +179,15 @@ def main():
             for name, nodes, wanted in [("one", 1, 0.9), ("sixteen", 16, 0.8)]:
                 if only and name not in only:
                     continue
-                ours, plain, timed = throughput(bench, nodes, megabytes)
+                rates = throughput(bench, nodes, megabytes)
+                ours = rates["ours"]
+                ratios = {name: ours / rate for name, rate in rates.items()}
                 show(
                     name,
-                    f"logs of {nodes} pod(s), {megabytes} MB written: {ours:.0f} MB/s, curl {plain:.0f}, ratio "
-                    f"{ours / plain:.2f} (at least {wanted}); curl with times {timed:.0f}, ratio {ours / timed:.2f}",
-                    ours=ours, curl=plain, curl_with_times=timed, ratio=ours / plain,
+                    f"logs of {nodes} pod(s), {megabytes} MB written: {ours:.0f} MB/s, curl {rates['curl']:.0f}, ratio "
+                    f"{ratios['curl']:.2f} (at least {wanted}); curl with times {rates['curl_with_times']:.0f}, ratio "
+                    f"{ratios['curl_with_times']:.2f}; curl through a relay {rates['relay']:.0f}, ratio {ratios['relay']:.2f}",
+                    **rates, ratio=ratios["curl"],
                 )
             if not only or "delay" in only:
                 lines = delays(bench)
