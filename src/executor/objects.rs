@@ -2,8 +2,6 @@
 //!
 //! `kube`'s own `Api` decodes every object whole; here its requests are made with the same words, and only what a row keeps is read.
 
-use std::collections::HashSet;
-
 use futures::Stream;
 use kube::{
     api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
@@ -78,16 +76,10 @@ impl Executor {
 
     /// Lists what a scope holds, and puts it into the view.
     pub(super) async fn refresh<R: Kept>(&self, params: ListParams, scope: &Scope) -> Result<()> {
+        let highest = self.view.change::<R, _>(|table| table.ledger().highest());
         let (rows, version) = self.list_rows::<R>(params).await?;
-        let listed: HashSet<Uid> = rows.iter().map(R::uid).collect();
-        self.view.change::<R, _>(|table| {
-            if table.ledger().is_set_back_to(version) {
-                // The feed lists everything when it comes to it.
-                table.ledger().forget();
-            }
-            rows.into_iter().for_each(|row| table.tell(row));
-            table.forget_others(scope, &listed, version);
-        });
+        self.view
+            .change::<R, _>(|table| table.take(rows, version, scope, highest));
         Ok(())
     }
 

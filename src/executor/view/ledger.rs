@@ -61,9 +61,14 @@ impl Ledger {
         (self.watched, self.alive) = (None, None);
     }
 
-    /// Whether a list is of a time before what is known: the cluster was set back, and nothing that is known can be compared.
+    /// The highest version that a list or a watch has come to.
+    pub fn highest(&self) -> Version {
+        self.highest
+    }
+
+    /// Whether what was asked for now, and has this version, is of a time before what is known.
     pub fn is_set_back_to(&self, version: Version) -> bool {
-        version != Version::default() && version < self.highest
+        is_set_back(version, self.highest)
     }
 
     /// Begins anew, with a list of this version.
@@ -115,4 +120,10 @@ impl Ledger {
     pub fn is_told_gone(&mut self, uid: Uid) {
         self.gone.remove(&uid);
     }
+}
+
+/// Whether a list of this version is of a time before the `highest` that was known when it was asked for: the cluster was set
+/// back, and nothing that is known can be compared.
+pub fn is_set_back(version: Version, highest: Version) -> bool {
+    version != Version::default() && version < highest
 }

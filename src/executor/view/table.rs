@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Instant};
 
 use super::{
     super::rows::{Owner, Row, Uid, Version},
-    ledger::Ledger,
+    ledger::{Ledger, is_set_back},
 };
 use crate::api::TaskId;
 
@@ -58,6 +58,18 @@ pub trait Table<R: Row> {
         } else if ledger.admits_event(uid, version, known) {
             self.put_or_remove(row);
         }
+    }
+
+    /// Takes over a whole list of a scope, for which was asked when the `highest` version was known to be this.
+    fn take(&mut self, rows: Vec<R>, version: Version, scope: &Scope, highest: Version) {
+        // A list that a watch has overtaken meanwhile is older than what is known now, and that is as it should be.
+        if is_set_back(version, highest) {
+            // The feed lists everything when it comes to it.
+            self.ledger().forget();
+        }
+        let listed: HashSet<Uid> = rows.iter().map(R::uid).collect();
+        rows.into_iter().for_each(|row| self.tell(row));
+        self.forget_others(scope, &listed, version);
     }
 
     /// Forgets what a whole list of a scope would have named, had it been there at the list's version.

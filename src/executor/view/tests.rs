@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use proptest::prelude::*;
+use proptest::{option, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
@@ -105,8 +105,8 @@ enum Act {
     Stop(usize, u32),
     /// The watch tells so many events.
     Tell(usize),
-    /// A task, or everything, is listed, and the answer comes after so many events of the watch.
-    List(Option<usize>, usize),
+    /// A task, or everything, is listed, and the answer comes after so many events of the watch; meanwhile a Job is deleted.
+    List(Option<usize>, Option<(usize, u32)>, usize),
     /// The watch has lost its place: everything is listed.
     Reload,
 }
@@ -119,7 +119,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (job(), 0..4_usize).prop_map(|((task, rank), late)| Act::Create(task, rank, late)),
         2 => job().prop_map(|(task, rank)| Act::Stop(task, rank)),
         4 => (0..4_usize).prop_map(Act::Tell),
-        2 => (proptest::option::of(0..TASKS.len()), 0..4_usize).prop_map(|(task, late)| Act::List(task, late)),
+        2 => (option::of(0..TASKS.len()), option::of(job()), prop_oneof![0..4_usize, Just(usize::MAX)])
+            .prop_map(|(task, gone, late)| Act::List(task, gone, late)),
         1 => Just(Act::Reload),
     ]
 }
@@ -162,7 +163,10 @@ impl World {
     }
 
     fn tell(&mut self, count: usize) {
-        let end = (self.told + count).min(self.cluster.events.len());
+        let end = self
+            .told
+            .saturating_add(count)
+            .min(self.cluster.events.len());
         for (row, is_deleted) in self.cluster.events[self.told..end].iter().cloned() {
             let now = Instant::now();
             self.view
@@ -171,7 +175,7 @@ impl World {
         self.told = end;
     }
 
-    fn list(&mut self, task: Option<usize>, late: usize) {
+    fn list(&mut self, task: Option<usize>, gone: Option<(usize, u32)>, late: usize) {
         let places = self.cluster.jobs.keys().copied();
         let places: Vec<_> = places
             .filter(|place| task.is_none_or(|task| place.0 == task))
@@ -181,13 +185,14 @@ impl World {
             .filter_map(|place| self.row(place))
             .collect();
         let version = Version::new(&self.cluster.version.to_string());
+        let highest = self
+            .view
+            .change::<JobRow, _>(|table| Table::<JobRow>::ledger(table).highest());
+        gone.and_then(|place| self.delete(place));
         self.tell(late);
         let scope = task.map_or(Scope::All, |task| Scope::Task(id(task)));
-        let listed = rows.iter().map(|row| row.uid).collect();
-        self.view.change::<JobRow, _>(|table| {
-            rows.into_iter().for_each(|row| table.tell(row));
-            Table::<JobRow>::forget_others(table, &scope, &listed, version);
-        });
+        self.view
+            .change::<JobRow, _>(|table| table.take(rows, version, &scope, highest));
     }
 
     fn act(&mut self, act: Act) {
@@ -214,12 +219,12 @@ impl World {
                 assert!(!knows(&self.view, row.uid), "what was stopped is seen");
             }
             Act::Tell(count) => self.tell(count),
-            Act::List(task, late) => self.list(task, late),
+            Act::List(task, gone, late) => self.list(task, gone, late),
             Act::Reload => {
                 self.view
                     .change::<JobRow, _>(|table| Table::<JobRow>::ledger(table).forget());
                 self.told = self.cluster.events.len();
-                self.list(None, 0);
+                self.list(None, None, 0);
                 let version = Version::new(&self.cluster.version.to_string());
                 self.view.change::<JobRow, _>(|table| {
                     Table::<JobRow>::ledger(table).advance(version, Instant::now())
