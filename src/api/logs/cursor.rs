@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 /// How much of the log of one node was handed on. For those who read logs it is a word without a meaning, made of letters,
 /// digits and `-._~`.
 ///
-/// Written `<node>-<pod>-<time>.<nth>[_<offset>][~<latest>]`, `<node>-<pod>-start` or `<node>-end`.
+/// Written `<node>-<pod>-<time>.<nth>[_<offset>][~<latest>]`, `<node>-<pod>-start`, `<node>-begin` or `<node>-end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogCursor {
     pub node: u32,
@@ -17,6 +17,8 @@ pub struct LogCursor {
 /// A place in what a node prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogPlace {
+    /// Before everything: the node had no log yet.
+    Begin,
     /// In the log of this pod: behind the point, or at its beginning.
     Pod {
         key: String,
@@ -66,6 +68,7 @@ impl fmt::Display for LogCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let node = self.node;
         match &self.place {
+            LogPlace::Begin => write!(f, "{node}-begin"),
             LogPlace::End => write!(f, "{node}-end"),
             LogPlace::Pod { key, point: None } => write!(f, "{node}-{key}-start"),
             LogPlace::Pod {
@@ -94,6 +97,7 @@ fn parse(text: &str) -> Option<LogCursor> {
     let (node, place) = text.split_once('-')?;
     let node = number(node)?;
     let place = match place.split_once('-') {
+        None if place == "begin" => LogPlace::Begin,
         None if place == "end" => LogPlace::End,
         None => return None,
         Some((key, point)) => {
@@ -148,6 +152,7 @@ mod tests {
     #[test]
     fn a_cursor_survives_the_wire() {
         for text in [
+            "0-begin",
             "0-end",
             "9999-3f2a91bc-start",
             "0-3f2a91bc-1763862000123456789.0",

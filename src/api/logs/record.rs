@@ -87,7 +87,7 @@ pub enum LogRecord<'a> {
         #[serde(borrow)]
         cursor: Cow<'a, str>,
     },
-    /// So far nothing of a pod's log was wanted; what is comes behind this cursor.
+    /// So far nothing of a pod's log was wanted, or there was no pod (then it has no name); what is comes behind this cursor.
     Pod {
         node: u32,
         pod: String,

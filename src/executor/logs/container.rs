@@ -105,6 +105,20 @@ impl Container {
             }
         }
     }
+
+    /// The time of the first of the last lines, so many; none if there is no line, or that one has no time. Kubernetes counts the
+    /// pieces of long lines.
+    pub async fn time_of_last(&self, lines: u32) -> Result<Option<i64>, Failure> {
+        let part = Part {
+            tail: Some(lines),
+            // Less than two times with their lines.
+            limit: Some(40),
+            ..Part::default()
+        };
+        let mut first = Position::at(None);
+        self.read(part, &mut first, |_| true).await?;
+        Ok(first.point().map(|point| point.time))
+    }
 }
 
 /// The next of a log that is not followed.

@@ -1,5 +1,7 @@
 //! Where the last lines of a log begin.
 
+use tokio::time::Instant;
+
 use super::{
     ReaderGone,
     container::{Container, Failure, Part},
@@ -18,10 +20,12 @@ pub async fn before_last_lines(
     reader: &mut Reader,
     tail: u32,
 ) -> Result<(Option<i64>, u64), ReaderGone> {
+    let began = Instant::now();
     loop {
         match count_before(&reader.container, tail).await {
             Ok(start) => return Ok(start),
-            Err(Failure::Refused(_)) if reader.container.source.is_over => return Ok((None, 0)),
+            // Whoever reads it next says so.
+            Err(failure) if reader.is_hopeless(&failure, began).await => return Ok((None, 0)),
             Err(failure) => reader.pause(Some(failure)).await?,
         }
     }
@@ -33,14 +37,7 @@ async fn count_before(container: &Container, tail: u32) -> Result<(Option<i64>, 
     loop {
         let mut since = None;
         if tail > 0 {
-            let mut first = Position::at(None);
-            let part = Part {
-                tail: Some(pieces),
-                limit: Some(64),
-                ..Part::default()
-            };
-            container.read(part, &mut first, |_| true).await?;
-            since = first.point().map(|point| point.time);
+            since = container.time_of_last(pieces).await?;
         }
         let count = count(container, since.map(|since| since.div_euclid(SECOND))).await?;
         if count >= tail.into() || since == before || pieces == u32::MAX {

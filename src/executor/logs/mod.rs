@@ -20,6 +20,7 @@ mod lines;
 mod node;
 mod position;
 mod reader;
+mod rest;
 mod ring;
 mod start;
 mod step;
@@ -168,6 +169,7 @@ impl Executor {
                 place: place.map(|cursor| cursor.place.clone()),
                 is_limit_told: is_limit_told.clone(),
                 read: HashSet::new(),
+                has_job: false,
             };
             followers.spawn(follower.run());
         }
@@ -230,128 +232,4 @@ fn describe(node: &NodeStatus, num_nodes: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use k8s_openapi::serde_json::{self, json};
-
-    use super::*;
-    use crate::{
-        api::TaskState,
-        executor::{
-            played,
-            rows::{FailureRow, JobRow, PodRow, Version},
-            view::Table,
-        },
-    };
-
-    fn ended(rank: u32, status: TaskState) -> Outcome {
-        Outcome::Ended(NodeStatus {
-            rank,
-            job_name: format!("train-ab12cd34-node-{rank}"),
-            status,
-            pod_name: None,
-            exit_code: None,
-            reason: (status == TaskState::Failed).then(|| "exit code 3".to_owned()),
-            stopped_after: None,
-        })
-    }
-
-    #[test]
-    fn the_end_of_a_log_is_that_of_its_nodes() {
-        let (done, failed) = (
-            || ended(0, TaskState::Completed),
-            || ended(1, TaskState::Failed),
-        );
-        assert_eq!(conclude(&[done(), done()]), (LogEnd::Completed, None));
-        assert_eq!(
-            conclude(&[done(), failed()]),
-            (
-                LogEnd::Failed,
-                Some("node-1 failed: exit code 3".to_owned())
-            )
-        );
-        assert_eq!(
-            conclude(&[failed()]),
-            (LogEnd::Failed, Some("failed: exit code 3".to_owned()))
-        );
-        assert_eq!(
-            conclude(&[failed(), Outcome::Stopped]),
-            (LogEnd::Stopped, None)
-        );
-        let late = || Outcome::Unfinished(Some("Unschedulable".to_owned()));
-        assert_eq!(
-            conclude(&[done(), late()]),
-            (LogEnd::Unfinished, Some("Unschedulable".to_owned()))
-        );
-        assert_eq!(conclude(&[failed(), late()]).0, LogEnd::Failed);
-    }
-
-    #[actix_rt::test]
-    async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
-        let labels = json!({"task-id": "ab12cd34", "node-idx": "0"});
-        let job = json!({
-            "metadata": {
-                "name": "j", "uid": "uid-j", "resourceVersion": "7", "labels": labels,
-                "annotations": {"num-nodes": "1", "k8s-cli/user": "ada"},
-            },
-            "status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]},
-        });
-        let pod = json!({
-            "metadata": {
-                "name": "p", "uid": "uid-p", "resourceVersion": "6", "labels": labels,
-                "ownerReferences": [{"kind": "Job", "name": "j", "uid": "uid-j", "controller": true}],
-            },
-            "status": {"phase": "Succeeded", "containerStatuses": [{
-                "name": "task", "restartCount": 0, "state": {"terminated": {"exitCode": 0}},
-            }]},
-        });
-        let list =
-            |item| json!({"metadata": {"resourceVersion": "8"}, "items": [item]}).to_string();
-        let (jobs, pods) = (list(job.clone()), list(pod));
-        let mut fails = [true, true].into_iter();
-        let executor = played::executor(move |request| {
-            if request.contains("/pods/p/log") {
-                return Some("2026-01-02T03:04:05.6Z a line\n".to_owned());
-            }
-            if request.contains("/jobs") {
-                return Some(jobs.clone());
-            }
-            // Kubernetes cannot be reached at first.
-            fails.next().is_none().then(|| pods.clone())
-        })
-        .await;
-        // One watch has told of the Job's end, the other not of its pod.
-        executor.view.change::<JobRow, _>(|table| {
-            table.put(serde_json::from_value::<JobRow>(job).unwrap());
-            let version = Version::new("7");
-            Table::<JobRow>::ledger(table).has_listed(version, Instant::now());
-            Table::<PodRow>::ledger(table).has_listed(Version::new("5"), Instant::now());
-            Table::<FailureRow>::ledger(table).has_listed(version, Instant::now());
-        });
-        let (ada, id) = ("ada".parse().unwrap(), "ab12cd34".parse().unwrap());
-        let mut items = executor.logs(&ada, id, LogQuery::default()).await.unwrap();
-        let mut told = Vec::new();
-        while let Some(item) = items.recv().await {
-            told.push(match item {
-                LogItem::Lines(lines) => {
-                    let lines = lines.iter().map(|line| line.bytes.to_vec());
-                    String::from_utf8(lines.collect::<Vec<_>>().concat()).unwrap()
-                }
-                LogItem::Record(LogRecord::Interrupted { reason, .. }) => reason,
-                LogItem::Record(LogRecord::Resumed { .. }) => "resumed".to_owned(),
-                LogItem::Record(LogRecord::End { status, .. }) => format!("{status:?}"),
-                LogItem::Record(_) => continue,
-            });
-        }
-        assert_eq!(
-            told,
-            [
-                "cannot list pods: Kubernetes cannot be reached",
-                "resumed",
-                "a line",
-                "Completed"
-            ]
-        );
-    }
-}
+mod tests;

@@ -21,14 +21,14 @@ use super::{
     container::Container,
     last_lines::before_last_lines,
     position::Position,
-    reader::{Listener, Reader},
+    reader::{Listener, Reader, now},
     ring::{Entry, Found, RingEnd, Slot, Taken},
     start::{POD_GONE, Start},
     step::{self, Source, Step},
     tail::Tail,
     waiting::Waiting,
 };
-use crate::api::{Backoff, LogCursor, LogPlace, LogQuery, LogRecord, NodeStatus};
+use crate::api::{Backoff, LogPlace, LogQuery, LogRecord, NodeStatus};
 
 /// How long a log may go on after its task was stopped: what a task says as it shuts down is worth seeing, but a task that
 /// ignores its SIGTERM is not worth waiting for.
@@ -37,10 +37,12 @@ const STOP_DRAIN: Duration = Duration::from_secs(5);
 const JOIN_DELAY: Duration = Duration::from_secs(2);
 /// How often a log is read that cannot be followed.
 const POLL: Duration = Duration::from_secs(2);
+/// How long to wait before joining again when that came to nothing.
+const RETRY: Duration = Duration::from_millis(250);
 /// How long the Job's verdict on a pod that has ended is waited for before Kubernetes is asked.
 const VERDICT_DELAY: Duration = Duration::from_secs(5);
 
-const SECOND: i64 = 1_000_000_000;
+pub const SECOND: i64 = 1_000_000_000;
 
 /// How it ended with a node.
 #[derive(Debug, PartialEq)]
@@ -66,10 +68,13 @@ pub struct Follower {
     pub is_limit_told: Arc<AtomicBool>,
     /// The keys of the containers that were read to their ends, or are not wanted.
     pub read: HashSet<String>,
+    /// Whether the node has a Job, or had one. One without may be that of a task that is just being created.
+    pub has_job: bool,
 }
 
 impl Follower {
     pub async fn run(mut self) -> Outcome {
+        self.has_job = self.has_place();
         match self.follow().await {
             Ok(outcome) => outcome,
             Err(ReaderGone) => Outcome::Unfinished(None),
@@ -83,12 +88,22 @@ impl Follower {
         let mut start = self.first_start().await?;
         let mut last: Option<Source> = None;
         loop {
-            let mut next = step::next(&node.borrow_and_update(), self.rank, &self.read);
-            if matches!(next, Step::Ended(_)) && !step::knows_all_pods(&node.borrow(), self.rank) {
+            let (mut next, knows_all_pods) = self.look(&mut node);
+            if matches!(next, Step::Ended(_)) && !knows_all_pods {
                 self.refresh().await?;
-                next = step::next(&node.borrow_and_update(), self.rank, &self.read);
+                (next, _) = self.look(&mut node);
             }
+            let mut limit = patience;
             match next {
+                Step::Stopped if !self.has_job && !self.sight.is_gone() => {
+                    let reason = Some("its Job does not exist yet".to_owned());
+                    if !self.query.follow {
+                        return Ok(Outcome::Unfinished(reason));
+                    }
+                    waiting.is_for(reason);
+                    // That those of the other nodes are gone too is told to those who look at them.
+                    limit = limit.min(Instant::now() + POLL);
+                }
                 Step::Stopped => return Ok(Outcome::Stopped),
                 Step::Ended(status) => return self.end(status).await,
                 Step::Read(source) => {
@@ -120,9 +135,7 @@ impl Follower {
                 }
                 continue;
             }
-            let wakes = waiting
-                .next_news()
-                .map_or(patience, |news| news.min(patience));
+            let wakes = waiting.next_news().map_or(limit, |news| news.min(limit));
             if let Ok(Err(_)) = timeout_at(wakes, node.changed()).await {
                 return Err(ReaderGone);
             }
@@ -137,10 +150,18 @@ impl Follower {
         }
     }
 
+    /// What is to be done next, and whether everything is known that ran on the node, as of one moment.
+    fn look(&mut self, node: &mut watch::Receiver<Observed>) -> (Step, bool) {
+        let observed = node.borrow_and_update();
+        self.has_job |= !observed.jobs.is_empty();
+        let next = step::next(&observed, self.rank, &self.read);
+        (next, step::knows_all_pods(&observed, self.rank))
+    }
+
     /// Tells the end of the node, and what of its log nobody can read any more.
     async fn end(&self, status: NodeStatus) -> Result<Outcome, ReaderGone> {
         let node = self.rank;
-        let has_read = !self.read.is_empty() || self.place.is_some();
+        let has_read = !self.read.is_empty() || self.has_place();
         // What was stopped before it had a pod has written nothing.
         let has_run = status.stopped_after.is_none();
         if !has_read && status.pod_name.is_none() && has_run {
@@ -152,10 +173,7 @@ impl Follower {
             })
             .await?;
         }
-        let cursor = LogCursor {
-            node,
-            place: LogPlace::End,
-        };
+        let cursor = self.cursor(LogPlace::End);
         self.record(LogRecord::NodeEnd {
             node,
             status: status.status,
@@ -245,7 +263,12 @@ impl Follower {
             let is_last = source.is_over || !self.query.follow;
             let tails = &self.executor.tails;
             let read = tails.reads.acquire().await;
-            reader.read_rest(false).await?;
+            if is_last {
+                reader.read_to_end(false).await?;
+            } else {
+                reader.read_rest(false).await?;
+                self.find_place(reader).await?;
+            }
             drop(read);
             if std::mem::take(&mut is_first) && !reader.has_read {
                 let name = &reader.container.name;
@@ -259,10 +282,20 @@ impl Follower {
             if is_last {
                 return Ok(());
             }
-            match tails.join(&reader.container, reader.position.point(), &self.sight) {
+            let point = reader.position.point();
+            if point.is_none() && self.from > now() {
+                // What comes now is not wanted.
+                sleep(POLL).await;
+                continue;
+            }
+            match tails.join(&reader.container, point, &self.sight) {
                 Some(tail) => {
-                    if self.follow_tail(reader, &tail).await? == Some(RingEnd::Over) {
+                    let end = self.follow_tail(reader, &tail).await?;
+                    if end == Some(RingEnd::Over) {
                         return Ok(());
+                    }
+                    if reader.position.point() == point {
+                        sleep(RETRY).await;
                     }
                 }
                 None => {
@@ -340,7 +373,7 @@ impl Follower {
         self.record(LogRecord::Notice { node, message }).await
     }
 
-    async fn record(&self, record: LogRecord<'static>) -> Result<(), ReaderGone> {
+    pub async fn record(&self, record: LogRecord<'static>) -> Result<(), ReaderGone> {
         self.send(LogItem::Record(record)).await
     }
 

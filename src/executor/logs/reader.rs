@@ -26,13 +26,8 @@ use crate::api::Backoff;
 
 /// How long the cluster may take to say that a container has ended whose log has, before it is opened again.
 const END_DELAY: Duration = Duration::from_secs(2);
-/// How long the end of the log of a container that has ended is tried for.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// How long a kubelet may take to tell that it has started a container again.
 const REPORT_DELAY: Duration = Duration::from_secs(5);
-/// The same for a container that was started again: a kubelet removes what ran before, and then says so in words that it has for
-/// passing troubles, too.
-const PATIENCE_WITH_PREVIOUS: Duration = Duration::from_secs(10);
 /// How long a followed log is silent before it is looked at by another way, first and at most.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 /// How far a reader may fall behind before it stops to follow, in nanoseconds. The kubelet rotates logs every 10 s at most, and
@@ -57,6 +52,8 @@ pub struct Reader {
     pub is_interrupted: bool,
     /// Whether anything was handed on.
     pub has_read: bool,
+    /// How much was read, in bytes.
+    pub bytes: u64,
 }
 
 /// Why a stream that was followed ended.
@@ -82,6 +79,7 @@ impl Reader {
             backoff: Backoff::default(),
             is_interrupted: false,
             has_read: false,
+            bytes: 0,
         }
     }
 
@@ -106,7 +104,7 @@ impl Reader {
             };
             if has_ended {
                 self.container.source.is_over = true;
-                self.read_rest(failure.is_none()).await?;
+                self.read_to_end(failure.is_none()).await?;
                 ring.end(RingEnd::Over);
                 return Ok(());
             }
@@ -117,36 +115,8 @@ impl Reader {
         }
     }
 
-    /// Reads what there is, trying for as long as there is hope. `is_complete`: it may well be that there is nothing more, so
-    /// a log that is gone is no loss.
-    pub async fn read_rest(&mut self, is_complete: bool) -> Result<(), ReaderGone> {
-        let began = Instant::now();
-        loop {
-            let Err(failure) = self.read_stream().await? else {
-                return self.recover().await;
-            };
-            let is_over = self.has_ended(Duration::ZERO, true).await;
-            let is_hopeless = match &failure {
-                Failure::Refused(_) => is_over,
-                Failure::Broken(_) if self.container.source.is_previous => {
-                    began.elapsed() > PATIENCE_WITH_PREVIOUS
-                }
-                Failure::Broken(_) => is_over && began.elapsed() > PATIENCE,
-            };
-            if is_hopeless {
-                if !is_complete {
-                    let since = self.position.point().map(|point| point.time);
-                    let reason = format!("its log cannot be read: {}", failure.reason());
-                    self.say(Entry::Gap { since, reason }).await?;
-                }
-                return Ok(());
-            }
-            self.pause(Some(failure)).await?;
-        }
-    }
-
     /// Reads one stream that is not followed, to its end.
-    async fn read_stream(&mut self) -> Result<Result<(), Failure>, ReaderGone> {
+    pub async fn read_stream(&mut self) -> Result<Result<(), Failure>, ReaderGone> {
         if self.note_restarts() > 1 {
             let reason = "its container was started again more than once".to_owned();
             return Ok(Err(Failure::Refused(reason)));
@@ -311,20 +281,11 @@ impl Reader {
         restarts
     }
 
-    /// Whether the container has ended, or does so in a moment. `with_pod`: or its pod has, which ends it.
-    async fn has_ended(&self, patience: Duration, with_pod: bool) -> bool {
-        let source = &self.container.source;
-        let mut node = self.sight.node(self.container.name.node);
-        let over = node.wait_for(|node| {
-            step::is_over(node, source) || (with_pod && step::farewell(node, source).is_some())
-        });
-        source.is_over || matches!(timeout(patience, over).await, Ok(Ok(_)))
-    }
-
     async fn hand_on(&mut self, block: Block, gap: Option<i64>) -> Result<(), ReaderGone> {
         if let Some(since) = gap {
             self.say(rotated(since)).await?;
         }
+        self.bytes += block.bytes.len() as u64;
         if block.pieces.is_empty() {
             return Ok(());
         }
@@ -333,7 +294,7 @@ impl Reader {
         self.say(Entry::Lines(Arc::new(block))).await
     }
 
-    async fn say(&self, entry: Entry) -> Result<(), ReaderGone> {
+    pub async fn say(&self, entry: Entry) -> Result<(), ReaderGone> {
         match &self.listener {
             Listener::Viewer(items) => {
                 let item = LogItem::new(&self.container.name, entry, (0, 0));
@@ -364,7 +325,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn recover(&mut self) -> Result<(), ReaderGone> {
+    pub async fn recover(&mut self) -> Result<(), ReaderGone> {
         if std::mem::take(&mut self.is_interrupted) {
             self.say(Entry::Resumed).await?;
         }
@@ -379,6 +340,7 @@ fn rotated(since: i64) -> Entry {
     }
 }
 
-fn now() -> i64 {
+/// The time, in nanoseconds since 1970.
+pub fn now() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }

@@ -120,6 +120,11 @@ pub fn is_over(observed: &Observed, source: &Source) -> bool {
     })
 }
 
+/// Whether the container that `source` names was seen to end. One that is gone may have had more to say.
+pub fn has_terminated(observed: &Observed, source: &Source) -> bool {
+    pod_of(observed, source).is_some() && is_over(observed, source)
+}
+
 /// How long the container that `source` names may still write, if its pod is at its end and it is not.
 ///
 /// A pod that has outlived its deadline has failed before its container was stopped, and kubelets before 1.22 never say that

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
 use crate::harness::{Detour, World, is_real_cluster, wait_until};
 
 /// How much a server may grow by a viewer, in KiB: some blocks on their way, and what an allocator keeps.
@@ -138,4 +140,33 @@ fn a_task_that_is_stopped_meanwhile_was_stopped() {
     ada.run(["jobs", "stop", &id]).success();
     detour.start_server();
     viewer.finish().code(103).stdout("first\n");
+}
+
+#[test]
+fn who_wants_what_comes_from_now_on_gets_nothing_older() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let tasks = [false, true].map(|has_company| {
+        let id = ada.submit("run: echo old; sleep 12; echo new");
+        (id, has_company)
+    });
+    let viewers = tasks.map(|(id, has_company)| {
+        wait_until("the first line", || {
+            let seen = ada.run(["jobs", "logs", &id, "--no-follow"]);
+            seen.stdout.contains("old")
+        });
+        if has_company {
+            ada.start(["jobs", "logs", &id]).wait_for_output("old");
+        }
+        // Kubernetes knows whole seconds only, so not in the one of the first line.
+        let soon = (Timestamp::now() + SignedDuration::from_secs(2)).to_string();
+        let viewer = ada.start(["jobs", "logs", &id, "-o", "json", "--since", &soon]);
+        viewer.wait_for_output(r#""type":"pod""#);
+        viewer
+    });
+    for viewer in viewers {
+        let seen = viewer.finish().success();
+        assert!(!seen.stdout.contains("old"), "{}", seen.stdout);
+        assert!(seen.stdout.contains(r#""text":"new""#), "{}", seen.stdout);
+    }
 }

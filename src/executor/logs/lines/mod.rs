@@ -45,6 +45,8 @@ pub struct Lines<R> {
     /// What was read and is not a whole line yet.
     rest: Vec<u8>,
     splitter: Splitter,
+    /// What the kubelet said behind the last block.
+    complaint: Option<String>,
     is_over: bool,
 }
 
@@ -54,6 +56,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             reader,
             rest: Vec::new(),
             splitter: Splitter::default(),
+            complaint: None,
             is_over: false,
         }
     }
@@ -64,6 +67,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// When the connection breaks. What was read of a line by then is given up: it will be read again.
     pub async fn next(&mut self, position: &mut Position) -> io::Result<Next> {
         loop {
+            if let Some(complaint) = self.complaint.take() {
+                return Ok(Next::Complaint(complaint));
+            }
             if self.is_over {
                 return Ok(Next::End);
             }
@@ -106,12 +112,15 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     fn split(&mut self, flush: Flush, position: &mut Position) -> Option<Next> {
         let mut pieces = Vec::new();
         let mut gap = None;
-        let mut complaint = None;
+        let complaint = &mut self.complaint;
         let bytes = &self.rest;
         let end = self.splitter.split(bytes, flush, |piece| {
             let text = &bytes[piece.text.clone()];
             if piece.head == Head::Untimed && is_of_kubelet(text) {
                 complaint.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
+            }
+            // It is the last that comes.
+            if complaint.is_some() {
                 return;
             }
             let known = match position.judge(piece.head, text.len() as u64, piece.ends) {
@@ -133,7 +142,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
                 ends: piece.ends,
             });
         });
-        if let Some(complaint) = complaint {
+        if pieces.is_empty()
+            && let Some(complaint) = self.complaint.take()
+        {
             return Some(Next::Complaint(complaint));
         }
         if end == 0 {

@@ -1,0 +1,245 @@
+//! What a viewer gets of a task, from a Kubernetes that is played.
+
+use std::time::Instant;
+
+use k8s_openapi::serde_json::{self, Value, json};
+
+use super::*;
+use crate::{
+    api::TaskState,
+    executor::{
+        played,
+        rows::{FailureRow, JobRow, PodRow, Version},
+        view::Table,
+    },
+};
+
+fn ended(rank: u32, status: TaskState) -> Outcome {
+    Outcome::Ended(NodeStatus {
+        rank,
+        job_name: format!("train-ab12cd34-node-{rank}"),
+        status,
+        pod_name: None,
+        exit_code: None,
+        reason: (status == TaskState::Failed).then(|| "exit code 3".to_owned()),
+        stopped_after: None,
+    })
+}
+
+#[test]
+fn the_end_of_a_log_is_that_of_its_nodes() {
+    let (done, failed) = (
+        || ended(0, TaskState::Completed),
+        || ended(1, TaskState::Failed),
+    );
+    assert_eq!(conclude(&[done(), done()]), (LogEnd::Completed, None));
+    assert_eq!(
+        conclude(&[done(), failed()]),
+        (
+            LogEnd::Failed,
+            Some("node-1 failed: exit code 3".to_owned())
+        )
+    );
+    assert_eq!(
+        conclude(&[failed()]),
+        (LogEnd::Failed, Some("failed: exit code 3".to_owned()))
+    );
+    assert_eq!(
+        conclude(&[failed(), Outcome::Stopped]),
+        (LogEnd::Stopped, None)
+    );
+    let late = || Outcome::Unfinished(Some("Unschedulable".to_owned()));
+    assert_eq!(
+        conclude(&[done(), late()]),
+        (LogEnd::Unfinished, Some("Unschedulable".to_owned()))
+    );
+    assert_eq!(conclude(&[failed(), late()]).0, LogEnd::Failed);
+}
+
+/// A Job of a task, complete.
+fn job(rank: u32, num_nodes: u32) -> Value {
+    json!({
+        "metadata": {
+            "name": format!("j-{rank}"), "uid": format!("uid-j-{rank}"), "resourceVersion": "7",
+            "labels": {"task-id": "ab12cd34", "node-idx": rank.to_string()},
+            "annotations": {"num-nodes": num_nodes.to_string(), "k8s-cli/user": "ada"},
+        },
+        "spec": {"backoffLimit": 0},
+        "status": {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]},
+    })
+}
+
+/// Its pod.
+fn pod(rank: u32) -> Value {
+    let owner =
+        json!({"kind": "Job", "name": "j", "uid": format!("uid-j-{rank}"), "controller": true});
+    json!({
+        "metadata": {
+            "name": format!("p-{rank}"), "uid": format!("uid-p-{rank}"), "resourceVersion": "6", "ownerReferences": [owner],
+            "labels": {"task-id": "ab12cd34", "node-idx": rank.to_string()},
+        },
+        "spec": {"restartPolicy": "Never"},
+        "status": {"phase": "Succeeded", "containerStatuses": [{
+            "name": "task", "restartCount": 0, "state": {"terminated": {"exitCode": 0}},
+        }]},
+    })
+}
+
+fn list(items: &[Value]) -> String {
+    json!({"metadata": {"resourceVersion": "8"}, "items": items}).to_string()
+}
+
+/// Tells the view of Jobs and pods, as its watches would.
+fn tell(executor: &Executor, jobs: &[Value], pods: &[Value]) {
+    for row in jobs {
+        let row: JobRow = serde_json::from_value(row.clone()).unwrap();
+        executor.view.change::<JobRow, _>(|table| table.put(row));
+    }
+    for row in pods {
+        let row: PodRow = serde_json::from_value(row.clone()).unwrap();
+        executor.view.change::<PodRow, _>(|table| table.put(row));
+    }
+    executor.view.change::<JobRow, _>(|table| {
+        let version = Version::new("5");
+        Table::<JobRow>::ledger(table).has_listed(version, Instant::now());
+        Table::<PodRow>::ledger(table).has_listed(version, Instant::now());
+        Table::<FailureRow>::ledger(table).has_listed(version, Instant::now());
+    });
+}
+
+async fn logs(executor: &Executor, query: LogQuery) -> mpsc::Receiver<LogItem> {
+    let (ada, id) = ("ada".parse().unwrap(), "ab12cd34".parse().unwrap());
+    executor.logs(&ada, id, query).await.unwrap()
+}
+
+/// The next that a viewer gets, in words.
+async fn next(items: &mut mpsc::Receiver<LogItem>) -> Option<String> {
+    loop {
+        return Some(match items.recv().await? {
+            LogItem::Lines(lines) => {
+                let lines = lines.iter().map(|line| [line.bytes, b"/"].concat());
+                String::from_utf8(lines.collect::<Vec<_>>().concat()).unwrap()
+            }
+            LogItem::Record(LogRecord::Interrupted { reason, .. }) => reason,
+            LogItem::Record(LogRecord::Waiting { node, reason }) => format!("{node}: {reason}"),
+            LogItem::Record(LogRecord::Gap { reason, .. }) => format!("missing: {reason}"),
+            LogItem::Record(LogRecord::Resumed { .. }) => "resumed".to_owned(),
+            LogItem::Record(LogRecord::End { status, .. }) => format!("{status:?}"),
+            LogItem::Record(_) => continue,
+        });
+    }
+}
+
+async fn all(items: &mut mpsc::Receiver<LogItem>) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(words) = next(items).await {
+        told.push(words);
+    }
+    told
+}
+
+const LINE: &str = "2026-01-02T03:04:05.6Z a line\n";
+
+#[actix_rt::test]
+async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
+    let mut fails = [true, true].into_iter();
+    let executor = played::executor(move |request| {
+        if request.contains("/pods/p-0/log") {
+            return Some(LINE.to_owned());
+        }
+        if request.contains("/jobs") {
+            return Some(list(&[job(0, 1)]));
+        }
+        // Kubernetes cannot be reached at first.
+        fails.next().is_none().then(|| list(&[pod(0)]))
+    })
+    .await;
+    // One watch has told of the Job's end, the other not of its pod.
+    tell(&executor, &[job(0, 1)], &[]);
+    assert_eq!(
+        all(&mut logs(&executor, LogQuery::default()).await).await,
+        [
+            "cannot list pods: Kubernetes cannot be reached",
+            "resumed",
+            "a line/",
+            "Completed"
+        ]
+    );
+}
+
+#[actix_rt::test]
+async fn a_log_that_ends_too_early_without_a_word_is_read_to_its_end() {
+    let lines = |count: usize| {
+        let lines = (0..count).map(|nth| format!("2026-01-02T03:04:05.{nth:09}Z {nth}\n"));
+        lines.collect::<String>()
+    };
+    let mut shown = [2, 4, 4].into_iter();
+    let executor = played::executor(move |request| {
+        assert!(request.contains("/pods/p-0/log"), "{request}");
+        Some(lines(shown.next().expect("it is read three times")))
+    })
+    .await;
+    tell(&executor, &[job(0, 1)], &[pod(0)]);
+    assert_eq!(
+        all(&mut logs(&executor, LogQuery::default()).await).await,
+        ["0/1/", "2/3/", "Completed"]
+    );
+}
+
+#[actix_rt::test]
+async fn a_job_that_is_still_to_be_created_is_waited_for() {
+    let executor = played::executor(|request| {
+        Some(match request {
+            _ if request.contains("/log") => LINE.to_owned(),
+            _ if request.contains("/jobs") => list(&[job(0, 2)]),
+            _ => list(&[pod(0)]),
+        })
+    })
+    .await;
+    tell(&executor, &[], &[]);
+    let mut items = logs(&executor, LogQuery::default()).await;
+    let mut told = [next(&mut items).await, next(&mut items).await];
+    told.sort();
+    assert_eq!(
+        told.each_ref().map(Option::as_deref),
+        [Some("1: its Job does not exist yet"), Some("a line/")]
+    );
+    tell(&executor, &[job(1, 2)], &[pod(1)]);
+    assert_eq!(all(&mut items).await, ["a line/", "Completed"]);
+}
+
+#[actix_rt::test]
+async fn what_came_while_a_viewer_was_away_is_no_tail() {
+    let executor = played::executor(|request| {
+        Some(match request {
+            _ if request.contains("/log") => [LINE, LINE, LINE].concat(),
+            _ if request.contains("/jobs") => list(&[job(0, 1)]),
+            _ => list(&[]),
+        })
+    })
+    .await;
+    let mut active = job(0, 1);
+    active["status"] = json!({});
+    tell(&executor, &[active], &[]);
+    let query = || LogQuery {
+        tail: Some(1),
+        ..LogQuery::default()
+    };
+    let mut items = logs(&executor, query()).await;
+    let cursor = loop {
+        if let LogItem::Record(LogRecord::Pod { cursor, .. }) = items.recv().await.unwrap() {
+            break cursor.parse().unwrap();
+        }
+    };
+    // The connection is cut, and what was waited for happens.
+    drop(items);
+    tell(&executor, &[job(0, 1)], &[pod(0)]);
+    let again = LogQuery {
+        after: vec![cursor],
+        ..query()
+    };
+    assert_eq!(
+        all(&mut logs(&executor, again).await).await,
+        ["a line/a line/a line/", "Completed"]
+    );
+}
