@@ -4,6 +4,7 @@
 What stands between a client and Kubernetes, as a server of ours does, cannot be faster than this on the same machine.
 """
 
+import contextlib
 import socket
 import sys
 import threading
@@ -15,7 +16,9 @@ def pump(source, sink):
     buffer = memoryview(bytearray(SIZE))
     while length := source.recv_into(buffer):
         sink.sendall(buffer[:length])
-    sink.shutdown(socket.SHUT_WR)
+    # The other end may be gone already.
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
 host, port = sys.argv[2].rsplit(":", 1)

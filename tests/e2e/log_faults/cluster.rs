@@ -19,7 +19,7 @@ use super::{
     run::pods,
     viewer::{Seen, Viewer},
 };
-use crate::harness::{World, is_real_cluster};
+use crate::harness::{World, is_real_cluster, wait_for};
 
 /// How long a line is waited for once the log has begun, restarts and all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,6 +85,37 @@ fn a_rotated_log_is_whole_or_says_where_it_is_not() {
     assert!(
         gaps.is_empty() || is_told,
         "lines {gaps:?} are missing, and nobody says so\n--- stderr ---\n{}",
+        seen.err
+    );
+    assert_eq!(seen.code, Some(0), "--- stderr ---\n{}", seen.err);
+}
+
+#[test]
+#[ignore = "starts parts of the cluster again: needs K8S_CLI_E2E=cluster and K8S_CLI_E2E_RESTART"]
+fn a_log_of_the_past_is_whole_although_the_kubelet_is_killed_while_it_is_read() {
+    const LINES: usize = 150_000;
+    let world = World::new();
+    let ada = world.login("ada");
+    let task = format!("run: seq -f '%079.0f' {LINES}");
+    // It is written before the kubelet looks at its size, as a rule.
+    let id = wait_for("a log that was not rotated", || {
+        let id = ada.submit(&task);
+        ada.wait_for_status(&id, "completed");
+        let log = &world.pod_logs(&pods(&ada, &id), &LogParams::default())[0];
+        (lines(log).len() == LINES).then_some(id)
+    });
+    let mut viewer = Viewer::start(&ada, &world.url, &id, &[]);
+    viewer.wait_for_bytes(1_000_000, PATIENCE);
+    restart(&["kubelet", "--kill"]);
+    let seen = viewer.finish();
+    let expected: String = (1..=LINES)
+        .map(|number| format!("{number:079}\n"))
+        .collect();
+    let count = lines(&seen.out).len();
+    let is_whole = seen.out == expected.as_bytes();
+    assert!(
+        is_whole,
+        "{count} of {LINES} lines\n--- stderr ---\n{}",
         seen.err
     );
     assert_eq!(seen.code, Some(0), "--- stderr ---\n{}", seen.err);
