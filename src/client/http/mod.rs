@@ -35,8 +35,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Only until the answer begins; a log takes as long as its task.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As much as the server sends at once, and as much as most requests are. ureq fills its buffers with zeros before it uses them, and
-/// of its own 256 KiB most commands would use a tenth.
+/// As much as the server sends at once, and more than most requests are. ureq fills its buffers with zeros before it uses them,
+/// and its own are 128 KiB each.
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
