@@ -309,6 +309,15 @@ class Bench:
         share = (used() - before) / seconds * 100
         self.show("idle", f"idle: {share:.2f} % of a core (under 1)", percent=share)
 
+    def many(self, server, count):
+        """All that is measured once, with many tasks."""
+        self.idle(server)
+        self.command()
+        self.rate()
+        self.everybody(count)
+        self.submit()
+        self.changes()
+
 
 def in_sandbox(directory, counts):
     template = World(directory)
@@ -341,12 +350,7 @@ def in_sandbox(directory, counts):
             resident[count] = memory(server)
             reads[count] = bench.reads(count)
             if count == 10000:
-                bench.idle(server)
-                bench.command()
-                bench.rate()
-                bench.everybody(count)
-                bench.submit()
-                bench.changes()
+                bench.many(server, count)
         finally:
             world.stop()
         results.update(bench.results)
@@ -382,12 +386,7 @@ def on_cluster(directory, count):
         world.stop()
         server = bench.cold_start(count)
         bench.reads(count)
-        bench.idle(server)
-        bench.command()
-        bench.rate()
-        bench.everybody(count)
-        bench.submit()
-        bench.changes()
+        bench.many(server, count)
     finally:
         world.leave_cluster()
     return bench.results
