@@ -32,7 +32,10 @@ fn a_prompt_is_seen_before_it_is_answered() {
     let mut chunks = cluster.stream(&format!("{log}?follow=true"));
     assert_eq!(chunks.next().unwrap(), "user: ");
     cluster.wait_log(&log, "user: ");
-    fs::write(&answer, "ada\n").unwrap();
+    // It is there with its content, or not at all.
+    let draft = directory.path().join("draft");
+    fs::write(&draft, "ada\n").unwrap();
+    fs::rename(&draft, &answer).unwrap();
     assert_eq!(chunks.collect::<String>(), "ada\nno end");
     let stamped = cluster.send(
         "GET",
