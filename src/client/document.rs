@@ -102,7 +102,7 @@ mod tests {
         let document: Document = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&document).unwrap(), text);
         assert_eq!(
-            serde_yaml::to_string(&document).unwrap(),
+            crate::yaml::to_string(&document).unwrap(),
             "z: 1\na:\n- null\n- true\n- -2\n- 0.5\n- x\nm:\n  b: {}\n  a: []\n"
         );
     }

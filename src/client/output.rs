@@ -3,7 +3,10 @@
 //! What the server sent may have been written by another user, so nothing here lets a control character reach a terminal
 //! (CVE-2021-25743 was kubectl's). Log lines are the one exception, and they do not come this way.
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use serde_json::Value;
 use tabled::{
@@ -12,7 +15,7 @@ use tabled::{
 };
 
 use super::{document::Document, error::Error};
-use crate::{api::Timestamp, cli::Format};
+use crate::{api::Timestamp, cli::Format, yaml};
 
 /// What a list for people shows beyond the usual.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,8 +87,8 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
     // It was read before, as what it should be.
     let document: Document = serde_json::from_slice(body).map_err(io::Error::from)?;
     if format == Format::Yaml {
-        let yaml = serde_yaml::to_string(&document).map_err(io::Error::other)?;
-        out.write_all(yaml.as_bytes())?;
+        let text = yaml::to_string(&document).map_err(io::Error::other)?;
+        out.write_all(text.as_bytes())?;
         return Ok(());
     }
     let json = serde_json::to_string_pretty(&document).map_err(io::Error::from)?;
@@ -102,11 +105,45 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
     Ok(())
 }
 
+/// What was made and how, and that at once: it may be all that is ever said of it.
+///
+/// # Errors
+/// It cannot be written; the error says what was made.
+pub fn made(
+    out: &mut dyn Write,
+    format: Format,
+    kind: &str,
+    id: &dyn fmt::Display,
+    how: &str,
+    body: &[u8],
+) -> Result<(), Error> {
+    let written = match format {
+        Format::Table => writeln!(out, "{kind} {id} {how}").map_err(Error::from),
+        Format::Tsv | Format::Name => writeln!(out, "{id}").map_err(Error::from),
+        format => document(out, format, body),
+    };
+    let flushed = written.and_then(|()| Ok(out.flush()?));
+    flushed.map_err(|error| error.after(format!("{kind} {id} was {how}")))
+}
+
+/// The names of objects as `kubectl -o name` writes them: `job.batch/train-ab12cd34`.
+pub fn object_names(out: &mut dyn Write, objects: &[Value]) -> io::Result<()> {
+    for object in objects {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+        let kind = text("/kind").unwrap_or_default().to_lowercase();
+        let group = text("/apiVersion").and_then(|version| version.split_once('/'));
+        let group = group.map_or_else(String::new, |(group, _)| format!(".{group}"));
+        let name = text("/metadata/name").unwrap_or_default();
+        writeln!(out, "{}", escape(&format!("{kind}{group}/{name}")))?;
+    }
+    Ok(())
+}
+
 /// Objects as a stream of YAML documents, as `kubectl apply -f -` takes it.
 pub fn yaml_stream(out: &mut dyn Write, objects: &[Value]) -> Result<(), Error> {
     for object in objects {
-        let yaml = serde_yaml::to_string(object).map_err(io::Error::other)?;
-        write!(out, "---\n{yaml}")?;
+        let text = yaml::to_string(object).map_err(io::Error::other)?;
+        write!(out, "---\n{text}")?;
     }
     Ok(())
 }
@@ -186,6 +223,16 @@ mod tests {
         assert_eq!(json, "{\n  \"z\": \"\\u009b31m\\u001b\",\n  \"a\": 1\n}\n");
         let yaml = written(|out| document(out, Format::Yaml, body).unwrap());
         assert_eq!(yaml, "z: \"\\x9B31m\\e\"\na: 1\n");
+    }
+
+    #[test]
+    fn objects_have_kubectls_names() {
+        let objects = serde_json::json!([
+            {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "a"}},
+            {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "b"}},
+        ]);
+        let names = written(|out| object_names(out, objects.as_array().unwrap()).unwrap());
+        assert_eq!(names, "job.batch/a\nservice/b\n");
     }
 
     #[test]

@@ -1,22 +1,25 @@
 //! YAML as people who write task files know it: YAML 1.1, the way SkyPilot's parser, PyYAML's `SafeLoader`, reads it.
 //!
 //! A text becomes a tree of [`Node`]s that remembers where each value stands and how it was spelled; `serde_yaml`, which keeps
-//! neither, is for what is printed. Nothing here knows what a task is. The work is bounded by the length of the text:
+//! neither, writes what is printed. Nothing here knows what a task is. The work is bounded by the length of the text:
 //! aliases cannot multiply what they stand for beyond [`MAX_COPIED`], and nesting ends at [`MAX_DEPTH`].
 //!
 //! ```text
 //! text ──► granit-parser's events ──► reader ──► Node
 //!                                       └──► scalar   what a plain scalar means
 //! Node ──► python                       Python's str() of it
+//! data ──► serde_yaml ──► writer        text that means the same in YAML 1.1 and 1.2
 //! ```
 
 mod python;
 mod reader;
 mod scalar;
 mod tag;
+mod writer;
 
 pub use reader::read;
 pub use scalar::is_surprising_number;
+pub use writer::to_string;
 
 /// How deep lists and mappings may stand in each other: what a server's JSON parser takes, and more than a person writes.
 const MAX_DEPTH: usize = 100;

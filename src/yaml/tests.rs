@@ -1,3 +1,5 @@
+use proptest::{collection::vec, prelude::*};
+
 use super::{scalar::resolve, *};
 
 #[test]
@@ -250,5 +252,83 @@ fn bombs_do_not_go_off() {
     ] {
         let problem = read(&text).unwrap_err();
         assert!(problem.message.len() < 200, "{}", problem.message);
+    }
+}
+
+/// What was written, read as YAML 1.1.
+fn written_and_read(data: &impl serde::Serialize) -> Node {
+    let text = to_string(data).unwrap();
+    let mut stream = read(&text).unwrap_or_else(|problem| panic!("{problem:?}\n{text}"));
+    assert!(stream.problems.is_empty(), "{:?}\n{text}", stream.problems);
+    stream.documents.remove(0)
+}
+
+#[test]
+fn what_is_written_bare_is_nothing_else_in_yaml_1_1() {
+    let written = |value: &str| to_string(&[value]).unwrap();
+    for text in [
+        "off",
+        "Yes",
+        "y",
+        "N",
+        "1_000",
+        "010",
+        "0b1",
+        "0x1f",
+        "12:30:45",
+        "1:30.5",
+        "=",
+        "<<",
+        "2026-01-01",
+        "2026-01-01T10:00:00.123456",
+        "2026-99-99",
+        ".inf",
+        "-.5",
+        "~",
+        "",
+    ] {
+        let Content::List(items) = written_and_read(&[text]).content else {
+            panic!("{text:?} is no list");
+        };
+        assert!(
+            matches!(&items[0].content, Content::Scalar(scalar) if scalar.text() == Some(text)),
+            "{text:?}"
+        );
+        // Nor to a reader of YAML 1.2.
+        assert_eq!(
+            serde_yaml::from_str::<Vec<String>>(&written(text)).unwrap(),
+            [text]
+        );
+        let key = std::collections::BTreeMap::from([(text, 1)]);
+        let Content::Mapping(entries) = written_and_read(&key).content else {
+            panic!("{text:?} is no key");
+        };
+        assert_eq!(entries[0].key.text(), Some(text));
+    }
+    for text in ["y", "n", "off"] {
+        assert_eq!(written(text), format!("- '{text}'\n"));
+    }
+    for text in ["yes please", "offline", "a: b", "é", "-1a"] {
+        assert_eq!(written(text), serde_yaml::to_string(&[text]).unwrap());
+    }
+    let data =
+        serde_json::json!({"a": [null, true, -2, 0.5, 1e300, 18446744073709551615_u64], "b": {}});
+    assert_eq!(
+        to_string(&data).unwrap(),
+        serde_yaml::to_string(&data).unwrap()
+    );
+}
+
+proptest! {
+    #[test]
+    fn every_text_comes_out_as_it_went_in(texts in vec("[-+.:_ \\n'\"#0-9a-fxnyoéT]{0,12}", 0..4)) {
+        let Content::List(items) = written_and_read(&texts).content else {
+            panic!("no list");
+        };
+        let read = items.iter().map(|item| match &item.content {
+            Content::Scalar(scalar) => scalar.text().map(str::to_owned),
+            _ => None,
+        });
+        prop_assert_eq!(read.collect::<Vec<_>>(), texts.into_iter().map(Some).collect::<Vec<_>>());
     }
 }

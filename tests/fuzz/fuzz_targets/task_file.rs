@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
     let settings = Settings {
         envs: vec![("A".to_owned(), "$B ${A}".to_owned())],
         secrets: vec![("B".to_owned(), "b".to_owned())],
-        fields: vec![("resources.cpus", "4+".into())],
+        fields: vec![("--cpus", "resources.cpus", "4+".into())],
     };
     for settings in [&Settings::default(), &settings] {
         if let Ok(file) = document::parse(text, settings) {
