@@ -54,6 +54,13 @@ impl Error {
         }
     }
 
+    /// The same, and what else there is to say.
+    #[must_use]
+    pub fn but(mut self, what: &str) -> Self {
+        self.message = format!("{}; {what}", self.message);
+        self
+    }
+
     pub fn reason(&self) -> Reason {
         self.reason
     }

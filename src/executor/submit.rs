@@ -89,14 +89,17 @@ impl Executor {
         tokio::spawn(async move {
             let id = prepared.id;
             let created = executor.create(&prepared, || answer.is_closed()).await;
-            let created = match created {
+            let mut created = match created {
                 // There is nothing that could have been left over.
                 Ok(_) if prepared.task.num_nodes == 1 => Ok(()),
                 Ok(first) => executor.check_not_stopped(id, &first).await,
                 Err(error) => Err(error),
             };
-            if created.is_err() {
-                executor.roll_back(id).await;
+            if created.is_err() && !executor.roll_back(id).await {
+                let rest = format!(
+                    "what was created of it could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
+                );
+                created = created.map_err(|error| error.but(&rest));
             }
             // Nobody waits any more, so nobody learns the id.
             if let Err(Ok(())) = answer.send(created) {
@@ -288,13 +291,13 @@ impl Executor {
         call(format!("create Job `{name}`"), created).await
     }
 
-    /// Deletes what there is of a task that is not to be. Nothing can be answered from here any more, so it tries for a while.
-    async fn roll_back(&self, id: TaskId) {
+    /// Deletes what there is of a task that is not to be, and tries that for a while; returns whether nothing is left.
+    async fn roll_back(&self, id: TaskId) -> bool {
         const ATTEMPTS: u32 = 5;
         for attempt in 1..=ATTEMPTS {
             let deleted = async { self.delete_jobs(self.jobs_of(id).await?).await };
             match deleted.await {
-                Ok(deleted) if deleted.is_empty() => return,
+                Ok(deleted) if deleted.is_empty() => return true,
                 Ok(_) => (),
                 Err(error) => {
                     log::warn!("task {id}: rolling back, attempt {attempt} of {ATTEMPTS}: {error}");
@@ -303,6 +306,7 @@ impl Executor {
             }
         }
         log::error!("task {id}: could not be rolled back, its Jobs have to be deleted by hand");
+        false
     }
 }
 

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 
 use super::{
     CONCURRENCY, Error, Executor, Result, labels,
-    rows::{FailureRow, JobRow, PodRow, Uid},
+    rows::{EventRow, JobRow, PodRow, Uid},
     status::{self, Observed},
     view::{ListVersion, Listed, Scope, Table},
 };
@@ -216,9 +216,9 @@ impl Executor {
         if !self.view.may_lack_reasons(scope) {
             return;
         }
-        let params = ListParams::default().fields(FailureRow::SELECTOR);
-        match self.list_rows::<FailureRow>(params).await {
-            Ok((rows, _)) => self.view.change::<FailureRow, _>(|table| {
+        let params = ListParams::default().fields(EventRow::OF_JOBS);
+        match self.list_rows::<EventRow>(params).await {
+            Ok((rows, _)) => self.view.change::<EventRow, _>(|table| {
                 rows.into_iter().for_each(|row| table.tell(row));
             }),
             Err(error) => log::debug!("why Jobs have no pods is not known: {error}"),

@@ -1,17 +1,20 @@
 //! Volumes: claims with an owner and a name of the owner's choice.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use kube::api::ListParams;
 
 use super::{
     Error, Executor, Result, call, labels, manifest, now, random_id,
-    rows::{ClaimRow, JobRow, PodRow},
+    rows::{ClaimRow, EventRow, JobRow, PodRow, Uid},
     view::Scope,
 };
 use crate::api::{
-    Problem, Reason, TaskDefinition, User, VolumeDefinition, VolumeId, VolumeMount, VolumeStatus,
-    describe,
+    Problem, Reason, TaskDefinition, User, VolumeDefinition, VolumeId, VolumeMount, VolumePhase,
+    VolumeStatus, describe,
 };
 
 /// What becomes of a task of several nodes whose volume is for one machine.
@@ -64,10 +67,7 @@ impl Executor {
     /// When Kubernetes cannot be asked.
     pub async fn list_volumes(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
         let claims = self.volume_claims(user).await?;
-        let mut volumes: Vec<_> = claims
-            .iter()
-            .filter_map(|claim| claim.status(&self.namespace))
-            .collect();
+        let mut volumes = self.statuses(&claims).await;
         volumes.sort_by(|a, b| {
             b.created_at
                 .cmp(&a.created_at)
@@ -83,7 +83,44 @@ impl Executor {
     pub async fn get_volume(&self, user: &User, id: VolumeId) -> Result<VolumeStatus> {
         let claim = self.look_up_volume(user, id).await?;
         log::debug!("volume status read volume_id={id} user={:?}", user.as_str());
-        claim.status(&self.namespace).ok_or_else(|| not_found(id))
+        let mut volumes = self.statuses(&[claim]).await;
+        volumes.pop().ok_or_else(|| not_found(id))
+    }
+
+    /// What is to be told of claims, and why those are pending that are.
+    async fn statuses(&self, claims: &[Arc<ClaimRow>]) -> Vec<VolumeStatus> {
+        let mut reasons = self.why_pending(claims).await;
+        let volumes = claims.iter().filter_map(|claim| {
+            let mut volume = claim.status(&self.namespace)?;
+            volume.reason = reasons.remove(&claim.uid);
+            Some(volume)
+        });
+        volumes.collect()
+    }
+
+    /// Why claims are pending, as the last event about each says. No watch tells of them: few ask, and only while there is
+    /// something to wait for.
+    async fn why_pending(&self, claims: &[Arc<ClaimRow>]) -> HashMap<Uid, String> {
+        let is_pending = |claim: &&Arc<ClaimRow>| claim.phase == VolumePhase::Pending;
+        let pending: Vec<_> = claims.iter().filter(is_pending).collect();
+        let selector = match pending.as_slice() {
+            [] => return HashMap::new(),
+            [claim] => format!("{},involvedObject.name={}", EventRow::OF_CLAIMS, claim.name),
+            _ => EventRow::OF_CLAIMS.to_owned(),
+        };
+        let events = self.list_rows::<EventRow>(ListParams::default().fields(&selector));
+        let mut events = match events.await {
+            Ok((events, _)) => events,
+            Err(error) => {
+                log::debug!("why volumes are pending is not known: {error}");
+                return HashMap::new();
+            }
+        };
+        events.sort_by_key(|event| (event.last, event.version));
+        let is_about = |event: &EventRow| pending.iter().any(|claim| claim.uid == event.object);
+        (events.into_iter().filter(is_about))
+            .map(|event| (event.object, event.why.into()))
+            .collect()
     }
 
     /// Deletes a volume and the data in it.

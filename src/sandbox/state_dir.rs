@@ -29,7 +29,8 @@ impl StateDir {
             rand::random::<u32>()
         );
         let path = parent.join(name);
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| io::Error::other(format!("cannot make {}: {error}", path.display())))?;
         let lock = File::create(path.join(LOCK))?;
         lock.try_lock()
             .map_err(|error| io::Error::other(error.to_string()))?;

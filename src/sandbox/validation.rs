@@ -258,7 +258,13 @@ fn check_claim(spec: &Value, errors: &mut Vec<FieldError>) {
             "at least 1 access mode is required",
         ));
     }
-    for mode in elements(&spec["accessModes"]) {
+    let alone = |mode: &Value| text(mode) == "ReadWriteOncePod";
+    let modes = elements(&spec["accessModes"]);
+    if modes.iter().any(alone) && !modes.iter().all(alone) {
+        let why = "may not use ReadWriteOncePod with other access modes";
+        errors.push(FieldError::forbidden("spec.accessModes", why));
+    }
+    for mode in modes {
         if !ACCESS_MODES.contains(&text(mode)) {
             errors.push(FieldError::not_supported(
                 "spec.accessModes",

@@ -103,6 +103,38 @@ fn a_volume_is_listed_shown_and_deleted() {
 }
 
 #[test]
+fn a_volume_says_what_it_waits_for() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let create = [
+        "volumes",
+        "create",
+        "data",
+        "1Gi",
+        "--storage-class",
+        "no-such-class",
+    ];
+    let id = ada.run(create).success().stdout.trim().to_owned();
+    let expected = "storageclass.storage.k8s.io \"no-such-class\" not found";
+    wait_until("the volume says why it is pending", || {
+        let status = ada.run(["volumes", "status", &id]).success().stdout;
+        status.contains(&format!("reason\t{expected}\n"))
+    });
+    ada.run([
+        "volumes",
+        "create",
+        "other",
+        "1Gi",
+        "--storage-class",
+        "no-such-class",
+    ])
+    .success();
+    let listed = ada.run(["volumes", "list"]).success().stdout;
+    let line = listed.lines().find(|line| line.starts_with(&id)).unwrap();
+    assert!(line.ends_with(expected), "{line}");
+}
+
+#[test]
 fn a_volume_that_is_in_use_stays() {
     let world = World::new();
     let ada = world.login("ada");

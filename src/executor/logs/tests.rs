@@ -9,7 +9,7 @@ use crate::{
     api::TaskState,
     executor::{
         played,
-        rows::{FailureRow, JobRow, PodRow, Version},
+        rows::{EventRow, JobRow, PodRow, Version},
         view::Table,
     },
 };
@@ -103,7 +103,7 @@ fn tell(executor: &Executor, jobs: &[Value], pods: &[Value]) {
         let version = Version::new("5");
         Table::<JobRow>::ledger(table).has_listed(version, Instant::now());
         Table::<PodRow>::ledger(table).has_listed(version, Instant::now());
-        Table::<FailureRow>::ledger(table).has_listed(version, Instant::now());
+        Table::<EventRow>::ledger(table).has_listed(version, Instant::now());
     });
 }
 

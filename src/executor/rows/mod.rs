@@ -10,7 +10,7 @@
 //! Pure: what rows mean together is decided in `status`, where they are kept is `view`.
 
 mod claim;
-mod failure;
+mod event;
 mod job;
 mod pod;
 
@@ -23,7 +23,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::IgnoredAny};
 
 pub use self::{
     claim::ClaimRow,
-    failure::FailureRow,
+    event::EventRow,
     job::{JobRow, JobState},
     pod::{Container, PodRow},
 };

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 pub use self::node::{node, stopped_after};
 use super::{
     labels,
-    rows::{FailureRow, JobRow, PodRow, Uid},
+    rows::{EventRow, JobRow, PodRow, Uid},
 };
 use crate::api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, User};
 
@@ -21,7 +21,7 @@ pub struct Observed {
     /// By rank, then by age.
     pub pods: Vec<Arc<PodRow>>,
     /// Why Jobs have no pods, as the last event about each says; by the uid of the Job.
-    pub failures: HashMap<Uid, FailureRow>,
+    pub failures: HashMap<Uid, EventRow>,
 }
 
 impl Observed {
@@ -56,7 +56,7 @@ impl Observed {
         let pods = pods.take_while(|pod| pod.rank == rank).cloned().collect();
         let failures = jobs.iter().filter_map(|job| self.failures.get(&job.uid));
         Self {
-            failures: failures.map(|it| (it.job, it.clone())).collect(),
+            failures: failures.map(|it| (it.object, it.clone())).collect(),
             pods,
             jobs,
         }

@@ -18,14 +18,14 @@ fn recorded() -> Vec<TaskStatus> {
     let mut jobs: Vec<JobRow> = jobs.into_iter().flatten().collect();
     jobs.sort_by_key(|job| (Reverse(job.created_at), job.task));
     let pods: Vec<PodRow> = golden::items("recorded/pods.json");
-    let failures: Vec<FailureRow> = golden::items("recorded/events-quota.json");
+    let failures: Vec<EventRow> = golden::items("recorded/events-quota.json");
     let tasks = jobs.into_iter().filter_map(|job| {
         let id = job.task?;
         let pods = pods.iter().filter(|pod| pod.task == Some(id));
         let observed = Observed {
             pods: pods.cloned().map(Arc::new).collect(),
             jobs: vec![Arc::new(job)],
-            failures: failures.iter().map(|it| (it.job, it.clone())).collect(),
+            failures: failures.iter().map(|it| (it.object, it.clone())).collect(),
         };
         task(id, &observed, None, "default")
     });

@@ -35,7 +35,7 @@ pub use self::{
 };
 use self::{tasks::Tasks, volumes::Volumes};
 use super::{
-    rows::{ClaimRow, FailureRow, JobRow, PodRow, Row},
+    rows::{ClaimRow, EventRow, JobRow, PodRow, Row},
     status::Observed,
 };
 use crate::api::{TaskId, User};
@@ -66,7 +66,7 @@ impl Kept for PodRow {
     }
 }
 
-impl Kept for FailureRow {
+impl Kept for EventRow {
     type Table = Tasks;
 
     fn table(state: &mut State) -> &mut Tasks {
@@ -139,7 +139,7 @@ impl View {
     /// Whether a Job without a pod, if there is one within a scope, may be so for a reason that is not known.
     pub fn may_lack_reasons(&self, scope: &Scope) -> bool {
         let mut state = self.state();
-        let age = Table::<FailureRow>::ledger(&mut state.tasks).age(Instant::now());
+        let age = Table::<EventRow>::ledger(&mut state.tasks).age(Instant::now());
         age.is_none_or(|age| age > MAX_AGE) && state.tasks.misses_pods(scope)
     }
 

@@ -59,7 +59,7 @@ fn pod(task: usize, rank: u32, version: u64, phase: &str) -> PodRow {
     .unwrap()
 }
 
-fn failure(task: usize, rank: u32, version: u64) -> FailureRow {
+fn failure(task: usize, rank: u32, version: u64) -> EventRow {
     serde_json::from_value(json!({
         "metadata": {"name": "e", "uid": format!("event-{task}-{rank}"), "resourceVersion": version.to_string()},
         "involvedObject": {"uid": format!("job-{task}-{rank}")},
@@ -311,10 +311,10 @@ fn why_a_job_has_no_pod_is_known_for_as_long_as_the_job() {
             .clone()
     };
     // The watch of events may be ahead of that of Jobs.
-    view.change::<FailureRow, _>(|table| table.put(failure(0, 0, 1)));
+    view.change::<EventRow, _>(|table| table.put(failure(0, 0, 1)));
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
     assert_eq!(reason().as_deref(), Some("exceeded quota"));
-    view.change::<FailureRow, _>(|table| Table::<FailureRow>::remove(table, Uid::new("event-0-0")));
+    view.change::<EventRow, _>(|table| Table::<EventRow>::remove(table, Uid::new("event-0-0")));
     assert_eq!(reason().as_deref(), Some("exceeded quota"));
     view.change::<JobRow, _>(|table| Table::<JobRow>::remove(table, Uid::new("job-0-0")));
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 3, None)));

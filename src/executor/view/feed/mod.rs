@@ -19,7 +19,7 @@ use super::{
     super::{
         Error, Executor, PAGE, Result, labels,
         objects::Page,
-        rows::{ClaimRow, FailureRow, JobRow, PodRow, Version},
+        rows::{ClaimRow, EventRow, JobRow, PodRow, Version},
     },
     Kept, MAX_AGE,
     table::{Scope, Table},
@@ -43,12 +43,12 @@ impl Executor {
     /// Keeps the view alive, for ever.
     pub async fn keep_view(&self) {
         let labelled = |label| (Some(format!("{label}=true")), None);
-        let failures = (None, Some(FailureRow::SELECTOR.to_owned()));
+        let failures = (None, Some(EventRow::OF_JOBS.to_owned()));
         futures::join!(
             self.feed::<JobRow>(labelled(labels::TASK)),
             self.feed::<PodRow>(labelled(labels::TASK)),
             self.feed::<ClaimRow>(labelled(labels::VOLUME)),
-            self.feed::<FailureRow>(failures),
+            self.feed::<EventRow>(failures),
         );
     }
 

@@ -127,7 +127,7 @@ async fn a_task_that_is_known_in_part_is_looked_for() {
         table.put(serde_json::from_value::<JobRow>(job(0)).unwrap());
         Table::<JobRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
         Table::<PodRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
-        Table::<FailureRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
+        Table::<EventRow>::ledger(table).has_listed(Version::new("6"), Instant::now());
     });
     assert!(executor.view.is_fresh());
     let (ada, id) = ("ada".parse().unwrap(), "ab12cd34".parse().unwrap());

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     super::{
-        rows::{FailureRow, JobRow, Owner, PodRow, Uid, Version},
+        rows::{EventRow, JobRow, Owner, PodRow, Uid, Version},
         status::Observed,
     },
     by_rank::find,
@@ -32,7 +32,7 @@ pub struct Tasks {
     /// By the uid of the event; where it stands is the uid of the Job.
     failures: Shelf<Uid>,
     /// Why Jobs have no pods, also Jobs that nobody has told of yet. It is kept until they have one: the events are not.
-    failures_of: HashMap<Uid, FailureRow>,
+    failures_of: HashMap<Uid, EventRow>,
     /// How many changes there were.
     changes: u64,
     /// The nodes that changed since somebody last took notice.

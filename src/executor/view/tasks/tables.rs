@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     super::{
         super::{
-            rows::{FailureRow, JobRow, JobState, PodRow, Uid, Version},
+            rows::{EventRow, JobRow, JobState, PodRow, Uid, Version},
             status::Observed,
         },
         by_rank::{find, put},
@@ -157,7 +157,7 @@ impl Table<PodRow> for Tasks {
     }
 }
 
-impl Table<FailureRow> for Tasks {
+impl Table<EventRow> for Tasks {
     fn ledger(&mut self) -> &mut Ledger {
         &mut self.failures.ledger
     }
@@ -166,8 +166,8 @@ impl Table<FailureRow> for Tasks {
         self.failures.version(uid)
     }
 
-    fn put(&mut self, row: FailureRow) {
-        let job = row.job;
+    fn put(&mut self, row: EventRow) {
+        let job = row.object;
         self.failures.places.insert(row.uid, (job, row.version));
         if let Some((id, _)) = self.jobs.place(job)
             && self.has_pod(id, job)

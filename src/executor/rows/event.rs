@@ -1,28 +1,30 @@
-//! An event that says why a Job has no pod: nothing else does.
+//! An event that says why something is not there yet: nothing else does.
 
 use serde::Deserialize;
 
 use super::{Meta, Row, Uid, Version, moment};
 use crate::api::Timestamp;
 
-/// What is kept of an event of the kind `FailedCreate`.
+/// What is kept of an event.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Wire")]
-pub struct FailureRow {
+pub struct EventRow {
     pub uid: Uid,
     pub version: Version,
-    /// The Job whose pod could not be created.
-    pub job: Uid,
+    /// The Job or the claim that it is about.
+    pub object: Uid,
     pub last: Option<Timestamp>,
     pub why: Box<str>,
 }
 
-impl FailureRow {
-    /// Selects these events.
-    pub const SELECTOR: &'static str = "involvedObject.kind=Job,reason=FailedCreate";
+impl EventRow {
+    /// Selects those that say why a Job has no pod.
+    pub const OF_JOBS: &'static str = "involvedObject.kind=Job,reason=FailedCreate";
+    /// Selects those that say what becomes of a claim.
+    pub const OF_CLAIMS: &'static str = "involvedObject.kind=PersistentVolumeClaim";
 }
 
-impl Row for FailureRow {
+impl Row for EventRow {
     const PATH: (&'static str, &'static str) = ("/api/v1", "events");
     const KIND: &'static str = "events";
 
@@ -56,7 +58,7 @@ struct InvolvedObject {
     uid: String,
 }
 
-impl From<Wire> for FailureRow {
+impl From<Wire> for EventRow {
     fn from(wire: Wire) -> Self {
         // `Error creating: pods "train-ab12cd34-x7x2v" is forbidden: exceeded quota: ...`: the pod does not exist, its name helps
         // nobody.
@@ -67,7 +69,7 @@ impl From<Wire> for FailureRow {
         Self {
             uid: Uid::new(&wire.metadata.uid),
             version: Version::new(&wire.metadata.resource_version),
-            job: Uid::new(&wire.involved_object.uid),
+            object: Uid::new(&wire.involved_object.uid),
             last: wire.last_timestamp,
             why: why.into(),
         }
