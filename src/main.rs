@@ -83,11 +83,7 @@ fn main() -> ExitCode {
         Ok(Command::Auth(args)) => client::run(client::Command::Auth(args.command)),
         Ok(Command::Jobs(args)) => client::run(client::Command::Jobs(args.command)),
         Ok(Command::Volumes(args)) => client::run(client::Command::Volumes(args.command)),
-        Err(EarlyExit::Answer(text)) => {
-            // Whoever closed the pipe has seen enough.
-            drop(io::stdout().write_all(text.as_bytes()));
-            ExitCode::SUCCESS
-        }
+        Err(EarlyExit::Answer(text)) => client::run(client::Command::Answer(text)),
         Err(EarlyExit::Usage(text)) => {
             drop(io::stderr().write_all(text.as_bytes()));
             ExitCode::from(2)

@@ -58,7 +58,7 @@ macro_rules! with_changes {
             pub name: Option<String>,
 
             /// use so many nodes
-            #[argh(option, arg_name = "count")]
+            #[argh(option, arg_name = "count", from_str_fn(value::num_nodes))]
             pub num_nodes: Option<u32>,
 
             /// ask for so many CPUs, as in 4, 500m or 4+
@@ -150,7 +150,7 @@ pub struct SubmitArgs {
     #[argh(switch)]
     pub no_fail_fast: bool,
 
-    /// table, tsv, json, yaml or name; json and yaml only with --detach or --dry-run
+    /// table, tsv, json, yaml or name; json and yaml only with --detach or --dry-run, which knows no table and tsv
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
@@ -275,7 +275,7 @@ pub struct LogsArgs {
     pub no_follow: bool,
 
     /// only the last lines of each node
-    #[argh(option, arg_name = "lines")]
+    #[argh(option, arg_name = "lines", from_str_fn(value::tail))]
     pub tail: Option<u32>,
 
     /// only from then on: a duration such as 10m, or a time such as 2025-10-05T12:34:56Z
@@ -287,7 +287,7 @@ pub struct LogsArgs {
     pub timestamps: bool,
 
     /// only this node, by its rank from 0; may be repeated
-    #[argh(option, arg_name = "rank")]
+    #[argh(option, arg_name = "rank", from_str_fn(value::rank))]
     pub node: Vec<u32>,
 
     /// begin each line with its node: auto (when there are several), always or never

@@ -58,11 +58,15 @@ pub struct ServeArgs {
     pub host: Option<String>,
 
     /// port to listen on, 0 for any free one (default $K8S_CLI_API_PORT, else 8000)
-    #[argh(option)]
+    #[argh(option, from_str_fn(value::port))]
     pub port: Option<u16>,
 
     /// namespace that tasks and volumes live in (default `default`)
-    #[argh(option, default = "\"default\".to_owned()")]
+    #[argh(
+        option,
+        default = "\"default\".to_owned()",
+        from_str_fn(value::namespace)
+    )]
     pub namespace: String,
 
     /// run tasks as local processes, without a cluster: for trying out

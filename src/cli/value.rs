@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use crate::api::{AccessMode, Quantity, Since};
+use crate::api::{AccessMode, Quantity, Since, is_dns_label};
 
 /// How data is printed: `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,33 @@ impl FromStr for LogFormat {
             _ => Err("expected text or json".to_owned()),
         }
     }
+}
+
+fn number<T: FromStr>(text: &str, expected: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("expected {expected}"))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number(text, "a port from 0 to 65535")
+}
+
+pub(super) fn num_nodes(text: &str) -> Result<u32, String> {
+    number(text, "a number of nodes")
+}
+
+pub(super) fn rank(text: &str) -> Result<u32, String> {
+    number(text, "the rank of a node, 0 for the first")
+}
+
+pub(super) fn tail(text: &str) -> Result<u32, String> {
+    number(text, "a number of lines; without --tail there are all")
+}
+
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let is_good = is_dns_label(text);
+    is_good
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected lower-case letters, digits and `-`, at most 63".to_owned())
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

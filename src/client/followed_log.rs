@@ -125,7 +125,7 @@ impl<'a> FollowedLog<'a> {
             if !std::mem::replace(&mut is_told, true) {
                 self.view.interrupted(context, &cause)?;
             }
-            if !self.feed.wait(self.backoff.next(rand::random())) {
+            if !self.feed.wait(self.backoff.next(rand::random()))? {
                 return Err(broken_off(Event::Interrupted, &self.id));
             }
             self.ask();

@@ -28,6 +28,11 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             "`-o json` and `-o yaml` need --detach: the log would follow the document".to_owned(),
         ));
     }
+    if args.dry_run && matches!(args.output, Some(Format::Table | Format::Tsv)) {
+        return Err(Error::Usage(
+            "--dry-run prints objects: `-o yaml`, `-o json` or `-o name`".to_owned(),
+        ));
+    }
     let file = task_file::read(&args.file, &mut context.input, &settings)?;
     let client = context.client(args.api_url)?;
     let fail_fast = !args.no_fail_fast;
@@ -35,6 +40,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         let answer = client.submit_dry_run(&file.task, fail_fast)?;
         match args.output {
             Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
+            Some(Format::Name) => output::object_names(context.out, &answer.value.manifests)?,
             _ => output::yaml_stream(context.out, &answer.value.manifests)?,
         }
         context.out.flush()?;
@@ -48,13 +54,15 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
     let TaskSubmitResponse {
         task_id, warnings, ..
     } = submitted.value;
-    match format {
-        Format::Table => writeln!(context.out, "task {task_id} submitted")?,
-        Format::Tsv | Format::Name => writeln!(context.out, "{task_id}")?,
-        format => output::document(context.out, format, &submitted.body)?,
-    }
     // Whoever reads it may need it before the log begins.
-    context.out.flush()?;
+    output::made(
+        context.out,
+        format,
+        "task",
+        &task_id,
+        "submitted",
+        &submitted.body,
+    )?;
     warn(context, &args.file, &file.warnings, &warnings);
     match feed {
         Some(feed) => {

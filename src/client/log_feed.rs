@@ -1,9 +1,9 @@
 //! What happens while a log is followed, in the order in which it happens: bytes arrive, the stream ends, somebody presses
-//! Ctrl-C. When a stream is given up for a new one, nothing of it is heard any more.
+//! Ctrl-C, nobody reads stdout any more. When a stream is given up for a new one, nothing of it is heard any more.
 //!
 //! The stream is read on a thread of its own, because a blocking read cannot be interrupted, and signals are awaited on
-//! another: tokio can do that without `unsafe`, and nothing else in the tree can. Neither thread exists before a log is
-//! followed, so no other command pays for them.
+//! another: tokio can do that without `unsafe`, and nothing else in the tree can. A third one waits for the reader of stdout to
+//! go. None of them exists before a log is followed, so no other command pays for them.
 
 use std::{
     io::{self, Read, Write},
@@ -17,6 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -58,6 +62,7 @@ pub struct LogFeed {
     sender: SyncSender<(u32, Event)>,
     receiver: Receiver<(u32, Event)>,
     is_interrupted: Arc<AtomicBool>,
+    is_unheard: Arc<AtomicBool>,
     stream: u32,
     /// The next event, if somebody looked whether there is one.
     peeked: Option<(u32, Event)>,
@@ -84,23 +89,30 @@ impl Spares {
 
 impl LogFeed {
     /// Begins to listen for Ctrl-C, which ends the process no more: it is an [`Event::Interrupted`]. A second one ends the
-    /// process at once.
+    /// process at once. And for the end of whoever reads stdout, which is noticed before there is something to write.
     pub fn listen() -> Self {
         let (sender, receiver) = mpsc::sync_channel(PIECES);
         let is_interrupted = Arc::new(AtomicBool::new(false));
+        let is_unheard = Arc::new(AtomicBool::new(false));
         let feed = Self {
             sender: sender.clone(),
             receiver,
             is_interrupted: is_interrupted.clone(),
+            is_unheard: is_unheard.clone(),
             stream: 0,
             peeked: None,
             spares: Spares::default(),
         };
-        on_interrupt(move || {
-            is_interrupted.store(true, Ordering::SeqCst);
-            // When it is full, the reader is about to look at the flag.
-            drop(sender.try_send((0, Event::Interrupted)));
-        });
+        let noting = |flag: Arc<AtomicBool>| {
+            let sender = sender.clone();
+            move || {
+                flag.store(true, Ordering::SeqCst);
+                // When it is full, the reader is about to look at the flag.
+                drop(sender.try_send((0, Event::Interrupted)));
+            }
+        };
+        on_interrupt(noting(is_interrupted));
+        on_unheard(noting(is_unheard));
         feed
     }
 
@@ -123,17 +135,28 @@ impl LogFeed {
     }
 
     /// Gives up the stream and waits; `false` when somebody pressed Ctrl-C.
-    pub fn wait(&mut self, pause: Duration) -> bool {
+    ///
+    /// # Errors
+    /// Nobody reads stdout any more.
+    pub fn wait(&mut self, pause: Duration) -> io::Result<bool> {
         self.stream += 1;
         self.peeked = None;
         let end = Instant::now() + pause;
         while !self.is_interrupted.load(Ordering::SeqCst) {
+            self.check_heard()?;
             let rest = end.saturating_duration_since(Instant::now());
             if let Err(RecvTimeoutError::Timeout) = self.receiver.recv_timeout(rest) {
-                return !self.is_interrupted.load(Ordering::SeqCst);
+                return Ok(!self.is_interrupted.load(Ordering::SeqCst));
             }
         }
-        false
+        Ok(false)
+    }
+
+    fn check_heard(&self) -> io::Result<()> {
+        if self.is_unheard.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
     }
 
     /// Waits for the next event. What is in `out` is flushed before, unless more is there already: a line is seen as soon
@@ -183,6 +206,7 @@ impl LogFeed {
             if self.is_interrupted.load(Ordering::SeqCst) {
                 return Ok(Event::Interrupted);
             }
+            self.check_heard()?;
             let (stream, event) = event;
             if stream == self.stream {
                 return Ok(event);
@@ -251,4 +275,16 @@ fn on_interrupt(first: impl FnOnce() + Send + 'static) {
     });
     // Nothing is ever sent: it ends when the other end is dropped, now or with the thread.
     let _: Result<(), mpsc::RecvError> = listens.recv();
+}
+
+/// Calls `then` when nobody can read stdout any more: `jobs logs | grep -m1 ready` is to end when grep has.
+fn on_unheard(then: impl FnOnce() + Send + 'static) {
+    thread::spawn(move || {
+        let out = io::stdout();
+        // An error is always of interest, and nothing else is. Of a file there is never one.
+        let mut out = [PollFd::new(&out, PollFlags::empty())];
+        if retry_on_intr(|| poll(&mut out, None)).is_ok() {
+            then();
+        }
+    });
 }

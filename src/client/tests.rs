@@ -95,7 +95,7 @@ fn without_a_login_nothing_is_asked() {
 fn a_bad_url_is_told_before_anything_else() {
     check(
         "jobs list --api-url localhost:8000",
-        Exit::Failed,
+        Exit::Usage,
         "k8s-cli: `localhost:8000` (from --api-url) is not the URL of a server: it does not begin with http:// or https://\n\
          hint: a URL looks like http://localhost:8000\n",
     );

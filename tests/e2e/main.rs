@@ -23,6 +23,7 @@ mod volumes;
 
 // What a program sees.
 mod http;
+mod other_servers;
 mod output;
 mod server;
 

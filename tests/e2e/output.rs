@@ -1,6 +1,8 @@
 //! What the commands print, for people and for programs.
 
-use crate::harness::World;
+use std::{fs::File, process::Command};
+
+use crate::harness::{Session, World};
 
 #[test]
 fn a_list_in_a_pipe_is_tab_separated_and_bare() {
@@ -37,6 +39,7 @@ fn a_document_is_the_servers() {
 fn usage_errors_end_with_2_and_help_with_0() {
     let world = World::new();
     let ada = world.login("ada");
+    let file = ada.file("run: 'true'");
     for args in [
         &["jobs"][..],
         &["jobs", "lsit"],
@@ -46,10 +49,79 @@ fn usage_errors_end_with_2_and_help_with_0() {
         &["jobs", "status", "NOT-AN-ID"],
         &["jobs", "list", "-o", "xml"],
         &["jobs", "logs", "ab12cd34", "--tail", "x"],
+        &["jobs", "list", "--api-url", "localhost:8000"],
+        &["jobs", "submit", &file, "--cpus", "four"],
+        &["jobs", "submit", &file, "--dry-run", "-o", "tsv"],
+        &["serve", "--namespace", "Bad NS"],
     ] {
         let outcome = ada.run(args).code(2).stdout("");
         assert!(!outcome.stderr.is_empty(), "{args:?}");
     }
     let version = ada.run(["--version"]).success().stderr("");
     assert_eq!(version.stdout, "k8s-cli 1.0.0\n");
+}
+
+#[test]
+fn objects_mean_the_same_to_every_reader_of_yaml() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("name: 'off'\nenvs: {Y: 'yes', N: '1_000'}\nrun: 'true'");
+    let objects = ada.run(["jobs", "submit", "--dry-run", &file]).success();
+    for line in [
+        "task-name: 'off'",
+        "name: 'Y'",
+        "value: 'yes'",
+        "name: 'N'",
+        "value: '1_000'",
+    ] {
+        assert!(
+            objects.stdout.contains(line),
+            "{line} is not in {}",
+            objects.stdout
+        );
+    }
+    let names = ada
+        .run(["jobs", "submit", "--dry-run", &file, "-o", "name"])
+        .success();
+    assert!(
+        names.stdout.starts_with("job.batch/off-"),
+        "{}",
+        names.stdout
+    );
+    assert_eq!(names.stdout.lines().count(), 1);
+}
+
+#[test]
+fn what_was_made_is_named_even_if_the_output_is_lost() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let lost = |mut command: Command| {
+        let output = command
+            .stdout(File::create("/dev/full").unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let lost = |args: &[&str]| lost(Session::command(&ada, args));
+    let file = ada.file("run: 'true'");
+    for args in [
+        &["jobs", "submit", "-d", &file][..],
+        &["jobs", "submit", &file],
+    ] {
+        let said = lost(args);
+        let listed = ada.run(["jobs", "list", "-o", "name"]).success().stdout;
+        let id = listed.lines().next().unwrap();
+        let expected = format!(
+            "k8s-cli: task {id} was submitted, but the output cannot be written: no space left on device\n"
+        );
+        assert_eq!(said, expected);
+    }
+    let said = lost(&["volumes", "create", "data", "1Gi"]);
+    let id = ada.run(["volumes", "list", "-o", "name"]).success().stdout;
+    assert!(
+        said.contains(&format!("volume {} was created, but", id.trim())),
+        "{said}"
+    );
+    assert!(lost(&["--version"]).contains("no space left on device"));
 }

@@ -47,7 +47,7 @@ fn an_absent_server_is_named() {
     let says = format!("k8s-cli: cannot reach the server at {url}: connection refused");
     outcome.says(&says).says("\nhint: ");
     ada.run(["jobs", "list", "--api-url", "ftp://x"])
-        .code(1)
+        .code(2)
         .says("ftp://x");
     // Somebody else lives there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

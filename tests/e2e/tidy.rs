@@ -74,7 +74,7 @@ fn owners(external: &str) -> &'static [&'static str] {
         "ureq" | "tabled" => &["client"],
         "argh" => &["cli"],
         "granit_parser" => &["yaml"],
-        "rustix" => &["executor", "sandbox", "server"],
+        "rustix" => &["client", "executor", "sandbox", "server"],
         _ => panic!("{external} is not a crate that tests/e2e/tidy.rs knows"),
     }
 }

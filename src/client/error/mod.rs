@@ -72,6 +72,11 @@ pub enum Error {
         url: String,
         problem: String,
     },
+    /// What answers there says that the server is elsewhere.
+    Moved {
+        url: String,
+        location: String,
+    },
     /// A log ended without saying that it was complete.
     Cut {
         id: TaskId,
@@ -128,25 +133,47 @@ pub enum Error {
     NotConfirmed,
     /// Standard output cannot be written.
     Output(io::Error),
+    /// Something was made, and standard output, where its id belongs, cannot be written.
+    Untold {
+        made: String,
+        source: io::Error,
+    },
 }
 
 impl Error {
+    /// The same after something was `made` that only the output would have named.
+    #[must_use]
+    pub fn after(self, made: String) -> Self {
+        match self {
+            Self::Output(source) => Self::Untold { made, source },
+            other => other,
+        }
+    }
+
     /// How the program ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => Exit::Usage,
+            Self::Usage(_) | Self::BadUrl { .. } => Exit::Usage,
+            Self::TaskFile { findings, .. } if findings.iter().all(Finding::is_of_flag) => {
+                Exit::Usage
+            }
             Self::TaskNotFound { .. } => Exit::TaskNotFound,
             Self::TaskGone { .. } => Exit::TaskStopped,
             Self::Detached { .. } => Exit::Interrupted,
             // Whoever reads the output has seen enough: `jobs list | head -1` did what it should.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Output(source) | Self::Untold { source, .. }
+                if source.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                Exit::Done
+            }
             Self::Output(_)
+            | Self::Untold { .. }
             | Self::Api { .. }
             | Self::Unreachable { .. }
             | Self::Silent { .. }
             | Self::NotOurServer { .. }
+            | Self::Moved { .. }
             | Self::Cut { .. }
-            | Self::BadUrl { .. }
             | Self::NotLoggedIn
             | Self::LoginFile { .. }
             | Self::NoHome
@@ -172,7 +199,9 @@ impl Error {
                 may_have_acted: true,
                 ..
             } => "it may have done what it was asked: look before you try again",
-            Self::NotOurServer { .. } => "--api-url or K8S_CLI_API_URL say where the server is",
+            Self::NotOurServer { .. } | Self::Moved { .. } => {
+                "--api-url or K8S_CLI_API_URL say where the server is"
+            }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::NobodyToAsk { .. } => "--force deletes without asking",
             Self::Cut { id, .. } => {
@@ -200,6 +229,12 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "the server at {url} did not answer as a k8s-cli server ({problem})"
+                )
+            }
+            Self::Moved { url, location } => {
+                write!(
+                    f,
+                    "the server at {url} is not there, but says to ask at {location}"
                 )
             }
             Self::TaskGone { id } => write!(
@@ -245,6 +280,7 @@ impl fmt::Display for Error {
                 write!(f, "{name} is not a task that can run:")?;
                 findings.iter().try_for_each(|finding| match finding.line {
                     Some(line) => write!(f, "\n  {name}:{line}: {finding}"),
+                    None if finding.is_of_flag() => write!(f, "\n  {finding}"),
                     None => write!(f, "\n  {name}: {finding}"),
                 })
             }
@@ -256,7 +292,14 @@ impl fmt::Display for Error {
                 )
             }
             Self::NotConfirmed => f.write_str("nothing was deleted"),
-            Self::Output(error) => write!(f, "cannot write the output: {}", describe_io(error)),
+            Self::Output(source) => write!(f, "cannot write the output: {}", describe_io(source)),
+            Self::Untold { made, source } => {
+                write!(
+                    f,
+                    "{made}, but the output cannot be written: {}",
+                    describe_io(source)
+                )
+            }
         }
     }
 }
@@ -264,7 +307,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File { source, .. } | Self::Output(source) => Some(source),
+            Self::File { source, .. } | Self::Output(source) | Self::Untold { source, .. } => {
+                Some(source)
+            }
             _ => None,
         }
     }

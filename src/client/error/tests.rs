@@ -89,6 +89,15 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
             Some("--api-url or K8S_CLI_API_URL say where the server is"),
         ),
         (
+            Error::Moved {
+                url: url(),
+                location: "https://jump/tasks".to_owned(),
+            },
+            1,
+            "the server at http://localhost:8000 is not there, but says to ask at https://jump/tasks",
+            Some("--api-url or K8S_CLI_API_URL say where the server is"),
+        ),
+        (
             Error::Cut {
                 id: id(),
                 cause: "connection reset".to_owned(),
@@ -162,6 +171,12 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
             Error::Output(denied()),
             1,
             "cannot write the output: permission denied",
+            None,
+        ),
+        (
+            Error::Output(denied()).after("task ab12cd34 was submitted".to_owned()),
+            1,
+            "task ab12cd34 was submitted, but the output cannot be written: permission denied",
             None,
         ),
         (

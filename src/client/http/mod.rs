@@ -8,22 +8,24 @@ mod resolver;
 
 use std::{
     io::{self, ErrorKind, Read},
-    net::IpAddr,
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
 use ureq::{
     Agent, AsSendBody, Body, Timeout,
-    http::{HeaderValue, Method, Request, Response, Uri},
+    http::{HeaderValue, Method, Request, Response},
     unversioned::transport::DefaultConnector,
 };
 
-use self::{detail::detail, resolver::LocalFirst};
+use self::{
+    detail::detail,
+    resolver::{LocalFirst, is_loopback},
+};
 use super::{Error, error::describe_io, output};
 use crate::api::{
-    LogQuery, NDJSON, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
-    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, USER_HEADER, User,
+    LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
+    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, USER_HEADER, User,
     VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
     VolumeStatus, path,
 };
@@ -81,6 +83,8 @@ impl ApiClient {
             .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
+            // A POST that is redirected comes out as a GET, and only some commands would work.
+            .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(OUTPUT_BUFFER)
@@ -179,16 +183,18 @@ impl ApiClient {
             .timeout_recv_response(Some(LOG_TIMEOUT))
             .build();
         let response = self.run(request)?;
-        let is_records = response
-            .headers()
-            .get("content-type")
-            .is_some_and(|value| value.as_bytes().starts_with(NDJSON.as_bytes()));
-        let body = Box::new(response.into_body().into_reader());
-        Ok(if is_records {
-            LogStream::Records(body)
+        let form = response.headers().get("content-type");
+        let form = form.map_or(PLAIN_TEXT.as_bytes(), HeaderValue::as_bytes);
+        let open: fn(_) -> _ = if form.starts_with(NDJSON.as_bytes()) {
+            LogStream::Records
+        } else if form.starts_with(b"text/plain") {
+            LogStream::Text
         } else {
-            LogStream::Text(body)
-        })
+            // Such as the page on which a proxy wants a password.
+            let form = String::from_utf8_lossy(form);
+            return Err(self.not_ours(&format!("its log is {form}")));
+        };
+        Ok(open(Box::new(response.into_body().into_reader())))
     }
 
     pub fn create_volume(
@@ -287,6 +293,14 @@ impl ApiClient {
         if status.is_success() {
             return Ok(response);
         }
+        if let Some(location) = response.headers().get("location")
+            && status.is_redirection()
+        {
+            return Err(Error::Moved {
+                url: self.url.clone(),
+                location: shorten(&String::from_utf8_lossy(location.as_bytes())),
+            });
+        }
         let body = response.into_body().into_with_config();
         // What cannot be read has nothing to say; the status says it alone then.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
@@ -318,9 +332,7 @@ impl ApiClient {
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
             ureq::Error::Protocol(_)
             | ureq::Error::BodyExceedsLimit(_)
-            | ureq::Error::LargeResponseHeader(..)
-            | ureq::Error::RedirectFailed
-            | ureq::Error::TooManyRedirects => self.not_ours(&error.to_string()),
+            | ureq::Error::LargeResponseHeader(..) => self.not_ours(&error.to_string()),
             other => unreachable(other.to_string()),
         }
     }
@@ -356,45 +368,10 @@ fn with_all_users(path: &str, all_users: bool) -> String {
     format!("{path}{query}")
 }
 
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
-}
-
-/// The address that stands for a host, if it is none that has to be looked up.
-fn address(host: &str) -> Option<IpAddr> {
-    host.trim_matches(['[', ']']).parse().ok()
-}
-
 fn shorten(text: &str) -> String {
     let text = output::escape(text);
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for url in [
-            "http://localhost:8000",
-            "http://127.0.0.1",
-            "http://127.8.0.1:1/base",
-            "https://[::1]:8000",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "http://jump:8000",
-            "http://10.0.0.1",
-            "http://localhost.evil.org",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
     }
 }

@@ -31,6 +31,13 @@ pub struct Finding {
     pub problem: Problem,
 }
 
+impl Finding {
+    /// Whether it is not about the file, but about a flag that changes it.
+    pub fn is_of_flag(&self) -> bool {
+        self.problem.field.starts_with("--")
+    }
+}
+
 /// Why a text is no task file.
 #[derive(Debug)]
 pub enum Refused {
@@ -70,9 +77,15 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
         .chain(&reading.problems)
         .map(|problem| problem.field.clone())
         .collect();
-    let locate = |problem: Problem| Finding {
-        line: (root.line_of(&problem.field)).filter(|_| !settings.overrides(&problem.field)),
-        problem,
+    let locate = |problem: Problem| match settings.given_as(&problem.field) {
+        Some(name) => Finding {
+            line: None,
+            problem: Problem::new(name, problem.message.clone()),
+        },
+        None => Finding {
+            line: root.line_of(&problem.field),
+            problem,
+        },
     };
     findings.extend(reading.problems.into_iter().map(locate));
     let task = match definition {
@@ -88,11 +101,13 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
         }
     };
     let mut warnings = reading.warnings;
-    warnings.retain(|warning| !settings.overrides(&warning.problem.field));
+    warnings.retain(|warning| settings.given_as(&warning.problem.field).is_none());
     warnings.extend(task.warnings().into_iter().take(MANY).map(|message| {
         let field = message.split([' ', ':']).next().unwrap_or_default();
         Finding {
-            line: root.line_of(field).filter(|_| !settings.overrides(field)),
+            line: root
+                .line_of(field)
+                .filter(|_| settings.given_as(field).is_none()),
             problem: Problem::new("", message),
         }
     }));

@@ -88,15 +88,15 @@ pub fn settings(changes: Changes, env: Env<'_>) -> Result<Settings, Error> {
         image_id,
         workdir,
     } = changes;
-    let text = |path, value: Option<String>| value.map(|value| (path, Value::String(value)));
+    let text = |flag, path, value: Option<String>| Some((flag, path, Value::String(value?)));
     let fields = [
-        text("name", name),
-        num_nodes.map(|num_nodes| ("num_nodes", num_nodes.into())),
-        text("resources.cpus", cpus),
-        text("resources.memory", memory),
-        text("resources.accelerators", gpus),
-        text("resources.image_id", image_id),
-        text("workdir", workdir),
+        text("--name", "name", name),
+        num_nodes.map(|num_nodes| ("--num-nodes", "num_nodes", num_nodes.into())),
+        text("--cpus", "resources.cpus", cpus),
+        text("--memory", "resources.memory", memory),
+        text("--gpus", "resources.accelerators", gpus),
+        text("--image-id", "resources.image_id", image_id),
+        text("--workdir", "workdir", workdir),
     ];
     Ok(Settings {
         envs: variables("--env", envs, env_file, env)?,
@@ -131,6 +131,9 @@ fn variables(
         variables.push(match variable.split_once('=') {
             Some(("", _)) => return Err(usage("expected NAME=VALUE or NAME".to_owned())),
             Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None if variable.is_empty() => {
+                return Err(usage("expected NAME=VALUE or NAME".to_owned()));
+            }
             None => {
                 let value = outer(&variable)
                     .ok_or_else(|| usage(format!("{variable} is not set in your environment")))?;

@@ -14,18 +14,22 @@ const MAX_SUBSTITUTED: usize = 1024 * 1024;
 pub struct Settings {
     pub envs: Vec<(String, String)>,
     pub secrets: Vec<(String, String)>,
-    /// Fields by their paths, at most one level deep: `name`, `resources.cpus`.
-    pub fields: Vec<(&'static str, Value)>,
+    /// The flags and what they set, by paths that are at most one level deep: `name`, `resources.cpus`.
+    pub fields: Vec<(&'static str, &'static str, Value)>,
 }
 
 impl Settings {
-    /// Whether the command line gives this field, so that no line of the file is to blame for it.
-    pub fn overrides(&self, field: &str) -> bool {
-        let name_of = |prefix| field.strip_prefix(prefix);
-        self.fields.iter().any(|(path, _)| *path == field)
-            || name_of("envs.").is_some_and(|name| self.envs.iter().any(|(env, _)| env == name))
-            || name_of("secrets.")
-                .is_some_and(|name| self.secrets.iter().any(|(secret, _)| secret == name))
+    /// What a field is called that the command line gives, so that no line of the file is to blame for it: its flag, or itself
+    /// where several flags could be meant.
+    pub fn given_as<'a>(&self, field: &'a str) -> Option<&'a str> {
+        let own = self.fields.iter().find(|(_, path, _)| *path == field);
+        let is_among = |prefix, given: &[(String, String)]| {
+            let name = field.strip_prefix(prefix);
+            name.is_some_and(|name| given.iter().any(|(key, _)| key == name))
+        };
+        let is_variable = is_among("envs.", &self.envs) || is_among("secrets.", &self.secrets);
+        own.map(|(flag, ..)| *flag)
+            .or_else(|| is_variable.then_some(field))
     }
 
     /// Adds them to the fields of a task, and replaces variables in its paths.
@@ -35,7 +39,7 @@ impl Settings {
         };
         add_variables(fields, "envs", &self.envs);
         add_variables(fields, "secrets", &self.secrets);
-        for (path, value) in &self.fields {
+        for (_, path, value) in &self.fields {
             override_field(fields, path, value);
         }
         substitute(fields)

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::Exit, *};
 use crate::golden;
 
 /// Compares the message for `fixtures/tasks/invalid/<case>.yaml` with the one beside it.
@@ -160,26 +160,33 @@ fn variables_of_the_command_line_win() {
 #[test]
 fn a_bad_flag_is_not_blamed_on_a_line() {
     let settings = Settings {
-        fields: vec![("resources.cpus", "many".into())],
+        fields: vec![("--cpus", "resources.cpus", "many".into())],
         ..with(&[("1A", "x")], &[])
     };
     let text = "run: echo\nresources:\n  cpus: 4\n";
-    let error = parse("task.yaml", text.as_bytes(), &settings)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("\n  task.yaml: resources.cpus: expected"),
-        "{error}"
-    );
+    let refused = parse("task.yaml", text.as_bytes(), &settings).unwrap_err();
+    let error = refused.to_string();
+    assert!(error.contains("\n  --cpus: expected"), "{error}");
+    assert_eq!(refused.exit(), Exit::Failed);
     assert!(error.contains("\n  task.yaml: envs.1A: is not"), "{error}");
+}
+
+#[test]
+fn a_file_is_not_blamed_for_a_flag() {
+    let settings = Settings {
+        fields: vec![("--cpus", "resources.cpus", "many".into())],
+        ..Settings::default()
+    };
+    let refused = parse("task.yaml", b"run: echo", &settings).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Usage);
 }
 
 #[test]
 fn overrides_reach_the_alternatives() {
     let settings = Settings {
         fields: vec![
-            ("name", "mine".into()),
-            ("resources.accelerators", "H100:8".into()),
+            ("--name", "name", "mine".into()),
+            ("--gpus", "resources.accelerators", "H100:8".into()),
         ],
         ..Settings::default()
     };
@@ -234,7 +241,7 @@ fn flags_name_variables_by_value_or_by_name() {
         [("A", "b=c"), ("MINE", "from here")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
     );
-    assert_eq!(settings.fields, [("num_nodes", 3.into())]);
+    assert_eq!(settings.fields, [("--num-nodes", "num_nodes", 3.into())]);
     for (variable, expected) in [
         ("YOURS", "--env: YOURS is not set in your environment"),
         ("=x", "--env: expected NAME=VALUE or NAME"),

@@ -8,7 +8,9 @@ use crate::{
     cli::Format,
 };
 
-/// How much of a reason fits into a list for people.
+/// How much of a name fits into a list for people.
+const NAME_WIDTH: usize = 60;
+/// How much of a reason does.
 const REASON_WIDTH: usize = 60;
 
 /// The list for people. Reasons are shown when there are any: they are what one would look for next.
@@ -33,7 +35,11 @@ pub fn table(
     let rows = tasks.iter().map(|task| {
         let mut row = vec![
             task.task_id.to_string(),
-            task.name.clone(),
+            if details {
+                task.name.clone()
+            } else {
+                output::cut(&task.name, NAME_WIDTH)
+            },
             task.status.to_string(),
             nodes(task),
             output::ago(task.created_at, now),

@@ -43,12 +43,8 @@ fn create(context: &mut Context<'_>, args: VolumeCreateArgs) -> Result<Exit, Err
     let definition = VolumeDefinition::from_json(&definition)
         .map_err(|problems| Error::Usage(describe(&problems)))?;
     let created = context.client(api_url)?.create_volume(&definition)?;
-    let id = created.value.volume_id;
-    match context.format(output) {
-        Format::Table => writeln!(context.out, "volume {id} created")?,
-        Format::Tsv | Format::Name => writeln!(context.out, "{id}")?,
-        format => output::document(context.out, format, &created.body)?,
-    }
+    let (format, id) = (context.format(output), created.value.volume_id);
+    output::made(context.out, format, "volume", &id, "created", &created.body)?;
     Ok(Exit::Done)
 }
 

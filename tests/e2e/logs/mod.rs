@@ -4,9 +4,13 @@ mod pods;
 mod records;
 mod viewers;
 
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
 
-use crate::harness::{World, is_real_cluster, wait_until};
+use crate::harness::{World, is_real_cluster, wait_for, wait_until};
 
 #[test]
 fn a_line_is_shown_while_the_task_goes_on() {
@@ -111,6 +115,32 @@ fn a_closed_pipe_ends_the_command_quietly() {
         .success()
         .stdout("1\n")
         .stderr("");
+}
+
+#[test]
+fn a_quiet_log_ends_with_its_reader() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: |\n  echo ready\n  sleep 1000");
+    for args in [
+        &["jobs", "logs", &id][..],
+        &["jobs", "logs", &id, "-o", "json"],
+    ] {
+        let mut command = ada.command(args);
+        let mut logs = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(logs.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready") {
+            line.clear();
+            assert_ne!(out.read_line(&mut line).unwrap(), 0, "the log ended");
+        }
+        drop(out);
+        // There is nothing more to write.
+        let end = wait_for("the end of the command", || logs.try_wait().unwrap());
+        assert_eq!(end.code(), Some(0));
+    }
+    assert_eq!(ada.status(&id)["status"], "running");
+    ada.run(["jobs", "stop", &id]).success();
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn judge(case: &Case) -> Verdict {
             if findings.iter().any(|finding| is_missing(&finding.problem)) =>
         {
             let mut settings = case.settings.clone();
-            settings.fields.push(("run", "true".into()));
+            settings.fields.push(("--run", "run", "true".into()));
             parse(&settings)
         }
         other => other,
