@@ -48,6 +48,8 @@ pub struct Lines<R> {
     /// What the kubelet said behind the last block.
     complaint: Option<String>,
     is_over: bool,
+    /// How many pieces the last block had.
+    expected: usize,
 }
 
 impl<R: AsyncBufRead + Unpin> Lines<R> {
@@ -58,6 +60,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             splitter: Splitter::default(),
             complaint: None,
             is_over: false,
+            expected: 0,
         }
     }
 
@@ -110,7 +113,8 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
 
     /// Takes the whole lines off what was read; none if there was not one.
     fn split(&mut self, flush: Flush, position: &mut Position) -> Option<Next> {
-        let mut pieces = Vec::new();
+        // A block is as a rule like the one before it, and to grow is to copy.
+        let mut pieces = Vec::with_capacity(self.expected);
         let mut gap = None;
         let complaint = &mut self.complaint;
         let bytes = &self.rest;
@@ -150,8 +154,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         if end == 0 {
             return None;
         }
-        let rest = self.rest.split_off(end);
-        let bytes = std::mem::replace(&mut self.rest, rest);
+        self.expected = pieces.len();
+        let mut rest = Vec::with_capacity(end);
+        rest.extend_from_slice(&self.rest[end..]);
+        let mut bytes = std::mem::replace(&mut self.rest, rest);
+        bytes.truncate(end);
         let block = Block { bytes, pieces };
         Some(Next::Block { block, gap })
     }
