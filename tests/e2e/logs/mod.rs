@@ -40,6 +40,20 @@ fn a_prompt_is_shown_before_its_line_ends() {
 }
 
 #[test]
+fn an_unfinished_line_does_not_hold_up_the_lines_of_others() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit(
+        "num_nodes: 2\nrun: |\n  if [ $NODE_RANK = 0 ]; then printf 10%; sleep 1000; fi\n  \
+         for i in {1..10000}; do echo \"line $i\"; sleep 0.05; done",
+    );
+    let logs = ada.start(["jobs", "logs", &id]);
+    logs.wait_for_output("node-1 | line 40\n");
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103);
+}
+
+#[test]
 fn a_late_viewer_gets_the_log_from_its_first_line() {
     let world = World::new();
     let ada = world.login("ada");
