@@ -137,17 +137,25 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
         let executor = executor.allow_pod_config(allow_pod_config);
-        let (viewer, watchman) = (executor.clone(), executor.clone());
+        let (viewer, watchman, creator) = (executor.clone(), executor.clone(), executor.clone());
         spawn(async move { viewer.keep_view().await });
         spawn(async move { watchman.fail_fast().await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         );
-        let stop = async {
+        let mut signalled = async || {
             tokio::select! {
                 _ = interrupt.recv() => (),
                 _ = terminate.recv() => (),
+            }
+        };
+        let stop = async {
+            signalled().await;
+            // The second time is an order.
+            tokio::select! {
+                () = creator.stop_creating() => (),
+                () = signalled() => (),
             }
         };
         server::run(listener, executor, announce, stop).await?;

@@ -50,6 +50,7 @@ pub use self::logs::{Block, LogSource, Piece};
 pub use self::{
     error::{Error, Result},
     logs::{LineText, LogItem, LogLines},
+    submit::Creations,
     tasks::{Snapshot, TaskList},
     view::ListVersion,
 };
@@ -87,6 +88,7 @@ pub struct Executor {
     view: Arc<View>,
     /// Held while a volume is created, so that two of one name are not created at once.
     volume_names: Arc<Mutex<()>>,
+    creations: Arc<Creations>,
     /// The tasks that somebody looks at.
     sights: Arc<Shared<(User, TaskId), Sight>>,
     /// The logs that somebody follows.
@@ -149,6 +151,7 @@ impl Executor {
             allows_pod_config: false,
             view: Arc::default(),
             volume_names: Arc::default(),
+            creations: Arc::default(),
             sights: Arc::default(),
             tails: Arc::new(Tails::new()),
         })

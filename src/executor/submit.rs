@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -10,7 +13,7 @@ use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Object
 use kube::{Api, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{RwLock, oneshot};
 
 use super::{
     CONCURRENCY, Error, Executor, Result, call,
@@ -64,7 +67,37 @@ impl Prepared {
     }
 }
 
+/// The tasks that are being created: when the server ends, none is to be left half-made.
+#[derive(Default)]
+pub struct Creations {
+    /// Each holds it for reading.
+    under_way: Arc<RwLock<()>>,
+    /// Whether they are to end.
+    is_over: AtomicBool,
+}
+
+impl Creations {
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+}
+
+fn stopping() -> Error {
+    let message = "the task was not created: the server is stopping, submit it again";
+    Error::new(Reason::ServiceUnavailable, message)
+}
+
 impl Executor {
+    /// Creates no task any more, and rolls back those that are being created. Returns when nothing is half-made, as far as
+    /// Kubernetes allows.
+    pub async fn stop_creating(&self) {
+        self.creations.is_over.store(true, Ordering::SeqCst);
+        if self.creations.under_way.try_write().is_err() {
+            log::info!("tasks that are being created are rolled back before the server stops");
+        }
+        drop(self.creations.under_way.write().await);
+    }
+
     /// Starts a task: whole, or not at all. When one of its objects is refused, or the caller drops the future before it is
     /// done, what was made is deleted again. `fail_fast`: when a node fails, the others are stopped.
     ///
@@ -85,16 +118,26 @@ impl Executor {
         let id = prepared.id;
         let (answer, answered) = oneshot::channel();
         let executor = self.clone();
+        let under_way = self.creations.under_way.clone().try_read_owned();
+        let under_way = under_way.map_err(|_| stopping())?;
+        if self.creations.is_over() {
+            return Err(stopping());
+        }
         // A task of its own, which goes on when the request that wants it goes away.
         tokio::spawn(async move {
             let id = prepared.id;
-            let created = executor.create(&prepared, || answer.is_closed()).await;
+            let is_unwanted = || answer.is_closed() || executor.creations.is_over();
+            let created = executor.create(&prepared, is_unwanted).await;
             let mut created = match created {
                 // There is nothing that could have been left over.
                 Ok(_) if prepared.task.num_nodes == 1 => Ok(()),
                 Ok(first) => executor.check_not_stopped(id, &first).await,
                 Err(error) => Err(error),
             };
+            let gone = || log::warn!("task {id}: the client went away, rolling back");
+            if created.is_err() && answer.is_closed() {
+                gone();
+            }
             if created.is_err() && !executor.roll_back(id).await {
                 let rest = format!(
                     "what was created of it could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
@@ -103,9 +146,10 @@ impl Executor {
             }
             // Nobody waits any more, so nobody learns the id.
             if let Err(Ok(())) = answer.send(created) {
-                log::warn!("task {id}: the client went away, rolling back");
+                gone();
                 executor.roll_back(id).await;
             }
+            drop(under_way);
         });
         let gone = || {
             Error::new(
@@ -217,8 +261,8 @@ impl Executor {
         Ok(())
     }
 
-    /// Creates the objects of a task, but starts none after the first that is refused, or once `is_unwanted`; returns the
-    /// first Job.
+    /// Creates the objects of a task, but starts none after the first that is refused, or once `is_unwanted`, which is an error
+    /// too; returns the first Job.
     async fn create(&self, prepared: &Prepared, is_unwanted: impl Fn() -> bool) -> Result<JobRow> {
         let submission = &prepared.submission();
         // The first Job owns what belongs to the task as a whole, so it comes first.
@@ -254,10 +298,11 @@ impl Executor {
             .inspect_err(|_| has_failed.store(true, Ordering::Relaxed))
             .collect()
             .await;
+        let is_whole = results.len() as u32 + 1 == num_nodes;
         results
             .into_iter()
             .try_for_each(|result| result.map(drop))?;
-        Ok(first)
+        if is_whole { Ok(first) } else { Err(stopping()) }
     }
 
     /// Makes sure that nobody stopped a task of several nodes while it was being created: whoever does deletes the Jobs that they see, the
@@ -294,19 +339,24 @@ impl Executor {
     /// Deletes what there is of a task that is not to be, and tries that for a while; returns whether nothing is left.
     async fn roll_back(&self, id: TaskId) -> bool {
         const ATTEMPTS: u32 = 5;
+        let mut is_left = true;
         for attempt in 1..=ATTEMPTS {
             let deleted = async { self.delete_jobs(self.jobs_of(id).await?).await };
             match deleted.await {
                 Ok(deleted) if deleted.is_empty() => return true,
-                Ok(_) => (),
+                // Perhaps not all of them were seen yet.
+                Ok(_) => is_left = false,
                 Err(error) => {
+                    is_left = true;
                     log::warn!("task {id}: rolling back, attempt {attempt} of {ATTEMPTS}: {error}");
                     tokio::time::sleep(super::DEADLINE / 2).await;
                 }
             }
         }
-        log::error!("task {id}: could not be rolled back, its Jobs have to be deleted by hand");
-        false
+        if is_left {
+            log::error!("task {id}: could not be rolled back, its Jobs have to be deleted by hand");
+        }
+        !is_left
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::api::batch::v1::Job;
 
-use crate::harness::{Running, World, k8s_cli, wait_for, wait_until};
+use crate::harness::{Running, TempDir, World, is_real_cluster, k8s_cli, wait_for, wait_until};
 
 #[test]
 fn it_stops_when_told_to_and_takes_its_streams_along() {
@@ -154,6 +154,36 @@ fn a_task_that_is_stopped_while_it_is_created_leaves_nothing() {
         world.names::<Job>().is_empty()
     });
     ada.run(["jobs", "list"]).success().stdout("");
+}
+
+#[test]
+fn a_server_that_is_stopped_leaves_no_half_of_a_task() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let dir = TempDir::new();
+    let mut second = world.second_server(&dir);
+    // Where it can be, more than is created within the time that other requests have.
+    let num_nodes = if is_real_cluster() { 500 } else { 4000 };
+    let file = ada.file(&format!(
+        "num_nodes: {num_nodes}\nresources: {{cpus: 1000}}\nrun: 'true'"
+    ));
+    let submit = ada.start_at(&second.url, ["jobs", "submit", "--detach", &file]);
+    wait_until("the task is being created", || {
+        !world.names::<Job>().is_empty()
+    });
+    assert_eq!(second.end("TERM").code(), Some(0));
+    let outcome = submit.finish();
+    let left = world.names::<Job>().len();
+    if outcome.code == Some(0) {
+        // It was whole already.
+        assert_eq!(left, num_nodes);
+    } else {
+        outcome
+            .code(1)
+            .stdout("")
+            .says("the task was not created: the server is stopping, submit it again");
+        assert_eq!(left, 0);
+    }
 }
 
 #[test]
