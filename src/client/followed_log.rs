@@ -160,12 +160,8 @@ impl<'a> FollowedLog<'a> {
     fn show_stream(&mut self, context: &mut Context<'_>) -> Result<StreamEnd, Error> {
         let mut begun = Vec::new();
         loop {
-            if self.view.holds() {
-                // What others have printed meanwhile does not wait for the end of that line.
-                context.out.flush()?;
-                if !self.feed.is_there_within(PROMPT_DELAY) {
-                    self.view.release(context)?;
-                }
+            if self.view.holds() && !self.feed.is_there_within(context.out, PROMPT_DELAY)? {
+                self.view.release(context)?;
             }
             let bytes = match self.feed.next_heartbeat(context.out)? {
                 Event::Bytes(bytes) => bytes,

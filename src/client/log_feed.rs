@@ -177,12 +177,20 @@ impl LogFeed {
         self.next_within(out, SILENCE)
     }
 
-    /// Waits until an event is there, but not for longer than `patience`; returns whether there is one.
-    pub fn is_there_within(&mut self, patience: Duration) -> bool {
+    /// Waits until an event is there, but not for longer than `patience`; returns whether there is one. `out` is flushed as
+    /// [`LogFeed::next`] does it.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn is_there_within(&mut self, out: &mut dyn Write, patience: Duration) -> io::Result<bool> {
         if self.peeked.is_none() {
+            self.peeked = self.receiver.try_recv().ok();
+        }
+        if self.peeked.is_none() {
+            out.flush()?;
             self.peeked = self.receiver.recv_timeout(patience).ok();
         }
-        self.peeked.is_some()
+        Ok(self.peeked.is_some())
     }
 
     fn next_within(&mut self, out: &mut dyn Write, patience: Duration) -> io::Result<Event> {

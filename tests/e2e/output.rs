@@ -1,8 +1,8 @@
 //! What the commands print, for people and for programs.
 
-use std::{fs::File, process::Command};
+use std::fs::File;
 
-use crate::harness::{Session, World};
+use crate::harness::World;
 
 #[test]
 fn a_list_in_a_pipe_is_tab_separated_and_bare() {
@@ -95,15 +95,12 @@ fn objects_mean_the_same_to_every_reader_of_yaml() {
 fn what_was_made_is_named_even_if_the_output_is_lost() {
     let world = World::new();
     let ada = world.login("ada");
-    let lost = |mut command: Command| {
-        let output = command
-            .stdout(File::create("/dev/full").unwrap())
-            .output()
-            .unwrap();
+    let lost = |args: &[&str]| {
+        let full = File::create("/dev/full").unwrap();
+        let output = ada.command(args).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).unwrap()
     };
-    let lost = |args: &[&str]| lost(Session::command(&ada, args));
     let file = ada.file("run: 'true'");
     for args in [
         &["jobs", "submit", "-d", &file][..],
