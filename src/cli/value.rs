@@ -97,10 +97,10 @@ pub(super) fn tail(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn namespace(text: &str) -> Result<String, String> {
-    let is_good = is_dns_label(text);
-    is_good
-        .then(|| text.to_owned())
-        .ok_or_else(|| "expected lower-case letters, digits and `-`, at most 63".to_owned())
+    if is_dns_label(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected lower-case letters, digits and `-`, at most 63".to_owned())
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -89,21 +89,23 @@ impl Executor {
 
     /// What is to be told of claims, and why those are pending that are.
     async fn statuses(&self, claims: &[Arc<ClaimRow>]) -> Vec<VolumeStatus> {
-        let mut reasons = self.why_pending(claims).await;
+        let is_pending = |claim: &&Arc<ClaimRow>| claim.phase == VolumePhase::Pending;
+        let pending: Vec<_> = claims.iter().filter(is_pending).collect();
+        let mut reasons = self.last_events(&pending).await;
         let volumes = claims.iter().filter_map(|claim| {
             let mut volume = claim.status(&self.namespace)?;
-            volume.reason = reasons.remove(&claim.uid);
+            if is_pending(&claim) {
+                volume.reason = reasons.remove(&claim.uid);
+            }
             Some(volume)
         });
         volumes.collect()
     }
 
-    /// Why claims are pending, as the last event about each says. No watch tells of them: few ask, and only while there is
-    /// something to wait for.
-    async fn why_pending(&self, claims: &[Arc<ClaimRow>]) -> HashMap<Uid, String> {
-        let is_pending = |claim: &&Arc<ClaimRow>| claim.phase == VolumePhase::Pending;
-        let pending: Vec<_> = claims.iter().filter(is_pending).collect();
-        let selector = match pending.as_slice() {
+    /// What the last event about each of these claims says, and perhaps about others. No watch tells of them: few ask, and only
+    /// while there is something to wait for.
+    async fn last_events(&self, claims: &[&Arc<ClaimRow>]) -> HashMap<Uid, String> {
+        let selector = match claims {
             [] => return HashMap::new(),
             [claim] => format!("{},involvedObject.name={}", EventRow::OF_CLAIMS, claim.name),
             _ => EventRow::OF_CLAIMS.to_owned(),
@@ -117,10 +119,8 @@ impl Executor {
             }
         };
         events.sort_by_key(|event| (event.last, event.version));
-        let is_about = |event: &EventRow| pending.iter().any(|claim| claim.uid == event.object);
-        (events.into_iter().filter(is_about))
-            .map(|event| (event.object, event.why.into()))
-            .collect()
+        let said = events.into_iter();
+        said.map(|event| (event.object, event.why.into())).collect()
     }
 
     /// Deletes a volume and the data in it.

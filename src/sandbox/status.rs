@@ -244,6 +244,11 @@ impl FieldError {
         FieldError::new(field, "FieldValueForbidden", format!("Forbidden: {detail}"))
     }
 
+    pub fn too_long(field: impl Into<String>, limit: usize) -> FieldError {
+        let message = format!("Too long: may not be more than {limit} bytes");
+        FieldError::new(field, "FieldValueTooLong", message)
+    }
+
     pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> FieldError {
         let supported: Vec<String> = supported.iter().map(|word| format!("\"{word}\"")).collect();
         let message = format!(

@@ -22,6 +22,10 @@ const ACCESS_MODES: [&str; 4] = [
     "ReadWriteOncePod",
 ];
 
+/// How many bytes the annotations of an object may have together
+/// (`staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`, v1.36).
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
 /// Lists what is wrong with an object.
 pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
@@ -52,6 +56,16 @@ fn check_metadata(kind: Kind, metadata: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::invalid("metadata.name", name, &why));
     }
     check_labels("metadata.labels", &metadata["labels"], errors);
+    let annotations = metadata["annotations"].as_object().into_iter().flatten();
+    let length: usize = annotations
+        .map(|(key, value)| key.len() + text(value).len())
+        .sum();
+    if length > MAX_ANNOTATIONS {
+        errors.push(FieldError::too_long(
+            "metadata.annotations",
+            MAX_ANNOTATIONS,
+        ));
+    }
     for (key, _) in metadata["annotations"].as_object().into_iter().flatten() {
         if let Some(why) = names::check_label_key(&key.to_lowercase()) {
             errors.push(FieldError::invalid(

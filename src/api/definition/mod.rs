@@ -30,8 +30,6 @@ pub const MAX_NUM_NODES: u32 = 10_000;
 /// `setup` and `run` become arguments of a process, and Linux takes at most 128 KiB in one (`MAX_ARG_STRLEN`); a quarter of
 /// that is left for quoting.
 const MAX_SCRIPT_LENGTH: usize = 96 * 1024;
-/// What a name may take in lists and annotations; `SkyPilot` knows no limit, and nobody writes what is longer.
-const MAX_NAME_LENGTH: usize = 1024;
 /// The most problems that are told.
 const MAX_PROBLEMS: usize = 50;
 
@@ -257,9 +255,6 @@ fn read_text(value: &Value) -> Result<String, String> {
 /// Reads a name as SkyPilot does: runs of letters and digits, joined by one or two of `.`, `_`, `-`.
 fn read_name(value: &Value) -> Result<String, String> {
     let name = read_text(value)?;
-    if name.len() > MAX_NAME_LENGTH {
-        return Err(format!("is longer than {MAX_NAME_LENGTH} characters"));
-    }
     let mut joints = 0;
     let is_good = name.bytes().all(|byte| {
         joints = if matches!(byte, b'.' | b'_' | b'-') {
