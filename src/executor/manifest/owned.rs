@@ -90,13 +90,16 @@ pub fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission<'_
         name: Some(name),
         labels: Some(submission.labels()),
         annotations: Some(submission.annotations()),
-        owner_references: Some(vec![OwnerReference {
-            api_version: "batch/v1".to_owned(),
-            kind: "Job".to_owned(),
-            name: first_job.name.clone().unwrap_or_default(),
-            uid: first_job.uid.clone().unwrap_or_default(),
-            ..OwnerReference::default()
-        }]),
+        // A Job that is not there yet owns nothing: Kubernetes takes no owner without a uid.
+        owner_references: first_job.uid.clone().map(|uid| {
+            vec![OwnerReference {
+                api_version: "batch/v1".to_owned(),
+                kind: "Job".to_owned(),
+                name: first_job.name.clone().unwrap_or_default(),
+                uid,
+                ..OwnerReference::default()
+            }]
+        }),
         ..ObjectMeta::default()
     }
 }
