@@ -20,8 +20,12 @@ use crate::api::{Backoff, LogEnd, LogQuery, LogRecord, Since, TaskId};
 
 /// The longest record. The server cuts long lines into pieces of at most 8 KiB, so what is longer was not sent by it.
 const MAX_RECORD: usize = 8 * 1024 * 1024;
-/// How long an unfinished line is held back, so that lines of other nodes do not tear it.
+/// How long everything has to be quiet before an unfinished line is shown: it is held back so that lines of other nodes do not
+/// tear it.
 const PROMPT_DELAY: Duration = Duration::from_millis(100);
+/// How often a terminal is shown the lines that have become old unfinished, even if that tears them: somebody may have to answer
+/// one. What reads a pipe wants whole lines.
+const PROMPT_PACE: Duration = Duration::from_millis(60);
 /// How long a connection has to last to be a good one.
 const HEALTHY: Duration = Duration::from_secs(60);
 
@@ -159,8 +163,19 @@ impl<'a> FollowedLog<'a> {
 
     fn show_stream(&mut self, context: &mut Context<'_>) -> Result<StreamEnd, Error> {
         let mut begun = Vec::new();
+        let is_watched = context.terminal.out;
+        let patience = if is_watched {
+            PROMPT_PACE
+        } else {
+            PROMPT_DELAY
+        };
+        let mut looked = Instant::now();
         loop {
-            if self.view.holds() && !self.feed.is_there_within(context.out, PROMPT_DELAY)? {
+            if is_watched && looked.elapsed() > PROMPT_PACE {
+                looked = Instant::now();
+                self.view.release_old(context)?;
+            }
+            if self.view.holds() && !self.feed.is_there_within(context.out, patience)? {
                 self.view.release(context)?;
             }
             let bytes = match self.feed.next_heartbeat(context.out)? {

@@ -3,9 +3,9 @@
 //! Ids, times, ages, ports and the random ends of names differ from run to run. An id of the README stands for the one that
 //! came in its place, from its first appearance on.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, env, fs, path::Path};
 
-use crate::harness::{Running, Session, World, is_real_cluster};
+use crate::harness::{Session, World, is_real_cluster};
 
 /// A command of a block, and what the README says that it prints.
 struct Step {
@@ -44,19 +44,7 @@ fn steps(readme: &str) -> Vec<Step> {
 
 /// Runs a command in a terminal and returns what a person would see, without white space at the ends of lines.
 fn at_a_terminal(session: &Session<'_>, command: &str) -> Vec<String> {
-    let bin = Path::new(env!("CARGO_BIN_EXE_k8s-cli")).parent().unwrap();
-    let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap());
-    let mut script = Command::new("script");
-    script
-        .args(["-qec", command, "/dev/null"])
-        .current_dir(&session.home)
-        .env_clear()
-        .env("PATH", path)
-        .env("HOME", &session.home)
-        .env("TERM", "dumb")
-        .env("SHELL", "/bin/bash")
-        .env("K8S_CLI_API_URL", &session.world.url);
-    let outcome = Running::start(script, "").finish();
+    let outcome = session.start_at_terminal(command).finish();
     outcome
         .stdout
         .lines()

@@ -8,6 +8,13 @@ use std::{
 /// How much of unfinished lines is held back, of all nodes together.
 const MAX_HELD: usize = 1024 * 1024;
 
+#[derive(Debug, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    /// Whether it was held already when somebody last asked for what is old.
+    is_old: bool,
+}
+
 /// Writes lines as they come. A line may come in pieces, and pieces of several nodes may come mixed: so a line is held back until
 /// it is whole, [`LineWriter::release`] is called because it stays unfinished, or it is too long for that.
 #[derive(Debug, Default)]
@@ -15,7 +22,7 @@ pub struct LineWriter {
     /// The node whose line stands there without its end.
     open: Option<u32>,
     /// The beginnings of lines, by node.
-    held: BTreeMap<u32, Vec<u8>>,
+    held: BTreeMap<u32, Held>,
     held_size: usize,
     /// Lines with their heads, put together here to be written at once.
     written: Vec<u8>,
@@ -43,8 +50,12 @@ impl LineWriter {
             };
         }
         if is_partial {
-            let held = self.held.entry(node).or_insert_with(|| head.into());
-            held.extend_from_slice(text);
+            let held = self.held.entry(node).or_insert_with(|| {
+                self.held_size += head.len();
+                let (bytes, is_old) = (head.into(), false);
+                Held { bytes, is_old }
+            });
+            held.bytes.extend_from_slice(text);
             self.held_size += text.len();
             if self.held_size > MAX_HELD {
                 self.release(out)?;
@@ -55,8 +66,8 @@ impl LineWriter {
         self.end_open(out)?;
         match &begun {
             Some(begun) => {
-                out.write_all(begun)?;
-                self.held_size = self.held.values().map(Vec::len).sum();
+                out.write_all(&begun.bytes)?;
+                self.held_size -= begun.bytes.len();
             }
             None => out.write_all(head.as_bytes())?,
         }
@@ -120,11 +131,28 @@ impl LineWriter {
     /// # Errors
     /// `out` cannot be written.
     pub fn release(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        self.held_size = 0;
-        for (node, begun) in std::mem::take(&mut self.held) {
+        for held in self.held.values_mut() {
+            held.is_old = true;
+        }
+        self.release_old(out)
+    }
+
+    /// The same for those alone that were held back at the last call already: one who calls it at a steady pace lets a line wait
+    /// for its end for one or two times of that, whatever others write.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn release_old(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        for (node, held) in std::mem::take(&mut self.held) {
+            if !held.is_old {
+                let is_old = true;
+                self.held.insert(node, Held { is_old, ..held });
+                continue;
+            }
+            self.held_size -= held.bytes.len();
             // Another node stopped in the middle of a line. What follows there gets a line of its own.
             self.end_open(out)?;
-            out.write_all(&begun)?;
+            out.write_all(&held.bytes)?;
             self.open = Some(node);
         }
         Ok(())
@@ -213,6 +241,22 @@ mod tests {
             "0> name?\n1> b\n0>  ada!\n"
         );
         assert_eq!(written(&[(0, "last", true)]), "0> last\n");
+    }
+
+    #[test]
+    fn a_prompt_is_shown_after_two_calls_though_others_speak() {
+        let (mut writer, mut out) = (LineWriter::default(), Vec::new());
+        writer.write(1, "1> ", b"name?", true, &mut out).unwrap();
+        writer.release_old(&mut out).unwrap();
+        writer.write(2, "2> ", b"you", true, &mut out).unwrap();
+        writer.write(0, "0> ", b"a", false, &mut out).unwrap();
+        assert_eq!(out, b"0> a\n");
+        writer.release_old(&mut out).unwrap();
+        assert_eq!(out, b"0> a\n1> name?");
+        assert!(writer.is_within(2) && writer.holds());
+        writer.write(2, "", b"?", false, &mut out).unwrap();
+        assert_eq!(out, b"0> a\n1> name?\n2> you?\n");
+        assert_eq!(writer.held_size, 0);
     }
 
     #[test]

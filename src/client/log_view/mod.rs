@@ -195,6 +195,14 @@ impl LogView {
         self.lines.release(context.out)
     }
 
+    /// Shows those that were held back when this was called last: see [`LineWriter::release_old`].
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn release_old(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.lines.release_old(context.out)
+    }
+
     /// Shows all that came, and ends a line that is open where a person would see the next text glued to it.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! A user at a terminal.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -36,6 +37,23 @@ impl Session<'_> {
     /// Starts a command and goes on.
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
         Running::start(self.command(args), "")
+    }
+
+    /// Starts a command line with a terminal around it; what the terminal shows is its output.
+    pub fn start_at_terminal(&self, line: &str) -> Running {
+        let bin = Path::new(env!("CARGO_BIN_EXE_k8s-cli")).parent().unwrap();
+        let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap());
+        let mut script = Command::new("script");
+        script
+            .args(["-qec", line, "/dev/null"])
+            .current_dir(&self.home)
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", &self.home)
+            .env("TERM", "dumb")
+            .env("SHELL", "/bin/bash")
+            .env("K8S_CLI_API_URL", &self.world.url);
+        Running::start(script, "")
     }
 
     /// Starts a command of somebody who finds the server at another place.

@@ -54,6 +54,23 @@ fn an_unfinished_line_does_not_hold_up_the_lines_of_others() {
 }
 
 #[test]
+fn a_terminal_shows_a_prompt_though_others_speak() {
+    if is_real_cluster() {
+        return; // As above.
+    }
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit(
+        "num_nodes: 2\nrun: |\n  if [ $NODE_RANK = 0 ]; then printf 'name? '; sleep 1000; fi\n  \
+         while echo line; do sleep 0.02; done",
+    );
+    let logs = ada.start_at_terminal(&format!("NO_COLOR=1 k8s-cli jobs logs {id}"));
+    logs.wait_for_output("node-0 | name? \r\nnode-1 | line\r\n");
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103);
+}
+
+#[test]
 fn a_late_viewer_gets_the_log_from_its_first_line() {
     let world = World::new();
     let ada = world.login("ada");
