@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::AsyncBufRead;
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{Api, api::LogParams};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     super::{DEADLINE, manifest::CONTAINER},
@@ -25,6 +25,8 @@ pub struct Container {
     pub source: Source,
     /// The same as records name it.
     pub name: Arc<LogSource>,
+    /// How many logs may be read at once without being followed: a permit is held for as long as one is open.
+    pub reads: Arc<Semaphore>,
 }
 
 /// Why a log, or more of it, did not come.
@@ -57,7 +59,7 @@ pub struct Part {
 }
 
 impl Container {
-    /// Asks for the log.
+    /// Asks for the log. What is not followed needs one of [`Self::reads`].
     pub async fn open(
         &self,
         part: Part,
@@ -96,6 +98,7 @@ impl Container {
         position: &mut Position,
         mut each: impl FnMut(&Next) -> bool,
     ) -> Result<(), Failure> {
+        let _read = self.reads.acquire().await;
         let mut lines = self.open(part).await?;
         loop {
             match next(&mut lines, position).await? {

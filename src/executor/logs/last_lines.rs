@@ -6,11 +6,9 @@ use super::{
     ReaderGone,
     container::{Container, Failure, Part},
     lines::Next,
-    position::Position,
+    position::{Position, SECOND},
     reader::Reader,
 };
-
-const SECOND: i64 = 1_000_000_000;
 
 /// Finds out where the last lines of a log begin: from which second on to ask for it, and how many lines to leave out then.
 ///

@@ -20,7 +20,7 @@ use super::{
     block::LogSource,
     container::Container,
     last_lines::before_last_lines,
-    position::Position,
+    position::{Position, SECOND},
     reader::{Listener, Reader, now},
     ring::{Entry, Found, RingEnd, Slot, Taken},
     start::{POD_GONE, Start},
@@ -41,8 +41,6 @@ const POLL: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(250);
 /// How long the Job's verdict on a pod that has ended is waited for before Kubernetes is asked.
 const VERDICT_DELAY: Duration = Duration::from_secs(5);
-
-pub const SECOND: i64 = 1_000_000_000;
 
 /// How it ended with a node.
 #[derive(Debug, PartialEq)]
@@ -233,6 +231,7 @@ impl Follower {
                 pod: source.pod.clone(),
                 key: source.key(),
             }),
+            reads: self.executor.tails.reads.clone(),
         };
         let listener = Listener::Viewer(self.items.clone());
         let position = Position::at(None);
@@ -261,15 +260,12 @@ impl Follower {
             let source = &mut reader.container.source;
             source.is_over |= step::is_over(&self.sight.node(self.rank).borrow(), source);
             let is_last = source.is_over || !self.query.follow;
-            let tails = &self.executor.tails;
-            let read = tails.reads.acquire().await;
             if is_last {
                 reader.read_to_end(false).await?;
             } else {
                 reader.read_rest(false).await?;
                 self.find_place(reader).await?;
             }
-            drop(read);
             if std::mem::take(&mut is_first) && !reader.has_read {
                 let name = &reader.container.name;
                 self.record(LogRecord::Pod {
@@ -288,6 +284,7 @@ impl Follower {
                 sleep(POLL).await;
                 continue;
             }
+            let tails = &self.executor.tails;
             match tails.join(&reader.container, point, &self.sight) {
                 Some(tail) => {
                     let end = self.follow_tail(reader, &tail).await?;

@@ -125,6 +125,8 @@ impl Reader {
             since: self.position.resume().or(self.since),
             ..Part::default()
         };
+        let reads = self.container.reads.clone();
+        let _read = reads.acquire().await;
         let mut lines = match self.container.open(part).await {
             Ok(lines) => lines,
             Err(failure) => return Ok(Err(failure)),

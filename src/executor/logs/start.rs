@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::{
     LogItem, ReaderGone,
     block::LogSource,
-    node::{Follower, SECOND},
-    position::Position,
+    node::Follower,
+    position::{Position, SECOND},
     reader::Reader,
     ring::Entry,
     step::{self, Source},

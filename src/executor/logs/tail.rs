@@ -35,7 +35,7 @@ pub struct Tails {
     /// How many there may be.
     pub max_streams: usize,
     /// For logs that are read without being followed.
-    pub reads: Semaphore,
+    pub reads: Arc<Semaphore>,
 }
 
 impl Tails {
@@ -51,7 +51,7 @@ impl Tails {
             tails: Shared::default(),
             streams: Arc::new(Semaphore::new(max_streams)),
             max_streams,
-            reads: Semaphore::new(files / 6),
+            reads: Arc::new(Semaphore::new(files / 6)),
         }
     }
 
