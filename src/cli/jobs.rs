@@ -150,6 +150,10 @@ pub struct SubmitArgs {
     #[argh(switch)]
     pub no_fail_fast: bool,
 
+    /// how long to wait for nodes that have not started before the log is given up; the task goes on (default 5m)
+    #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+    pub wait: Option<Duration>,
+
     /// table, tsv, json, yaml or name; json and yaml only with --detach or --dry-run, which knows no table and tsv
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,

@@ -69,7 +69,8 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             if context.terminal.err {
                 context.say("hint: Ctrl-C detaches and leaves the task running");
             }
-            let query = LogQuery::default();
+            let mut query = LogQuery::default();
+            query.wait = args.wait.unwrap_or(query.wait);
             let style = Style {
                 prefix: Prefix::Auto,
                 output: LogFormat::Text,
