@@ -39,6 +39,11 @@ fn the_others_are_stopped_and_their_logs_stay() {
         let line = format!("node-{rank} | node {rank} is here\n");
         assert!(again.stdout.contains(&line), "{}", again.stdout);
     }
+    assert!(
+        again.stderr.contains("2 other nodes were stopped\n"),
+        "{}",
+        again.stderr
+    );
     assert!(again.stderr.contains("node-1 failed: exit code 3"));
 }
 

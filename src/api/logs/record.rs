@@ -123,6 +123,9 @@ pub enum LogRecord<'a> {
         exit_code: Option<i32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        /// The node whose failure it was stopped for, by its rank, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped_after: Option<u32>,
         /// Asked for again with it, the node has nothing more to say.
         #[serde(default)]
         cursor: String,

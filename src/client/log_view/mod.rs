@@ -118,13 +118,14 @@ impl LogView {
                 status,
                 exit_code,
                 reason,
+                stopped_after,
                 ..
             } => {
                 self.lines.end(node, context.out)?;
                 if status == TaskState::Failed {
-                    match reason.as_deref().map(|reason| reason.split_once(' ')) {
-                        Some(Some(("stopped:", _))) => self.stopped += 1,
-                        Some(Some(("setup", how))) => {
+                    match reason.as_deref().and_then(|reason| reason.split_once(' ')) {
+                        _ if stopped_after.is_some() => self.stopped += 1,
+                        Some(("setup", how)) => {
                             self.failures
                                 .push(format!("failed: setup on node-{node} {how}"));
                         }

@@ -189,8 +189,11 @@ fn the_last_words_of_a_failed_task_name_its_nodes() {
     let failed = |node: u32, reason: &str| json!({"type": "node_end", "node": node, "status": "failed", "exit_code": 1, "reason": reason});
     let mut records = vec![start(42)];
     records.extend((0..40).map(|node| failed(node, "exit code 1")));
-    records.push(failed(40, "stopped: node-39 failed first"));
-    records.push(failed(41, "stopped: node-39 failed first"));
+    records.extend([40, 41].map(|node| {
+        let mut end = failed(node, "stopped: node-39 failed first");
+        end["stopped_after"] = json!(39);
+        end
+    }));
     records
         .push(json!({"type": "end", "status": "failed", "reason": "node-39 failed: exit code 1"}));
     let (_, err, _) = show(Session::default(), PLAIN, &records);

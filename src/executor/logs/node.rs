@@ -177,6 +177,7 @@ impl Follower {
             status: status.status,
             exit_code: status.exit_code,
             reason: status.reason.clone(),
+            stopped_after: status.stopped_after,
             cursor: cursor.to_string(),
         })
         .await?;
