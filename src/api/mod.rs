@@ -24,7 +24,7 @@ mod user;
 mod volume;
 
 pub use backoff::Backoff;
-pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, is_reserved_env};
+pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env};
 pub use error::{ErrorBody, Problem, Reason, describe};
 pub use id::{TaskId, VolumeId};
 pub use logs::{

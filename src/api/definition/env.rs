@@ -90,7 +90,11 @@ pub(super) fn read_secrets(
     (secrets, missing)
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+/// Makes sure that a variable can be called so.
+///
+/// # Errors
+/// What is wrong with the name, as the end of a sentence about it.
+pub fn check_name(name: &str) -> Result<(), String> {
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && name

@@ -16,7 +16,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-pub use env::is_reserved as is_reserved_env;
+pub use env::{check_name as check_env_name, is_reserved as is_reserved_env};
 pub use mount::VolumeMount;
 pub(super) use warnings::has_effect;
 

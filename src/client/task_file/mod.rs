@@ -24,7 +24,7 @@ pub use settings::Settings;
 
 use self::document::Refused;
 use super::{Error, config::Env};
-use crate::cli::Changes;
+use crate::{api::check_env_name, cli::Changes};
 
 /// A task file is written by hand; what is longer is something else.
 const MAX_LENGTH: u64 = 1024 * 1024;
@@ -130,7 +130,10 @@ fn variables(
         let usage = |problem: String| Error::Usage(format!("{flag}: {problem}"));
         variables.push(match variable.split_once('=') {
             Some(("", _)) => return Err(usage("expected NAME=VALUE or NAME".to_owned())),
-            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            Some((name, value)) => {
+                check_env_name(name).map_err(|problem| usage(format!("`{name}` {problem}")))?;
+                (name.to_owned(), value.to_owned())
+            }
             None if variable.is_empty() => {
                 return Err(usage("expected NAME=VALUE or NAME".to_owned()));
             }

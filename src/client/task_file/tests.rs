@@ -245,6 +245,10 @@ fn flags_name_variables_by_value_or_by_name() {
     for (variable, expected) in [
         ("YOURS", "--env: YOURS is not set in your environment"),
         ("=x", "--env: expected NAME=VALUE or NAME"),
+        (
+            "1=2",
+            "--env: `1` is not the name of a variable: expected letters, digits and `_`, not beginning with a digit",
+        ),
     ] {
         let error = super::settings(changes(&[variable]), env).unwrap_err();
         assert_eq!(error.to_string(), expected);
