@@ -74,6 +74,9 @@ impl Executor {
             let error = match self.load_and_watch::<R>(&list, &watch).await {
                 Ok(()) => {
                     (failures, backoff) = (0, Backoff::default());
+                    if !std::mem::take(&mut told).is_empty() {
+                        log::info!("what happens to {} is seen again", R::KIND);
+                    }
                     if began.elapsed() < SHORT {
                         sleep(SHORT / 2).await;
                     }
