@@ -6,6 +6,7 @@
 mod command;
 mod detour;
 pub mod proxy;
+mod rights;
 mod server;
 mod session;
 mod world;

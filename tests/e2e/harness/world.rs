@@ -23,7 +23,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Server, Session, TempDir, is_real_cluster, wait_for, wait_until};
+use super::{Server, Session, TempDir, is_real_cluster, rights, wait_for, wait_until};
 
 /// A server with a cluster behind it.
 #[must_use]
@@ -32,6 +32,8 @@ pub struct World {
     pub namespace: String,
     /// Where its cluster is.
     pub kubeconfig: PathBuf,
+    /// How servers find it.
+    server_kubeconfig: PathBuf,
     dir: TempDir,
     server: Server,
 }
@@ -47,13 +49,18 @@ impl World {
                 dir.path().file_name().unwrap().to_str().unwrap()
             );
             create_namespace(&kubeconfig, &namespace);
+            let server_kubeconfig = dir.path().join("kubeconfig");
+            with_client(&kubeconfig, async |client| {
+                rights::grant(client, &kubeconfig, &namespace, &server_kubeconfig).await;
+            });
             let args = ["--host", "127.0.0.1", "--namespace", &namespace];
-            let server =
-                Server::start(&args, dir.path(), &[("KUBECONFIG", kubeconfig.as_os_str())]);
+            let env = [("KUBECONFIG", server_kubeconfig.as_os_str())];
+            let server = Server::start(&args, dir.path(), &env);
             return Self {
                 url: server.url.clone(),
                 namespace,
                 kubeconfig,
+                server_kubeconfig,
                 dir,
                 server,
             };
@@ -74,6 +81,7 @@ impl World {
         Self {
             url: server.url.clone(),
             namespace: "default".to_owned(),
+            server_kubeconfig: kubeconfig.clone(),
             kubeconfig,
             dir,
             server,
@@ -203,8 +211,8 @@ impl World {
     /// Another server on the same cluster. Its files stand in `dir`.
     pub fn second_server(&self, dir: &TempDir) -> Server {
         let args = ["--host", "127.0.0.1", "--namespace", &self.namespace];
-        let kubeconfig = self.kubeconfig.as_os_str();
-        Server::start(&args, dir.path(), &[("KUBECONFIG", kubeconfig)])
+        let env = [("KUBECONFIG", self.server_kubeconfig.as_os_str())];
+        Server::start(&args, dir.path(), &env)
     }
 
     /// Sends the server a signal and waits for its end.
