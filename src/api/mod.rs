@@ -32,6 +32,7 @@ pub use logs::{
     PLAIN_TEXT, Since, line_prefix, read_bool,
 };
 pub use resources::{Accelerators, Quantity, Resources};
+pub use shape::Got;
 pub use task::{
     NodeStatus, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState, TaskStatus,
     TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,

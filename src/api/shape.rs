@@ -179,8 +179,14 @@ pub fn refuse_unknown<'a>(
     }
 }
 
-/// The path of a field in another: `resources.cpus`.
+/// The path of a field in another: `resources.cpus`. Of a key that is longer than any that means something, the beginning is
+/// enough.
 pub fn join(field: &str, key: &str) -> String {
+    const LONG: usize = 250;
+    let key = match key.char_indices().nth(LONG) {
+        Some((end, _)) => &key[..end],
+        None => key,
+    };
     match field {
         "" => key.to_owned(),
         field => format!("{field}.{key}"),

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::describe;
 
 fn template() -> PodTemplateSpec {
     serde_json::from_value(json!({
@@ -169,6 +170,19 @@ fn what_reaches_beyond_the_pod_is_for_trusted_users() {
             json!({ "containers": [{ "ports": [{ "containerPort": 1, "hostPort": 1 }] }] }),
             "spec.containers[0].ports[0].hostPort",
         ),
+        // Cleared, it is what Kubernetes makes of it: a token in the pod, an empty path.
+        (
+            json!({ "automountServiceAccountToken": null }),
+            "spec.automountServiceAccountToken",
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "hostPath": { "path": null } }] }),
+            "spec.volumes[0].hostPath.path",
+        ),
+        (
+            json!({ "resourceClaims": [{ "name": "r", "resourceClaimName": "theirs" }] }),
+            "spec.resourceClaims[0].resourceClaimName",
+        ),
     ] {
         let found = refused(json!({ "spec": spec }), false);
         assert_eq!(found.first().map(String::as_str), Some(field), "{found:?}");
@@ -220,7 +234,44 @@ fn what_the_program_relies_on_is_nobodys() {
             json!({ "spec": { "containers": [{ "env": [{ "name": "NODE_RANK", "value": "0" }] }] } }),
             "spec.containers[0].env[0].name",
         ),
+        (json!({ "metadata": null }), "metadata"),
+        (json!({ "metadata": { "labels": null } }), "metadata.labels"),
+        (json!({ "spec": null }), "spec"),
+        (json!({ "spec": { "containers": null } }), "spec.containers"),
+        (
+            json!({ "spec": { "containers": [{ "env": null }] } }),
+            "spec.containers[0].env",
+        ),
+        (
+            json!({ "spec": { "containers": [{ "envFrom": null }] } }),
+            "spec.containers[0].envFrom",
+        ),
     ] {
         assert_eq!(refused(config, true), [field]);
     }
+}
+
+#[test]
+fn what_is_harmless_can_be_cleared_too() {
+    for spec in [
+        json!({ "tolerations": null, "nodeSelector": null, "priorityClassName": null }),
+        json!({ "enableServiceLinks": null, "affinity": { "nodeAffinity": null } }),
+        json!({ "containers": [{ "args": null, "resources": { "limits": null } }] }),
+    ] {
+        let found = refused(json!({ "spec": spec }), false);
+        assert_eq!(found, Vec::<String>::new(), "{spec}");
+    }
+}
+
+#[test]
+fn a_refusal_is_no_longer_than_somebody_reads() {
+    let config = json!({ "k".repeat(500_000): vec![1; 8000] });
+    let problems = refusals(&object(config), false);
+    assert_eq!(problems.len(), 51);
+    assert_eq!(problems[50].to_string(), "and 7950 problems more");
+    assert!(describe(&problems).len() < 20_000);
+
+    let config = json!({ "spec": { "containers": "k".repeat(500_000) } });
+    let problem = apply(&template(), &object(config)).unwrap_err();
+    assert!(problem.to_string().len() < 500, "{problem}");
 }

@@ -1,0 +1,187 @@
+//! What of a Pod a user may set where others work too. Pure.
+
+use serde_json::{Map, Value};
+
+use super::{At, name};
+use crate::{
+    api::{Problem, is_reserved_env},
+    executor::labels,
+};
+
+/// What every user may set. `*` is any one step, a list's item included, `**` all that follows.
+///
+/// NB: Secrets, claims and service accounts are left out on purpose: those of all users stand in one namespace.
+const HARMLESS: [&str; 50] = [
+    "metadata.annotations.*",
+    "metadata.labels.*",
+    "spec.activeDeadlineSeconds",
+    "spec.affinity.**",
+    "spec.dnsConfig.**",
+    "spec.dnsPolicy",
+    "spec.enableServiceLinks",
+    "spec.hostAliases.**",
+    "spec.imagePullSecrets.**",
+    "spec.nodeSelector.*",
+    "spec.priorityClassName",
+    "spec.resourceClaims.*.name",
+    "spec.resourceClaims.*.resourceClaimTemplateName",
+    "spec.runtimeClassName",
+    "spec.schedulerName",
+    "spec.schedulingGates.**",
+    "spec.securityContext.fsGroup",
+    "spec.securityContext.fsGroupChangePolicy",
+    "spec.securityContext.runAsGroup",
+    "spec.securityContext.runAsNonRoot",
+    "spec.securityContext.runAsUser",
+    "spec.securityContext.supplementalGroups.*",
+    "spec.shareProcessNamespace",
+    "spec.terminationGracePeriodSeconds",
+    "spec.tolerations.**",
+    "spec.topologySpreadConstraints.**",
+    "spec.volumes.*.configMap.**",
+    "spec.volumes.*.downwardAPI.**",
+    "spec.volumes.*.emptyDir.**",
+    "spec.volumes.*.name",
+    // `containers` stands for `initContainers`, too.
+    "spec.containers.*.args.*",
+    "spec.containers.*.command.*",
+    "spec.containers.*.env.*.name",
+    "spec.containers.*.env.*.value",
+    "spec.containers.*.env.*.valueFrom.configMapKeyRef.**",
+    "spec.containers.*.env.*.valueFrom.fieldRef.**",
+    "spec.containers.*.env.*.valueFrom.resourceFieldRef.**",
+    "spec.containers.*.image",
+    "spec.containers.*.imagePullPolicy",
+    "spec.containers.*.name",
+    "spec.containers.*.ports.*.containerPort",
+    "spec.containers.*.ports.*.name",
+    "spec.containers.*.ports.*.protocol",
+    "spec.containers.*.resources.**",
+    "spec.containers.*.securityContext.capabilities.drop.*",
+    "spec.containers.*.securityContext.runAsGroup",
+    "spec.containers.*.securityContext.runAsUser",
+    "spec.containers.*.tty",
+    "spec.containers.*.volumeMounts.**",
+    "spec.containers.*.workingDir",
+];
+
+/// More than this many refusals are counted.
+const MANY: usize = 50;
+
+/// What of a configuration a user may not set where others work too, and what nobody may.
+pub fn refusals(config: &Map<String, Value>, is_trusted: bool) -> Vec<Problem> {
+    let (mut problems, mut others) = (Vec::new(), 0);
+    visit_fields(config, &mut Vec::new(), &mut |path, value| {
+        let message = if is_ours(path, value) {
+            "is the program's own"
+        } else if is_trusted || is_harmless(path, value) {
+            return;
+        } else {
+            "is not for every user of a server: whoever runs it can allow it with `serve --allow-pod-config`"
+        };
+        if problems.len() < MANY {
+            problems.push(Problem::new(name(path), message));
+        } else {
+            others += 1;
+        }
+    });
+    if others > 0 {
+        problems.push(Problem::new("", format!("and {others} problems more")));
+    }
+    problems
+}
+
+fn visit<'a>(value: &'a Value, path: &mut Vec<At<'a>>, each: &mut impl FnMut(&[At<'_>], &Value)) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => visit_fields(fields, path, each),
+        Value::Array(items) if !items.is_empty() => {
+            for (index, value) in items.iter().enumerate() {
+                path.push(At::Item(index));
+                visit(value, path, each);
+                path.pop();
+            }
+        }
+        leaf => each(path, leaf),
+    }
+}
+
+fn visit_fields<'a>(
+    fields: &'a Map<String, Value>,
+    path: &mut Vec<At<'a>>,
+    each: &mut impl FnMut(&[At<'_>], &Value),
+) {
+    for (key, value) in fields {
+        path.push(At::Key(key));
+        visit(value, path, each);
+        path.pop();
+    }
+}
+
+/// Whether the program itself relies on it.
+fn is_ours(path: &[At<'_>], value: &Value) -> bool {
+    match path {
+        // A null clears what is there, and all that is below it.
+        [At::Key("metadata" | "spec")]
+        | [At::Key("metadata"), At::Key("labels" | "annotations")]
+        | [At::Key("spec"), At::Key("containers")]
+        | [.., At::Key("env" | "envFrom")]
+            if value.is_null() =>
+        {
+            true
+        }
+        // Which node it is no one else may say.
+        [.., At::Key("env"), At::Item(_), At::Key("name")] => {
+            value.as_str().is_some_and(is_reserved_env)
+        }
+        [
+            At::Key("metadata"),
+            At::Key("labels" | "annotations"),
+            At::Key(key),
+        ] => labels::is_ours(key),
+        [At::Key("metadata"), At::Key(key), ..] => !matches!(*key, "labels" | "annotations"),
+        [
+            At::Key("spec"),
+            At::Key("restartPolicy" | "hostname" | "subdomain"),
+        ] => true,
+        [At::Key("spec" | "metadata"), ..] => false,
+        _ => true,
+    }
+}
+
+fn is_harmless(path: &[At<'_>], value: &Value) -> bool {
+    match (path, value) {
+        // Nothing is gained by what is switched off.
+        (_, Value::Bool(false)) => true,
+        ([At::Key("spec"), At::Key("priorityClassName")], Value::String(class)) => {
+            !class.starts_with("system-")
+        }
+        // Annotations switch off what confines a container, on older clusters.
+        ([At::Key("metadata"), At::Key("annotations"), At::Key(key)], _) => {
+            !key.contains("apparmor") && !key.contains("seccomp")
+        }
+        _ => {
+            let is_cleared = value.is_null();
+            HARMLESS
+                .iter()
+                .any(|pattern| matches(path, is_cleared, pattern))
+        }
+    }
+}
+
+/// Whether a pattern allows to set what stands at a path, or, as `is_cleared`, to clear it with all that is below.
+fn matches(path: &[At<'_>], is_cleared: bool, pattern: &str) -> bool {
+    let mut steps = path.iter();
+    let mut parts = pattern.split('.').peekable();
+    while let Some(part) = parts.next() {
+        match (part, steps.next()) {
+            ("**", _) | ("*", Some(_)) => (),
+            ("containers", Some(At::Key("initContainers"))) => (),
+            (part, Some(At::Key(key))) if part == *key => (),
+            // `{}` and `[]` where more could stand.
+            (_, None) if !is_cleared => return true,
+            ("*", None) => return parts.peek().is_none(),
+            _ => return false,
+        }
+    }
+    pattern.ends_with("**") || steps.next().is_none()
+}
