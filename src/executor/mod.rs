@@ -20,6 +20,7 @@ mod objects;
 #[cfg(test)]
 mod played;
 mod pod_config;
+mod prepare;
 mod rows;
 mod shared;
 mod status;

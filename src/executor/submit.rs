@@ -1,71 +1,21 @@
 //! The beginning of a task: it is created whole, or not at all.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use tokio::sync::{RwLock, oneshot};
 
 use super::{
-    CONCURRENCY, Error, Executor, Result, call,
-    gpus::Placement,
-    labels,
-    manifest::{self, Submission},
-    now, pod_config, random_id,
-    rows::JobRow,
+    CONCURRENCY, Error, Executor, Result, call, manifest, prepare::Prepared, rows::JobRow,
     view::Table,
-    volumes::{WAITS, is_for_one_machine},
 };
-use crate::api::{
-    Problem, Reason, TaskDefinition, TaskDryRunResponse, TaskId, TaskSubmitResponse, Timestamp,
-    User, VolumeMount, describe,
-};
-
-/// A task with all that had to be looked up for it.
-struct Prepared {
-    id: TaskId,
-    user: User,
-    task: TaskDefinition,
-    created_at: Timestamp,
-    fail_fast: bool,
-    claims: BTreeMap<String, String>,
-    placement: Placement,
-    /// What does not do what the task's author may expect.
-    warnings: Vec<String>,
-}
-
-impl Prepared {
-    fn submission(&self) -> Submission<'_> {
-        Submission {
-            id: self.id,
-            user: &self.user,
-            task: &self.task,
-            created_at: self.created_at,
-            fail_fast: self.fail_fast,
-            claims: &self.claims,
-            placement: &self.placement,
-        }
-    }
-
-    /// The Job of a node, with what its user puts over it.
-    fn job(&self, rank: u32) -> Result<Job> {
-        let mut job = manifest::job(&self.submission(), rank);
-        if let (Some(config), Some(spec)) = (&self.task.pod_config, &mut job.spec) {
-            spec.template = pod_config::apply(&spec.template, config)
-                .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))?;
-        }
-        Ok(job)
-    }
-}
+use crate::api::{Reason, TaskDefinition, TaskId, TaskSubmitResponse, User};
 
 /// The tasks that are being created: when the server ends, none is to be left half-made.
 #[derive(Default)]
@@ -160,105 +110,6 @@ impl Executor {
         answered.await.map_err(|_| gone())??;
         log::info!("task submitted task_id={id} user={:?}", asking.as_str());
         Ok(TaskSubmitResponse::new(id, warnings))
-    }
-
-    /// What would be created for a task, after Kubernetes has looked at it. The values of `secrets` are not shown.
-    ///
-    /// # Errors
-    /// As of [`Executor::submit`], as far as can be known before.
-    pub async fn dry_run(
-        &self,
-        asking: &User,
-        task: TaskDefinition,
-        fail_fast: bool,
-    ) -> Result<TaskDryRunResponse> {
-        let prepared = self.prepare(asking, task, fail_fast).await?;
-        self.try_job(&prepared).await?;
-        let submission = prepared.submission();
-        let first = prepared.job(0)?.metadata;
-        let mut manifests = Vec::new();
-        for rank in 0..prepared.task.num_nodes {
-            manifests.push(to_value(&prepared.job(rank)?)?);
-        }
-        if prepared.task.num_nodes > 1 {
-            manifests.push(to_value(&manifest::service(&submission, &first))?);
-        }
-        if !prepared.task.secrets.is_empty() {
-            let mut secret = to_value(&manifest::secret(&submission, &first))?;
-            for value in secret["data"].as_object_mut().into_iter().flatten() {
-                *value.1 = "".into();
-            }
-            manifests.push(secret);
-        }
-        if manifest::is_shared(&submission) {
-            manifests.push(to_value(&manifest::shared(&submission, &first))?);
-        }
-        for claim in manifest::ephemeral_claims(&submission, &first) {
-            manifests.push(to_value(&claim)?);
-        }
-        Ok(TaskDryRunResponse {
-            manifests,
-            warnings: prepared.warnings,
-        })
-    }
-
-    /// Looks up what a task needs, and refuses what it may not have.
-    async fn prepare(
-        &self,
-        asking: &User,
-        task: TaskDefinition,
-        fail_fast: bool,
-    ) -> Result<Prepared> {
-        if let Some(config) = &task.pod_config {
-            let problems: Vec<Problem> = pod_config::refusals(config, self.allows_pod_config);
-            if !problems.is_empty() {
-                return Err(Error::new(Reason::Invalid, describe(&problems)));
-            }
-        }
-        let id: TaskId = random_id()
-            .parse()
-            .expect("a random id has the form of an id");
-        let mut warnings = task.warnings();
-        let volumes = self.resolve_volumes(asking, &task).await?;
-        warnings.extend(volumes.warnings);
-        let mut claims = volumes.claims;
-        let ephemeral = task.volumes.iter().filter_map(|(path, mount)| match mount {
-            VolumeMount::Ephemeral { access_mode, .. } => Some((path, access_mode)),
-            VolumeMount::Named { .. } => None,
-        });
-        for (index, (path, mode)) in ephemeral.enumerate() {
-            claims.insert(path.clone(), labels::ephemeral_claim_name(id, index));
-            let is_alone = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
-            if is_alone && task.num_nodes > 1 {
-                warnings.push(format!("volumes.{path}: the volume {WAITS}"));
-            }
-        }
-        let (placement, warning) = self.place(task.resources.accelerators.as_ref()).await;
-        warnings.extend(warning);
-        let mut prepared = Prepared {
-            id,
-            user: asking.clone(),
-            task,
-            created_at: now(),
-            fail_fast,
-            claims,
-            placement,
-            warnings,
-        };
-        let warning = prepared.submission().warning();
-        prepared.warnings.extend(warning);
-        Ok(prepared)
-    }
-
-    /// Has Kubernetes look at the first Job without creating it.
-    async fn try_job(&self, prepared: &Prepared) -> Result<()> {
-        let job = prepared.job(0)?;
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        call("create the task's Job", self.jobs().create(&params, &job)).await?;
-        Ok(())
     }
 
     /// Creates the objects of a task, but starts none after the first that is refused, or once `is_unwanted`, which is an error
@@ -373,9 +224,4 @@ where
         }
     };
     call(format!("create {} `{name}`", K::kind(&())), created).await
-}
-
-fn to_value(object: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(object)
-        .map_err(|error| Error::new(Reason::InternalError, error.to_string()))
 }

@@ -156,6 +156,72 @@ fn what_reaches_beyond_the_pod_is_refused() {
 }
 
 #[test]
+fn what_would_fill_the_cluster_is_refused() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let long = "x".repeat(90_000);
+    let file = ada.file(&format!(
+        "num_nodes: 10000\nenvs: {{A: {long}}}\nrun: 'true'"
+    ));
+    let refused = ada.run(["jobs", "submit", "--detach", &file]).code(1);
+    assert!(
+        refused
+            .stderr
+            .contains("num_nodes: the Jobs of 10000 nodes"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("a task takes 268 MB"),
+        "{}",
+        refused.stderr
+    );
+    let file = ada.file(&format!(
+        "num_nodes: 1000\nenvs: {{A: {long}}}\nrun: 'true'"
+    ));
+    let refused = ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
+    assert!(
+        refused.stderr.contains("`dry_run` takes 16 MB"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(world.names::<Job>(), Vec::<String>::new());
+}
+
+#[test]
+fn a_volume_of_a_task_is_not_taken_for_one_of_somebody() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let made = ada
+        .run(["volumes", "create", "data", "1Gi", "-o", "name"])
+        .success();
+    let volume = made.stdout.trim();
+    let id = world.login("eve").submit(&format!(
+        "volumes: {{/d: {{size: 1Gi, labels: {{skypilot-volume: 'true', volume-id: {volume}, team: x}}}}}}\nrun: 'true'"
+    ));
+    let claims: Vec<PersistentVolumeClaim> = world.objects();
+    let name = format!("task-{id}-volume-0");
+    let claim = claims
+        .iter()
+        .find(|claim| claim.metadata.name.as_ref() == Some(&name));
+    let labels = claim
+        .expect("the task has a claim")
+        .metadata
+        .labels
+        .clone()
+        .unwrap();
+    assert_eq!(labels["team"], "x");
+    assert!(
+        !labels.contains_key("volume-id") && !labels.contains_key("skypilot-volume"),
+        "{labels:?}"
+    );
+    let listed = ada
+        .run(["volumes", "list", "--all-users", "-o", "name"])
+        .success();
+    assert_eq!(listed.stdout, made.stdout);
+}
+
+#[test]
 fn a_dry_run_shows_what_would_be_created_and_creates_nothing() {
     let world = World::new();
     let ada = world.login("ada");

@@ -63,7 +63,7 @@ pub fn ephemeral_claims(
             size,
             storage_class,
             access_mode,
-            labels,
+            labels: wanted,
         } = mount
         else {
             return None;
@@ -71,7 +71,8 @@ pub fn ephemeral_claims(
         let name = submission.claims.get(path)?.clone();
         let mut metadata = owned_by(first_job, name, submission);
         let own = metadata.labels.get_or_insert_default();
-        for (key, value) in labels {
+        // Another's volume is found by its labels.
+        for (key, value) in wanted.iter().filter(|(key, _)| !labels::is_ours(key)) {
             own.entry(key.clone()).or_insert_with(|| value.clone());
         }
         let default = AccessMode::ReadWriteOnce.to_string();
