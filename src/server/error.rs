@@ -42,8 +42,7 @@ impl fmt::Display for Chain<'_> {
         write!(f, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            // What came from elsewhere must not begin a line of its own.
-            write!(f, ": {}", error.to_string().escape_debug())?;
+            write!(f, ": {error}")?;
             cause = error.source();
         }
         Ok(())
@@ -57,13 +56,17 @@ pub fn invalid(problems: &[Problem]) -> Error {
 
 /// Answers for a path that is not in the API.
 pub async fn no_such_path(request: HttpRequest) -> HttpResponse {
-    let path: String = request.path().chars().take(100).collect();
-    Error::new(Reason::NotFound, format!("no such path: {path:?}")).error_response()
+    let message = format!("no such path: {:?}", start_of_path(&request));
+    Error::new(Reason::NotFound, message).error_response()
+}
+
+fn start_of_path(request: &HttpRequest) -> String {
+    request.path().chars().take(100).collect()
 }
 
 /// Answers for a method that a path does not have.
 pub fn method_not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
-    let (method, path) = (request.method(), request.path());
+    let (method, path) = (request.method(), start_of_path(request));
     let message = format!("{path} has no method {method}: expected {allowed}");
     let mut response = Error::new(Reason::MethodNotAllowed, message).error_response();
     response

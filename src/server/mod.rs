@@ -4,6 +4,7 @@
 //! refusal, actix's own included, leaves through `error` with the same body.
 
 mod access_log;
+mod body;
 mod error;
 mod head;
 mod log_body;
@@ -88,6 +89,7 @@ pub async fn run(
             .app_data(lists.clone())
             .configure(routes::configure)
             .wrap(middleware::from_fn(head::drop_body))
+            .wrap(middleware::from_fn(body::limit_time))
             .wrap(middleware::from_fn(access_log::log))
     })
     .on_connect(|connection, _| {

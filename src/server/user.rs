@@ -2,7 +2,7 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Query};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Query};
 
 use super::error;
 use crate::{
@@ -20,8 +20,15 @@ impl FromRequest for User {
 }
 
 /// The user that a request names, in exactly one header: of two, a proxy may have checked the other one.
+///
+/// A page in a browser is not believed. It can name anybody, and reach servers that only the machine of its reader can reach, once
+/// its own name has been made to mean their address.
 fn user(request: &HttpRequest) -> Result<User, Error> {
     let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
+    if request.headers().contains_key(header::ORIGIN) {
+        let message = "requests of pages in browsers, which have the header Origin, are refused";
+        return Err(Error::new(Reason::Forbidden, message));
+    }
     let mut values = request.headers().get_all(USER_HEADER);
     let (value, further) = (values.next(), values.next());
     let Some(value) = value else {

@@ -119,6 +119,12 @@ fn every_refusal_has_the_same_shape() {
         "Unauthorized",
         "more than once",
     );
+    refused(
+        ask("GET", "/tasks", &[ADA, ("Origin", &world.url)], ""),
+        403,
+        "Forbidden",
+        "pages in browsers",
+    );
 
     refused(
         ask("GET", "/nope", &[ADA], ""),
