@@ -45,8 +45,9 @@ impl fmt::Display for Since {
     }
 }
 
-/// Reads `90`, `90s`, `10m`, `2h` or `1d`.
+/// Reads `90`, `90s`, `10m`, `2h` or `1d`, up to a hundred years: clocks end somewhere.
 fn parse_duration(text: &str) -> Option<Duration> {
+    const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
     let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
     let seconds = match &text[digits.len()..] {
         "" | "s" => 1,
@@ -59,6 +60,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         .parse::<u64>()
         .ok()?
         .checked_mul(seconds)
+        .filter(|seconds| *seconds <= LONGEST)
         .map(Duration::from_secs)
 }
 
@@ -243,6 +245,7 @@ mod tests {
             ("since", "yesterday"),
             ("node", "x"),
             ("wait", "1y"),
+            ("wait", "18446744073709551615"),
             ("joined", "maybe"),
             ("after", "x"),
         ]);
@@ -253,7 +256,9 @@ mod tests {
             .collect();
         assert_eq!(
             fields,
-            ["follow", "tail", "since", "node", "wait", "joined", "after"]
+            [
+                "follow", "tail", "since", "node", "wait", "wait", "joined", "after"
+            ]
         );
         assert_eq!(problems[0].message, "\"yes\" is neither true nor false");
     }

@@ -156,11 +156,12 @@ impl Executor {
         let from = query.since.map_or(i64::MIN, nanoseconds);
         let query = Arc::new(query);
         let is_limit_told = Arc::new(AtomicBool::new(false));
+        let executor = Arc::new(self.clone());
         let mut followers = JoinSet::new();
         for rank in ranks {
             let place = query.after.iter().rev().find(|cursor| cursor.node == rank);
             let follower = Follower {
-                executor: self.clone(),
+                executor: executor.clone(),
                 rank,
                 query: query.clone(),
                 from,

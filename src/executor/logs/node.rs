@@ -53,7 +53,7 @@ pub enum Outcome {
 
 /// Reads one node's log for one viewer.
 pub struct Follower {
-    pub executor: Executor,
+    pub executor: Arc<Executor>,
     pub rank: u32,
     pub query: Arc<LogQuery>,
     /// The time from which on lines are wanted, in nanoseconds since 1970.
@@ -83,12 +83,12 @@ impl Follower {
         let patience = Instant::now() + self.query.wait;
         let mut waiting = Waiting::default();
         let mut node = self.sight.node(self.rank);
-        let mut start = self.first_start().await?;
+        let mut start = Box::pin(self.first_start()).await?;
         let mut last: Option<Source> = None;
         loop {
             let (mut next, knows_all_pods) = self.look(&mut node);
             if matches!(next, Step::Ended(_)) && !knows_all_pods {
-                self.refresh().await?;
+                Box::pin(self.refresh()).await?;
                 (next, _) = self.look(&mut node);
             }
             let mut limit = patience;
@@ -103,11 +103,12 @@ impl Follower {
                     limit = limit.min(Instant::now() + POLL);
                 }
                 Step::Stopped => return Ok(Outcome::Stopped),
-                Step::Ended(status) => return self.end(status).await,
+                Step::Ended(status) => return Box::pin(self.end(status)).await,
                 Step::Read(source) => {
-                    self.announce(&source, last.as_ref()).await?;
+                    Box::pin(self.announce(&source, last.as_ref())).await?;
                     let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
-                    self.read_source(&source, start).await?;
+                    // Most nodes of a large task wait most of the time: what they need only to read, they get for that.
+                    Box::pin(self.read_source(&source, start)).await?;
                     let is_over =
                         source.is_over || step::farewell(&node.borrow(), &source).is_some();
                     if !self.query.follow && !is_over {
@@ -129,7 +130,7 @@ impl Follower {
                 // What is waited for is the Job's verdict, however long that takes.
                 match timeout(VERDICT_DELAY, node.changed()).await {
                     Ok(changed) => changed.map_err(|_| ReaderGone)?,
-                    Err(_) => drop(self.sight.refresh().await),
+                    Err(_) => drop(Box::pin(self.sight.refresh()).await),
                 }
                 continue;
             }
@@ -251,7 +252,8 @@ impl Follower {
                 reader.since = (self.from > i64::MIN).then(|| self.from.div_euclid(SECOND));
                 let mut unwanted = 0;
                 if let Some(tail) = tail {
-                    (reader.since, unwanted) = before_last_lines(reader, tail).await?;
+                    let before = Box::pin(before_last_lines(reader, tail));
+                    (reader.since, unwanted) = before.await?;
                 }
                 reader.position = Position::start(reader.since, self.from, unwanted);
             }
@@ -262,10 +264,10 @@ impl Follower {
             source.is_over |= step::is_over(&self.sight.node(self.rank).borrow(), source);
             let is_last = source.is_over || !self.query.follow;
             if is_last {
-                reader.read_to_end(false).await?;
+                Box::pin(reader.read_to_end(false)).await?;
             } else {
-                reader.read_rest(false).await?;
-                self.find_place(reader).await?;
+                Box::pin(reader.read_rest(false)).await?;
+                Box::pin(self.find_place(reader)).await?;
             }
             if std::mem::take(&mut is_first) && !reader.has_read {
                 let name = &reader.container.name;

@@ -117,6 +117,22 @@ fn times_within_a_long_line_are_not_its_text() {
     }
 }
 
+/// A program writes of times that are over.
+#[test]
+fn an_earlier_time_within_a_long_line_is_its_text() {
+    let text = [
+        &[b'x'; MAX_PIECE][..],
+        b"2026-11-22T02:11:01.359989250Z said",
+    ]
+    .concat();
+    let log = [TIME.as_bytes(), b" ", &text, b"\n"].concat();
+    let joined: Vec<u8> = pieces(&log)
+        .into_iter()
+        .flat_map(|(_, bytes, _)| bytes)
+        .collect();
+    assert!(joined == text);
+}
+
 #[test]
 fn a_long_line_comes_in_pieces() {
     let text = vec![b'x'; 2 * MAX_PIECE];
