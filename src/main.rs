@@ -47,6 +47,7 @@ mod sandbox;
 mod golden;
 
 use std::{
+    borrow::Cow,
     env,
     error::Error,
     io::{self, Write},
@@ -75,7 +76,11 @@ fn main() -> ExitCode {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     // Nobody is left to tell when stderr is closed.
-                    drop(writeln!(io::stderr(), "k8s-cli: {}", with_cause(&*error)));
+                    drop(writeln!(
+                        io::stderr(),
+                        "k8s-cli: {}",
+                        one_line(&with_cause(&*error))
+                    ));
                     ExitCode::FAILURE
                 }
             }
@@ -202,7 +207,29 @@ fn log_to_stderr() {
     .format(|out, record| {
         let time = api::Timestamp::from(time::OffsetDateTime::now_utc());
         let level = record.level().as_str().to_ascii_lowercase();
-        writeln!(out, "time={time}Z level={level} {}", record.args())
+        let message = record.args().to_string();
+        writeln!(out, "time={time}Z level={level} {}", one_line(&message))
     })
     .init();
+}
+
+/// A message as it may be logged: what came from elsewhere must not begin a line of its own, or speak to a terminal.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return message.into();
+    }
+    let escaped = message.chars().map(|c| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    });
+    escaped.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(super::one_line("a \"ø\""), "a \"ø\"");
+        assert_eq!(super::one_line("a\n\x1b[31mb"), "a\\n\\u{1b}[31mb");
+    }
 }

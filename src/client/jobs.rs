@@ -99,7 +99,7 @@ fn warn(context: &mut Context<'_>, file: &str, of_file: &[Finding], of_server: &
     }
     let known: Vec<_> = of_file.iter().map(ToString::to_string).collect();
     for warning in of_server.iter().filter(|warning| !known.contains(warning)) {
-        context.say(&format!("warning: {warning}"));
+        context.say(&format!("warning: {}", output::escape(warning)));
     }
 }
 

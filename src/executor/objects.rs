@@ -14,6 +14,7 @@ use super::{
     rows::{Row, Uid, Version},
     view::{Kept, Scope, Table},
 };
+use crate::api::Reason;
 
 /// A part of a list.
 pub struct Page<R> {
@@ -52,11 +53,16 @@ impl Executor {
         let request = self.requests::<R>().list(params);
         let request =
             request.map_err(|error| Error::kube(kube::Error::BuildRequest(error), &doing))?;
-        let list: List<R> = call(doing, self.client.request(request)).await?;
+        let list: List<R> = call(&doing, self.client.request(request)).await?;
+        let next = list.metadata.next.filter(|token| !token.is_empty());
+        if next.is_some() && next == params.continue_token {
+            let message = format!("cannot {doing}: the list does not go on where it was left");
+            return Err(Error::new(Reason::InternalError, message));
+        }
         Ok(Page {
             rows: list.items.unwrap_or_default(),
             version: Version::new(&list.metadata.resource_version),
-            next: list.metadata.next.filter(|token| !token.is_empty()),
+            next,
         })
     }
 

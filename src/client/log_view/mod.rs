@@ -233,7 +233,7 @@ impl LogView {
             (true, true) => format!("\x1b[{}m{}\x1b[0m", color(node), line_prefix(node)),
         };
         if self.style.timestamps && !time.is_empty() {
-            format!("{prefix}{time} ")
+            format!("{prefix}{} ", output::escape(time))
         } else {
             prefix
         }
