@@ -37,25 +37,28 @@ pub fn list(
         .number("limit")?
         .and_then(|limit| usize::try_from(limit).ok())
         .filter(|limit| *limit > 0);
-    let (version, start) = match query.get("continue") {
+    let (version, token) = match query.get("continue") {
         None => (wanted_version(store, query)?, String::new()),
         Some(token) => read_token(token).ok_or_else(|| {
             Status::bad_request("continue key is not valid: invalid value for the continue token")
         })?,
     };
-    let mut objects = match version {
-        Some(version) => store.list_at(kind, selection, version).ok_or_else(|| {
-            if start.is_empty() {
-                return Status::too_old(version, store.version());
-            }
-            Status::page_expired(write_token(-1, &start))
-        })?,
-        None => store.list(kind, selection),
+    let start = key(&token, place);
+    // How many there are after the page is told only where everything is listed.
+    let most = limit.filter(|_| !selection.is_everything());
+    let most = most.map_or(usize::MAX, |limit| limit + 1);
+    let objects = match version {
+        Some(version) => store
+            .list_at(kind, selection, version, &start, most)
+            .ok_or_else(|| {
+                if token.is_empty() {
+                    return Status::too_old(version, store.version());
+                }
+                Status::page_expired(write_token(-1, &token))
+            })?,
+        None => store.list_from(kind, selection, &start, most),
     };
     let version = version.unwrap_or(store.version());
-    if !start.is_empty() {
-        objects.retain(|object| position(object, place) >= start);
-    }
     let mut page = Page {
         version,
         objects,
@@ -96,6 +99,17 @@ fn position(object: &Object, place: &Place) -> String {
     match place.namespace {
         None if place.resource.namespaced => format!("{}/{}", object.namespace(), object.name()),
         _ => object.name().to_owned(),
+    }
+}
+
+/// The key that a position is of.
+fn key(position: &str, place: &Place) -> (String, String) {
+    match (&place.namespace, position.split_once('/')) {
+        (Some(namespace), _) => (namespace.clone(), position.to_owned()),
+        (None, Some((namespace, name))) if place.resource.namespaced => {
+            (namespace.to_owned(), name.to_owned())
+        }
+        (None, _) => (String::new(), position.to_owned()),
     }
 }
 

@@ -82,6 +82,17 @@ impl Store {
 
     /// Returns the selected objects in the order of their keys.
     pub fn list(&self, kind: Kind, selection: &Selection) -> Vec<Arc<Object>> {
+        self.list_from(kind, selection, &<_>::default(), usize::MAX)
+    }
+
+    /// Returns at most so many of the selected objects, in the order of their keys, beginning with that key.
+    pub fn list_from(
+        &self,
+        kind: Kind,
+        selection: &Selection,
+        from: &(String, String),
+        limit: usize,
+    ) -> Vec<Arc<Object>> {
         let objects = &self.objects[kind as usize];
         let pair = selection
             .labels
@@ -93,35 +104,39 @@ impl Store {
                 _ => None,
             });
         if let Some(pair) = pair {
-            let keys = self.labels[kind as usize].get(&pair).into_iter().flatten();
+            let keys = self.labels[kind as usize].get(&pair).into_iter();
             return keys
+                .flat_map(|keys| keys.range::<(String, String), _>(from.clone()..))
                 .filter_map(|key| objects.get(key))
                 .filter(|object| selection.matches(object))
+                .take(limit)
                 .cloned()
                 .collect();
         }
-        let Some(namespace) = &selection.namespace else {
-            return objects
-                .values()
-                .filter(|object| selection.matches(object))
-                .cloned()
-                .collect();
-        };
+        let namespace = selection.namespace.clone();
+        let first = (namespace.clone().unwrap_or_default(), String::new());
         objects
-            .range((namespace.clone(), String::new())..)
+            .range::<(String, String), _>(from.clone().max(first)..)
             .map(|(_, object)| object)
-            .take_while(|object| object.namespace() == namespace)
+            .take_while(|object| {
+                namespace
+                    .as_deref()
+                    .is_none_or(|name| name == object.namespace())
+            })
             .filter(|object| selection.matches(object))
+            .take(limit)
             .cloned()
             .collect()
     }
 
-    /// Returns what `list` returned when `version` was the newest, or nothing if that is too long ago.
+    /// Returns what `list_from` returned when `version` was the newest, or nothing if that is too long ago.
     pub fn list_at(
         &self,
         kind: Kind,
         selection: &Selection,
         version: u64,
+        from: &(String, String),
+        limit: usize,
     ) -> Option<Vec<Arc<Object>>> {
         if version < self.oldest {
             return None;
@@ -131,11 +146,10 @@ impl Store {
             let later = newest.take_while(|change| change.object.version > version);
             later.filter(|change| change.object.kind == kind)
         };
-        if later().next().is_none() {
-            return Some(self.list(kind, selection));
-        }
+        // Each of them can have brought an object that was not there.
+        let most = limit.saturating_add(later().count());
         let mut found: BTreeMap<Key, Arc<Object>> = self
-            .list(kind, selection)
+            .list_from(kind, selection, from, most)
             .into_iter()
             .map(|object| (object.key.clone(), object))
             .collect();
@@ -144,12 +158,12 @@ impl Store {
             if let Some(before) = change
                 .before
                 .as_ref()
-                .filter(|before| selection.matches(before))
+                .filter(|before| selection.matches(before) && *before.key >= *from)
             {
                 found.insert(before.key.clone(), before.clone());
             }
         }
-        Some(found.into_values().collect())
+        Some(found.into_values().take(limit).collect())
     }
 
     /// Returns the objects that name `uid` as an owner.
@@ -281,11 +295,20 @@ mod tests {
         );
         let red = Selection::parse(Kind::ConfigMap.resource(), None, "color=red", "").unwrap();
         assert_eq!(names(&store.list(Kind::ConfigMap, &red)), ["c"]);
-        assert_eq!(
-            names(&store.list_at(Kind::ConfigMap, &red, then).unwrap()),
-            ["a", "b"]
-        );
-        assert!(store.list_at(Kind::ConfigMap, &red, 1).is_none());
+        let key = |name: &str| ("default".to_owned(), name.to_owned());
+        let list_at = |version, from: &str, limit| {
+            let objects = store.list_at(Kind::ConfigMap, &red, version, &key(from), limit)?;
+            Some(
+                objects
+                    .iter()
+                    .map(|object| object.name().to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(list_at(then, "", 9).unwrap(), ["a", "b"]);
+        assert_eq!(list_at(then, "", 1).unwrap(), ["a"]);
+        assert_eq!(list_at(then, "a\0", 1).unwrap(), ["b"]);
+        assert_eq!(list_at(1, "", 9), None);
     }
 
     #[test]
