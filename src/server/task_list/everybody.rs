@@ -41,7 +41,7 @@ impl Everybody {
         version.is_some() && self.version == version
     }
 
-    /// The whole of it, for as long as which it is one of the few.
+    /// All of it, piece by piece. It is one of the few until nobody reads it any more.
     pub fn chunks(self: Arc<Self>) -> impl Iterator<Item = Bytes> {
         (0..self.chunks.len()).map(move |index| self.chunks[index].clone())
     }
@@ -113,7 +113,7 @@ pub fn write(
         let chunk = Bytes::from(chunk);
         kept = kept
             .take()
-            .filter(|list| list.chunks.len() * CHUNK <= MAX_KEPT);
+            .filter(|list| (list.chunks.len() + 1) * CHUNK <= MAX_KEPT);
         if let Some(list) = &mut kept {
             list.chunks.push(chunk.clone());
         }
