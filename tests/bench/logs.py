@@ -201,6 +201,8 @@ def main():
                     ours_p99=p99["ours"], curl_p99=p99["curl"],
                 )
             if not only or "viewers" in only:
+                # What earlier readers left behind would be given to these.
+                server = bench.server()
                 each, before, after = viewers(bench, server)
                 show(
                     "viewers",
