@@ -66,11 +66,14 @@ impl Prepared {
 /// Makes sure that the Jobs of a task do not take more than so many bytes together.
 fn check_size(prepared: &Prepared, most: usize, doing: &str) -> Result<()> {
     let num_nodes = prepared.task.num_nodes as usize;
+    if num_nodes == 1 {
+        return Ok(());
+    }
     let job = serde_json::to_vec(&prepared.job(0)?)
         .map_err(internal)?
         .len();
     let size = job.saturating_mul(num_nodes);
-    if num_nodes == 1 || size <= most {
+    if size <= most {
         return Ok(());
     }
     let [size, most] = [size, most].map(|bytes| bytes / 1_000_000);
