@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::AsyncBufRead;
 use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{Api, api::LogParams};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     super::{DEADLINE, manifest::CONTAINER},
@@ -13,6 +13,7 @@ use super::{
     lines::{Lines, Next},
     position::Position,
     step::Source,
+    tail::Reads,
 };
 
 /// How long a log that is not followed may be silent before its end.
@@ -25,8 +26,8 @@ pub struct Container {
     pub source: Source,
     /// The same as records name it.
     pub name: Arc<LogSource>,
-    /// How many logs may be read at once without being followed: a permit is held for as long as one is open.
-    pub reads: Arc<Semaphore>,
+    /// A permit is held for as long as a log is open that is not followed.
+    pub reads: Reads,
 }
 
 /// Why a log, or more of it, did not come.
@@ -98,7 +99,7 @@ impl Container {
         position: &mut Position,
         mut each: impl FnMut(&Next) -> bool,
     ) -> Result<(), Failure> {
-        let _read = self.reads.acquire().await;
+        let _read = self.reads.permit().await;
         let mut lines = self.open(part).await?;
         loop {
             match next(&mut lines, position).await? {

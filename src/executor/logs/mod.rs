@@ -157,6 +157,7 @@ impl Executor {
         let query = Arc::new(query);
         let is_limit_told = Arc::new(AtomicBool::new(false));
         let executor = Arc::new(self.clone());
+        let reads = self.tails.reads();
         let mut followers = JoinSet::new();
         for rank in ranks {
             let place = query.after.iter().rev().find(|cursor| cursor.node == rank);
@@ -169,6 +170,7 @@ impl Executor {
                 items: items.clone(),
                 place: place.map(|cursor| cursor.place.clone()),
                 is_limit_told: is_limit_told.clone(),
+                reads: reads.clone(),
                 read: HashSet::new(),
                 has_job: false,
             };

@@ -25,7 +25,7 @@ use super::{
     ring::{Entry, Found, RingEnd, Slot, Taken},
     start::{POD_GONE, Start},
     step::{self, Source, Step},
-    tail::Tail,
+    tail::{Reads, Tail},
     waiting::Waiting,
 };
 use crate::api::{Backoff, LogPlace, LogQuery, LogRecord, NodeStatus};
@@ -64,6 +64,8 @@ pub struct Follower {
     pub place: Option<LogPlace>,
     /// Whether the viewer knows that not every log can be followed.
     pub is_limit_told: Arc<AtomicBool>,
+    /// What this viewer may read at once, of all nodes.
+    pub reads: Reads,
     /// The keys of the containers that were read to their ends, or are not wanted.
     pub read: HashSet<String>,
     /// Whether the node has a Job, or had one. One without may be that of a task that is just being created.
@@ -233,7 +235,7 @@ impl Follower {
                 pod: source.pod.clone(),
                 key: source.key(),
             }),
-            reads: self.executor.tails.reads.clone(),
+            reads: self.reads.clone(),
         };
         let listener = Listener::Viewer(self.items.clone());
         let position = Position::at(None);

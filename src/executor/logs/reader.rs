@@ -126,7 +126,7 @@ impl Reader {
             ..Part::default()
         };
         let reads = self.container.reads.clone();
-        let _read = reads.acquire().await;
+        let _read = reads.permit().await;
         let mut lines = match self.container.open(part).await {
             Ok(lines) => lines,
             Err(failure) => return Ok(Err(failure)),

@@ -34,8 +34,26 @@ pub struct Tails {
     streams: Arc<Semaphore>,
     /// How many there may be.
     pub max_streams: usize,
-    /// For logs that are read without being followed.
-    pub reads: Arc<Semaphore>,
+    /// For logs that viewers read without following them.
+    reads: Arc<Semaphore>,
+    /// The same for the streams that all share. A viewer who takes long holds up none of them.
+    own_reads: Arc<Semaphore>,
+}
+
+/// How many logs may be read at once without being followed: what one viewer may have of that, and what there is for all.
+#[derive(Clone)]
+pub struct Reads {
+    own: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+impl Reads {
+    /// Waits until one more may be read, for as long as what is returned is kept.
+    pub async fn permit(&self) -> impl Sized + use<'_> {
+        // In this order nobody waits with a part of what others need.
+        let own = self.own.acquire().await;
+        (own, self.all.acquire().await)
+    }
 }
 
 impl Tails {
@@ -52,6 +70,16 @@ impl Tails {
             streams: Arc::new(Semaphore::new(max_streams)),
             max_streams,
             reads: Arc::new(Semaphore::new(files / 6)),
+            own_reads: Arc::new(Semaphore::new(files / 12)),
+        }
+    }
+
+    /// What one viewer may read at once: a quarter, since a viewer may take as long as they like.
+    pub fn reads(&self) -> Reads {
+        let most = (self.max_streams / 16).max(1);
+        Reads {
+            own: Arc::new(Semaphore::new(most)),
+            all: self.reads.clone(),
         }
     }
 
@@ -71,7 +99,12 @@ impl Tails {
                 let ring = Arc::new(Ring::new(point));
                 let listener = Listener::Ring(ring.clone());
                 let position = Position::at(point);
-                let mut reader = Reader::new(container.clone(), position, listener, sight.clone());
+                let mut container = container.clone();
+                container.reads = Reads {
+                    own: Arc::new(Semaphore::new(1)),
+                    all: self.own_reads.clone(),
+                };
+                let mut reader = Reader::new(container, position, listener, sight.clone());
                 let filled = ring.clone();
                 let reading = tokio::spawn(async move {
                     // A ring always takes what it is given.

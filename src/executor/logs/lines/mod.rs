@@ -189,8 +189,8 @@ struct RawPiece {
 struct Splitter {
     /// How many bytes of a line were handed on; none between lines.
     offset: Option<usize>,
-    /// The last time that was read.
-    latest: i64,
+    /// The time of the line.
+    began: i64,
     stamps: Stamps,
 }
 
@@ -209,15 +209,12 @@ impl Splitter {
             if offset.is_multiple_of(MAX_PIECE) {
                 let found = self.stamps.read(rest);
                 match (found, self.offset) {
-                    // What a line says of a time was composed before the runtime took the line.
-                    (Stamp::Is { time, .. }, Some(_)) if time < self.latest => (),
-                    (Stamp::Is { length, time }, Some(_)) => {
-                        stamp = length;
-                        self.latest = time;
-                    }
+                    // What a line says of a time was, as a rule, composed before the runtime took the line.
+                    (Stamp::Is { time, .. }, Some(_)) if time < self.began => (),
+                    (Stamp::Is { length, .. }, Some(_)) => stamp = length,
                     (Stamp::Is { length, time }, None) => {
                         stamp = length;
-                        self.latest = time;
+                        self.began = time;
                         head = Head::Line(time);
                     }
                     // The rest of it is still to come. It never will at the end, and is no text.

@@ -15,6 +15,7 @@ const OVERLAP: i64 = 5;
 /// How many lines are remembered by their times, to tell apart those of equal time that are not neighbours.
 const REMEMBERED: usize = 1024;
 
+/// In nanoseconds, the unit of times here.
 pub const SECOND: i64 = 1_000_000_000;
 
 /// A place in a log, and what of it is wanted.
