@@ -124,11 +124,12 @@ fn is_ours(path: &[At<'_>], value: &Value) -> bool {
         [At::Key("metadata" | "spec")]
         | [At::Key("metadata"), At::Key("labels" | "annotations")]
         | [At::Key("spec"), At::Key("containers")]
-        | [.., At::Key("env" | "envFrom")]
-            if value.is_null() =>
-        {
-            true
-        }
+        | [
+            At::Key("spec"),
+            At::Key("containers"),
+            At::Item(_),
+            At::Key("env" | "envFrom"),
+        ] if value.is_null() => true,
         // Which node it is no one else may say.
         [.., At::Key("env"), At::Item(_), At::Key("name")] => {
             value.as_str().is_some_and(is_reserved_env)

@@ -255,6 +255,7 @@ fn what_the_program_relies_on_is_nobodys() {
 fn what_is_harmless_can_be_cleared_too() {
     for spec in [
         json!({ "tolerations": null, "nodeSelector": null, "priorityClassName": null }),
+        json!({ "nodeSelector": { "env": null } }),
         json!({ "enableServiceLinks": null, "affinity": { "nodeAffinity": null } }),
         json!({ "containers": [{ "args": null, "resources": { "limits": null } }] }),
     ] {
