@@ -89,7 +89,7 @@ pub fn json_config() -> JsonConfig {
                 JsonPayloadError::Deserialize(error) => {
                     Error::new(Reason::BadRequest, format!("the body is not JSON: {error}"))
                 }
-                _ => Error::new(Reason::BadRequest, "the body was cut off before its end"),
+                _ => cut_off(),
             };
             error.into()
         })
@@ -105,10 +105,15 @@ pub fn form_config() -> FormConfig {
                     Reason::UnsupportedMediaType,
                     "the body must be a form, with `Content-Type: application/x-www-form-urlencoded`",
                 ),
+                UrlencodedError::Payload(_) => cut_off(),
                 error => Error::new(Reason::BadRequest, format!("the body is not a form: {error}")),
             };
             error.into()
         })
+}
+
+fn cut_off() -> Error {
+    Error::new(Reason::BadRequest, "the body was cut off before its end")
 }
 
 fn too_large() -> Error {

@@ -22,7 +22,7 @@ impl FromRequest for User {
 /// The user that a request names, in exactly one header: of two, a proxy may have checked the other one.
 ///
 /// A page in a browser is not believed. It can name anybody, and reach servers that only the machine of its reader can reach, once
-/// its own name has been made to mean their address.
+/// its own name has been made to mean their address. Browsers say so in `Origin` wherever something may be changed.
 fn user(request: &HttpRequest) -> Result<User, Error> {
     let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
     if request.headers().contains_key(header::ORIGIN) {

@@ -120,7 +120,7 @@ fn every_refusal_has_the_same_shape() {
         "more than once",
     );
     refused(
-        ask("GET", "/tasks", &[ADA, ("Origin", &world.url)], ""),
+        ask("POST", "/tasks/stop", &[ADA, ("Origin", &world.url)], ""),
         403,
         "Forbidden",
         "pages in browsers",
