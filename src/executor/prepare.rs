@@ -28,8 +28,10 @@ const MAX_SHOWN: usize = 16 * 1024 * 1024;
 
 /// A task with all that had to be looked up for it.
 pub struct Prepared {
+    /// The one that it gets.
     pub id: TaskId,
     user: User,
+    /// As its user described it.
     pub task: TaskDefinition,
     created_at: Timestamp,
     fail_fast: bool,
@@ -40,6 +42,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The same as what manifests are made of.
     pub fn submission(&self) -> Submission<'_> {
         Submission {
             id: self.id,
