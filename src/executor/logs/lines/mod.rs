@@ -23,7 +23,7 @@ const MAX_STAMP: usize = 40;
 /// How much is gathered of what is there already before it is handed on.
 const MAX_BLOCK: usize = 64 * 1024;
 /// How long the end of a line is waited for before its beginning is handed on alone.
-const PROMPT_DELAY: Duration = Duration::from_millis(100);
+const PROMPT_DELAY: Duration = Duration::from_millis(50);
 
 /// What came next in a log.
 #[derive(Debug)]
