@@ -65,7 +65,7 @@ use actix_web::rt::{
 
 use api::Quantity;
 use cli::{Cli, Command, EarlyExit, ServeArgs};
-use executor::{Cluster, Executor};
+use executor::{ClusterConfig, Executor};
 use sandbox::Sandbox;
 
 fn main() -> ExitCode {
@@ -136,8 +136,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     };
     let cluster = sandbox
         .as_ref()
-        .map_or(Cluster::FromEnvironment, |sandbox| {
-            Cluster::Kubeconfig(sandbox.kubeconfig())
+        .map_or(ClusterConfig::Environment, |sandbox| {
+            ClusterConfig::Kubeconfig(sandbox.kubeconfig())
         });
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;

@@ -1,34 +1,67 @@
-//! Requests about objects whose answers are decoded as rows.
+//! The handle on Kubernetes: a client, a namespace, a deadline for each call, and lists in pages.
 //!
-//! `kube`'s own `Api` decodes every object whole; here its requests are made with the same words, and only what a row keeps is read.
+//! `kube`'s own `Api` decodes each object whole. [`Cluster::page`] and its neighbours make the same requests, but decode only the
+//! fields that a [`Resource`] names. A list of 10,000 Jobs then fits into a few megabytes.
+
+use std::{env, fmt, future::Future, path::Path, time::Duration};
 
 use futures::Stream;
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
+    Api, Client, Config,
     api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
     core::{Request, params::GetParams},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{
-    Error, Executor, PAGE, Result, call,
-    rows::{Row, Uid, Version},
-    view::{Kept, Scope, Table},
-};
+use super::{Error, Result, identity::Version};
 use crate::api::Reason;
+
+/// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; no user waits that long.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+/// How many requests one operation makes at the same time.
+pub const CONCURRENCY: usize = 16;
+/// How many objects one page of a list holds: the page size of kubectl.
+pub const PAGE: u32 = 500;
+
+/// Where the configuration of the cluster comes from.
+pub enum ClusterConfig<'a> {
+    /// From the environment: in-cluster, else `KUBECONFIG`, else `~/.kube/config`.
+    Environment,
+    /// From the current context of this file.
+    Kubeconfig(&'a Path),
+}
+
+/// A handle on one namespace of a cluster. Clones share its connections.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    config: Config,
+    pub namespace: String,
+}
+
+/// A kind of object of which only some fields are decoded.
+pub trait Resource: DeserializeOwned {
+    /// The path of its group and version, and its plural name in paths.
+    const PATH: (&'static str, &'static str);
+    /// Its plural name in messages.
+    const KIND: &'static str;
+}
 
 /// A part of a list.
 pub struct Page<R> {
-    pub rows: Vec<R>,
-    /// When the list was true.
+    pub items: Vec<R>,
+    /// The version at which the list was true.
     pub version: Version,
-    /// What to ask for the next part with, if there is one.
+    /// The token that continues the list, if there is more of it.
     pub next: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct List<R> {
     metadata: ListMeta,
-    /// Some servers write none as `null`.
+    /// Some servers write an empty list as `null`.
     items: Option<Vec<R>>,
 }
 
@@ -41,14 +74,88 @@ struct ListMeta {
     next: Option<String>,
 }
 
-impl Executor {
-    fn requests<R: Row>(&self) -> Request {
+impl Cluster {
+    /// Reads the configuration, connects, and asks Kubernetes for its version.
+    ///
+    /// # Errors
+    /// When there is no usable configuration, or Kubernetes does not answer.
+    pub async fn connect(from: ClusterConfig<'_>, namespace: &str) -> Result<Self> {
+        let mut config = read_config(from).await?;
+        config.connect_timeout = Some(DEADLINE / 2);
+        // The path is left out: it may hold a secret.
+        let url = &config.cluster_url;
+        let url = format!(
+            "{}://{}",
+            url.scheme_str().unwrap_or("https"),
+            url.authority().map_or("", |host| host.as_str())
+        );
+        let cluster = Self::new(config, namespace)?;
+        let doing = format!("use the cluster at {url}");
+        let version = call(doing, cluster.client.apiserver_version()).await?;
+        log::info!(
+            "connected to Kubernetes {} at {url}, namespace {namespace}",
+            version.git_version
+        );
+        Ok(cluster)
+    }
+
+    /// A handle that has not made a request yet.
+    pub fn new(config: Config, namespace: &str) -> Result<Self> {
+        let client =
+            Client::try_from(config.clone()).map_err(|error| unusable("the kubeconfig", error))?;
+        Ok(Self {
+            client,
+            config,
+            namespace: namespace.to_owned(),
+        })
+    }
+
+    /// The same handle with connections of its own, for a thread with a runtime of its own. Without them each request and its
+    /// answer would have to wake up another thread.
+    ///
+    /// # Errors
+    /// When a file that the kubeconfig names is no longer usable.
+    pub fn with_own_connections(&self) -> Result<Self> {
+        Self::new(self.config.clone(), &self.namespace)
+    }
+
+    /// Makes sure that Kubernetes answers.
+    pub async fn check(&self) -> Result<()> {
+        let doing = "ask Kubernetes for its version";
+        call(doing, self.client.apiserver_version()).await?;
+        Ok(())
+    }
+
+    /// The objects of a kind in the namespace, decoded whole.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The nodes of the cluster, which belong to no namespace.
+    pub async fn nodes(&self) -> Result<Vec<k8s_openapi::api::core::v1::Node>> {
+        let api = Api::all(self.client.clone());
+        let mut nodes = Vec::new();
+        let mut page = ListParams::default().limit(PAGE);
+        loop {
+            let list = call("list nodes", api.list(&page)).await?;
+            nodes.extend(list.items);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(nodes),
+            }
+        }
+    }
+
+    fn requests<R: Resource>(&self) -> Request {
         let (group, plural) = R::PATH;
         Request::new(format!("{group}/namespaces/{}/{plural}", self.namespace))
     }
 
     /// One page of a list.
-    pub(super) async fn page<R: Row>(&self, params: &ListParams) -> Result<Page<R>> {
+    pub async fn page<R: Resource>(&self, params: &ListParams) -> Result<Page<R>> {
         let doing = format!("list {}", R::KIND);
         let request = self.requests::<R>().list(params);
         let request =
@@ -60,37 +167,28 @@ impl Executor {
             return Err(Error::new(Reason::InternalError, message));
         }
         Ok(Page {
-            rows: list.items.unwrap_or_default(),
+            items: list.items.unwrap_or_default(),
             version: Version::new(&list.metadata.resource_version),
             next,
         })
     }
 
-    /// A whole list, fetched in pages, with the version at which it was true.
-    pub(super) async fn list_rows<R: Row>(&self, params: ListParams) -> Result<(Vec<R>, Version)> {
-        let mut rows = Vec::new();
+    /// A whole list, read in pages, and the version at which it was true.
+    pub async fn list<R: Resource>(&self, params: ListParams) -> Result<(Vec<R>, Version)> {
+        let mut items = Vec::new();
         let mut params = params.limit(PAGE);
         loop {
             let page = self.page(&params).await?;
-            rows.extend(page.rows);
+            items.extend(page.items);
             match page.next {
                 Some(token) => params = params.continue_token(&token),
-                None => return Ok((rows, page.version)),
+                None => return Ok((items, page.version)),
             }
         }
     }
 
-    /// Lists what a scope holds, and puts it into the view.
-    pub(super) async fn refresh<R: Kept>(&self, params: ListParams, scope: &Scope) -> Result<()> {
-        let highest = self.view.change::<R, _>(|table| table.ledger().highest());
-        let (rows, version) = self.list_rows::<R>(params).await?;
-        self.view
-            .change::<R, _>(|table| table.take(rows, version, scope, highest));
-        Ok(())
-    }
-
-    /// What happens to objects from a version on.
-    pub(super) async fn events<R: Row>(
+    /// The changes of objects after a version.
+    pub async fn watch<R: Resource + Clone + 'static>(
         &self,
         params: &WatchParams,
         version: Version,
@@ -102,20 +200,16 @@ impl Executor {
         call(doing, self.client.request_events(request)).await
     }
 
-    /// Creates an object, and shows it in the view.
-    pub(super) async fn create_row<R: Kept>(&self, object: &impl Serialize) -> kube::Result<R> {
+    /// Creates an object.
+    pub async fn create<R: Resource>(&self, object: &impl Serialize) -> kube::Result<R> {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
         let request = self.requests::<R>().create(&PostParams::default(), body);
-        let row: R = self
-            .client
-            .request(request.map_err(kube::Error::BuildRequest)?)
-            .await?;
-        self.view.change::<R, _>(|table| table.tell(row.clone()));
-        Ok(row)
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
     }
 
-    /// One object, if there is one of that name.
-    pub(super) async fn get_row<R: Row>(&self, name: &str) -> kube::Result<Option<R>> {
+    /// The object of a name, if it exists.
+    pub async fn get<R: Resource>(&self, name: &str) -> kube::Result<Option<R>> {
         let request = self.requests::<R>().get(name, &GetParams::default());
         let request = request.map_err(kube::Error::BuildRequest)?;
         match self.client.request(request).await {
@@ -124,25 +218,61 @@ impl Executor {
         }
     }
 
-    /// Deletes an object and, in the background, what it owns, and hides it from the view; returns whether it was still there.
-    pub(super) async fn delete_row<R: Kept>(
-        &self,
-        kind: &str,
-        name: &str,
-        uid: Uid,
-    ) -> Result<bool> {
-        let deleted = async {
-            let params = DeleteParams::background();
-            let request = self.requests::<R>().delete(name, &params);
-            let request = request.map_err(kube::Error::BuildRequest)?;
-            match self.client.request_text(request).await {
-                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-                answer => answer.map(|_| true),
-            }
-        };
-        let was_there = call(format!("delete {kind} `{name}`"), deleted).await?;
-        self.view
-            .change::<R, _>(|table| table.bury(uid, std::time::Instant::now()));
-        Ok(was_there)
+    /// Deletes an object and, in the background, all that it owns; returns whether it existed.
+    pub async fn delete<R: Resource>(&self, name: &str) -> kube::Result<bool> {
+        let request = self
+            .requests::<R>()
+            .delete(name, &DeleteParams::background());
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        match self.client.request_text(request).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            answer => answer.map(|_| true),
+        }
+    }
+}
+
+async fn read_config(from: ClusterConfig<'_>) -> Result<Config> {
+    let options = KubeConfigOptions::default();
+    match from {
+        ClusterConfig::Environment if env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+            Config::incluster().map_err(|error| unusable("the configuration of this pod", error))
+        }
+        ClusterConfig::Environment => Config::from_kubeconfig(&options)
+            .await
+            .map_err(|error| unusable("the kubeconfig (KUBECONFIG, else ~/.kube/config)", error)),
+        ClusterConfig::Kubeconfig(path) => {
+            let what = format!("the kubeconfig {}", path.display());
+            let file = Kubeconfig::read_from(path).map_err(|error| unusable(&what, error))?;
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(|error| unusable(&what, error))
+        }
+    }
+}
+
+fn unusable(what: &str, error: impl fmt::Display) -> Error {
+    // Some errors quote a part of the file below their first line.
+    let error = error.to_string();
+    let error = error.lines().next().unwrap_or_default();
+    Error::new(Reason::InternalError, format!("cannot use {what}: {error}"))
+}
+
+/// Waits for one answer of Kubernetes, for at most [`DEADLINE`]. `doing` says what for, as in ``create Job `train-ab12cd34` ``.
+///
+/// # Errors
+/// When Kubernetes refuses, cannot be reached, or takes too long.
+pub async fn call<T>(
+    doing: impl fmt::Display,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(answer) => answer.map_err(|error| Error::kube(error, doing)),
+        Err(_) => {
+            let seconds = DEADLINE.as_secs();
+            Err(Error::new(
+                Reason::Timeout,
+                format!("cannot {doing}: Kubernetes did not answer within {seconds} s"),
+            ))
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{error, fmt};
 
-use crate::api::Reason;
+use crate::api::{Reason, TaskId};
 
 type Source = Box<dyn error::Error + Send + Sync>;
 
@@ -54,7 +54,12 @@ impl Error {
         }
     }
 
-    /// The same, and what else there is to say.
+    /// The error of a task that does not exist, or is another user's, which looks the same.
+    pub fn no_such_task(id: TaskId) -> Self {
+        Self::new(Reason::NotFound, format!("task `{id}` not found"))
+    }
+
+    /// The same error, with more to say.
     #[must_use]
     pub fn but(mut self, what: &str) -> Self {
         self.message = format!("{}; {what}", self.message);

@@ -1,268 +1,262 @@
-//! What a task means to Kubernetes: the only room that knows both.
+//! Tasks on Kubernetes: the only room that knows both.
 //!
-//! [`Executor`] is a cheap handle on a cluster. Its methods do the I/O; what they decide, they decide in pure functions:
+//! [`Executor`] is the door: a cheap handle whose methods are all that the server may do. Behind it are floors. Each uses the floors
+//! below it, and none above:
 //!
 //! ```text
-//! TaskDefinition ──► manifest ──► Jobs, Service      (submit)
-//! Jobs, Pods, Events ──► rows ──► view ──► status ──► TaskStatus       (get, list, logs)
+//! tasks, logs          submit, list, stop, fail fast; a log from the pod to the viewer
+//! volumes              claims with an owner and a name
+//! view                 live state: rows of the cluster's objects, kept by watches
+//! observed             the cluster's objects in our words                           (pure)
+//! objects              a task in the cluster's words                                (pure)
+//! cluster              requests to Kubernetes; error, identity and fresh beside it
 //! ```
 //!
-//! Nothing here knows of HTTP towards the user. The cluster is the state: what the view holds of it is what watches say, and a server
-//! that starts anew finds all of it again. All who follow a log do so through one stream.
+//! The state is the cluster's: the view holds a copy of it, and a server that starts reads all of it again. Nothing here knows of
+//! HTTP towards the user.
 
+mod cluster;
 mod error;
-mod fail_fast;
-mod gpus;
-mod labels;
+mod fresh;
+mod identity;
 mod logs;
-mod manifest;
 mod objects;
+mod observed;
 #[cfg(test)]
-mod played;
-mod pod_config;
-mod prepare;
-mod rows;
-mod shared;
-mod status;
-mod submit;
+mod scripted_server;
 mod tasks;
 mod view;
 mod volumes;
 
-use std::{env, fmt, future::Future, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        batch::v1::Job,
-        core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
-    },
-};
-use kube::{
-    Api, Client, Config, Resource,
-    config::{KubeConfigOptions, Kubeconfig},
-};
-use rand::{RngExt, distr::Uniform};
-use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 #[cfg(test)]
 pub use self::logs::{Block, LogSource, Piece};
+use self::{
+    cluster::Cluster,
+    logs::Logs,
+    tasks::{
+        fail_fast, list, prepare, stop,
+        submit::{self, Creations},
+    },
+    view::LiveView,
+    volumes::Volumes,
+};
 pub use self::{
+    cluster::ClusterConfig,
     error::{Error, Result},
     logs::{LineText, LogItem, LogLines},
-    submit::Creations,
-    tasks::{Snapshot, TaskList},
+    tasks::list::{Snapshot, TaskList},
     view::ListVersion,
 };
-use self::{
-    logs::Tails,
-    shared::Shared,
-    view::{Sight, View},
+use crate::api::{
+    LogQuery, TaskDefinition, TaskDryRunResponse, TaskId, TaskStatus, TaskSubmitResponse, User,
+    VolumeDefinition, VolumeId, VolumeStatus,
 };
-use crate::api::{Reason, TaskId, Timestamp, User};
 
-/// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; nobody waits that long.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How many requests of one operation are under way at once.
-const CONCURRENCY: usize = 16;
-/// How many objects one page of a list holds: what kubectl asks for.
-const PAGE: u32 = 500;
-
-/// Which cluster to use.
-pub enum Cluster<'a> {
-    /// The one that the environment names: in-cluster, else `KUBECONFIG`, else `~/.kube/config`.
-    FromEnvironment,
-    /// The current context of this file.
-    Kubeconfig(&'a Path),
-}
-
-/// A handle on a cluster. Clones share its connections.
+/// A handle on a cluster. Clones share its view and its connections.
 #[derive(Clone)]
 pub struct Executor {
-    client: Client,
-    config: Config,
-    namespace: String,
-    /// Whether users may set in a pod what reaches beyond it.
-    allows_pod_config: bool,
-    /// What there is, as far as it was told.
-    view: Arc<View>,
-    /// Held while a volume is created, so that two of one name are not created at once.
-    volume_names: Arc<Mutex<()>>,
+    live: LiveView,
+    /// Whether `pod_config` may reach beyond the pods of a task.
+    any_pod_config: bool,
     creations: Arc<Creations>,
-    /// The tasks that somebody looks at.
-    sights: Arc<Shared<(User, TaskId), Sight>>,
-    /// The logs that somebody follows.
-    tails: Arc<Tails>,
+    creating_volume: Arc<Mutex<()>>,
+    logs: Arc<Logs>,
 }
 
 impl Executor {
     /// Connects to a cluster and asks it for its version.
     ///
     /// # Errors
-    /// When there is no usable configuration, or nobody answers.
-    pub async fn connect(cluster: Cluster<'_>, namespace: &str) -> Result<Self> {
-        let configured = match cluster {
-            Cluster::FromEnvironment if env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-                Config::incluster()
-                    .map_err(|error| unusable("the configuration of this pod", error))
-            }
-            Cluster::FromEnvironment => Config::from_kubeconfig(&KubeConfigOptions::default())
-                .await
-                .map_err(|error| {
-                    unusable("the kubeconfig (KUBECONFIG, else ~/.kube/config)", error)
-                }),
-            Cluster::Kubeconfig(path) => {
-                let what = format!("the kubeconfig {}", path.display());
-                let kubeconfig =
-                    Kubeconfig::read_from(path).map_err(|error| unusable(&what, error))?;
-                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                    .await
-                    .map_err(|error| unusable(&what, error))
-            }
-        };
-        let mut config = configured?;
-        config.connect_timeout = Some(DEADLINE / 2);
-        // Without its path: that may hold a secret.
-        let url = &config.cluster_url;
-        let url = format!(
-            "{}://{}",
-            url.scheme_str().unwrap_or("https"),
-            url.authority().map_or("", |host| host.as_str())
-        );
-        let executor = Self::new(config, namespace)?;
-        let version = call(
-            format!("use the cluster at {url}"),
-            executor.client.apiserver_version(),
-        )
-        .await?;
-        log::info!(
-            "connected to Kubernetes {} at {url}, namespace {namespace}",
-            version.git_version
-        );
-        Ok(executor)
-    }
-
-    /// An executor on a cluster that nobody has been asked for yet.
-    fn new(config: Config, namespace: &str) -> Result<Self> {
+    /// When there is no usable configuration, or Kubernetes does not answer.
+    pub async fn connect(from: ClusterConfig<'_>, namespace: &str) -> Result<Self> {
+        let cluster = Cluster::connect(from, namespace).await?;
         Ok(Self {
-            client: connect(&config)?,
-            config,
-            namespace: namespace.to_owned(),
-            allows_pod_config: false,
-            view: Arc::default(),
-            volume_names: Arc::default(),
+            live: LiveView::new(cluster),
+            any_pod_config: false,
             creations: Arc::default(),
-            sights: Arc::default(),
-            tails: Arc::new(Tails::new()),
+            creating_volume: Arc::default(),
+            logs: Arc::new(Logs::new()),
         })
     }
 
-    /// The same with connections of its own, for a thread with a runtime of its own: a request that has to be handed to another
-    /// thread, and its answer back, waits for both to wake up. Only within the runtime that is to drive them.
+    /// The same executor with connections of its own, for a thread with a runtime of its own. To be called within that runtime.
     ///
     /// # Errors
-    /// When what the kubeconfig names has become unusable.
+    /// When a file that the kubeconfig names is no longer usable.
     pub fn with_own_connections(&self) -> Result<Self> {
         Ok(Self {
-            client: connect(&self.config)?,
+            live: self.live.with_own_connections()?,
             ..self.clone()
         })
     }
 
-    /// Lets users set what they like in `config.kubernetes.pod_config`, or only what is harmless to others.
+    /// Sets whether `config.kubernetes.pod_config` may have any field, or only those that are harmless to others.
     pub fn allow_pod_config(mut self, allow: bool) -> Self {
-        self.allows_pod_config = allow;
+        self.any_pod_config = allow;
         self
     }
 
-    /// Makes sure that questions can be answered: Kubernetes is there, and what it holds has been read once.
+    /// Makes sure that questions can be answered: Kubernetes answers, and its tasks were listed once.
     ///
     /// # Errors
-    /// When Kubernetes does not answer, or the first reading is not done.
+    /// When Kubernetes does not answer, or the first list is not complete.
     pub async fn check_ready(&self) -> Result<()> {
-        if self.view.is_fresh() {
-            return Ok(());
-        }
-        let doing = "ask Kubernetes for its version";
-        call(doing, self.client.apiserver_version()).await?;
-        if !self.view.has_loaded() {
-            let message = format!("still reading: {} tasks so far", self.view.len());
-            return Err(Error::new(Reason::ServiceUnavailable, message));
-        }
-        Ok(())
+        self.live.check_ready().await
     }
 
-    fn jobs(&self) -> Api<Job> {
-        self.api()
+    /// Keeps the view of the cluster alive, for ever.
+    pub async fn keep_view(&self) {
+        self.live.keep_alive().await;
     }
 
-    fn pods(&self) -> Api<Pod> {
-        self.api()
+    /// Stops the other nodes of each task of which a node fails, for ever.
+    pub async fn fail_fast(&self) {
+        fail_fast::run(&self.live).await;
     }
 
-    fn claims(&self) -> Api<PersistentVolumeClaim> {
-        self.api()
+    /// Lets no further task begin, and rolls back the tasks that are being created. Returns when none is half-made, as far as
+    /// Kubernetes allows.
+    pub async fn stop_creating(&self) {
+        self.creations.stop().await;
     }
 
-    fn secrets(&self) -> Api<Secret> {
-        self.api()
+    // === Tasks ===
+
+    /// Starts a task: all of it, or nothing. If one of its objects is refused, or the caller drops the future before it is done,
+    /// the others are deleted again. `fail_fast`: the failure of a node stops the others.
+    ///
+    /// # Errors
+    /// When the task may not have what it asks for, or Kubernetes refuses an object.
+    pub async fn submit(
+        &self,
+        user: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<TaskSubmitResponse> {
+        let prepared = self.prepare(user, task, fail_fast).await?;
+        submit::submit(&self.live, &self.creations, prepared).await
     }
 
-    fn services(&self) -> Api<Service> {
-        self.api()
+    /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are left
+    /// out.
+    ///
+    /// # Errors
+    /// As of [`Executor::submit`], as far as they can be known before.
+    pub async fn dry_run(
+        &self,
+        user: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<TaskDryRunResponse> {
+        let prepared = self.prepare(user, task, fail_fast).await?;
+        prepare::dry_run(&self.live.cluster, prepared).await
     }
 
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    async fn prepare(
+        &self,
+        user: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<prepare::Prepared> {
+        prepare::prepare(&self.live, user, task, fail_fast, self.any_pod_config).await
     }
-}
 
-fn connect(config: &Config) -> Result<Client> {
-    Client::try_from(config.clone()).map_err(|error| unusable("the kubeconfig", error))
-}
-
-fn unusable(what: &str, error: impl fmt::Display) -> Error {
-    // Some errors draw the place in the file below their first line.
-    let error = error.to_string();
-    let error = error.lines().next().unwrap_or_default();
-    Error::new(Reason::InternalError, format!("cannot use {what}: {error}"))
-}
-
-/// Waits for one answer of Kubernetes, but not for ever.
-///
-/// # Errors
-/// What Kubernetes refused, or that it cannot be reached, or that it took too long.
-async fn call<T>(
-    doing: impl fmt::Display,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T> {
-    match tokio::time::timeout(DEADLINE, request).await {
-        Ok(answer) => answer.map_err(|error| Error::kube(error, doing)),
-        Err(_) => {
-            let seconds = DEADLINE.as_secs();
-            Err(Error::new(
-                Reason::Timeout,
-                format!("cannot {doing}: Kubernetes did not answer within {seconds} s"),
-            ))
-        }
+    /// One task of `user`.
+    ///
+    /// # Errors
+    /// When `user` has no such task. A task of another user looks the same.
+    pub async fn get(&self, user: &User, id: TaskId) -> Result<TaskStatus> {
+        let task = self.live.task(user, id).await?;
+        log::debug!("task status read task_id={id} user={:?}", user.as_str());
+        let status = task.status(id, Some(user), &self.live.cluster.namespace);
+        status.ok_or_else(|| Error::no_such_task(id))
     }
-}
 
-/// Eight random characters for an id.
-fn random_id() -> String {
-    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let positions = Uniform::new(0, ALPHABET.len()).expect("the alphabet is not empty");
-    rand::rng()
-        .sample_iter(positions)
-        .take(8)
-        .map(|position| char::from(ALPHABET[position]))
-        .collect()
-}
+    /// The tasks of `user`, or of all.
+    ///
+    /// # Errors
+    /// When Kubernetes has to be asked and does not answer.
+    pub async fn list(&self, user: Option<&User>) -> Result<TaskList> {
+        list::list(&self.live, user).await
+    }
 
-fn now() -> Timestamp {
-    OffsetDateTime::now_utc().into()
+    /// The version of the list of `user`'s tasks, or of all; none while the view is not fresh.
+    pub fn list_version(&self, user: Option<&User>) -> Option<ListVersion> {
+        let view = &self.live.view;
+        view.is_fresh().then(|| view.list_version(user))
+    }
+
+    /// How old an answer about tasks may be; none while Kubernetes itself is asked.
+    pub fn age(&self) -> Option<Duration> {
+        self.live.age()
+    }
+
+    /// Stops a task of `user`.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or Kubernetes refuses.
+    pub async fn stop(&self, user: &User, id: TaskId) -> Result<()> {
+        stop::stop(&self.live, user, id).await
+    }
+
+    /// Stops the unfinished tasks of `user`, or of all, for the user `asking`; returns their ids.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer, or refuses. Some tasks may have been stopped by then.
+    pub async fn stop_all(&self, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
+        stop::stop_all(&self.live, asking, user).await
+    }
+
+    /// The log of a task of `user`, as a channel that ends with [`LogRecord::End`](crate::api::LogRecord). Dropping the receiver ends
+    /// the work.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or `query` names a node that the task does not have.
+    pub async fn logs(
+        &self,
+        user: &User,
+        id: TaskId,
+        query: LogQuery,
+    ) -> Result<mpsc::Receiver<LogItem>> {
+        logs::open(&self.logs, &self.live, user, id, query).await
+    }
+
+    // === Volumes ===
+
+    /// Creates a volume.
+    ///
+    /// # Errors
+    /// When `user` has a volume of that name already, or Kubernetes refuses the claim.
+    pub async fn create_volume(&self, user: &User, volume: &VolumeDefinition) -> Result<VolumeId> {
+        let volumes = Volumes(&self.live);
+        volumes.create(&self.creating_volume, user, volume).await
+    }
+
+    /// The volumes of `user`, or of all, newest first.
+    ///
+    /// # Errors
+    /// When Kubernetes has to be asked and does not answer.
+    pub async fn list_volumes(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
+        Volumes(&self.live).list(user).await
+    }
+
+    /// One volume of `user`.
+    ///
+    /// # Errors
+    /// When `user` has no such volume. A volume of another user looks the same.
+    pub async fn get_volume(&self, user: &User, id: VolumeId) -> Result<VolumeStatus> {
+        Volumes(&self.live).get(user, id).await
+    }
+
+    /// Deletes a volume and the data in it.
+    ///
+    /// # Errors
+    /// When `user` has no such volume, or a pod still uses it.
+    pub async fn delete_volume(&self, user: &User, id: VolumeId) -> Result<()> {
+        Volumes(&self.live).delete(user, id).await
+    }
 }

@@ -1,4 +1,4 @@
-//! A Kubernetes that is played: what it answers to each request is up to a test.
+//! A server for tests that answers each request as a script says.
 
 use kube::Config;
 use tokio::{
@@ -6,11 +6,11 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::Executor;
+use super::cluster::Cluster;
 
-/// An executor on a server that answers each request with what `play` makes of its first line (``GET /path?query HTTP/1.1``),
-/// or with nothing at all, and then closes the connection.
-pub async fn executor(mut play: impl FnMut(&str) -> Option<String> + Send + 'static) -> Executor {
+/// A handle on a server that gives the first line of each request (``GET /path?query HTTP/1.1``) to `script`, sends what that
+/// returns, if anything, and closes the connection.
+pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'static) -> Cluster {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -18,7 +18,7 @@ pub async fn executor(mut play: impl FnMut(&str) -> Option<String> + Send + 'sta
             let mut request = [0; 4096];
             let length = connection.read(&mut request).await.unwrap_or_default();
             let request = String::from_utf8_lossy(&request[..length]);
-            let Some(body) = play(request.lines().next().unwrap_or_default()) else {
+            let Some(body) = script(request.lines().next().unwrap_or_default()) else {
                 continue;
             };
             let answer = format!(
@@ -27,5 +27,5 @@ pub async fn executor(mut play: impl FnMut(&str) -> Option<String> + Send + 'sta
             drop(connection.write_all(answer.as_bytes()).await);
         }
     });
-    Executor::new(Config::new(url.parse().unwrap()), "default").unwrap()
+    Cluster::new(Config::new(url.parse().unwrap()), "default").unwrap()
 }

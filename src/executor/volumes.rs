@@ -7,14 +7,22 @@ use std::{
 
 use kube::api::ListParams;
 
-use super::{
-    Error, Executor, Result, call, labels, manifest, now, random_id,
-    rows::{ClaimRow, EventRow, JobRow, PodRow, Uid},
-    view::Scope,
-};
-use crate::api::{
-    Problem, Reason, TaskDefinition, User, VolumeDefinition, VolumeId, VolumeMount, VolumePhase,
-    VolumeStatus, describe,
+use tokio::sync::Mutex;
+
+use crate::{
+    api::{
+        Problem, Reason, TaskDefinition, User, VolumeDefinition, VolumeId, VolumeMount,
+        VolumePhase, VolumeStatus, describe,
+    },
+    executor::{
+        Error, Result,
+        cluster::call,
+        fresh,
+        identity::Uid,
+        objects::{self, labels},
+        observed::{ClaimRow, EventRow, JobRow, PodRow},
+        view::{LiveView, Scope, scope_of},
+    },
 };
 
 /// What becomes of a task of several nodes whose volume is for one machine.
@@ -27,19 +35,27 @@ pub fn is_for_one_machine(mode: &str) -> bool {
 
 /// What stands behind the volumes of a task.
 #[derive(Default)]
-pub(super) struct ResolvedVolumes {
+pub struct ResolvedVolumes {
     /// The claim behind each mount path.
     pub claims: BTreeMap<String, String>,
     pub warnings: Vec<String>,
 }
 
-impl Executor {
-    /// Creates a volume.
+/// The verbs of volumes.
+pub struct Volumes<'a>(pub &'a LiveView);
+
+impl Volumes<'_> {
+    /// Creates a volume. `creating` is held meanwhile, so that two volumes of one name are not created at the same time.
     ///
     /// # Errors
-    /// When `user` has one of that name already, or Kubernetes refuses the claim.
-    pub async fn create_volume(&self, user: &User, volume: &VolumeDefinition) -> Result<VolumeId> {
-        let _one_at_a_time = self.volume_names.lock().await;
+    /// When `user` has a volume of that name already, or Kubernetes refuses the claim.
+    pub async fn create(
+        &self,
+        creating: &Mutex<()>,
+        user: &User,
+        volume: &VolumeDefinition,
+    ) -> Result<VolumeId> {
+        let _one_at_a_time = creating.lock().await;
         // Another server may have made one.
         self.refresh_volumes(Some(user)).await?;
         if let Some(claim) = self.claim_named(user, &volume.name).await? {
@@ -51,12 +67,10 @@ impl Executor {
                 format!("you have a volume `{name}` already, with ID {id}"),
             ));
         }
-        let id: VolumeId = random_id()
-            .parse()
-            .expect("a random id has the form of an id");
-        let claim = manifest::claim(&id, user, volume, now());
+        let id = fresh::id();
+        let claim = objects::claim(&id, user, volume, fresh::now());
         let doing = format!("create volume `{}`", volume.name);
-        call(doing, self.create_row::<ClaimRow>(&claim)).await?;
+        call(doing, self.0.create::<ClaimRow>(&claim)).await?;
         log::info!("volume created volume_id={id} user={:?}", user.as_str());
         Ok(id)
     }
@@ -65,7 +79,7 @@ impl Executor {
     ///
     /// # Errors
     /// When Kubernetes cannot be asked.
-    pub async fn list_volumes(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
+    pub async fn list(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
         let claims = self.volume_claims(user).await?;
         let mut volumes = self.statuses(&claims).await;
         volumes.sort_by(|a, b| {
@@ -80,7 +94,7 @@ impl Executor {
     ///
     /// # Errors
     /// When there is none of that id, or it is another user's, which looks the same.
-    pub async fn get_volume(&self, user: &User, id: VolumeId) -> Result<VolumeStatus> {
+    pub async fn get(&self, user: &User, id: VolumeId) -> Result<VolumeStatus> {
         let claim = self.look_up_volume(user, id).await?;
         log::debug!("volume status read volume_id={id} user={:?}", user.as_str());
         let mut volumes = self.statuses(&[claim]).await;
@@ -93,7 +107,7 @@ impl Executor {
         let pending: Vec<_> = claims.iter().filter(is_pending).collect();
         let mut reasons = self.last_events(&pending).await;
         let volumes = claims.iter().filter_map(|claim| {
-            let mut volume = claim.status(&self.namespace)?;
+            let mut volume = claim.status(&self.0.cluster.namespace)?;
             if is_pending(&claim) {
                 volume.reason = reasons.remove(&claim.uid);
             }
@@ -110,7 +124,10 @@ impl Executor {
             [claim] => format!("{},involvedObject.name={}", EventRow::OF_CLAIMS, claim.name),
             _ => EventRow::OF_CLAIMS.to_owned(),
         };
-        let events = self.list_rows::<EventRow>(ListParams::default().fields(&selector));
+        let events = self
+            .0
+            .cluster
+            .list::<EventRow>(ListParams::default().fields(&selector));
         let mut events = match events.await {
             Ok((events, _)) => events,
             Err(error) => {
@@ -127,7 +144,7 @@ impl Executor {
     ///
     /// # Errors
     /// When there is none of that id, it is another user's, or a pod still uses it.
-    pub async fn delete_volume(&self, user: &User, id: VolumeId) -> Result<()> {
+    pub async fn delete(&self, user: &User, id: VolumeId) -> Result<()> {
         let claim = self.look_up_volume(user, id).await?;
         if let Some(user) = self.user_of_claim(&claim.name).await? {
             return Err(Error::new(
@@ -135,7 +152,8 @@ impl Executor {
                 format!("volume `{id}` is in use by {user}, which has not ended"),
             ));
         }
-        self.delete_row::<ClaimRow>("volume", &claim.name, claim.uid)
+        self.0
+            .delete::<ClaimRow>("volume", &claim.name, claim.uid)
             .await?;
         log::info!("volume deleted volume_id={id} user={:?}", user.as_str());
         Ok(())
@@ -145,8 +163,8 @@ impl Executor {
     /// does not know them all.
     async fn user_of_claim(&self, claim: &str) -> Result<Option<String>> {
         let ((jobs, _), (pods, _)) = futures::try_join!(
-            self.list_rows::<JobRow>(ListParams::default()),
-            self.list_rows::<PodRow>(ListParams::default())
+            self.0.cluster.list::<JobRow>(ListParams::default()),
+            self.0.cluster.list::<PodRow>(ListParams::default())
         )?;
         let jobs = jobs.into_iter().filter(|job| !job.state.has_ended());
         let jobs = jobs.map(|job| (job.name, job.task, job.claims));
@@ -166,15 +184,11 @@ impl Executor {
     ///
     /// # Errors
     /// All names that mean nothing.
-    pub(super) async fn resolve_volumes(
-        &self,
-        user: &User,
-        task: &TaskDefinition,
-    ) -> Result<ResolvedVolumes> {
-        if !task.volumes.is_empty() && !self.view.is_fresh() {
+    pub async fn resolve(&self, user: &User, task: &TaskDefinition) -> Result<ResolvedVolumes> {
+        if !task.volumes.is_empty() && !self.0.view.is_fresh() {
             // Who has them mounted.
             let running = ListParams::default().labels(&labels::tasks_selector(None));
-            self.refresh::<PodRow>(running, &Scope::All).await?;
+            self.0.refresh::<PodRow>(running, &Scope::All).await?;
         }
         let mut resolved = ResolvedVolumes::default();
         let mut problems = Vec::new();
@@ -214,7 +228,7 @@ impl Executor {
         if num_nodes > 1 {
             return Some(WAITS.to_owned());
         }
-        self.view.is_mounted(&claim.name).then(|| {
+        self.0.view.is_mounted(&claim.name).then(|| {
             "can be mounted on one machine at a time (ReadWriteOnce), and another task has it now: if they do not come to the same \
              machine, this one will wait"
                 .to_owned()
@@ -229,7 +243,7 @@ impl Executor {
         if let Some(claim) = self.claim_named(user, name).await? {
             return Ok(Some(claim));
         }
-        let claim = self.get_row::<ClaimRow>(name);
+        let claim = self.0.cluster.get::<ClaimRow>(name);
         let claim = call(format!("look for claim `{name}`"), claim).await?;
         // What goes with a task is that task's.
         let is_free = |claim: &ClaimRow| !claim.is_taken || claim.owner.is(user);
@@ -249,11 +263,11 @@ impl Executor {
     /// The claim of a volume of `user`: one that the view does not know is looked for in Kubernetes.
     async fn look_up_volume(&self, user: &User, id: VolumeId) -> Result<Arc<ClaimRow>> {
         let find = || {
-            let claims = self.view.volumes(Some(user)).into_iter();
+            let claims = self.0.view.volumes(Some(user)).into_iter();
             let mut own = claims.filter(|claim| claim.volume.as_ref().is_some_and(|it| it.0 == id));
             own.next()
         };
-        if self.view.has_fresh_volumes()
+        if self.0.view.has_fresh_volumes()
             && let Some(claim) = find()
         {
             return Ok(claim);
@@ -264,18 +278,15 @@ impl Executor {
 
     /// The claims of the volumes of `user`, or of all.
     async fn volume_claims(&self, user: Option<&User>) -> Result<Vec<Arc<ClaimRow>>> {
-        if !self.view.has_fresh_volumes() {
+        if !self.0.view.has_fresh_volumes() {
             self.refresh_volumes(user).await?;
         }
-        Ok(self.view.volumes(user))
+        Ok(self.0.view.volumes(user))
     }
 
     async fn refresh_volumes(&self, user: Option<&User>) -> Result<()> {
         let params = ListParams::default().labels(&labels::volumes_selector(user));
-        let scope = user.map_or(Scope::All, |user| {
-            Scope::User(labels::username(user).into())
-        });
-        self.refresh::<ClaimRow>(params, &scope).await
+        self.0.refresh::<ClaimRow>(params, &scope_of(user)).await
     }
 }
 

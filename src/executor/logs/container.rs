@@ -8,13 +8,13 @@ use kube::{Api, api::LogParams};
 use tokio::time::timeout;
 
 use super::{
-    super::{DEADLINE, manifest::CONTAINER},
     block::LogSource,
     lines::{Lines, Next},
     position::Position,
+    reads::Reads,
     step::Source,
-    tail::Reads,
 };
+use crate::executor::{cluster::DEADLINE, objects::CONTAINER};
 
 /// How long a log that is not followed may be silent before its end.
 const STALL: Duration = Duration::from_secs(30);

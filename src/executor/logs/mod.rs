@@ -20,9 +20,9 @@ mod lines;
 mod node;
 mod position;
 mod reader;
-mod rest;
+mod reads;
 mod ring;
-mod start;
+mod shared;
 mod step;
 mod tail;
 mod waiting;
@@ -37,16 +37,22 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 #[cfg(test)]
 pub use self::block::{Block, LogSource, Piece};
-pub use self::{
-    block::{LineText, LogLines},
-    tail::Tails,
-};
+pub use self::block::{LineText, LogLines};
 use self::{
     node::{Follower, Outcome},
     ring::Entry,
+    shared::Shared,
+    tail::Tails,
 };
-use super::{Error, Executor, Result, status, tasks::not_found, view::Sight};
-use crate::api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, User};
+use crate::{
+    api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, User},
+    executor::{
+        Error, Result,
+        cluster::Cluster,
+        observed::{first_failure, setup_failure},
+        view::{LiveView, TaskWatch},
+    },
+};
 
 /// How many items may wait for a slow viewer. Each is at most a block of lines, so this bounds the memory of a stream.
 const BUFFER: usize = 8;
@@ -82,104 +88,120 @@ impl LogItem {
 #[derive(Debug)]
 struct ReaderGone;
 
-impl Executor {
-    /// The log of a task of `user`, ending with [`LogRecord::End`]. Dropping the receiver ends the work.
-    ///
-    /// # Errors
-    /// When there is no such task, or `query` asks for nodes that it does not have.
-    pub async fn logs(
-        &self,
-        user: &User,
-        id: TaskId,
-        query: LogQuery,
-    ) -> Result<mpsc::Receiver<LogItem>> {
-        let sight = self.sight(user, id).await?;
-        let num_nodes = sight.num_nodes;
-        let unknown = |(field, rank): (&str, u32)| {
-            let last = num_nodes - 1;
-            Error::new(
-                Reason::Invalid,
-                format!("{field}: task `{id}` has no node {rank}, only 0 to {last}"),
-            )
-        };
-        let nodes = query.nodes.iter().map(|rank| ("node", *rank));
-        let after = query.after.iter().map(|cursor| ("after", cursor.node));
-        if let Some(named) = nodes.chain(after).find(|(_, rank)| *rank >= num_nodes) {
-            return Err(unknown(named));
+/// The logs that are followed, and the tasks whose logs are followed.
+pub struct Logs {
+    watches: Shared<(User, TaskId), TaskWatch>,
+    tails: Tails,
+}
+
+impl Logs {
+    pub fn new() -> Self {
+        Self {
+            watches: Shared::default(),
+            tails: Tails::new(),
         }
-        let ranks: BTreeSet<u32> = match query.nodes.as_slice() {
-            [] => (0..num_nodes).collect(),
-            nodes => nodes.iter().copied().collect(),
-        };
-        let (items, receiver) = mpsc::channel(BUFFER);
-        let executor = self.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = executor.follow(ranks, sight, query, &items) => (),
-                () = items.closed() => (),
-            }
-        });
-        Ok(receiver)
     }
 
-    /// What is known of a task of `user`, shared with all who look at it.
-    async fn sight(&self, user: &User, id: TaskId) -> Result<Arc<Sight>> {
+    /// The watch on a task of `user`, which all its viewers share.
+    async fn watch(&self, live: &LiveView, user: &User, id: TaskId) -> Result<Arc<TaskWatch>> {
         let key = (user.clone(), id);
-        if self.view.is_fresh()
-            && let Some(sight) = self.sights.get(&key, |sight| !sight.is_gone())
+        if live.view.is_fresh()
+            && let Some(watch) = self.watches.get(&key, |watch| !watch.is_gone())
         {
-            return Ok(sight);
+            return Ok(watch);
         }
-        let task = self.look_up(user, id).await?;
-        let task = status::task(id, &task, Some(user), &self.namespace);
-        let num_nodes = task.ok_or_else(|| not_found(id))?.metadata.num_nodes;
-        let sight = self.sights.join(
+        let task = live.task(user, id).await?;
+        let task = task.status(id, Some(user), &live.cluster.namespace);
+        let task = task.ok_or_else(|| Error::no_such_task(id))?;
+        let num_nodes = task.metadata.num_nodes;
+        let watch = self.watches.join(
             key,
-            |sight| !sight.is_gone(),
-            || Some(self.keep_in_sight(user, id, num_nodes)),
+            |watch| !watch.is_gone(),
+            || Some(live.watch_task(user, id, num_nodes)),
         );
-        Ok(sight.expect("one was begun"))
+        Ok(watch.expect("one was begun"))
     }
+}
 
-    /// Follows the nodes to their ends, then tells that of the task.
-    async fn follow(
-        &self,
-        ranks: BTreeSet<u32>,
-        sight: Arc<Sight>,
-        query: LogQuery,
-        items: &mpsc::Sender<LogItem>,
-    ) {
-        let num_nodes = sight.num_nodes;
-        // That nobody reads any more is noticed by the caller.
-        let say = async |record| drop(items.send(LogItem::Record(record)).await);
-        say(LogRecord::Start { num_nodes }).await;
-        let from = query.since.map_or(i64::MIN, nanoseconds);
-        let query = Arc::new(query);
-        let is_limit_told = Arc::new(AtomicBool::new(false));
-        let executor = Arc::new(self.clone());
-        let reads = self.tails.reads();
-        let mut followers = JoinSet::new();
-        for rank in ranks {
-            let place = query.after.iter().rev().find(|cursor| cursor.node == rank);
-            let follower = Follower {
-                executor: executor.clone(),
-                rank,
-                query: query.clone(),
-                from,
-                sight: sight.clone(),
-                items: items.clone(),
-                place: place.map(|cursor| cursor.place.clone()),
-                is_limit_told: is_limit_told.clone(),
-                reads: reads.clone(),
-                read: HashSet::new(),
-                has_job: false,
-            };
-            followers.spawn(follower.run());
-        }
-        let outcomes = followers.join_all().await;
-        let (status, reason) = conclude(&outcomes);
-        say(LogRecord::End { status, reason }).await;
+/// The log of a task of `user`, as a channel that ends with [`LogRecord::End`]. Dropping the receiver ends the work.
+///
+/// # Errors
+/// When `user` has no such task, or `query` names a node that the task does not have.
+pub async fn open(
+    logs: &Arc<Logs>,
+    live: &LiveView,
+    user: &User,
+    id: TaskId,
+    query: LogQuery,
+) -> Result<mpsc::Receiver<LogItem>> {
+    let watch = logs.watch(live, user, id).await?;
+    let num_nodes = watch.num_nodes();
+    let unknown = |(field, rank): (&str, u32)| {
+        let last = num_nodes - 1;
+        Error::new(
+            Reason::Invalid,
+            format!("{field}: task `{id}` has no node {rank}, only 0 to {last}"),
+        )
+    };
+    let nodes = query.nodes.iter().map(|rank| ("node", *rank));
+    let after = query.after.iter().map(|cursor| ("after", cursor.node));
+    if let Some(named) = nodes.chain(after).find(|(_, rank)| *rank >= num_nodes) {
+        return Err(unknown(named));
     }
+    let ranks: BTreeSet<u32> = match query.nodes.as_slice() {
+        [] => (0..num_nodes).collect(),
+        nodes => nodes.iter().copied().collect(),
+    };
+    let (items, receiver) = mpsc::channel(BUFFER);
+    let (logs, cluster) = (logs.clone(), live.cluster.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = follow(&logs, &cluster, ranks, watch, query, &items) => (),
+            () = items.closed() => (),
+        }
+    });
+    Ok(receiver)
+}
+
+/// Follows the nodes to their ends, and sends the end of the task.
+async fn follow(
+    logs: &Arc<Logs>,
+    cluster: &Cluster,
+    ranks: BTreeSet<u32>,
+    watch: Arc<TaskWatch>,
+    query: LogQuery,
+    items: &mpsc::Sender<LogItem>,
+) {
+    let num_nodes = watch.num_nodes();
+    // The caller notices when the viewer has gone.
+    let say = async |record| drop(items.send(LogItem::Record(record)).await);
+    say(LogRecord::Start { num_nodes }).await;
+    let from = query.since.map_or(i64::MIN, nanoseconds);
+    let query = Arc::new(query);
+    let is_limit_told = Arc::new(AtomicBool::new(false));
+    let reads = logs.tails.reads();
+    let mut followers = JoinSet::new();
+    for rank in ranks {
+        let place = query.after.iter().rev().find(|cursor| cursor.node == rank);
+        let follower = Follower {
+            logs: logs.clone(),
+            cluster: cluster.clone(),
+            rank,
+            query: query.clone(),
+            from,
+            watch: watch.clone(),
+            items: items.clone(),
+            place: place.map(|cursor| cursor.place.clone()),
+            is_limit_told: is_limit_told.clone(),
+            reads: reads.clone(),
+            read: HashSet::new(),
+            has_job: false,
+        };
+        followers.spawn(follower.run());
+    }
+    let outcomes = followers.join_all().await;
+    let (status, reason) = conclude(&outcomes);
+    say(LogRecord::End { status, reason }).await;
 }
 
 /// The moment that is meant, in nanoseconds since 1970.
@@ -212,7 +234,7 @@ fn conclude(outcomes: &[Outcome]) -> (LogEnd, Option<String>) {
         _ => None,
     });
     let ended: Vec<NodeStatus> = ended.collect();
-    if let Some(node) = status::first_failure(&ended) {
+    if let Some(node) = first_failure(&ended) {
         return (LogEnd::Failed, Some(describe(node, outcomes.len())));
     }
     let unfinished = outcomes.iter().find_map(|outcome| match outcome {
@@ -227,7 +249,7 @@ fn conclude(outcomes: &[Outcome]) -> (LogEnd, Option<String>) {
 
 fn describe(node: &NodeStatus, num_nodes: usize) -> String {
     let reason = node.reason.as_deref().unwrap_or("for an unknown reason");
-    match status::setup_failure(node) {
+    match setup_failure(node) {
         Some(why) if num_nodes > 1 => format!("failed: {why}"),
         _ if num_nodes > 1 => format!("node-{} failed: {reason}", node.rank),
         _ => format!("failed: {reason}"),

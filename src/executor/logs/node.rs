@@ -15,20 +15,22 @@ use tokio::{
 };
 
 use super::{
-    super::{Executor, status::Observed, view::Sight},
-    LogItem, ReaderGone,
+    LogItem, Logs, ReaderGone,
     block::LogSource,
     container::Container,
     last_lines::before_last_lines,
     position::{Position, SECOND},
     reader::{Listener, Reader, now},
+    reads::Reads,
     ring::{Entry, Found, RingEnd, Slot, Taken},
-    start::{POD_GONE, Start},
     step::{self, Source, Step},
-    tail::{Reads, Tail},
+    tail::Tail,
     waiting::Waiting,
 };
-use crate::api::{Backoff, LogPlace, LogQuery, LogRecord, NodeStatus};
+use crate::{
+    api::{Backoff, LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus},
+    executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
+};
 
 /// How long a log may go on after its task was stopped: what a task says as it shuts down is worth seeing, but a task that
 /// ignores its SIGTERM is not worth waiting for.
@@ -42,6 +44,18 @@ const RETRY: Duration = Duration::from_millis(250);
 /// How long the Job's verdict on a pod that has ended is waited for before Kubernetes is asked.
 const VERDICT_DELAY: Duration = Duration::from_secs(5);
 
+/// Why the log of a node is not there that had one.
+pub const POD_GONE: &str = "its pod is gone";
+
+/// Where in the log of a container to begin.
+pub enum Start {
+    /// At its beginning, or before its last lines.
+    Fresh {
+        tail: Option<u32>,
+    },
+    Behind(Option<LogPoint>),
+}
+
 /// How it ended with a node.
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
@@ -53,12 +67,13 @@ pub enum Outcome {
 
 /// Reads one node's log for one viewer.
 pub struct Follower {
-    pub executor: Arc<Executor>,
+    pub logs: Arc<Logs>,
+    pub cluster: Cluster,
     pub rank: u32,
     pub query: Arc<LogQuery>,
     /// The time from which on lines are wanted, in nanoseconds since 1970.
     pub from: i64,
-    pub sight: Arc<Sight>,
+    pub watch: Arc<TaskWatch>,
     pub items: mpsc::Sender<LogItem>,
     /// Where the viewer was cut off.
     pub place: Option<LogPlace>,
@@ -84,18 +99,18 @@ impl Follower {
     async fn follow(&mut self) -> Result<Outcome, ReaderGone> {
         let patience = Instant::now() + self.query.wait;
         let mut waiting = Waiting::default();
-        let mut node = self.sight.node(self.rank);
+        let mut node = self.watch.node(self.rank);
         let mut start = Box::pin(self.first_start()).await?;
         let mut last: Option<Source> = None;
         loop {
-            let (mut next, knows_all_pods) = self.look(&mut node);
+            let (mut next, knows_all_pods) = self.next_step(&mut node);
             if matches!(next, Step::Ended(_)) && !knows_all_pods {
                 Box::pin(self.refresh()).await?;
-                (next, _) = self.look(&mut node);
+                (next, _) = self.next_step(&mut node);
             }
             let mut limit = patience;
             match next {
-                Step::Stopped if !self.has_job && !self.sight.is_gone() => {
+                Step::Stopped if !self.has_job && !self.watch.is_gone() => {
                     let reason = Some("its Job does not exist yet".to_owned());
                     if !self.query.follow {
                         return Ok(Outcome::Unfinished(reason));
@@ -112,7 +127,7 @@ impl Follower {
                     // Most nodes of a large task wait most of the time: what they need only to read, they get for that.
                     Box::pin(self.read_source(&source, start)).await?;
                     let is_over =
-                        source.is_over || step::farewell(&node.borrow(), &source).is_some();
+                        source.is_over || step::remaining_grace(&node.borrow(), &source).is_some();
                     if !self.query.follow && !is_over {
                         return Ok(Outcome::Unfinished(None));
                     }
@@ -132,7 +147,7 @@ impl Follower {
                 // What is waited for is the Job's verdict, however long that takes.
                 match timeout(VERDICT_DELAY, node.changed()).await {
                     Ok(changed) => changed.map_err(|_| ReaderGone)?,
-                    Err(_) => drop(Box::pin(self.sight.refresh()).await),
+                    Err(_) => drop(Box::pin(self.watch.refresh()).await),
                 }
                 continue;
             }
@@ -152,7 +167,7 @@ impl Follower {
     }
 
     /// What is to be done next, and whether everything is known that ran on the node, as of one moment.
-    fn look(&mut self, node: &mut watch::Receiver<Observed>) -> (Step, bool) {
+    fn next_step(&mut self, node: &mut watch::Receiver<Observed>) -> (Step, bool) {
         let observed = node.borrow_and_update();
         self.has_job |= !observed.jobs.is_empty();
         let next = step::next(&observed, self.rank, &self.read);
@@ -191,7 +206,7 @@ impl Follower {
     pub async fn refresh(&self) -> Result<(), ReaderGone> {
         let node = self.rank;
         let (mut backoff, mut is_interrupted) = (Backoff::default(), false);
-        while let Err(error) = self.sight.refresh().await {
+        while let Err(error) = self.watch.refresh().await {
             if !backoff.is_fresh() && !is_interrupted {
                 is_interrupted = true;
                 let (node, reason) = (Some(node), error.to_string());
@@ -228,7 +243,7 @@ impl Follower {
     /// Reads the log of a container to its end, or until a while after the task was stopped.
     async fn read_source(&mut self, source: &Source, start: Start) -> Result<(), ReaderGone> {
         let container = Container {
-            pods: self.executor.pods(),
+            pods: self.cluster.api(),
             source: source.clone(),
             name: Arc::new(LogSource {
                 node: self.rank,
@@ -239,8 +254,8 @@ impl Follower {
         };
         let listener = Listener::Viewer(self.items.clone());
         let position = Position::at(None);
-        let mut reader = Reader::new(container, position, listener, self.sight.clone());
-        let node = self.sight.node(self.rank);
+        let mut reader = Reader::new(container, position, listener, self.watch.clone());
+        let node = self.watch.node(self.rank);
         tokio::select! {
             end = self.read_container(&mut reader, start) => end,
             () = stopped(node, self.rank) => Ok(()),
@@ -263,7 +278,7 @@ impl Follower {
         let mut is_first = true;
         loop {
             let source = &mut reader.container.source;
-            source.is_over |= step::is_over(&self.sight.node(self.rank).borrow(), source);
+            source.is_over |= step::is_over(&self.watch.node(self.rank).borrow(), source);
             let is_last = source.is_over || !self.query.follow;
             if is_last {
                 Box::pin(reader.read_to_end(false)).await?;
@@ -289,8 +304,8 @@ impl Follower {
                 sleep(POLL).await;
                 continue;
             }
-            let tails = &self.executor.tails;
-            match tails.join(&reader.container, point, &self.sight) {
+            let tails = &self.logs.tails;
+            match tails.join(&reader.container, point, &self.watch) {
                 Some(tail) => {
                     let end = self.follow_tail(reader, &tail).await?;
                     if end == Some(RingEnd::Over) {
@@ -381,6 +396,102 @@ impl Follower {
 
     pub async fn send(&self, item: LogItem) -> Result<(), ReaderGone> {
         self.items.send(item).await.map_err(|_| ReaderGone)
+    }
+
+    /// Whether the viewer was cut off after it had got something of the node's log.
+    pub fn has_place(&self) -> bool {
+        matches!(self.place, Some(LogPlace::Pod { .. } | LogPlace::End))
+    }
+
+    pub fn cursor(&self, place: LogPlace) -> LogCursor {
+        LogCursor {
+            node: self.rank,
+            place,
+        }
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        step::sources(&self.watch.node(self.rank).borrow(), self.rank)
+    }
+
+    /// Decides where to begin, given what there is now, and leaves out what comes before.
+    pub async fn first_start(&mut self) -> Result<Start, ReaderGone> {
+        let mut sources = self.sources();
+        let is_missing = match &self.place {
+            Some(LogPlace::Pod { key, .. }) => sources.iter().all(|source| source.key() != *key),
+            Some(LogPlace::Begin | LogPlace::End) => false,
+            // What is told of later is read whole.
+            None => self.query.tail.is_some() && sources.is_empty(),
+        };
+        if is_missing {
+            self.refresh().await?;
+            sources = self.sources();
+        }
+        let keys = |sources: &[Source]| sources.iter().map(Source::key).collect::<Vec<_>>();
+        match self.place.clone() {
+            None => {
+                let tail = self.query.tail.filter(|_| !sources.is_empty());
+                if tail.is_some() {
+                    let earlier = sources.len() - 1;
+                    self.read.extend(keys(&sources[..earlier]));
+                } else if self.query.tail.is_some() {
+                    // Whoever is cut off and asks again is to get all that has come meanwhile.
+                    self.record(LogRecord::Pod {
+                        node: self.rank,
+                        pod: String::new(),
+                        cursor: self.cursor(LogPlace::Begin).to_string(),
+                    })
+                    .await?;
+                }
+                Ok(Start::Fresh { tail })
+            }
+            Some(LogPlace::Begin) => Ok(Start::Fresh { tail: None }),
+            Some(LogPlace::End) => {
+                self.read.extend(keys(&sources));
+                Ok(Start::Fresh { tail: None })
+            }
+            Some(LogPlace::Pod { key, point }) => {
+                if let Some(index) = sources.iter().position(|source| source.key() == key) {
+                    self.read.extend(keys(&sources[..index]));
+                    return Ok(Start::Behind(point));
+                }
+                let since = point.map(|point| point.time);
+                let is_earlier = |source: &&Source| source.created <= since.unwrap_or(0);
+                let earlier = sources.iter().filter(is_earlier);
+                self.read.extend(earlier.map(Source::key));
+                let source = Arc::new(LogSource {
+                    node: self.rank,
+                    pod: String::new(),
+                    key,
+                });
+                let reason = POD_GONE.to_owned();
+                self.send(LogItem::new(&source, Entry::Gap { since, reason }, (0, 0)))
+                    .await?;
+                Ok(Start::Fresh { tail: None })
+            }
+        }
+    }
+
+    /// Makes sure that a place in the log is known if there is a line in it, wanted or not: those who read together know by its
+    /// place what of the log somebody has.
+    pub async fn find_place(&self, reader: &mut Reader) -> Result<(), ReaderGone> {
+        if reader.position.point().is_some() || self.from == i64::MIN {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let last = loop {
+            match reader.container.time_of_last(1).await {
+                Ok(last) => break last,
+                Err(failure) if reader.is_hopeless(&failure, began).await => break None,
+                Err(failure) => reader.pause(Some(failure)).await?,
+            }
+        };
+        if let Some(last) = last {
+            reader.since = reader.since.min(Some(last.div_euclid(SECOND)));
+            reader.position = Position::start(reader.since, self.from, 0);
+            reader.read_rest(false).await?;
+        }
+        Ok(())
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use super::super::{
-    rows::{Container, JobRow, PodRow, Uid},
-    status::{self, Observed},
+use crate::{
+    api::{NodeStatus, TaskState},
+    executor::{
+        identity::Uid,
+        observed::{Container, JobRow, Observed, PodRow, node_status},
+    },
 };
-use crate::api::{NodeStatus, TaskState};
 
 /// The next thing to do for a node.
 #[derive(Debug, PartialEq)]
@@ -96,7 +98,7 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     if let Some(source) = unread {
         return Step::Read(source);
     }
-    let node = status::node(job, observed.pods_of(job).next_back(), observed);
+    let node = node_status(job, observed.pods_of(job).next_back(), observed);
     match node.status {
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
         TaskState::Pending | TaskState::Running => Step::Wait(node.reason),
@@ -129,7 +131,7 @@ pub fn has_terminated(observed: &Observed, source: &Source) -> bool {
 ///
 /// A pod that has outlived its deadline has failed before its container was stopped, and kubelets before 1.22 never say that
 /// it was (seen: 1.20).
-pub fn farewell(observed: &Observed, source: &Source) -> Option<Duration> {
+pub fn remaining_grace(observed: &Observed, source: &Source) -> Option<Duration> {
     /// `terminationGracePeriodSeconds` unless a pod says otherwise.
     const GRACE: u64 = 30;
     let pod = pod_of(observed, source)?;

@@ -6,17 +6,17 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    super::{
-        rows::Uid,
-        shared::{Owned, Shared},
-        view::Sight,
-    },
     container::Container,
     position::Position,
     reader::{Listener, Reader},
+    reads::Reads,
     ring::Ring,
+    shared::{AbortOnDrop, Shared},
 };
-use crate::api::LogPoint;
+use crate::{
+    api::LogPoint,
+    executor::{identity::Uid, view::TaskWatch},
+};
 
 /// The open files that are not for logs: the listening socket, the clients' connections, the connections for other requests.
 const OTHER_FILES: usize = 512;
@@ -24,7 +24,7 @@ const OTHER_FILES: usize = 512;
 /// The end of a log, read for as long as somebody follows it.
 pub struct Tail {
     pub ring: Arc<Ring>,
-    _reading: Owned,
+    _reading: AbortOnDrop,
     _stream: OwnedSemaphorePermit,
 }
 
@@ -38,22 +38,6 @@ pub struct Tails {
     reads: Arc<Semaphore>,
     /// The same for the streams that all share. A viewer who takes long holds up none of them.
     own_reads: Arc<Semaphore>,
-}
-
-/// How many logs may be read at once without being followed: what one viewer may have of that, and what there is for all.
-#[derive(Clone)]
-pub struct Reads {
-    own: Arc<Semaphore>,
-    all: Arc<Semaphore>,
-}
-
-impl Reads {
-    /// Waits until one more may be read, for as long as what is returned is kept.
-    pub async fn permit(&self) -> impl Sized + use<'_> {
-        // In this order nobody waits with a part of what others need.
-        let own = self.own.acquire().await;
-        (own, self.all.acquire().await)
-    }
 }
 
 impl Tails {
@@ -88,7 +72,7 @@ impl Tails {
         &self,
         container: &Container,
         point: Option<LogPoint>,
-        sight: &Arc<Sight>,
+        watch: &Arc<TaskWatch>,
     ) -> Option<Arc<Tail>> {
         let key = (container.source.uid, container.source.restarts);
         self.tails.join(
@@ -104,7 +88,7 @@ impl Tails {
                     own: Arc::new(Semaphore::new(1)),
                     all: self.own_reads.clone(),
                 };
-                let mut reader = Reader::new(container, position, listener, sight.clone());
+                let mut reader = Reader::new(container, position, listener, watch.clone());
                 let filled = ring.clone();
                 let reading = tokio::spawn(async move {
                     // A ring always takes what it is given.

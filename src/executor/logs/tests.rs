@@ -1,4 +1,4 @@
-//! What a viewer gets of a task, from a Kubernetes that is played.
+//! The items that a viewer gets of a task, from a scripted server.
 
 use std::time::Instant;
 
@@ -8,8 +8,9 @@ use super::*;
 use crate::{
     api::TaskState,
     executor::{
-        played,
-        rows::{EventRow, JobRow, PodRow, Version},
+        identity::Version,
+        observed::{EventRow, JobRow, PodRow},
+        scripted_server,
         view::Table,
     },
 };
@@ -90,26 +91,28 @@ fn list(items: &[Value]) -> String {
 }
 
 /// Tells the view of Jobs and pods, as its watches would.
-fn tell(executor: &Executor, jobs: &[Value], pods: &[Value]) {
+fn tell(live: &LiveView, jobs: &[Value], pods: &[Value]) {
     for row in jobs {
         let row: JobRow = serde_json::from_value(row.clone()).unwrap();
-        executor.view.change::<JobRow, _>(|table| table.put(row));
+        live.view.change::<JobRow, _>(|table| table.put(row));
     }
     for row in pods {
         let row: PodRow = serde_json::from_value(row.clone()).unwrap();
-        executor.view.change::<PodRow, _>(|table| table.put(row));
+        live.view.change::<PodRow, _>(|table| table.put(row));
     }
-    executor.view.change::<JobRow, _>(|table| {
+    live.view.change::<JobRow, _>(|table| {
         let version = Version::new("5");
-        Table::<JobRow>::ledger(table).has_listed(version, Instant::now());
-        Table::<PodRow>::ledger(table).has_listed(version, Instant::now());
-        Table::<EventRow>::ledger(table).has_listed(version, Instant::now());
+        Table::<JobRow>::versions(table).has_listed(version, Instant::now());
+        Table::<PodRow>::versions(table).has_listed(version, Instant::now());
+        Table::<EventRow>::versions(table).has_listed(version, Instant::now());
     });
 }
 
-async fn logs(executor: &Executor, query: LogQuery) -> mpsc::Receiver<LogItem> {
+async fn logs(live: &LiveView, query: LogQuery) -> mpsc::Receiver<LogItem> {
     let (ada, id) = ("ada".parse().unwrap(), "ab12cd34".parse().unwrap());
-    executor.logs(&ada, id, query).await.unwrap()
+    open(&Arc::new(Logs::new()), live, &ada, id, query)
+        .await
+        .unwrap()
 }
 
 /// The next that a viewer gets, in words.
@@ -143,7 +146,7 @@ const LINE: &str = "2026-01-02T03:04:05.6Z a line\n";
 #[actix_rt::test]
 async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
     let mut fails = [true, true].into_iter();
-    let executor = played::executor(move |request| {
+    let cluster = scripted_server::cluster(move |request| {
         if request.contains("/pods/p-0/log") {
             return Some(LINE.to_owned());
         }
@@ -154,10 +157,11 @@ async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
         fails.next().is_none().then(|| list(&[pod(0)]))
     })
     .await;
+    let live = LiveView::new(cluster);
     // One watch has told of the Job's end, the other not of its pod.
-    tell(&executor, &[job(0, 1)], &[]);
+    tell(&live, &[job(0, 1)], &[]);
     assert_eq!(
-        all(&mut logs(&executor, LogQuery::default()).await).await,
+        all(&mut logs(&live, LogQuery::default()).await).await,
         [
             "cannot list pods: Kubernetes cannot be reached",
             "resumed",
@@ -174,21 +178,22 @@ async fn a_log_that_ends_too_early_without_a_word_is_read_to_its_end() {
         lines.collect::<String>()
     };
     let mut shown = [2, 4, 4].into_iter();
-    let executor = played::executor(move |request| {
+    let cluster = scripted_server::cluster(move |request| {
         assert!(request.contains("/pods/p-0/log"), "{request}");
         Some(lines(shown.next().expect("it is read three times")))
     })
     .await;
-    tell(&executor, &[job(0, 1)], &[pod(0)]);
+    let live = LiveView::new(cluster);
+    tell(&live, &[job(0, 1)], &[pod(0)]);
     assert_eq!(
-        all(&mut logs(&executor, LogQuery::default()).await).await,
+        all(&mut logs(&live, LogQuery::default()).await).await,
         ["0/1/", "2/3/", "Completed"]
     );
 }
 
 #[actix_rt::test]
 async fn a_job_that_is_still_to_be_created_is_waited_for() {
-    let executor = played::executor(|request| {
+    let cluster = scripted_server::cluster(|request| {
         Some(match request {
             _ if request.contains("/log") => LINE.to_owned(),
             _ if request.contains("/jobs") => list(&[job(0, 2)]),
@@ -196,21 +201,22 @@ async fn a_job_that_is_still_to_be_created_is_waited_for() {
         })
     })
     .await;
-    tell(&executor, &[], &[]);
-    let mut items = logs(&executor, LogQuery::default()).await;
+    let live = LiveView::new(cluster);
+    tell(&live, &[], &[]);
+    let mut items = logs(&live, LogQuery::default()).await;
     let mut told = [next(&mut items).await, next(&mut items).await];
     told.sort();
     assert_eq!(
         told.each_ref().map(Option::as_deref),
         [Some("1: its Job does not exist yet"), Some("a line/")]
     );
-    tell(&executor, &[job(1, 2)], &[pod(1)]);
+    tell(&live, &[job(1, 2)], &[pod(1)]);
     assert_eq!(all(&mut items).await, ["a line/", "Completed"]);
 }
 
 #[actix_rt::test]
 async fn what_came_while_a_viewer_was_away_is_no_tail() {
-    let executor = played::executor(|request| {
+    let cluster = scripted_server::cluster(|request| {
         Some(match request {
             _ if request.contains("/log") => [LINE, LINE, LINE].concat(),
             _ if request.contains("/jobs") => list(&[job(0, 1)]),
@@ -218,14 +224,15 @@ async fn what_came_while_a_viewer_was_away_is_no_tail() {
         })
     })
     .await;
+    let live = LiveView::new(cluster);
     let mut active = job(0, 1);
     active["status"] = json!({});
-    tell(&executor, &[active], &[]);
+    tell(&live, &[active], &[]);
     let query = || LogQuery {
         tail: Some(1),
         ..LogQuery::default()
     };
-    let mut items = logs(&executor, query()).await;
+    let mut items = logs(&live, query()).await;
     let cursor = loop {
         if let LogItem::Record(LogRecord::Pod { cursor, .. }) = items.recv().await.unwrap() {
             break cursor.parse().unwrap();
@@ -233,13 +240,13 @@ async fn what_came_while_a_viewer_was_away_is_no_tail() {
     };
     // The connection is cut, and what was waited for happens.
     drop(items);
-    tell(&executor, &[job(0, 1)], &[pod(0)]);
+    tell(&live, &[job(0, 1)], &[pod(0)]);
     let again = LogQuery {
         after: vec![cursor],
         ..query()
     };
     assert_eq!(
-        all(&mut logs(&executor, again).await).await,
+        all(&mut logs(&live, again).await).await,
         ["a line/a line/a line/", "Completed"]
     );
 }

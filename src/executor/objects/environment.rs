@@ -2,18 +2,15 @@
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 
-use super::{Submission, hostname, shared::is_shared};
-use crate::executor::labels;
-
-/// The variable with the addresses of all nodes.
-pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
-/// How long a variable may be, with its name (Linux, `MAX_ARG_STRLEN`, less a little). A process that is given a longer one does
-/// not start.
-pub const MAX_VARIABLE: usize = 128 * 1024 - 16;
+use super::{
+    names,
+    script::Script,
+    submission::{NODE_IPS, Submission},
+};
 
 /// The user's variables first, so that what the program says about the node wins. What stands in the task's Secret is left out
 /// here, since a pod's own variables win over those.
-pub fn environment(submission: &Submission<'_>, rank: u32) -> Vec<EnvVar> {
+pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
     let Submission { id, task, .. } = submission;
     let gpus = task
         .resources
@@ -49,24 +46,28 @@ pub fn environment(submission: &Submission<'_>, rank: u32) -> Vec<EnvVar> {
             .filter(|(name, _)| missing(name))
             .map(|(name, value)| variable(name, value)),
     );
-    if missing(NODE_IPS) && !is_shared(submission) {
+    if missing(NODE_IPS) && matches!(submission.script, Script::InJob(_)) {
         environment.extend(node_ips(submission));
     }
     environment
 }
 
 /// How the nodes of a task find the one of rank 0.
-fn master_address(submission: &Submission<'_>) -> String {
+fn master_address(submission: &Submission) -> String {
     if submission.is_multi_node() {
-        return format!("{}.{}", hostname(0), labels::service_name(submission.id));
+        return format!(
+            "{}.{}",
+            names::hostname(0),
+            names::service_name(submission.id)
+        );
     }
     "127.0.0.1".to_owned()
 }
 
 /// The addresses of all nodes in rank order, one a line: names in the task's Service, or a lone pod's own address.
-fn node_ips(submission: &Submission<'_>) -> Option<EnvVar> {
+fn node_ips(submission: &Submission) -> Option<EnvVar> {
     if submission.is_multi_node() {
-        return Some(variable(NODE_IPS, submission.node_names()?));
+        return Some(variable(NODE_IPS, submission.node_names.clone()?));
     }
     Some(EnvVar {
         name: NODE_IPS.to_owned(),

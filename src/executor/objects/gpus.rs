@@ -1,13 +1,11 @@
 //! Which nodes have the GPUs that a task wants. Clusters label them in many ways, and this knows those that SkyPilot knows
-//! (SkyPilot 0.14.1, `sky/provision/kubernetes/utils.py`). Pure but for one list of nodes.
+//! (SkyPilot 0.14.1, `sky/provision/kubernetes/utils.py`). Pure.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::{Api, api::ListParams};
 
-use super::{Executor, PAGE, Result, call};
-use crate::api::{Accelerators, Reason};
+use crate::api::Accelerators;
 
 const NVIDIA: &str = "nvidia.com/gpu";
 const AMD: &str = "amd.com/gpu";
@@ -130,44 +128,6 @@ fn resource(nodes: &[Node]) -> &'static str {
 fn label<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     let value = node.metadata.labels.as_ref()?.get(key)?;
     Some(value.as_str()).filter(|value| !value.is_empty())
-}
-
-impl Executor {
-    /// Where the GPUs of a task are, as far as the server may know.
-    pub(super) async fn place(&self, wanted: Option<&Accelerators>) -> (Placement, Option<String>) {
-        let Some(wanted) = wanted else {
-            return (Placement::default(), None);
-        };
-        match self.cluster_nodes().await {
-            Ok(nodes) => place(&nodes, wanted),
-            Err(error) => {
-                if error.reason() != Reason::Forbidden {
-                    log::warn!("the GPUs of the nodes are not known: {error}");
-                }
-                let name = wanted.name.as_ref();
-                let warning = name.map(|name| {
-                    format!(
-                        "resources.accelerators: the server may not see the nodes, so any GPU will do for {name:?}"
-                    )
-                });
-                (Placement::default(), warning)
-            }
-        }
-    }
-
-    async fn cluster_nodes(&self) -> Result<Vec<Node>> {
-        let api: Api<Node> = Api::all(self.client.clone());
-        let mut nodes = Vec::new();
-        let mut page = ListParams::default().limit(PAGE);
-        loop {
-            let list = call("list nodes", api.list(&page)).await?;
-            nodes.extend(list.items);
-            match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => page = page.continue_token(&token),
-                None => return Ok(nodes),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! The labels and annotations by which the program finds its objects again, and the names it gives them. Pure.
+//! The labels and annotations by which the program finds its objects again. Pure.
 //!
-//! *The label selects, the annotation decides.* A label value holds little, so different users may share one; the exact
-//! name stands in an annotation and is compared after every selection. The keys without a prefix are those of the program's
-//! Python ancestor, whose objects have nothing else.
+//! *The label selects, the annotation decides.* A label value is short and has few characters, so different users may share one; the
+//! exact name stands in an annotation and is compared after every selection. The keys without a prefix are those of the program's
+//! Python ancestor, whose objects have no others.
 
-use crate::api::{TaskDefinition, TaskId, User};
+use super::names;
+use crate::api::{TaskId, User};
 
 pub const TASK: &str = "skypilot-task";
 pub const TASK_ID: &str = "task-id";
@@ -41,82 +42,6 @@ pub fn is_ours(key: &str) -> bool {
     key.starts_with("k8s-cli/") || KEYS.contains(&key)
 }
 
-/// The longest label value that Kubernetes takes.
-const MAX_VALUE: usize = 63;
-/// How much of a task's name its Jobs' names keep. `-{8}-node-{5}` and the six characters that a pod's name adds still fit
-/// into the 63 of a DNS label.
-const MAX_NAME: usize = 40;
-
-/// The value of the `username` label.
-pub fn username(user: &User) -> String {
-    let replaced = ancestor_username(user);
-    if is_value(&replaced) {
-        replaced
-    } else {
-        hashed(user.as_str(), MAX_VALUE)
-    }
-}
-
-/// What the Python ancestor made of a user's name.
-pub fn ancestor_username(user: &User) -> String {
-    user.as_str().replace('@', "-")
-}
-
-/// The value of the `task-name` label.
-pub fn task_name(name: &str) -> String {
-    if is_value(name) {
-        name.to_owned()
-    } else {
-        hashed(name, MAX_VALUE)
-    }
-}
-
-/// The name of a task whose definition has none.
-pub fn default_task_name(id: TaskId) -> String {
-    format!("task-{id}")
-}
-
-/// The name that all Jobs of a task begin with: lower case, shortened, with `-` for what a DNS label does not hold.
-pub fn job_name(task: &TaskDefinition, id: TaskId) -> String {
-    let name = task.name.clone().unwrap_or_else(|| default_task_name(id));
-    let name: String = name
-        .to_ascii_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let short: String = name.chars().take(MAX_NAME).collect();
-    format!("{}-{id}", short.trim_end_matches('-'))
-}
-
-/// The name of the Job that runs one node.
-pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
-    match num_nodes {
-        1 => job_name.to_owned(),
-        _ => format!("{job_name}-node-{rank}"),
-    }
-}
-
-/// The name of a task's headless Service, the domain in which its nodes find each other. A Service's name has to begin with
-/// a letter, which a task's id need not.
-pub fn service_name(id: TaskId) -> String {
-    format!("task-{id}")
-}
-
-/// The name of the Secret of a task.
-pub fn secret_name(id: TaskId) -> String {
-    format!("task-{id}")
-}
-
-/// The name of the Secret that holds what is the same for all nodes of a task.
-pub fn shared_name(id: TaskId) -> String {
-    format!("task-{id}-shared")
-}
-
-/// The name of a claim that comes and goes with a task.
-pub fn ephemeral_claim_name(id: TaskId, index: usize) -> String {
-    format!("task-{id}-volume-{index}")
-}
-
 /// Selects the Jobs and pods of one task.
 pub fn task_selector(id: TaskId) -> String {
     format!("{TASK}=true,{TASK_ID}={id}")
@@ -134,105 +59,7 @@ pub fn volumes_selector(user: Option<&User>) -> String {
 
 fn selector(kind: &str, user: Option<&User>) -> String {
     match user {
-        Some(user) => format!("{kind}=true,{USERNAME}={}", username(user)),
+        Some(user) => format!("{kind}=true,{USERNAME}={}", names::username(user)),
         None => format!("{kind}=true"),
-    }
-}
-
-/// Whether Kubernetes takes it as a label value (apimachinery `pkg/util/validation`, `IsValidLabelValue`), leaving aside the
-/// empty one.
-fn is_value(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    bytes.len() <= MAX_VALUE
-        && bytes.iter().copied().all(is_inner)
-        && is_end(bytes.first())
-        && is_end(bytes.last())
-}
-
-/// A valid label value for a text that is none: what can be read of it, and a hash of all of it.
-fn hashed(text: &str, max: usize) -> String {
-    let hash = format!("{:016x}", fnv1a(text.as_bytes()));
-    let is_value_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    let slug: String = text
-        .chars()
-        .map(|c| if is_value_char(c) { c } else { '-' })
-        .take(max - hash.len() - 1)
-        .collect();
-    match slug.trim_matches(|c: char| !c.is_ascii_alphanumeric()) {
-        "" => hash,
-        slug => format!("{slug}-{hash}"),
-    }
-}
-
-/// FNV-1a, 64 bits (RFC 9923). It keeps unlike names apart by accident only, which is enough: see the module's first lines.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn user(name: &str) -> User {
-        name.parse().unwrap()
-    }
-
-    fn task(name: &str) -> TaskDefinition {
-        TaskDefinition::from_json(&json!({"name": name, "run": "true"})).unwrap()
-    }
-
-    #[test]
-    fn usernames_become_label_values() {
-        for (name, expected) in [
-            ("ada", "ada"),
-            ("user@example.com", "user-example.com"),
-            ("Ada_Lovelace", "Ada_Lovelace"),
-            ("a b", "a-b-e63f991904833892"),
-            ("a+b", "a-b-e62e9b190474c8c5"),
-            ("@ada", "ada-84095696fe761a81"),
-            ("阿達", "4e003670516498ad"),
-            ("a,username=b", "a-username-b-5f8f86ed4a2d6a77"),
-        ] {
-            let label = username(&user(name));
-            assert!(is_value(&label), "{label}");
-            assert_eq!(label, expected, "{name}");
-        }
-        let long = username(&user(&"x".repeat(200)));
-        assert!(is_value(&long) && long.len() == MAX_VALUE, "{long}");
-    }
-
-    #[test]
-    fn jobs_get_valid_names() {
-        let id: TaskId = "ab12cd34".parse().unwrap();
-        for (name, expected) in [
-            ("train", "train-ab12cd34"),
-            ("My_Task.v2", "my-task-v2-ab12cd34"),
-            (&"x".repeat(200), &format!("{}-ab12cd34", "x".repeat(40))),
-            (
-                &format!("{}--y", "x".repeat(39)),
-                &format!("{}-ab12cd34", "x".repeat(39)),
-            ),
-        ] {
-            assert_eq!(job_name(&task(name), id), expected);
-            assert!(is_value(&task_name(name)));
-        }
-        let unnamed = TaskDefinition::from_json(&json!({"run": "true"})).unwrap();
-        assert_eq!(job_name(&unnamed, id), "task-ab12cd34-ab12cd34");
-        assert_eq!(node_job_name("train-ab12cd34", 0, 1), "train-ab12cd34");
-        assert_eq!(
-            node_job_name("train-ab12cd34", 3, 4),
-            "train-ab12cd34-node-3"
-        );
-        let longest = node_job_name(&job_name(&task(&"x".repeat(200)), id), 9999, 10_000);
-        assert!(
-            longest.len() + "-abcde".len() <= 66 && longest.len() <= 63,
-            "{longest}"
-        );
     }
 }

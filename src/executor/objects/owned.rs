@@ -14,17 +14,18 @@ use k8s_openapi::{
     },
 };
 
-use super::Submission;
-use crate::{
-    api::{AccessMode, Timestamp, User, VolumeDefinition, VolumeId, VolumeMount},
-    executor::labels,
+use super::{
+    labels, names,
+    script::{Script, VARIABLE},
+    submission::{NODE_IPS, Submission},
 };
+use crate::api::{AccessMode, Timestamp, User, VolumeDefinition, VolumeId, VolumeMount};
 
 /// The headless Service of a task with several nodes, by which they find each other.
 ///
 /// Names resolve before the pods are ready, since the nodes of a task wait for each other.
-pub fn service(submission: &Submission<'_>, first_job: &ObjectMeta) -> Service {
-    let name = labels::service_name(submission.id);
+pub fn service(submission: &Submission, first_job: &ObjectMeta) -> Service {
+    let name = names::service_name(submission.id);
     let selector = (labels::TASK_ID.to_owned(), submission.id.to_string());
     Service {
         metadata: owned_by(first_job, name, submission),
@@ -38,9 +39,15 @@ pub fn service(submission: &Submission<'_>, first_job: &ObjectMeta) -> Service {
     }
 }
 
-/// The Secret of a task that has `secrets`: the only object in which their values stand.
-pub fn secret(submission: &Submission<'_>, first_job: &ObjectMeta) -> Secret {
-    let name = labels::secret_name(submission.id);
+/// The Secrets of a task: its `secrets`, whose values stand in no other object, and its script where that is not in the Jobs.
+pub fn secrets(submission: &Submission, first_job: &ObjectMeta) -> Vec<Secret> {
+    let own = (!submission.task.secrets.is_empty()).then(|| secret(submission, first_job));
+    let script = script_secret(submission, first_job);
+    own.into_iter().chain(script).collect()
+}
+
+fn secret(submission: &Submission, first_job: &ObjectMeta) -> Secret {
+    let name = names::secret_name(submission.id);
     let data = submission.task.secrets.iter();
     let data = data.map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())));
     Secret {
@@ -52,9 +59,26 @@ pub fn secret(submission: &Submission<'_>, first_job: &ObjectMeta) -> Secret {
     }
 }
 
+/// The Secret of a task whose script stands in one.
+fn script_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Secret> {
+    let Script::InSecret(script) = &submission.script else {
+        return None;
+    };
+    let names = submission.node_names.clone();
+    let mut data = BTreeMap::from([(VARIABLE.to_owned(), script.clone())]);
+    data.extend(names.map(|names| (NODE_IPS.to_owned(), names)));
+    let name = names::script_secret_name(submission.id);
+    Some(Secret {
+        metadata: owned_by(first_job, name, submission),
+        string_data: Some(data),
+        immutable: Some(true),
+        ..Secret::default()
+    })
+}
+
 /// The claims of a task's ephemeral volumes.
 pub fn ephemeral_claims(
-    submission: &Submission<'_>,
+    submission: &Submission,
     first_job: &ObjectMeta,
 ) -> Vec<PersistentVolumeClaim> {
     let mounts = submission.task.volumes.iter();
@@ -86,7 +110,7 @@ pub fn ephemeral_claims(
     mounts.filter_map(claim).collect()
 }
 
-pub fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission<'_>) -> ObjectMeta {
+fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         labels: Some(submission.labels()),
@@ -125,7 +149,7 @@ pub fn claim(
                 (labels::VOLUME.to_owned(), "true".to_owned()),
                 (labels::VOLUME_ID.to_owned(), id.to_string()),
                 (labels::VOLUME_NAME.to_owned(), name.clone()),
-                (labels::USERNAME.to_owned(), labels::username(user)),
+                (labels::USERNAME.to_owned(), names::username(user)),
             ])),
             annotations: Some(BTreeMap::from([
                 (labels::CREATED_AT.to_owned(), created_at.to_string()),

@@ -4,69 +4,80 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Container, EmptyDirVolumeSource, NodeAffinity, NodeSelector,
+        Affinity, Container, EmptyDirVolumeSource, EnvFromSource, NodeAffinity, NodeSelector,
         NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSpec,
-        ResourceRequirements, Toleration, Volume, VolumeMount,
+        ResourceRequirements, SecretEnvSource, Toleration, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
 
 use super::{
-    CONTAINER, Submission,
     environment::{environment, escape_dollars},
-    hostname,
-    script::script,
-    shared::{RUN_SHARED, env_from, is_shared},
+    gpus::Placement,
+    names,
+    script::{RUN_VARIABLE, Script},
+    submission::Submission,
 };
-use crate::{
-    api::{self, TaskDefinition},
-    executor::{gpus::Placement, labels},
-};
+use crate::api::{self, TaskDefinition};
 
+/// The name of the one container of a pod.
+pub const CONTAINER: &str = "task";
 /// The image of a task that names none.
 const DEFAULT_IMAGE: &str = "python:3.13-slim";
 /// The name of the volume behind `/dev/shm`.
 const SHARED_MEMORY: &str = "shared-memory";
 
 /// The pod that runs the node of this rank.
-pub fn pod(submission: &Submission<'_>, rank: u32) -> PodSpec {
-    let task = submission.task;
+pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
+    let task = &submission.task;
     let (volumes, mounts) = volumes(submission);
-    let is_shared = is_shared(submission);
-    let args = match is_shared {
-        true => RUN_SHARED.to_owned(),
-        false => escape_dollars(&script(task)),
+    let (argument, script) = match &submission.script {
+        Script::InJob(script) => (escape_dollars(script), None),
+        Script::InSecret(_) => {
+            let script = env_from(names::script_secret_name(submission.id));
+            (RUN_VARIABLE.to_owned(), Some(script))
+        }
     };
-    let shared = is_shared.then(|| env_from(labels::shared_name(submission.id)));
     // The last one wins.
-    let secrets = (!task.secrets.is_empty()).then(|| env_from(labels::secret_name(submission.id)));
-    let env_from: Vec<_> = shared.into_iter().chain(secrets).collect();
+    let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
+    let env_from: Vec<_> = script.into_iter().chain(secrets).collect();
     let image = task.resources.image_id.as_deref().unwrap_or(DEFAULT_IMAGE);
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(image.to_owned()),
         command: Some(vec!["/bin/bash".to_owned(), "-c".to_owned()]),
-        args: Some(vec![args]),
+        args: Some(vec![argument]),
         env: Some(environment(submission, rank)),
         env_from: (!env_from.is_empty()).then_some(env_from),
-        resources: resources(task, submission.placement),
+        resources: resources(task, &submission.placement),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..Container::default()
     };
     let is_multi_node = submission.is_multi_node();
     let has_gpus = task.resources.accelerators.is_some();
     PodSpec {
-        affinity: has_gpus.then(|| affinity(submission.placement)).flatten(),
+        affinity: has_gpus.then(|| affinity(&submission.placement)).flatten(),
         automount_service_account_token: Some(false),
         containers: vec![container],
         // A namespace with many Services would otherwise put hundreds of variables into the task's environment.
         enable_service_links: Some(false),
-        hostname: is_multi_node.then(|| hostname(rank)),
+        hostname: is_multi_node.then(|| names::hostname(rank)),
         restart_policy: Some("Never".to_owned()),
-        subdomain: is_multi_node.then(|| labels::service_name(submission.id)),
-        tolerations: has_gpus.then(|| vec![toleration(submission.placement)]),
+        subdomain: is_multi_node.then(|| names::service_name(submission.id)),
+        tolerations: has_gpus.then(|| vec![toleration(&submission.placement)]),
         volumes: (!volumes.is_empty()).then_some(volumes),
         ..PodSpec::default()
+    }
+}
+
+/// The variables in a Secret of the task.
+fn env_from(secret: String) -> EnvFromSource {
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource {
+            name: secret,
+            optional: Some(false),
+        }),
+        ..EnvFromSource::default()
     }
 }
 
@@ -134,11 +145,11 @@ fn toleration(placement: &Placement) -> Toleration {
 }
 
 /// The volumes of the pod, one for each claim, and where the container mounts them.
-fn volumes(submission: &Submission<'_>) -> (Vec<Volume>, Vec<VolumeMount>) {
+fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
     let mut volumes: Vec<Volume> = Vec::new();
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
     let mut mounts = Vec::new();
-    for (path, claim) in submission.claims {
+    for (path, claim) in &submission.claims {
         let count = names.len();
         let name = names.entry(claim).or_insert_with(|| {
             let name = format!("volume-{count}");

@@ -4,8 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Owner, Row, Uid, Version, Wire, labels};
-use crate::api::{AccessMode, Timestamp, VolumeId, VolumeMetadata, VolumePhase, VolumeStatus};
+use super::row::{Owner, Row, Wire};
+use crate::{
+    api::{AccessMode, Timestamp, VolumeId, VolumeMetadata, VolumePhase, VolumeStatus},
+    executor::{
+        cluster::Resource,
+        identity::{Uid, Version},
+        objects::labels,
+    },
+};
 
 /// What is kept of a claim.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,10 +59,12 @@ impl ClaimRow {
     }
 }
 
-impl Row for ClaimRow {
+impl Resource for ClaimRow {
     const PATH: (&'static str, &'static str) = ("/api/v1", "persistentvolumeclaims");
     const KIND: &'static str = "volumes";
+}
 
+impl Row for ClaimRow {
     fn uid(&self) -> Uid {
         self.uid
     }

@@ -2,8 +2,14 @@
 
 use serde::Deserialize;
 
-use super::{Meta, Row, Uid, Version, moment};
-use crate::api::Timestamp;
+use super::row::{Meta, Row, moment};
+use crate::{
+    api::Timestamp,
+    executor::{
+        cluster::Resource,
+        identity::{Uid, Version},
+    },
+};
 
 /// What is kept of an event.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,10 +30,12 @@ impl EventRow {
     pub const OF_CLAIMS: &'static str = "involvedObject.kind=PersistentVolumeClaim";
 }
 
-impl Row for EventRow {
+impl Resource for EventRow {
     const PATH: (&'static str, &'static str) = ("/api/v1", "events");
     const KIND: &'static str = "events";
+}
 
+impl Row for EventRow {
     fn uid(&self) -> Uid {
         self.uid
     }

@@ -2,8 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{Condition, Owner, PodSpec, Row, Uid, Version, Wire, labels, moment};
-use crate::api::{MAX_NUM_NODES, TaskId, Timestamp};
+use super::row::{Condition, Owner, PodSpec, Row, Wire, moment};
+use crate::{
+    api::{MAX_NUM_NODES, TaskId, Timestamp},
+    executor::{
+        cluster::Resource,
+        identity::{Uid, Version},
+        objects::labels,
+    },
+};
 
 /// What is kept of a Job.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,10 +61,12 @@ impl JobState {
     }
 }
 
-impl Row for JobRow {
+impl Resource for JobRow {
     const PATH: (&'static str, &'static str) = ("/apis/batch/v1", "jobs");
     const KIND: &'static str = "Jobs";
+}
 
+impl Row for JobRow {
     fn uid(&self) -> Uid {
         self.uid
     }

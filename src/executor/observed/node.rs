@@ -1,13 +1,10 @@
 //! What one Job and its pod say about one node, and why it does not run or has failed.
 
-use super::{
-    super::rows::{Container, JobRow, JobState, PodRow},
-    Observed,
-};
+use super::{Container, JobRow, JobState, Observed, PodRow};
 use crate::api::{NodeStatus, TaskState};
 
 /// What one Job and its newest pod say about a node.
-pub fn node(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> NodeStatus {
+pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> NodeStatus {
     let mut stopped_after = None;
     let (status, reason) = match &job.state {
         JobState::Complete => (TaskState::Completed, None),

@@ -2,11 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{
-    super::manifest::{CONTAINER, SETUP_FAILED},
-    Condition, PodSpec, Row, Uid, Version, Wire, moment, sentence,
+use super::row::{Condition, PodSpec, Row, Wire, moment, sentence};
+use crate::{
+    api::{TaskId, Timestamp},
+    executor::{
+        cluster::Resource,
+        identity::{Uid, Version},
+        objects::{CONTAINER, SETUP_FAILED},
+    },
 };
-use crate::api::{TaskId, Timestamp};
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, Deserialize)]
@@ -67,10 +71,12 @@ impl PodRow {
     }
 }
 
-impl Row for PodRow {
+impl Resource for PodRow {
     const PATH: (&'static str, &'static str) = ("/api/v1", "pods");
     const KIND: &'static str = "pods";
+}
 
+impl Row for PodRow {
     fn uid(&self) -> Uid {
         self.uid
     }

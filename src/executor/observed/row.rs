@@ -9,109 +9,25 @@
 //!
 //! Pure: what rows mean together is decided in `status`, where they are kept is `view`.
 
-mod claim;
-mod event;
-mod job;
-mod pod;
+use std::collections::BTreeMap;
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+use crate::{
+    api::{TaskId, Timestamp, User},
+    executor::{
+        cluster::Resource,
+        identity::{Uid, Version},
+        objects::{labels, names},
+    },
 };
-
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::IgnoredAny};
-
-pub use self::{
-    claim::ClaimRow,
-    event::EventRow,
-    job::{JobRow, JobState},
-    pod::{Container, PodRow},
-};
-use super::labels;
-use crate::api::{TaskId, Timestamp, User};
 
 /// A kind of object that is kept as rows.
-pub trait Row: DeserializeOwned + Clone + Send + 'static {
-    /// The path of its group and version, and its plural name in paths.
-    const PATH: (&'static str, &'static str);
-    /// What several of them are called.
-    const KIND: &'static str;
-
+pub trait Row: Resource + Clone + Send + 'static {
     fn uid(&self) -> Uid;
     fn version(&self) -> Version;
     /// Whether it is being deleted: who looks for it does not find it any more.
     fn is_deleted(&self) -> bool;
-}
-
-/// What tells an object from every other one, also from one of the same name before or after it: a UUID.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uid(u128);
-
-impl Uid {
-    pub fn new(text: &str) -> Self {
-        let digits = text.bytes().filter(|byte| *byte != b'-');
-        let digits: Vec<u8> = digits.collect();
-        let uuid = std::str::from_utf8(&digits)
-            .ok()
-            .filter(|digits| digits.len() == 32)
-            .and_then(|digits| u128::from_str_radix(digits, 16).ok());
-        // Kubernetes promises a UUID. Should another server break that promise, different texts stay different.
-        Self(uuid.unwrap_or_else(|| {
-            let hash = |seed: u8| {
-                let mut hasher = DefaultHasher::new();
-                (seed, text).hash(&mut hasher);
-                u128::from(hasher.finish())
-            };
-            hash(0) << 64 | hash(1)
-        }))
-    }
-}
-
-impl std::fmt::Display for Uid {
-    /// The UUID as Kubernetes writes it.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let digits = format!("{:032x}", self.0);
-        let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|group| &digits[group]);
-        f.write_str(&groups.join("-"))
-    }
-}
-
-impl std::fmt::Debug for Uid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-/// When an object was last written, or how far a list or a watch has come: a number that grows with each write to objects of its
-/// kind (Kubernetes enhancement 5504). 0 where a server does not say it as a number, which is before every other one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(u64);
-
-impl Version {
-    pub fn new(text: &str) -> Self {
-        Self(text.parse().unwrap_or_default())
-    }
-
-    /// Whether what was written at this version is newer than what was written at `known`. Where nobody can tell, it is.
-    pub fn is_news(self, known: Self) -> bool {
-        self.0 == 0 || known.0 == 0 || self > known
-    }
-
-    /// Whether what was written at this version is certain to be newer.
-    pub fn is_newer_than(self, other: Self) -> bool {
-        other.0 != 0 && self > other
-    }
-
-    /// Whether one who knows of everything up to `seen` knows of this.
-    pub fn is_seen_at(self, seen: Self) -> bool {
-        self.0 != 0 && self <= seen
-    }
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
-    }
 }
 
 /// Whose an object is. The label selects, the annotation decides: see `labels`.
@@ -123,7 +39,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    fn of(meta: &Meta) -> Self {
+    pub fn of(meta: &Meta) -> Self {
         Self {
             label: meta.label(labels::USERNAME).unwrap_or_default().into(),
             exact: meta.annotation(labels::EXACT_USER).map(Into::into),
@@ -134,11 +50,11 @@ impl Owner {
     pub fn all_of(user: &User) -> [Self; 2] {
         [
             Self {
-                label: labels::username(user).into(),
+                label: names::username(user).into(),
                 exact: Some(user.as_str().into()),
             },
             Self {
-                label: labels::ancestor_username(user).into(),
+                label: names::ancestor_username(user).into(),
                 exact: None,
             },
         ]
@@ -147,7 +63,7 @@ impl Owner {
     pub fn is(&self, user: &User) -> bool {
         match &self.exact {
             Some(exact) => **exact == *user.as_str(),
-            None => *self.label == *labels::ancestor_username(user),
+            None => *self.label == *names::ancestor_username(user),
         }
     }
 }
@@ -155,27 +71,27 @@ impl Owner {
 /// What is read of an object: of most kinds the same, with a spec and a status of their own.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "S: Default + Deserialize<'de>, T: Default + Deserialize<'de>"))]
-struct Wire<S, T> {
-    metadata: Meta,
+pub struct Wire<S, T> {
+    pub metadata: Meta,
     #[serde(default)]
-    spec: S,
+    pub spec: S,
     #[serde(default)]
-    status: T,
+    pub status: T,
 }
 
 /// What is read of the metadata of an object.
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[derive(Default)]
-struct Meta {
-    name: String,
-    uid: String,
-    resource_version: String,
+pub struct Meta {
+    pub name: String,
+    pub uid: String,
+    pub resource_version: String,
     #[serde(deserialize_with = "moment")]
-    creation_timestamp: Option<Timestamp>,
-    deletion_timestamp: Option<IgnoredAny>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
+    pub creation_timestamp: Option<Timestamp>,
+    pub deletion_timestamp: Option<IgnoredAny>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
 }
 
@@ -187,32 +103,32 @@ struct OwnerReference {
 }
 
 impl Meta {
-    fn label(&self, key: &str) -> Option<&str> {
+    pub fn label(&self, key: &str) -> Option<&str> {
         Some(self.labels.as_ref()?.get(key)?)
     }
 
-    fn annotation(&self, key: &str) -> Option<&str> {
+    pub fn annotation(&self, key: &str) -> Option<&str> {
         Some(self.annotations.as_ref()?.get(key)?)
     }
 
     /// The task that an object says it belongs to.
-    fn task(&self) -> Option<TaskId> {
+    pub fn task(&self) -> Option<TaskId> {
         self.label(labels::TASK_ID)?.parse().ok()
     }
 
     /// The node that an object says it belongs to.
-    fn rank(&self) -> u32 {
+    pub fn rank(&self) -> u32 {
         let rank = self.label(labels::NODE_IDX);
         rank.and_then(|rank| rank.parse().ok()).unwrap_or(0)
     }
 
     /// The rank of the node after whose failure this one was stopped.
-    fn stopped_after(&self) -> Option<u32> {
+    pub fn stopped_after(&self) -> Option<u32> {
         self.annotation(labels::STOPPED_AFTER)?.parse().ok()
     }
 
     /// When an object came to be: what we or the Python ancestor noted, which is finer than what Kubernetes notes.
-    fn created_at(&self) -> Timestamp {
+    pub fn created_at(&self) -> Timestamp {
         let noted = self.annotation(labels::CREATED_AT);
         noted
             .and_then(|time| time.parse().ok())
@@ -221,7 +137,7 @@ impl Meta {
     }
 
     /// The object that made this one, and minds it.
-    fn controller(&self) -> Option<Uid> {
+    pub fn controller(&self) -> Option<Uid> {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller)?;
         Some(Uid::new(&owner.uid))
@@ -231,22 +147,22 @@ impl Meta {
 /// A condition of a Job or a pod.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Condition {
+pub struct Condition {
     #[serde(rename = "type")]
-    kind: String,
-    status: String,
-    reason: Option<String>,
-    message: Option<String>,
+    pub kind: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
     #[serde(default, deserialize_with = "moment")]
-    last_transition_time: Option<Timestamp>,
+    pub last_transition_time: Option<Timestamp>,
 }
 
 impl Condition {
-    fn is(&self, kind: &str, status: &str) -> bool {
+    pub fn is(&self, kind: &str, status: &str) -> bool {
         self.kind == kind && self.status == status
     }
 
-    fn sentence(&self) -> Option<Box<str>> {
+    pub fn sentence(&self) -> Option<Box<str>> {
         sentence(self.reason.as_deref(), self.message.as_deref())
     }
 }
@@ -254,9 +170,9 @@ impl Condition {
 /// What is read of a pod's spec.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-struct PodSpec {
-    restart_policy: Option<String>,
-    termination_grace_period_seconds: Option<i64>,
+pub struct PodSpec {
+    pub restart_policy: Option<String>,
+    pub termination_grace_period_seconds: Option<i64>,
     volumes: Option<Vec<Volume>>,
 }
 
@@ -274,7 +190,7 @@ struct ClaimSource {
 
 impl PodSpec {
     /// The names of the claims that a pod mounts.
-    fn claims(self) -> Box<[Box<str>]> {
+    pub fn claims(self) -> Box<[Box<str>]> {
         let volumes = self.volumes.into_iter().flatten();
         let claims = volumes.filter_map(|volume| volume.persistent_volume_claim);
         claims.map(|claim| claim.claim_name).collect()
@@ -283,13 +199,13 @@ impl PodSpec {
 
 /// Kubernetes' time as ours: the only place where the two meet. What is no time is none: one odd object must not hide all
 /// others.
-fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+pub fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
 /// What Kubernetes says in a word and a sentence, as one sentence.
-fn sentence(reason: Option<&str>, message: Option<&str>) -> Option<Box<str>> {
+pub fn sentence(reason: Option<&str>, message: Option<&str>) -> Option<Box<str>> {
     let given = |text: Option<&str>| {
         text.map(str::trim)
             .filter(|text| !text.is_empty())
@@ -316,14 +232,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uids_are_uuids_and_stay_apart_if_not() {
-        let uuid = "3f2a91bc-0000-4000-8000-0123456789ab";
-        assert_eq!(Uid::new(uuid).to_string(), uuid);
-        assert_ne!(Uid::new("uid-0"), Uid::new("uid-1"));
-        assert_eq!(Uid::new("uid-0"), Uid::new("uid-0"));
-    }
-
-    #[test]
     fn the_annotation_decides_who_owns_an_object() {
         let user = |name: &str| -> User { name.parse().unwrap() };
         let owner = |exact: Option<&str>| Owner {
@@ -338,15 +246,5 @@ mod tests {
         for exact in [None, Some("a@b.c")] {
             assert!(Owner::all_of(&user("a@b.c")).contains(&owner(exact)));
         }
-    }
-
-    #[test]
-    fn versions_are_numbers_or_always_news() {
-        let version = Version::new;
-        assert!(version("10").is_news(version("9")) && !version("10").is_news(version("10")));
-        assert!(!version("9").is_news(version("10")));
-        assert!(version("abc").is_news(version("10")) && version("9").is_news(version("abc")));
-        assert!(version("9").is_seen_at(version("9")) && !version("10").is_seen_at(version("9")));
-        assert!(!version("abc").is_seen_at(version("9")));
     }
 }

@@ -2,16 +2,13 @@
 //!
 //! The Job says whether a node succeeded or failed, its pod whether it runs and why it does not.
 
-mod node;
-
 use std::{collections::HashMap, sync::Arc};
 
-pub use self::node::{node, stopped_after};
-use super::{
-    labels,
-    rows::{EventRow, JobRow, PodRow, Uid},
+use super::{EventRow, JobRow, PodRow, node::node_status};
+use crate::{
+    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, User},
+    executor::{identity::Uid, objects::names},
 };
-use crate::api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, User};
 
 /// What Kubernetes showed of one task, or of one of its nodes, at about the same moment.
 #[derive(Clone, Debug, Default)]
@@ -61,64 +58,62 @@ impl Observed {
             jobs,
         }
     }
-}
 
-/// What is told about a task, to `user` or to anybody; `None` if there is none of that user's.
-pub fn task(
-    id: TaskId,
-    observed: &Observed,
-    user: Option<&User>,
-    namespace: &str,
-) -> Option<TaskStatus> {
-    let all = observed.jobs.iter();
-    let jobs: Vec<&JobRow> = all
-        .map(|job| &**job)
-        .filter(|job| user.is_none_or(|user| job.owner.is(user)))
-        .collect();
-    let first = *jobs.first()?;
-    let pods = observed.newest_pods();
-    let newest = |job: &JobRow| pods.get(&job.uid).copied();
-    let nodes: Vec<_> = jobs
-        .iter()
-        .map(|job| node(job, newest(job), observed))
-        .collect();
-    let num_nodes = first
-        .num_nodes
-        .unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-    let count = |state| {
-        u32::try_from(nodes.iter().filter(|node| node.status == state).count()).unwrap_or(u32::MAX)
-    };
-    let changes = jobs.iter().flat_map(|job| {
-        let of_pod = newest(job).and_then(|pod| pod.changed_at);
-        job.changed_at.into_iter().chain(of_pod)
-    });
-    let status = overall(&nodes, num_nodes);
-    Some(TaskStatus {
-        task_id: id,
-        name: match &first.task_name {
-            Some(name) => name.to_string(),
-            None => labels::default_task_name(id),
-        },
-        status,
-        created_at: first.created_at,
-        updated_at: changes.fold(first.created_at, Ord::max),
-        username: first.owner.label.to_string(),
-        reason: reason(&nodes, num_nodes, status),
-        metadata: TaskMetadata {
-            job_name: job_name(first, num_nodes),
-            namespace: namespace.to_owned(),
-            num_nodes,
-            node_jobs: nodes.iter().map(|node| node.job_name.clone()).collect(),
-            succeeded_nodes: count(TaskState::Completed),
-            failed_nodes: count(TaskState::Failed),
-            running_nodes: count(TaskState::Running),
-            // A node whose Job is still to be made is pending too.
-            pending_nodes: num_nodes.saturating_sub(
-                count(TaskState::Completed) + count(TaskState::Failed) + count(TaskState::Running),
-            ),
-            nodes,
-        },
-    })
+    /// What is told about a task, to `user` or to anybody; `None` if there is none of that user's.
+    pub fn status(&self, id: TaskId, user: Option<&User>, namespace: &str) -> Option<TaskStatus> {
+        let all = self.jobs.iter();
+        let jobs: Vec<&JobRow> = all
+            .map(|job| &**job)
+            .filter(|job| user.is_none_or(|user| job.owner.is(user)))
+            .collect();
+        let first = *jobs.first()?;
+        let pods = self.newest_pods();
+        let newest = |job: &JobRow| pods.get(&job.uid).copied();
+        let nodes: Vec<_> = jobs
+            .iter()
+            .map(|job| node_status(job, newest(job), self))
+            .collect();
+        let num_nodes = first
+            .num_nodes
+            .unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
+        let count = |state| {
+            u32::try_from(nodes.iter().filter(|node| node.status == state).count())
+                .unwrap_or(u32::MAX)
+        };
+        let changes = jobs.iter().flat_map(|job| {
+            let of_pod = newest(job).and_then(|pod| pod.changed_at);
+            job.changed_at.into_iter().chain(of_pod)
+        });
+        let status = overall(&nodes, num_nodes);
+        Some(TaskStatus {
+            task_id: id,
+            name: match &first.task_name {
+                Some(name) => name.to_string(),
+                None => names::default_task_name(id),
+            },
+            status,
+            created_at: first.created_at,
+            updated_at: changes.fold(first.created_at, Ord::max),
+            username: first.owner.label.to_string(),
+            reason: reason(&nodes, num_nodes, status),
+            metadata: TaskMetadata {
+                job_name: job_name(first, num_nodes),
+                namespace: namespace.to_owned(),
+                num_nodes,
+                node_jobs: nodes.iter().map(|node| node.job_name.clone()).collect(),
+                succeeded_nodes: count(TaskState::Completed),
+                failed_nodes: count(TaskState::Failed),
+                running_nodes: count(TaskState::Running),
+                // A node whose Job is still to be made is pending too.
+                pending_nodes: num_nodes.saturating_sub(
+                    count(TaskState::Completed)
+                        + count(TaskState::Failed)
+                        + count(TaskState::Running),
+                ),
+                nodes,
+            },
+        })
+    }
 }
 
 /// The state of the whole, decided from top to bottom.
@@ -191,6 +186,3 @@ fn job_name(job: &JobRow, num_nodes: u32) -> String {
         _ => job.name.to_string(),
     }
 }
-
-#[cfg(test)]
-mod tests;

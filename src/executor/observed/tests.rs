@@ -1,4 +1,4 @@
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use k8s_openapi::{
     List, ListableResource,
@@ -10,7 +10,11 @@ use k8s_openapi::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::*;
-use crate::golden;
+use crate::{
+    api::{TaskState, TaskStatus},
+    executor::objects::{SETUP_FAILED, labels},
+    golden,
+};
 
 /// What a real Kubernetes 1.36 showed, 70 s after the tasks were created.
 fn recorded() -> Vec<TaskStatus> {
@@ -27,7 +31,7 @@ fn recorded() -> Vec<TaskStatus> {
             jobs: vec![Arc::new(job)],
             failures: failures.iter().map(|it| (it.object, it.clone())).collect(),
         };
-        task(id, &observed, None, "default")
+        observed.status(id, None, "default")
     });
     tasks.collect()
 }
@@ -122,7 +126,7 @@ fn the_failure_of_a_task_is_that_of_the_node_that_failed_first() {
     assert_eq!(node.stopped_after, Some(1));
     assert_eq!(node.reason.as_deref(), Some("stopped: node-1 failed first"));
     assert_eq!(task.reason.as_deref(), Some("node-1: exit code 3"));
-    let task = told(Some(super::super::manifest::SETUP_FAILED));
+    let task = told(Some(SETUP_FAILED));
     assert_eq!(
         task.reason.as_deref(),
         Some("setup on node-1 exited with 3")
@@ -138,7 +142,7 @@ fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> O
 }
 
 fn tell(observed: &Observed) -> Option<TaskStatus> {
-    task("running0".parse().unwrap(), observed, None, "default")
+    observed.status("running0".parse().unwrap(), None, "default")
 }
 
 #[track_caller]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -19,68 +20,70 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{
-    CONCURRENCY, Executor, Result, call, labels,
-    rows::{JobRow, JobState},
-    status::{self, Observed},
+use crate::{
+    api::{Backoff, TaskId},
+    executor::{
+        Result,
+        cluster::{CONCURRENCY, call},
+        objects::labels,
+        observed::{JobRow, JobState, Observed, stopped_after},
+        view::LiveView,
+    },
 };
-use crate::api::{Backoff, TaskId};
 
-impl Executor {
-    /// Stops the other nodes of every task of which one fails, now and from now on.
-    pub async fn fail_fast(&self) {
-        let mut backoffs: HashMap<TaskId, Backoff> = HashMap::new();
-        let mut told = String::new();
-        loop {
-            let id = self.view.next_endangered().await;
-            let Err(error) = self.stop_others(id).await else {
-                backoffs.remove(&id);
-                continue;
-            };
-            let error = error.to_string();
-            if error != told {
-                log::warn!("the other nodes of tasks that fail are not stopped for now: {error}");
-                told = error;
-            }
-            // Others need not wait for it.
-            let pause = backoffs.entry(id).or_default().next(rand::random());
-            let view = self.view.clone();
-            view.postpone(id);
-            tokio::spawn(async move {
-                sleep(pause).await;
-                view.try_again(id);
-            });
-        }
-    }
-
-    /// Stops what still goes on of a task of which a node has failed.
-    async fn stop_others(&self, id: TaskId) -> Result<()> {
-        let (jobs, pods) = (self.jobs(), self.pods());
-        // Whether a pod has started is decided by what it says now.
-        self.refresh_task(id).await?;
-        let observed = self.view.task(id).unwrap_or_default();
-        let Some(plan) = plan(&observed) else {
-            return Ok(());
+/// Stops the other nodes of each task of which a node fails, for ever.
+pub async fn run(live: &LiveView) {
+    let mut backoffs: HashMap<TaskId, Backoff> = HashMap::new();
+    let mut told = String::new();
+    loop {
+        let id = live.view.next_endangered().await;
+        let Err(error) = stop_others(live, id).await else {
+            backoffs.remove(&id);
+            continue;
         };
-        let Plan { first, victims } = plan;
-        if !victims.is_empty() {
-            log::info!(
-                "task stopped after a failure task_id={id} failed_node={first} stopped_nodes={}",
-                victims.len()
-            );
+        let error = error.to_string();
+        if error != told {
+            log::warn!("the other nodes of tasks that fail are not stopped for now: {error}");
+            told = error;
         }
-        let stops = victims.into_iter().map(|victim| async {
-            match victim {
-                Victim::Pod(name) => stop(&pods, "pod", &name, first).await,
-                Victim::Job(name) => stop(&jobs, "Job", &name, first).await,
-            }
+        // The other tasks need not wait for it.
+        let pause = backoffs.entry(id).or_default().next(rand::random());
+        let view = live.view.clone();
+        view.postpone(id);
+        tokio::spawn(async move {
+            sleep(pause).await;
+            view.try_again(id);
         });
-        let results: Vec<_> = futures::stream::iter(stops)
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
-        results.into_iter().collect()
     }
+}
+
+/// Stops the nodes that still run of a task of which a node has failed.
+async fn stop_others(live: &LiveView, id: TaskId) -> Result<()> {
+    let (jobs, pods) = (live.cluster.api::<Job>(), live.cluster.api::<Pod>());
+    // Whether a pod has started is decided by its current state.
+    live.refresh_task(id).await?;
+    let observed = live.view.task(id).unwrap_or_default();
+    let Some(plan) = plan(&observed) else {
+        return Ok(());
+    };
+    let Plan { first, victims } = plan;
+    if !victims.is_empty() {
+        log::info!(
+            "task stopped after a failure task_id={id} failed_node={first} stopped_nodes={}",
+            victims.len()
+        );
+    }
+    let stops = victims.into_iter().map(|victim| async {
+        match victim {
+            Victim::Pod(name) => stop(&pods, "pod", &name, first).await,
+            Victim::Job(name) => stop(&jobs, "Job", &name, first).await,
+        }
+    });
+    let results: Vec<_> = futures::stream::iter(stops)
+        .buffer_unordered(CONCURRENCY)
+        .collect()
+        .await;
+    results.into_iter().collect()
 }
 
 /// What is to be done about a failure.
@@ -105,7 +108,7 @@ fn plan(observed: &Observed) -> Option<Plan> {
     let jobs = || observed.jobs.iter().filter(|job| job.fails_fast);
     let failures = jobs().filter_map(|job| match &job.state {
         // Those that were stopped have failed too.
-        JobState::Failed { at, .. } if status::stopped_after(job, pod_of(job)).is_none() => {
+        JobState::Failed { at, .. } if stopped_after(job, pod_of(job)).is_none() => {
             Some((*at, job.rank))
         }
         _ => None,
@@ -113,7 +116,7 @@ fn plan(observed: &Observed) -> Option<Plan> {
     let (_, first) = failures.min()?;
     let victims = jobs().filter_map(|job| {
         let pod = pod_of(job);
-        if job.state.has_ended() || status::stopped_after(job, pod).is_some() {
+        if job.state.has_ended() || stopped_after(job, pod).is_some() {
             return None;
         }
         Some(match pod.filter(|pod| pod.has_started) {

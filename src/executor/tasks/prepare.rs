@@ -1,80 +1,160 @@
-//! What becomes of a task before anything is created: what it needs is looked up, and what it may not have is refused.
-
-use std::collections::BTreeMap;
+//! Turns the definition of a task into a submission: looks up what the task needs, and refuses what it may not have.
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    Error, Executor, Result, call,
-    gpus::Placement,
-    labels,
-    manifest::{self, Submission},
-    now, pod_config, random_id,
-    volumes::{WAITS, is_for_one_machine},
-};
-use crate::api::{
-    Problem, Reason, TaskDefinition, TaskDryRunResponse, TaskId, Timestamp, User, VolumeMount,
-    describe,
+use crate::{
+    api::{Accelerators, Reason, TaskDefinition, TaskDryRunResponse, User, VolumeMount, describe},
+    executor::{
+        Error, Result,
+        cluster::{Cluster, call},
+        fresh,
+        objects::{self, Placement, Submission, names, pod_config},
+        view::LiveView,
+        volumes::{Volumes, WAITS, is_for_one_machine},
+    },
 };
 
-/// How much the Jobs of a task may take in Kubernetes, all together, in bytes of JSON: what a task says stands there once for
-/// each node, and in the memory of all who watch.
+/// The largest size of all Jobs of a task together, in bytes of JSON. Each node repeats most of the task's definition, in etcd and
+/// in the memory of each watcher.
 const MAX_JOBS: usize = 256 * 1024 * 1024;
-/// How much of that is shown to who asks what would be created.
+/// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 16 * 1024 * 1024;
 
-/// A task with all that had to be looked up for it.
+/// A task that may be created.
 pub struct Prepared {
-    /// The one that it gets.
-    pub id: TaskId,
-    user: User,
-    /// As its user described it.
-    pub task: TaskDefinition,
-    created_at: Timestamp,
-    fail_fast: bool,
-    claims: BTreeMap<String, String>,
-    placement: Placement,
+    pub submission: Submission,
+    /// The Job of rank 0.
+    pub first: Job,
     /// What does not do what the task's author may expect.
     pub warnings: Vec<String>,
 }
 
-impl Prepared {
-    /// The same as what manifests are made of.
-    pub fn submission(&self) -> Submission<'_> {
-        Submission {
-            id: self.id,
-            user: &self.user,
-            task: &self.task,
-            created_at: self.created_at,
-            fail_fast: self.fail_fast,
-            claims: &self.claims,
-            placement: &self.placement,
+/// Looks up what a task needs, and refuses what it may not have. `any_pod_config`: `pod_config` may reach beyond the task's pods.
+pub async fn prepare(
+    live: &LiveView,
+    user: &User,
+    task: TaskDefinition,
+    fail_fast: bool,
+    any_pod_config: bool,
+) -> Result<Prepared> {
+    if let Some(config) = &task.pod_config {
+        let problems = pod_config::refusals(config, any_pod_config);
+        if !problems.is_empty() {
+            return Err(Error::new(Reason::Invalid, describe(&problems)));
         }
     }
-
-    /// The Job of a node, with what its user puts over it.
-    pub fn job(&self, rank: u32) -> Result<Job> {
-        let mut job = manifest::job(&self.submission(), rank);
-        if let (Some(config), Some(spec)) = (&self.task.pod_config, &mut job.spec) {
-            spec.template = pod_config::apply(&spec.template, config)
-                .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))?;
+    let id = fresh::id();
+    let mut warnings = task.warnings();
+    let volumes = Volumes(live).resolve(user, &task).await?;
+    warnings.extend(volumes.warnings);
+    let mut claims = volumes.claims;
+    let ephemeral = task.volumes.iter().filter_map(|(path, mount)| match mount {
+        VolumeMount::Ephemeral { access_mode, .. } => Some((path, access_mode)),
+        VolumeMount::Named { .. } => None,
+    });
+    for (index, (path, mode)) in ephemeral.enumerate() {
+        claims.insert(path.clone(), names::ephemeral_claim_name(id, index));
+        let is_for_one = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
+        if is_for_one && task.num_nodes > 1 {
+            warnings.push(format!("volumes.{path}: the volume {WAITS}"));
         }
-        Ok(job)
+    }
+    let (placement, warning) = place(&live.cluster, task.resources.accelerators.as_ref()).await;
+    warnings.extend(warning);
+    let user = user.clone();
+    let submission = Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
+    warnings.extend(submission.warning());
+    let first = job(&submission, 0)?;
+    check_size(&submission, &first, MAX_JOBS, "a task")?;
+    Ok(Prepared {
+        submission,
+        first,
+        warnings,
+    })
+}
+
+/// The Job of a node.
+pub fn job(submission: &Submission, rank: u32) -> Result<Job> {
+    objects::job(submission, rank)
+        .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))
+}
+
+/// Has Kubernetes check the first Job without creating it.
+pub async fn try_first(cluster: &Cluster, prepared: &Prepared) -> Result<()> {
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let jobs = cluster.api::<Job>();
+    call(
+        "create the task's Job",
+        jobs.create(&params, &prepared.first),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are left out.
+pub async fn dry_run(cluster: &Cluster, prepared: Prepared) -> Result<TaskDryRunResponse> {
+    let submission = &prepared.submission;
+    check_size(submission, &prepared.first, MAX_SHOWN, "`dry_run`")?;
+    try_first(cluster, &prepared).await?;
+    let first = &prepared.first.metadata;
+    let mut manifests = Vec::new();
+    for rank in 0..submission.task.num_nodes {
+        manifests.push(to_value(&job(submission, rank)?)?);
+    }
+    if submission.is_multi_node() {
+        manifests.push(to_value(&objects::service(submission, first))?);
+    }
+    for secret in objects::secrets(submission, first) {
+        let mut secret = to_value(&secret)?;
+        for value in secret["data"].as_object_mut().into_iter().flatten() {
+            *value.1 = "".into();
+        }
+        manifests.push(secret);
+    }
+    for claim in objects::ephemeral_claims(submission, first) {
+        manifests.push(to_value(&claim)?);
+    }
+    Ok(TaskDryRunResponse {
+        manifests,
+        warnings: prepared.warnings,
+    })
+}
+
+/// The nodes that have the GPUs of a task, as far as the server may see them; and a warning.
+async fn place(cluster: &Cluster, wanted: Option<&Accelerators>) -> (Placement, Option<String>) {
+    let Some(wanted) = wanted else {
+        return (Placement::default(), None);
+    };
+    match cluster.nodes().await {
+        Ok(nodes) => objects::place(&nodes, wanted),
+        Err(error) => {
+            if error.reason() != Reason::Forbidden {
+                log::warn!("the GPUs of the nodes are not known: {error}");
+            }
+            let name = wanted.name.as_ref();
+            let warning = name.map(|name| {
+                format!(
+                    "resources.accelerators: the server may not see the nodes, so any GPU will do for {name:?}"
+                )
+            });
+            (Placement::default(), warning)
+        }
     }
 }
 
-/// Makes sure that the Jobs of a task do not take more than so many bytes together.
-fn check_size(prepared: &Prepared, most: usize, doing: &str) -> Result<()> {
-    let num_nodes = prepared.task.num_nodes as usize;
+/// Makes sure that the Jobs of a task of several nodes take at most `most` bytes together.
+fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
+    let num_nodes = submission.task.num_nodes as usize;
     if num_nodes == 1 {
         return Ok(());
     }
-    let job = serde_json::to_vec(&prepared.job(0)?)
-        .map_err(internal)?
-        .len();
+    let job = serde_json::to_vec(first).map_err(internal)?.len();
     let size = job.saturating_mul(num_nodes);
     if size <= most {
         return Ok(());
@@ -85,109 +165,6 @@ fn check_size(prepared: &Prepared, most: usize, doing: &str) -> Result<()> {
          nodes, or put less into `envs` and `config`"
     );
     Err(Error::new(Reason::Invalid, message))
-}
-
-impl Executor {
-    /// What would be created for a task, after Kubernetes has looked at it. The values of `secrets` are not shown.
-    ///
-    /// # Errors
-    /// As of [`Executor::submit`], as far as can be known before.
-    pub async fn dry_run(
-        &self,
-        asking: &User,
-        task: TaskDefinition,
-        fail_fast: bool,
-    ) -> Result<TaskDryRunResponse> {
-        let prepared = self.prepare(asking, task, fail_fast).await?;
-        check_size(&prepared, MAX_SHOWN, "`dry_run`")?;
-        self.try_job(&prepared).await?;
-        let submission = prepared.submission();
-        let first = prepared.job(0)?.metadata;
-        let mut manifests = Vec::new();
-        for rank in 0..prepared.task.num_nodes {
-            manifests.push(to_value(&prepared.job(rank)?)?);
-        }
-        if prepared.task.num_nodes > 1 {
-            manifests.push(to_value(&manifest::service(&submission, &first))?);
-        }
-        if !prepared.task.secrets.is_empty() {
-            let mut secret = to_value(&manifest::secret(&submission, &first))?;
-            for value in secret["data"].as_object_mut().into_iter().flatten() {
-                *value.1 = "".into();
-            }
-            manifests.push(secret);
-        }
-        if manifest::is_shared(&submission) {
-            manifests.push(to_value(&manifest::shared(&submission, &first))?);
-        }
-        for claim in manifest::ephemeral_claims(&submission, &first) {
-            manifests.push(to_value(&claim)?);
-        }
-        Ok(TaskDryRunResponse {
-            manifests,
-            warnings: prepared.warnings,
-        })
-    }
-
-    /// Looks up what a task needs, and refuses what it may not have.
-    pub(super) async fn prepare(
-        &self,
-        asking: &User,
-        task: TaskDefinition,
-        fail_fast: bool,
-    ) -> Result<Prepared> {
-        if let Some(config) = &task.pod_config {
-            let problems: Vec<Problem> = pod_config::refusals(config, self.allows_pod_config);
-            if !problems.is_empty() {
-                return Err(Error::new(Reason::Invalid, describe(&problems)));
-            }
-        }
-        let id: TaskId = random_id()
-            .parse()
-            .expect("a random id has the form of an id");
-        let mut warnings = task.warnings();
-        let volumes = self.resolve_volumes(asking, &task).await?;
-        warnings.extend(volumes.warnings);
-        let mut claims = volumes.claims;
-        let ephemeral = task.volumes.iter().filter_map(|(path, mount)| match mount {
-            VolumeMount::Ephemeral { access_mode, .. } => Some((path, access_mode)),
-            VolumeMount::Named { .. } => None,
-        });
-        for (index, (path, mode)) in ephemeral.enumerate() {
-            claims.insert(path.clone(), labels::ephemeral_claim_name(id, index));
-            let is_alone = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
-            if is_alone && task.num_nodes > 1 {
-                warnings.push(format!("volumes.{path}: the volume {WAITS}"));
-            }
-        }
-        let (placement, warning) = self.place(task.resources.accelerators.as_ref()).await;
-        warnings.extend(warning);
-        let mut prepared = Prepared {
-            id,
-            user: asking.clone(),
-            task,
-            created_at: now(),
-            fail_fast,
-            claims,
-            placement,
-            warnings,
-        };
-        let warning = prepared.submission().warning();
-        prepared.warnings.extend(warning);
-        check_size(&prepared, MAX_JOBS, "a task")?;
-        Ok(prepared)
-    }
-
-    /// Has Kubernetes look at the first Job without creating it.
-    pub(super) async fn try_job(&self, prepared: &Prepared) -> Result<()> {
-        let job = prepared.job(0)?;
-        let params = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        call("create the task's Job", self.jobs().create(&params, &job)).await?;
-        Ok(())
-    }
 }
 
 fn to_value(object: &impl Serialize) -> Result<Value> {

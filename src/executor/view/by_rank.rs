@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::rows::{JobRow, PodRow, Uid};
+use crate::executor::{
+    identity::Uid,
+    observed::{JobRow, PodRow},
+};
 
 /// A row of a node.
 pub trait OfNode {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! watches (feed) ───────┐
-//! lists of a scope ─────┼──► table + ledger ──► tasks, volumes ──► whoever reads
+//! lists of a scope ─────┼──► table + versions ──► tasks, volumes ──► whoever reads
 //! answers to our writes ┘                              └─────────► whoever looks at a node (sight)
 //! ```
 //!
@@ -12,12 +12,13 @@
 
 mod by_rank;
 mod feed;
-mod ledger;
-mod sight;
+mod live;
 mod table;
+mod task_watch;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod volumes;
 
 use std::{
@@ -29,28 +30,28 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 pub use self::{
-    sight::Sight,
+    live::{LiveView, scope_of},
     table::{Scope, Table},
+    task_watch::TaskWatch,
     tasks::{ListVersion, Listed},
 };
 use self::{tasks::Tasks, volumes::Volumes};
-use super::{
-    rows::{ClaimRow, EventRow, JobRow, PodRow, Row},
-    status::Observed,
+use crate::{
+    api::{TaskId, User},
+    executor::observed::{ClaimRow, EventRow, JobRow, Observed, PodRow, Row},
 };
-use crate::api::{TaskId, User};
 
 /// How old what is answered may be. Older than that the watches are broken, and Kubernetes is asked itself.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
 /// A kind of rows of which the view has a table.
-pub trait Kept: Row {
+pub trait ViewRow: Row {
     type Table: Table<Self>;
 
     fn table(state: &mut State) -> &mut Self::Table;
 }
 
-impl Kept for JobRow {
+impl ViewRow for JobRow {
     type Table = Tasks;
 
     fn table(state: &mut State) -> &mut Tasks {
@@ -58,7 +59,7 @@ impl Kept for JobRow {
     }
 }
 
-impl Kept for PodRow {
+impl ViewRow for PodRow {
     type Table = Tasks;
 
     fn table(state: &mut State) -> &mut Tasks {
@@ -66,7 +67,7 @@ impl Kept for PodRow {
     }
 }
 
-impl Kept for EventRow {
+impl ViewRow for EventRow {
     type Table = Tasks;
 
     fn table(state: &mut State) -> &mut Tasks {
@@ -74,7 +75,7 @@ impl Kept for EventRow {
     }
 }
 
-impl Kept for ClaimRow {
+impl ViewRow for ClaimRow {
     type Table = Volumes;
 
     fn table(state: &mut State) -> &mut Volumes {
@@ -88,7 +89,7 @@ pub struct State {
     tasks: Tasks,
     volumes: Volumes,
     /// Who looks at the nodes of which task.
-    lookers: HashMap<TaskId, Vec<Looker>>,
+    subscribers: HashMap<TaskId, Vec<Subscriber>>,
     /// The tasks of which a node has failed while others go on, in the order in which that was told.
     endangered: VecDeque<TaskId>,
     /// Those of them that cannot be stopped for now.
@@ -96,7 +97,7 @@ pub struct State {
 }
 
 /// Somebody who looks at the nodes of a task, by rank.
-struct Looker {
+struct Subscriber {
     user: User,
     nodes: Vec<watch::Sender<Observed>>,
 }
@@ -112,8 +113,8 @@ impl View {
     /// How old the news of the tasks is; none while nobody can say.
     pub fn age(&self) -> Option<Duration> {
         let (mut state, now) = (self.state(), Instant::now());
-        let jobs = Table::<JobRow>::ledger(&mut state.tasks).age(now)?;
-        let pods = Table::<PodRow>::ledger(&mut state.tasks).age(now)?;
+        let jobs = Table::<JobRow>::versions(&mut state.tasks).age(now)?;
+        let pods = Table::<PodRow>::versions(&mut state.tasks).age(now)?;
         Some(jobs.max(pods))
     }
 
@@ -125,7 +126,7 @@ impl View {
     /// The same of volumes.
     pub fn has_fresh_volumes(&self) -> bool {
         let mut state = self.state();
-        let age = state.volumes.ledger().age(Instant::now());
+        let age = state.volumes.versions().age(Instant::now());
         age.is_some_and(|age| age <= MAX_AGE)
     }
 
@@ -133,13 +134,14 @@ impl View {
     pub fn has_loaded(&self) -> bool {
         let mut state = self.state();
         let tasks = &mut state.tasks;
-        Table::<JobRow>::ledger(tasks).has_loaded() && Table::<PodRow>::ledger(tasks).has_loaded()
+        Table::<JobRow>::versions(tasks).has_loaded()
+            && Table::<PodRow>::versions(tasks).has_loaded()
     }
 
     /// Whether a Job without a pod, if there is one within a scope, may be so for a reason that is not known.
     pub fn may_lack_reasons(&self, scope: &Scope) -> bool {
         let mut state = self.state();
-        let age = Table::<EventRow>::ledger(&mut state.tasks).age(Instant::now());
+        let age = Table::<EventRow>::versions(&mut state.tasks).age(Instant::now());
         age.is_none_or(|age| age > MAX_AGE) && state.tasks.misses_pods(scope)
     }
 
@@ -183,23 +185,24 @@ impl View {
     }
 
     /// Changes what is known of one kind, and tells those who look.
-    pub fn change<R: Kept, T>(&self, change: impl FnOnce(&mut R::Table) -> T) -> T {
+    pub fn change<R: ViewRow, T>(&self, change: impl FnOnce(&mut R::Table) -> T) -> T {
         let mut state = self.state();
         let result = change(R::table(&mut state));
         let State {
             tasks,
-            lookers,
+            subscribers,
             endangered,
             postponed,
             ..
         } = &mut *state;
         for (id, rank) in std::mem::take(&mut tasks.touched) {
-            if let Some(all) = lookers.get_mut(&id) {
-                all.retain(Looker::is_there);
+            if let Some(all) = subscribers.get_mut(&id) {
+                all.retain(Subscriber::is_there);
                 let task = tasks.get_or_empty(id);
-                all.iter().for_each(|looker| looker.show(&task, rank));
+                all.iter()
+                    .for_each(|subscriber| subscriber.show(&task, rank));
                 if all.is_empty() {
-                    lookers.remove(&id);
+                    subscribers.remove(&id);
                 }
             }
         }
@@ -239,22 +242,26 @@ impl View {
     }
 
     /// Looks at the nodes of a task of `user`, for as long as somebody holds one of the receivers.
-    fn look(&self, user: &User, id: TaskId, num_nodes: u32) -> Vec<watch::Receiver<Observed>> {
+    fn subscribe(&self, user: &User, id: TaskId, num_nodes: u32) -> Vec<watch::Receiver<Observed>> {
         let mut state = self.state();
         let task = state.tasks.get_or_empty(id);
-        let looker = Looker {
+        let subscriber = Subscriber {
             user: user.clone(),
             nodes: (0..num_nodes)
                 .map(|rank| watch::Sender::new(task.node(rank, user)))
                 .collect(),
         };
-        let nodes = looker.nodes.iter().map(watch::Sender::subscribe).collect();
-        let lookers = &mut state.lookers;
-        lookers.retain(|_, all| {
-            all.retain(Looker::is_there);
+        let nodes = subscriber
+            .nodes
+            .iter()
+            .map(watch::Sender::subscribe)
+            .collect();
+        let subscribers = &mut state.subscribers;
+        subscribers.retain(|_, all| {
+            all.retain(Subscriber::is_there);
             !all.is_empty()
         });
-        lookers.entry(id).or_default().push(looker);
+        subscribers.entry(id).or_default().push(subscriber);
         nodes
     }
 
@@ -263,7 +270,7 @@ impl View {
     }
 }
 
-impl Looker {
+impl Subscriber {
     fn is_there(&self) -> bool {
         self.nodes.iter().any(|node| !node.is_closed())
     }

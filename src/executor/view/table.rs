@@ -2,11 +2,14 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use super::{
-    super::rows::{Owner, Row, Uid, Version},
-    ledger::{Ledger, is_set_back},
+use super::versions::{Versions, is_set_back};
+use crate::{
+    api::TaskId,
+    executor::{
+        identity::{Uid, Version},
+        observed::{Owner, Row},
+    },
 };
-use crate::api::TaskId;
 
 /// Which objects a list was about.
 pub enum Scope {
@@ -28,7 +31,7 @@ impl Scope {
 
 /// The rows of one kind.
 pub trait Table<R: Row> {
-    fn ledger(&mut self) -> &mut Ledger;
+    fn versions(&mut self) -> &mut Versions;
     /// The version of an object that is known.
     fn version(&self, uid: Uid) -> Option<Version>;
     /// Takes over what is said of an object.
@@ -41,7 +44,7 @@ pub trait Table<R: Row> {
     fn tell(&mut self, row: R) {
         let (uid, version) = (row.uid(), row.version());
         let known = self.version(uid);
-        if self.ledger().admits(uid, version, known) {
+        if self.versions().accepts(uid, version, known) {
             self.put_or_remove(row);
         }
     }
@@ -50,12 +53,12 @@ pub trait Table<R: Row> {
     fn tell_event(&mut self, row: R, is_deleted: bool, now: Instant) {
         let (uid, version) = (row.uid(), row.version());
         let known = self.version(uid);
-        let ledger = self.ledger();
-        ledger.advance(version, now);
+        let versions = self.versions();
+        versions.advance(version, now);
         if is_deleted {
-            ledger.is_told_gone(uid);
+            versions.is_told_gone(uid);
             self.remove(uid);
-        } else if ledger.admits_event(uid, version, known) {
+        } else if versions.accepts_event(uid, version, known) {
             self.put_or_remove(row);
         }
     }
@@ -65,7 +68,7 @@ pub trait Table<R: Row> {
         // A list that a watch has overtaken meanwhile is older than what is known now, and that is as it should be.
         if is_set_back(version, highest) {
             // The feed lists everything when it comes to it.
-            self.ledger().forget();
+            self.versions().forget();
         }
         let listed: HashSet<Uid> = rows.iter().map(R::uid).collect();
         rows.into_iter().for_each(|row| self.tell(row));
@@ -83,23 +86,23 @@ pub trait Table<R: Row> {
     }
 
     /// Forgets an object that this program deleted.
-    fn bury(&mut self, uid: Uid, now: Instant) {
+    fn mark_deleted(&mut self, uid: Uid, now: Instant) {
         let is_known = self.version(uid).is_some();
-        let ledger = self.ledger();
+        let versions = self.versions();
         // What is not known although everything is was told gone already.
-        if is_known || ledger.watched().is_none() {
-            ledger.bury(uid, now);
+        if is_known || versions.watched().is_none() {
+            versions.mark_deleted(uid, now);
         }
         self.remove(uid);
     }
 
     /// Makes sure that a list of this version can be compared with what is known: else that is forgotten.
     fn prepare(&mut self, version: Version) {
-        if self.ledger().is_set_back_to(version) {
+        if self.versions().is_set_back_to(version) {
             for uid in self.within(&Scope::All) {
                 self.remove(uid);
             }
-            self.ledger().start_over(version);
+            self.versions().start_over(version);
         }
     }
 

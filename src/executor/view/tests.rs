@@ -9,10 +9,7 @@ use proptest::{option, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::executor::{
-    rows::{Uid, Version},
-    status,
-};
+use crate::executor::identity::{Uid, Version};
 
 const TASKS: [&str; 3] = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
 
@@ -187,7 +184,7 @@ impl World {
         let version = Version::new(&self.cluster.version.to_string());
         let highest = self
             .view
-            .change::<JobRow, _>(|table| Table::<JobRow>::ledger(table).highest());
+            .change::<JobRow, _>(|table| Table::<JobRow>::versions(table).highest());
         gone.and_then(|place| self.delete(place));
         self.tell(late);
         let scope = task.map_or(Scope::All, |task| Scope::Task(id(task)));
@@ -214,20 +211,21 @@ impl World {
                     return;
                 };
                 let now = Instant::now();
-                self.view
-                    .change::<JobRow, _>(|table| Table::<JobRow>::bury(table, row.uid, now));
+                self.view.change::<JobRow, _>(|table| {
+                    Table::<JobRow>::mark_deleted(table, row.uid, now)
+                });
                 assert!(!knows(&self.view, row.uid), "what was stopped is seen");
             }
             Act::Tell(count) => self.tell(count),
             Act::List(task, gone, late) => self.list(task, gone, late),
             Act::Reload => {
                 self.view
-                    .change::<JobRow, _>(|table| Table::<JobRow>::ledger(table).forget());
+                    .change::<JobRow, _>(|table| Table::<JobRow>::versions(table).forget());
                 self.told = self.cluster.events.len();
                 self.list(None, None, 0);
                 let version = Version::new(&self.cluster.version.to_string());
                 self.view.change::<JobRow, _>(|table| {
-                    Table::<JobRow>::ledger(table).advance(version, Instant::now())
+                    Table::<JobRow>::versions(table).advance(version, Instant::now())
                 });
             }
         }
@@ -285,8 +283,8 @@ fn those_who_look_at_a_node_see_what_happens_to_it() {
     let view = View::default();
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
     view.change::<JobRow, _>(|table| table.put(job(0, 1, 2, None)));
-    let mut nodes = view.look(&user("a@b.c"), id(0), 2);
-    let strangers = view.look(&user("a-b.c"), id(0), 2);
+    let mut nodes = view.subscribe(&user("a@b.c"), id(0), 2);
+    let strangers = view.subscribe(&user("a-b.c"), id(0), 2);
     view.change::<PodRow, _>(|table| table.put(pod(0, 1, 3, "Running")));
     assert!(!nodes[0].has_changed().unwrap() && nodes[1].has_changed().unwrap());
     assert_eq!(nodes[1].borrow_and_update().pods.len(), 1);
@@ -295,7 +293,7 @@ fn those_who_look_at_a_node_see_what_happens_to_it() {
     assert!(nodes[1].borrow_and_update().jobs.is_empty());
     drop((nodes, strangers));
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 4, None)));
-    assert!(view.state().lookers.is_empty());
+    assert!(view.state().subscribers.is_empty());
 }
 
 #[test]
@@ -303,10 +301,7 @@ fn why_a_job_has_no_pod_is_known_for_as_long_as_the_job() {
     let view = View::default();
     let reason = || {
         let task = view.task(id(0)).unwrap();
-        status::task(id(0), &task, None, "default")
-            .unwrap()
-            .metadata
-            .nodes[0]
+        task.status(id(0), None, "default").unwrap().metadata.nodes[0]
             .reason
             .clone()
     };

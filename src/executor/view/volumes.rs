@@ -3,17 +3,22 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    super::rows::{ClaimRow, Uid, Version},
-    ledger::Ledger,
     table::{Scope, Table},
+    versions::Versions,
 };
-use crate::api::User;
+use crate::{
+    api::User,
+    executor::{
+        identity::{Uid, Version},
+        observed::ClaimRow,
+    },
+};
 
 /// All volumes: few beside the tasks, so they are looked through.
 #[derive(Default)]
 pub struct Volumes {
     claims: HashMap<Uid, Arc<ClaimRow>>,
-    ledger: Ledger,
+    versions: Versions,
 }
 
 impl Volumes {
@@ -26,8 +31,8 @@ impl Volumes {
 }
 
 impl Table<ClaimRow> for Volumes {
-    fn ledger(&mut self) -> &mut Ledger {
-        &mut self.ledger
+    fn versions(&mut self) -> &mut Versions {
+        &mut self.versions
     }
 
     fn version(&self, uid: Uid) -> Option<Version> {

@@ -51,7 +51,7 @@ impl Everybody {
         let place = self.places.get(&tasks.id(index))?;
         let chunk = &self.chunks[place.chunk];
         tasks
-            .is(index, &place.snapshot)
+            .is_unchanged(index, &place.snapshot)
             .then(|| &chunk[place.bytes.clone()])
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{At, name};
 use crate::{
     api::{Problem, is_reserved_env},
-    executor::labels,
+    executor::objects::labels,
 };
 
 /// What every user may set. `*` is any one step, a list's item included, `**` all that follows.

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value};
 
 pub use self::allowed::refusals;
-use super::manifest::CONTAINER;
+use super::CONTAINER;
 use crate::api::{Got, Problem};
 
 const FIELD: &str = "config.kubernetes.pod_config";

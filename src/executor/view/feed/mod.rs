@@ -16,15 +16,19 @@ use log::Level;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    super::{
-        Error, Executor, PAGE, Result, labels,
-        objects::Page,
-        rows::{ClaimRow, EventRow, JobRow, PodRow, Version},
-    },
-    Kept, MAX_AGE,
+    LiveView, MAX_AGE, ViewRow,
     table::{Scope, Table},
 };
-use crate::api::{Backoff, Reason};
+use crate::{
+    api::{Backoff, Reason},
+    executor::{
+        Error, Result,
+        cluster::{PAGE, Page},
+        identity::Version,
+        objects::labels,
+        observed::{ClaimRow, EventRow, JobRow, PodRow},
+    },
+};
 
 /// How long a watch lasts.
 const WATCH_SECONDS: u32 = 6;
@@ -39,21 +43,25 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SILENCE.as_secs() < MAX_AGE.as_secs());
 
-impl Executor {
-    /// Keeps the view alive, for ever.
-    pub async fn keep_view(&self) {
-        let labelled = |label| (Some(format!("{label}=true")), None);
-        let failures = (None, Some(EventRow::OF_JOBS.to_owned()));
-        futures::join!(
-            self.feed::<JobRow>(labelled(labels::TASK)),
-            self.feed::<PodRow>(labelled(labels::TASK)),
-            self.feed::<ClaimRow>(labelled(labels::VOLUME)),
-            self.feed::<EventRow>(failures),
-        );
-    }
+/// Keeps the view alive, for ever.
+pub async fn keep_alive(live: &LiveView) {
+    let labelled = |label| (Some(format!("{label}=true")), None);
+    let failures = (None, Some(EventRow::OF_JOBS.to_owned()));
+    let feed = Feed(live);
+    futures::join!(
+        feed.run::<JobRow>(labelled(labels::TASK)),
+        feed.run::<PodRow>(labelled(labels::TASK)),
+        feed.run::<ClaimRow>(labelled(labels::VOLUME)),
+        feed.run::<EventRow>(failures),
+    );
+}
 
+/// Feeds the tables of the view with what the cluster says.
+struct Feed<'a>(&'a LiveView);
+
+impl Feed<'_> {
     /// Feeds the table of one kind with the objects that these selectors of labels and fields select.
-    async fn feed<R: Kept>(&self, selectors: (Option<String>, Option<String>)) {
+    async fn run<R: ViewRow>(&self, selectors: (Option<String>, Option<String>)) {
         let (label_selector, field_selector) = selectors;
         let list = ListParams {
             label_selector: label_selector.clone(),
@@ -88,8 +96,9 @@ impl Executor {
             let is_forbidden = error.reason() == Reason::Forbidden;
             // What cannot be watched from where the view is, or not at all, can be listed. What cannot be reached cannot.
             if failures > 1 || error.reason() != Reason::ServiceUnavailable {
-                self.view
-                    .change::<R, _>(|table| table.ledger().list_again());
+                self.0
+                    .view
+                    .change::<R, _>(|table| table.versions().list_again());
             }
             let error = error.to_string();
             if error != told {
@@ -107,8 +116,15 @@ impl Executor {
     }
 
     /// Lists if that is necessary, then watches once, until that ends as it should.
-    async fn load_and_watch<R: Kept>(&self, list: &ListParams, watch: &WatchParams) -> Result<()> {
-        let watched = self.view.change::<R, _>(|table| table.ledger().watched());
+    async fn load_and_watch<R: ViewRow>(
+        &self,
+        list: &ListParams,
+        watch: &WatchParams,
+    ) -> Result<()> {
+        let watched = self
+            .0
+            .view
+            .change::<R, _>(|table| table.versions().watched());
         let version = match watched {
             Some(version) => version,
             None => self.load::<R>(list).await?,
@@ -117,30 +133,30 @@ impl Executor {
     }
 
     /// Takes over a whole list, page by page; returns its version.
-    async fn load<R: Kept>(&self, params: &ListParams) -> Result<Version> {
+    async fn load<R: ViewRow>(&self, params: &ListParams) -> Result<Version> {
         let began = Instant::now();
         let mut listed = HashSet::new();
         let mut params = params.clone();
         let version = loop {
             let Page {
-                rows,
+                items,
                 version,
                 next,
-            } = self.page::<R>(&params).await?;
-            listed.extend(rows.iter().map(R::uid));
-            self.view.change::<R, _>(|table| {
+            } = self.0.cluster.page::<R>(&params).await?;
+            listed.extend(items.iter().map(R::uid));
+            self.0.view.change::<R, _>(|table| {
                 table.prepare(version);
-                rows.into_iter().for_each(|row| table.tell(row));
+                items.into_iter().for_each(|row| table.tell(row));
             });
             match next {
                 Some(token) => params = params.continue_token(&token),
                 None => break version,
             }
         };
-        let is_first = self.view.change::<R, _>(|table| {
+        let is_first = self.0.view.change::<R, _>(|table| {
             table.forget_others(&Scope::All, &listed, version);
-            let is_first = !table.ledger().has_loaded();
-            table.ledger().has_listed(version, began);
+            let is_first = !table.versions().has_loaded();
+            table.versions().has_listed(version, began);
             is_first
         });
         let level = if is_first { Level::Info } else { Level::Debug };
@@ -157,15 +173,16 @@ impl Executor {
     ///
     /// # Errors
     /// When it ended before that, or what lies between is not known any more.
-    async fn watch<R: Kept>(&self, params: &WatchParams, version: Version) -> Result<()> {
+    async fn watch<R: ViewRow>(&self, params: &WatchParams, version: Version) -> Result<()> {
         let doing = || format!("watch {}", R::KIND);
-        let mut events = pin!(self.events::<R>(params, version).await?);
+        let mut events = pin!(self.0.cluster.watch::<R>(params, version).await?);
         let began = Instant::now();
         // That it was opened proves nothing: what comes may be that it cannot go on from there, or nothing at all.
         let advance = |version: Version| {
             let now = Instant::now();
-            self.view
-                .change::<R, _>(|table| table.ledger().advance(version, now));
+            self.0
+                .view
+                .change::<R, _>(|table| table.versions().advance(version, now));
         };
         let mut has_told = false;
         loop {
@@ -180,10 +197,13 @@ impl Executor {
                 Some(Ok(WatchEvent::Bookmark(bookmark))) => {
                     let version = Version::new(&bookmark.metadata.resource_version);
                     if self
+                        .0
                         .view
-                        .change::<R, _>(|table| table.ledger().is_set_back_to(version))
+                        .change::<R, _>(|table| table.versions().is_set_back_to(version))
                     {
-                        self.view.change::<R, _>(|table| table.ledger().forget());
+                        self.0
+                            .view
+                            .change::<R, _>(|table| table.versions().forget());
                         let message = format!("cannot {}: the cluster was set back", doing());
                         return Err(Error::new(Reason::InternalError, message));
                     }
@@ -193,7 +213,9 @@ impl Executor {
                 }
                 Some(Ok(WatchEvent::Error(status))) => {
                     if status.code == 410 {
-                        self.view.change::<R, _>(|table| table.ledger().forget());
+                        self.0
+                            .view
+                            .change::<R, _>(|table| table.versions().forget());
                     }
                     return Err(Error::kube(kube::Error::Api(status), doing()));
                 }
@@ -211,7 +233,8 @@ impl Executor {
             };
             has_told = true;
             let now = Instant::now();
-            self.view
+            self.0
+                .view
                 .change::<R, _>(|table| table.tell_event(row, is_deleted, now));
         }
     }

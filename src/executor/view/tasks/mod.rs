@@ -11,26 +11,24 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    super::{
-        rows::{EventRow, JobRow, Owner, PodRow, Uid, Version},
-        status::Observed,
+use super::{by_rank::find, table::Scope, versions::Versions};
+use crate::{
+    api::{TaskId, User},
+    executor::{
+        identity::{Uid, Version},
+        observed::{EventRow, JobRow, Observed, Owner, PodRow},
     },
-    by_rank::find,
-    ledger::Ledger,
-    table::Scope,
 };
-use crate::api::{TaskId, User};
 
 /// All tasks.
 #[derive(Default)]
 pub struct Tasks {
     tasks: HashMap<TaskId, Arc<Observed>>,
-    owners: HashMap<Owner, Owned>,
-    jobs: Shelf<(TaskId, u32)>,
-    pods: Shelf<(TaskId, u32)>,
+    owners: HashMap<Owner, OwnerTasks>,
+    jobs: Index<(TaskId, u32)>,
+    pods: Index<(TaskId, u32)>,
     /// By the uid of the event; where it stands is the uid of the Job.
-    failures: Shelf<Uid>,
+    failures: Index<Uid>,
     /// Why Jobs have no pods, also Jobs that nobody has told of yet. It is kept until they have one: the events are not.
     failures_of: HashMap<Uid, EventRow>,
     /// How many changes there were.
@@ -42,21 +40,21 @@ pub struct Tasks {
 }
 
 /// Where the objects of one kind are.
-struct Shelf<P> {
+struct Index<P> {
     places: HashMap<Uid, (P, Version)>,
-    ledger: Ledger,
+    versions: Versions,
 }
 
-impl<P> Default for Shelf<P> {
+impl<P> Default for Index<P> {
     fn default() -> Self {
         Self {
             places: HashMap::new(),
-            ledger: Ledger::default(),
+            versions: Versions::default(),
         }
     }
 }
 
-impl<P: Copy> Shelf<P> {
+impl<P: Copy> Index<P> {
     fn version(&self, uid: Uid) -> Option<Version> {
         self.places.get(&uid).map(|(_, version)| *version)
     }
@@ -68,7 +66,7 @@ impl<P: Copy> Shelf<P> {
 
 /// The tasks of one owner, with the number of Jobs in each, and the number of the last change to one of them.
 #[derive(Default)]
-struct Owned {
+struct OwnerTasks {
     tasks: HashMap<TaskId, u32>,
     changed: u64,
 }
@@ -124,7 +122,7 @@ impl Tasks {
         self.tasks.len()
     }
 
-    fn owned(&self, user: &User) -> [Option<&Owned>; 2] {
+    fn owned(&self, user: &User) -> [Option<&OwnerTasks>; 2] {
         Owner::all_of(user).map(|owner| self.owners.get(&owner))
     }
 
@@ -167,7 +165,7 @@ impl Tasks {
 
     fn own(&mut self, id: TaskId, owner: &Owner) {
         if !self.owners.contains_key(owner) {
-            self.owners.insert(owner.clone(), Owned::default());
+            self.owners.insert(owner.clone(), OwnerTasks::default());
         }
         let owned = self.owners.get_mut(owner);
         *owned.expect("it was inserted").tasks.entry(id).or_default() += 1;

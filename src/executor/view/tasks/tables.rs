@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::{
     super::{
-        super::{
-            rows::{EventRow, JobRow, JobState, PodRow, Uid, Version},
-            status::Observed,
-        },
         by_rank::{find, put},
-        ledger::Ledger,
         table::{Scope, Table},
+        versions::Versions,
     },
     Tasks,
+};
+use crate::executor::{
+    identity::{Uid, Version},
+    observed::{EventRow, JobRow, JobState, Observed, PodRow},
 };
 
 /// Whether the news of a Job means that others of its task are to be stopped: it has failed, or it is new and another has.
@@ -37,8 +37,8 @@ fn endangers(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
 }
 
 impl Table<JobRow> for Tasks {
-    fn ledger(&mut self) -> &mut Ledger {
-        &mut self.jobs.ledger
+    fn versions(&mut self) -> &mut Versions {
+        &mut self.jobs.versions
     }
 
     fn version(&self, uid: Uid) -> Option<Version> {
@@ -101,8 +101,8 @@ impl Table<JobRow> for Tasks {
 }
 
 impl Table<PodRow> for Tasks {
-    fn ledger(&mut self) -> &mut Ledger {
-        &mut self.pods.ledger
+    fn versions(&mut self) -> &mut Versions {
+        &mut self.pods.versions
     }
 
     fn version(&self, uid: Uid) -> Option<Version> {
@@ -158,8 +158,8 @@ impl Table<PodRow> for Tasks {
 }
 
 impl Table<EventRow> for Tasks {
-    fn ledger(&mut self) -> &mut Ledger {
-        &mut self.failures.ledger
+    fn versions(&mut self) -> &mut Versions {
+        &mut self.failures.versions
     }
 
     fn version(&self, uid: Uid) -> Option<Version> {

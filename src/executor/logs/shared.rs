@@ -46,15 +46,15 @@ impl<K: Eq + Hash, V> Shared<K, V> {
 
 /// A spawned piece of work that ends with its owner.
 #[derive(Debug)]
-pub struct Owned(AbortHandle);
+pub struct AbortOnDrop(AbortHandle);
 
-impl From<JoinHandle<()>> for Owned {
+impl From<JoinHandle<()>> for AbortOnDrop {
     fn from(handle: JoinHandle<()>) -> Self {
         Self(handle.abort_handle())
     }
 }
 
-impl Drop for Owned {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::rows::{Uid, Version};
+use crate::executor::identity::{Uid, Version};
 
 /// How long an object that was deleted is remembered if no watch says that it is gone.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
@@ -19,7 +19,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 
 /// How much is known of the objects of one kind.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Versions {
     /// How far the watch has come; none before everything was listed.
     watched: Option<Version>,
     /// The highest version that a list or a watch has come to.
@@ -32,7 +32,7 @@ pub struct Ledger {
     swept: Option<Instant>,
 }
 
-impl Ledger {
+impl Versions {
     /// How far the watch has come.
     pub fn watched(&self) -> Option<Version> {
         self.watched
@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     /// Whether what a list or an answer says of an object is news; `known` is the version that is known, if one is.
-    pub fn admits(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
+    pub fn accepts(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
         match known {
             _ if self.gone.contains_key(&uid) => false,
             Some(known) => version.is_news(known),
@@ -102,15 +102,15 @@ impl Ledger {
     }
 
     /// Whether what a watch says of an object is news.
-    pub fn admits_event(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
+    pub fn accepts_event(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
         !self.gone.contains_key(&uid) && known.is_none_or(|known| version.is_news(known))
     }
 
     /// Remembers that this program deleted an object.
-    pub fn bury(&mut self, uid: Uid, now: Instant) {
+    pub fn mark_deleted(&mut self, uid: Uid, now: Instant) {
         let is_older = |than, moment| now.saturating_duration_since(moment) >= than;
         if self.swept.is_none_or(|swept| is_older(SWEEP, swept)) {
-            self.gone.retain(|_, buried| !is_older(MEMORY, *buried));
+            self.gone.retain(|_, deleted| !is_older(MEMORY, *deleted));
             self.swept = Some(now);
         }
         self.gone.insert(uid, now);

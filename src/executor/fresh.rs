@@ -1,0 +1,26 @@
+//! Fresh values: random ids and the time of day. Everything else in this room gets them as arguments.
+
+use std::str::FromStr;
+
+use rand::{RngExt, distr::Uniform};
+use time::OffsetDateTime;
+
+use crate::api::Timestamp;
+
+/// A random id: eight characters of `[a-z0-9]`.
+pub fn id<T: FromStr>() -> T {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let positions = Uniform::new(0, ALPHABET.len()).expect("the alphabet is not empty");
+    let id: String = rand::rng()
+        .sample_iter(positions)
+        .take(8)
+        .map(|position| char::from(ALPHABET[position]))
+        .collect();
+    let id = id.parse().ok();
+    id.expect("a random id has the form of an id")
+}
+
+/// The current time.
+pub fn now() -> Timestamp {
+    OffsetDateTime::now_utc().into()
+}

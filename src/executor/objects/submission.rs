@@ -1,0 +1,111 @@
+//! A task about to be created, with all that is decided about it. Each decision is made once, here or before.
+
+use std::collections::BTreeMap;
+
+use super::{
+    gpus::Placement,
+    labels, names,
+    script::{MAX_VARIABLE, Script},
+};
+use crate::api::{TaskDefinition, TaskId, Timestamp, User};
+
+/// The variable with the addresses of all nodes.
+pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
+
+/// A task about to be created.
+pub struct Submission {
+    pub id: TaskId,
+    pub user: User,
+    pub task: TaskDefinition,
+    pub created_at: Timestamp,
+    /// Whether the failure of a node ends the others.
+    pub fail_fast: bool,
+    /// The name of the claim behind each mount path of the task.
+    pub claims: BTreeMap<String, String>,
+    /// The nodes that have its GPUs.
+    pub placement: Placement,
+    /// The commands of its containers, and the object that holds them.
+    pub script: Script,
+    /// The names of its nodes in its Service, one a line, by rank; none for one node, or if a variable cannot hold them.
+    pub node_names: Option<String>,
+}
+
+impl Submission {
+    pub fn new(
+        id: TaskId,
+        user: User,
+        task: TaskDefinition,
+        created_at: Timestamp,
+        fail_fast: bool,
+        claims: BTreeMap<String, String>,
+        placement: Placement,
+    ) -> Self {
+        Self {
+            script: Script::new(&task),
+            node_names: node_names(id, task.num_nodes),
+            id,
+            user,
+            task,
+            created_at,
+            fail_fast,
+            claims,
+            placement,
+        }
+    }
+
+    pub fn is_multi_node(&self) -> bool {
+        self.task.num_nodes > 1
+    }
+
+    /// The warning that the nodes do not get the list of their names.
+    pub fn warning(&self) -> Option<String> {
+        let is_missing = self.is_multi_node() && self.node_names.is_none();
+        is_missing.then(|| {
+            let num_nodes = self.task.num_nodes;
+            format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
+        })
+    }
+
+    /// The labels of all its objects.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (labels::TASK.to_owned(), "true".to_owned()),
+            (labels::TASK_ID.to_owned(), self.id.to_string()),
+            (labels::TASK_NAME.to_owned(), names::task_name(&self.name())),
+            (labels::USERNAME.to_owned(), names::username(&self.user)),
+        ])
+    }
+
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let mut annotations = BTreeMap::from([
+            (labels::CREATED_AT.to_owned(), self.created_at.to_string()),
+            (
+                labels::NUM_NODES.to_owned(),
+                self.task.num_nodes.to_string(),
+            ),
+            (labels::EXACT_USER.to_owned(), self.user.to_string()),
+            (labels::EXACT_TASK_NAME.to_owned(), self.name()),
+        ]);
+        if !self.fail_fast {
+            annotations.insert(labels::FAIL_FAST.to_owned(), "false".to_owned());
+        }
+        annotations
+    }
+
+    fn name(&self) -> String {
+        let name = self.task.name.clone();
+        name.unwrap_or_else(|| names::default_task_name(self.id))
+    }
+}
+
+fn node_names(id: TaskId, num_nodes: u32) -> Option<String> {
+    if num_nodes == 1 {
+        return None;
+    }
+    let service = names::service_name(id);
+    let names: Vec<_> = (0..num_nodes)
+        .map(|rank| format!("{}.{service}", names::hostname(rank)))
+        .collect();
+    let names = names.join("\n");
+    (NODE_IPS.len() + names.len() < MAX_VARIABLE).then_some(names)
+}

@@ -1,0 +1,27 @@
+//! The objects of Kubernetes in our words: rows, and the status that they add up to.
+//!
+//! ```text
+//! JSON of an object ──► row (job, pod, event, claim) ──► Observed (task) ──► TaskStatus, NodeStatus
+//! ```
+//!
+//! Pure. No state is kept here, so none becomes stale: `view` keeps the rows.
+
+mod claim;
+mod event;
+mod job;
+mod node;
+mod pod;
+mod row;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    claim::ClaimRow,
+    event::EventRow,
+    job::{JobRow, JobState},
+    node::{node_status, stopped_after},
+    pod::{Container, PodRow},
+    row::{Owner, Row},
+    task::{Observed, first_failure, setup_failure},
+};

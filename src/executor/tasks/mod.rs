@@ -1,0 +1,10 @@
+//! The verbs of tasks, one file each.
+//!
+//! Each is a function of the live view and of the values that the façade passes on. `get` needs no file: see
+//! [`LiveView::task`](super::view::LiveView::task).
+
+pub mod fail_fast;
+pub mod list;
+pub mod prepare;
+pub mod stop;
+pub mod submit;

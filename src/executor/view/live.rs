@@ -1,0 +1,206 @@
+//! The view with the cluster behind it: where the view may be old, the cluster is asked, and the answer goes into the view.
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::ListParams;
+use serde::Serialize;
+
+use super::{Listed, Scope, Table, TaskWatch, View, ViewRow, feed};
+use crate::{
+    api::{Reason, TaskId, User},
+    executor::{
+        Error, Result,
+        cluster::{CONCURRENCY, Cluster, call},
+        identity::Uid,
+        objects::{labels, names},
+        observed::{EventRow, JobRow, Observed, PodRow},
+    },
+};
+
+/// The view and its cluster. Clones share both.
+#[derive(Clone)]
+pub struct LiveView {
+    pub cluster: Cluster,
+    pub view: Arc<View>,
+}
+
+impl LiveView {
+    /// An empty view of a cluster.
+    pub fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            view: Arc::default(),
+        }
+    }
+
+    /// The same view, with connections of its own.
+    ///
+    /// # Errors
+    /// As of [`Cluster::with_own_connections`].
+    pub fn with_own_connections(&self) -> Result<Self> {
+        Ok(Self {
+            cluster: self.cluster.with_own_connections()?,
+            view: self.view.clone(),
+        })
+    }
+
+    /// Keeps the view alive, for ever.
+    pub async fn keep_alive(&self) {
+        feed::keep_alive(self).await;
+    }
+
+    /// How old an answer about tasks may be; none while the cluster itself is asked.
+    pub fn age(&self) -> Option<Duration> {
+        self.view.age().filter(|_| self.view.is_fresh())
+    }
+
+    /// The tasks of `user`, or all, newest first.
+    ///
+    /// # Errors
+    /// When the cluster has to be asked and does not answer.
+    pub async fn list(&self, user: Option<&User>) -> Result<Listed> {
+        if self.view.is_fresh() {
+            self.refresh_reasons(&scope_of(user)).await;
+        } else {
+            self.refresh_list(user).await?;
+        }
+        Ok(self.view.list(user))
+    }
+
+    /// A task of `user`. The cluster is asked if the view is old, or lacks the task or one of its Jobs: a missing Job means that
+    /// the task was stopped, or never created whole.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or the cluster has to be asked and does not answer.
+    pub async fn task(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
+        let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
+        let is_whole = |task: &Arc<Observed>| {
+            let own = task.jobs.iter().filter(|job| job.owner.is(user));
+            let num_nodes = own.clone().next().map(|job| job.num_nodes.unwrap_or(1));
+            num_nodes.is_some_and(|num_nodes| own.count() >= num_nodes as usize)
+        };
+        if self.view.is_fresh() && self.view.task(id).as_ref().is_some_and(is_whole) {
+            self.refresh_reasons(&Scope::Task(id)).await;
+        } else {
+            self.refresh_task(id).await?;
+        }
+        let task = self.view.task(id).filter(is_own);
+        task.ok_or_else(|| Error::no_such_task(id))
+    }
+
+    /// The Jobs of a task, as the cluster lists them now. A caller that deletes them must miss none that the view has not seen.
+    pub async fn jobs_of(&self, id: TaskId) -> Result<Vec<Arc<JobRow>>> {
+        let params = ListParams::default().labels(&labels::task_selector(id));
+        self.refresh::<JobRow>(params, &Scope::Task(id)).await?;
+        let task = self.view.task(id);
+        Ok(task.map_or_else(Vec::new, |task| task.jobs.clone()))
+    }
+
+    /// Watches a task of `user`.
+    pub fn watch_task(&self, user: &User, id: TaskId, num_nodes: u32) -> TaskWatch {
+        let nodes = self.view.subscribe(user, id, num_nodes);
+        TaskWatch::new(self.clone(), id, nodes)
+    }
+
+    /// Lists the Jobs and pods of a task.
+    pub async fn refresh_task(&self, id: TaskId) -> Result<()> {
+        let params = ListParams::default().labels(&labels::task_selector(id));
+        self.refresh_tasks(params, Scope::Task(id)).await
+    }
+
+    /// Lists the Jobs and pods of the tasks of `user`, or of all.
+    pub async fn refresh_list(&self, user: Option<&User>) -> Result<()> {
+        let params = ListParams::default().labels(&labels::tasks_selector(user));
+        self.refresh_tasks(params, scope_of(user)).await
+    }
+
+    async fn refresh_tasks(&self, params: ListParams, scope: Scope) -> Result<()> {
+        futures::try_join!(
+            self.refresh::<JobRow>(params.clone(), &scope),
+            self.refresh::<PodRow>(params, &scope)
+        )?;
+        self.refresh_reasons(&scope).await;
+        Ok(())
+    }
+
+    /// Asks why Jobs have no pods, if there are such Jobs and no watch tells. A task can do without the answer.
+    async fn refresh_reasons(&self, scope: &Scope) {
+        if !self.view.may_lack_reasons(scope) {
+            return;
+        }
+        let params = ListParams::default().fields(EventRow::OF_JOBS);
+        match self.cluster.list::<EventRow>(params).await {
+            Ok((rows, _)) => self.view.change::<EventRow, _>(|table| {
+                rows.into_iter().for_each(|row| table.tell(row));
+            }),
+            Err(error) => log::debug!("why Jobs have no pods is not known: {error}"),
+        }
+    }
+
+    /// Lists the objects of a scope, and puts them into the view.
+    pub async fn refresh<R: ViewRow>(&self, params: ListParams, scope: &Scope) -> Result<()> {
+        let highest = self.view.change::<R, _>(|table| table.versions().highest());
+        let (rows, version) = self.cluster.list::<R>(params).await?;
+        self.view
+            .change::<R, _>(|table| table.take(rows, version, scope, highest));
+        Ok(())
+    }
+
+    /// Creates an object, and puts it into the view.
+    pub async fn create<R: ViewRow>(&self, object: &impl Serialize) -> kube::Result<R> {
+        let row: R = self.cluster.create(object).await?;
+        self.view.change::<R, _>(|table| table.tell(row.clone()));
+        Ok(row)
+    }
+
+    /// Deletes an object and all that it owns, and takes it out of the view; returns whether it existed.
+    pub async fn delete<R: ViewRow>(&self, kind: &str, name: &str, uid: Uid) -> Result<bool> {
+        let doing = format!("delete {kind} `{name}`");
+        let existed = call(doing, self.cluster.delete::<R>(name)).await?;
+        self.view
+            .change::<R, _>(|table| table.mark_deleted(uid, Instant::now()));
+        Ok(existed)
+    }
+
+    /// Deletes Jobs; returns the uids of those that existed.
+    pub async fn delete_jobs(
+        &self,
+        jobs: impl IntoIterator<Item = Arc<JobRow>>,
+    ) -> Result<HashSet<Uid>> {
+        let deletions = jobs.into_iter().map(|job| async move {
+            let existed = self.delete::<JobRow>("Job", &job.name, job.uid).await?;
+            Ok(existed.then_some(job.uid))
+        });
+        let deleted = stream::iter(deletions).buffer_unordered(CONCURRENCY);
+        deleted
+            .try_filter_map(|uid| std::future::ready(Ok(uid)))
+            .try_collect()
+            .await
+    }
+
+    /// Makes sure that questions can be answered: Kubernetes answers, and its tasks were listed once.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer, or the first list is not complete.
+    pub async fn check_ready(&self) -> Result<()> {
+        if self.view.is_fresh() {
+            return Ok(());
+        }
+        self.cluster.check().await?;
+        if !self.view.has_loaded() {
+            let message = format!("still reading: {} tasks so far", self.view.len());
+            return Err(Error::new(Reason::ServiceUnavailable, message));
+        }
+        Ok(())
+    }
+}
+
+/// The scope of a list of the objects of `user`, or of all.
+pub fn scope_of(user: Option<&User>) -> Scope {
+    user.map_or(Scope::All, |user| Scope::User(names::username(user).into()))
+}

@@ -1,0 +1,73 @@
+//! A watch on one task: its Jobs and pods as they are now, node by node.
+//!
+//! All viewers of a task share one [`TaskWatch`], and each viewer of a node subscribes to that node. A change of a pod then costs the
+//! viewers of its node only.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::{Mutex, watch};
+
+use super::LiveView;
+use crate::{
+    api::TaskId,
+    executor::{Error, observed::Observed},
+};
+
+/// A watch on one task, for as long as it is held.
+pub struct TaskWatch {
+    live: LiveView,
+    id: TaskId,
+    nodes: Vec<watch::Receiver<Observed>>,
+    /// The start and the result of the last list.
+    listed: Mutex<Option<(Instant, Refreshed)>>,
+}
+
+type Refreshed = std::result::Result<(), Arc<Error>>;
+
+impl TaskWatch {
+    pub fn new(live: LiveView, id: TaskId, nodes: Vec<watch::Receiver<Observed>>) -> Self {
+        Self {
+            live,
+            id,
+            nodes,
+            listed: Mutex::default(),
+        }
+    }
+
+    pub fn num_nodes(&self) -> u32 {
+        u32::try_from(self.nodes.len()).expect("a number of nodes was given")
+    }
+
+    /// The Job and the pods of the node of a rank below [`TaskWatch::num_nodes`], now and after each change.
+    pub fn node(&self, rank: u32) -> watch::Receiver<Observed> {
+        self.nodes[rank as usize].clone()
+    }
+
+    /// Whether the task has been stopped.
+    pub fn is_gone(&self) -> bool {
+        self.nodes.iter().all(|node| node.borrow().jobs.is_empty())
+    }
+
+    /// Lists the task anew. Callers at the same time share one list.
+    ///
+    /// The watches of Jobs and pods are not in step, and a dead watch is silent. A caller that has to be sure asks for a list.
+    ///
+    /// # Errors
+    /// When there is no answer, so that the view may be old.
+    pub async fn refresh(&self) -> Refreshed {
+        let asked = Instant::now();
+        let mut listed = self.listed.lock().await;
+        if let Some((begun, refreshed)) = &*listed
+            && *begun > asked
+        {
+            return refreshed.clone();
+        }
+        let begun = Instant::now();
+        let refreshed = self.live.refresh_task(self.id).await.map_err(Arc::new);
+        if let Err(error) = &refreshed {
+            log::debug!("task {}: cannot be listed anew: {error}", self.id);
+        }
+        *listed = Some((begun, refreshed.clone()));
+        refreshed
+    }
+}
