@@ -8,17 +8,19 @@
 //!      ┌───────┬────┴────┬──────────┐
 //!      ▼       ▼         ▼          ▼
 //!     cli ◄─ client    server    sandbox
-//!      │       │        │   │
-//!      │       ▼        ▼   ▼
-//!      └─────► api ◄──── executor
+//!      │       │        │   │       │
+//!      │       ▼        ▼   ▼       │
+//!      └─────► api ◄──── executor   │
+//!               └─────► k8s ◄─┴─────┘
 //! ```
 //!
-//! `yaml`, which only the client uses, knows none of them.
+//! `k8s` holds rules of Kubernetes. `yaml` is used by the client only, `line_writer` by client and server, and `backoff` by client
+//! and executor. These four import nothing of ours.
 //!
 //! What never happens, and `tests/e2e/tidy.rs` sees to it:
 //!
 //! - `client` knows the server only by HTTP: it imports neither `server` nor `executor`.
-//! - No Kubernetes type crosses HTTP: `api` imports nothing of ours and no Kubernetes crate.
+//! - No Kubernetes type crosses HTTP: `api` imports nothing of ours but `k8s`, and no Kubernetes crate.
 //! - `executor` knows nothing of HTTP towards the user.
 //! - `sandbox` knows nothing of tasks: it hands out a kubeconfig, and nothing but this file can tell it from a real cluster.
 //!
@@ -28,6 +30,13 @@
 
 // The words both ends of the wire share.
 mod api;
+
+// Rules of Kubernetes.
+mod k8s;
+
+// Parts that both ends of a connection use.
+mod backoff;
+mod line_writer;
 
 // How task files are spelled.
 mod yaml;

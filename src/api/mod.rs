@@ -1,7 +1,7 @@
 //! The contract: every word that crosses the wire between client and server, defined once.
 //!
 //! Plain data and pure functions. Both ends import it, so a key, a path or a reason cannot drift; `fixtures/wire` freezes
-//! the messages byte for byte. Nothing here knows Kubernetes, actix or ureq, reads a clock or does I/O.
+//! the messages byte for byte. Nothing here knows actix or ureq, reads a clock or does I/O.
 //!
 //! ```text
 //! client ──► api ◄── executor
@@ -11,7 +11,6 @@
 
 pub mod path;
 
-mod backoff;
 mod definition;
 mod error;
 mod id;
@@ -23,13 +22,12 @@ mod time;
 mod user;
 mod volume;
 
-pub use backoff::Backoff;
 pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env};
 pub use error::{ErrorBody, Problem, Reason, describe};
 pub use id::{TaskId, VolumeId};
 pub use logs::{
-    LineRecords, LineWriter, LogCursor, LogEnd, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON,
-    PLAIN_TEXT, Since, line_prefix, read_bool,
+    LineRecords, LogCursor, LogEnd, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT,
+    Since, line_prefix, read_bool,
 };
 pub use resources::{Accelerators, Quantity, Resources};
 pub use shape::Got;
@@ -41,8 +39,10 @@ pub use time::Timestamp;
 pub use user::{InvalidUser, User};
 pub use volume::{
     AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,
-    VolumeMetadata, VolumePhase, VolumeStatus, is_dns_label,
+    VolumeMetadata, VolumePhase, VolumeStatus,
 };
+
+pub use crate::k8s::names::is_dns_label;
 
 /// The header that says who is asking. It is a statement, not a proof: see "What it is not" in the README.
 pub const USER_HEADER: &str = "X-User";

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Problem, Quantity, Timestamp, VolumeId};
+use crate::k8s::names::is_dns_subdomain;
 
 /// How a volume may be mounted, in Kubernetes' words.
 #[expect(clippy::enum_variant_names, reason = "the words are not ours")]
@@ -106,7 +107,7 @@ impl VolumeDefinition {
         }
         if let Some(class) = storage_class
             .as_deref()
-            .filter(|class| class.len() > 253 || !is_dns_subdomain(class))
+            .filter(|class| !is_dns_subdomain(class))
         {
             problems.push(Problem::new(
                 "storage_class",
@@ -157,24 +158,6 @@ fn access_modes(value: Option<&Value>, problems: &mut Vec<Problem>) -> Vec<Acces
         }
     }
     read
-}
-
-/// Whether Kubernetes takes it as a name: an RFC 1123 subdomain of at most 253 characters.
-pub fn is_dns_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
-/// Whether Kubernetes takes it as the name of a namespace: an RFC 1123 label of at most 63 characters.
-pub fn is_dns_label(name: &str) -> bool {
-    name.len() <= 63 && is_label(name)
-}
-
-fn is_label(label: &str) -> bool {
-    let bytes = label.as_bytes();
-    let is_inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-    bytes.iter().all(is_inner)
-        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
 }
 
 /// The state of a volume, in Kubernetes' words for a claim.

@@ -16,7 +16,10 @@ use super::{
     log_view::LogView,
     logs::broken_off,
 };
-use crate::api::{Backoff, LogEnd, LogQuery, LogRecord, Since, TaskId};
+use crate::{
+    api::{LogEnd, LogQuery, LogRecord, Since, TaskId},
+    backoff::Backoff,
+};
 
 /// The longest record. The server cuts long lines into pieces of at most 8 KiB, so what is longer was not sent by it.
 const MAX_RECORD: usize = 8 * 1024 * 1024;

@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{object::text, quantity::Quantity, resource::Kind};
+use super::{object::text, resource::Kind};
+use crate::k8s::quantity::Quantity;
 
 const BAD_QUANTITY: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";

@@ -28,14 +28,12 @@ mod immutability;
 mod job_controller;
 mod job_status;
 mod kubelet;
-mod names;
 mod node;
 mod object;
 mod open_files;
 mod pages;
 mod patch;
 mod pod_logs;
-mod quantity;
 mod registry;
 mod request;
 mod resource;
@@ -74,10 +72,10 @@ use self::{
     apiserver::ApiServer,
     events::Recorder,
     kubelet::{Kubelet, logs::Logs},
-    quantity::Quantity,
     registry::Registry,
     state_dir::StateDir,
 };
+use crate::k8s::quantity::Quantity;
 
 /// A running sandbox. Dropping it stops the server, kills every pod and removes what it kept on disk.
 pub struct Sandbox {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{
-    object::{elements, text},
+use super::object::{elements, text};
+use crate::k8s::{
     quantity::Quantity,
     selector::{Requirement, Test, matches_labels},
 };

@@ -5,18 +5,7 @@
 
 use serde_json::{Map, Value};
 
-/// Lists whose elements are merged, by field name, and the key that identifies an element.
-const MERGE_KEYS: [(&str, &str); 9] = [
-    ("containers", "name"),
-    ("initContainers", "name"),
-    ("env", "name"),
-    ("volumes", "name"),
-    ("volumeMounts", "mountPath"),
-    ("ports", "containerPort"),
-    ("conditions", "type"),
-    ("ownerReferences", "uid"),
-    ("imagePullSecrets", "name"),
-];
+use crate::k8s::merge_key;
 
 /// Changes `target` as `patch` says.
 pub fn merge(target: &mut Value, patch: &Value, strategic: bool) {
@@ -39,10 +28,7 @@ pub fn merge(target: &mut Value, patch: &Value, strategic: bool) {
             continue;
         }
         let present = map.entry(field.clone()).or_insert(Value::Null);
-        let key = MERGE_KEYS
-            .iter()
-            .find(|(name, _)| strategic && name == field)
-            .map(|(_, key)| *key);
+        let key = merge_key(field).filter(|_| strategic);
         match (key, present.as_array_mut(), change.as_array()) {
             (Some(key), Some(list), Some(elements)) => merge_list(list, elements, key),
             (None, Some(list), Some(elements)) if strategic && field == "finalizers" => {

@@ -15,8 +15,9 @@ use serde_json::Value;
 use super::{
     object::{Key, Object},
     resource::{Kind, RESOURCES},
-    selector::{Selection, Test},
+    selector::Selection,
 };
+use crate::k8s::selector::Test;
 
 /// The first version given out is one more. It is not 0 or 1, so that a client's tiny made-up version is "too old".
 const FIRST_VERSION: u64 = 1000;

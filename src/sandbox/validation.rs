@@ -8,12 +8,11 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{
-    names,
     object::{elements, text},
-    quantity::Quantity,
     resource::Kind,
     status::FieldError,
 };
+use crate::k8s::{names, quantity::Quantity};
 
 const ACCESS_MODES: [&str; 4] = [
     "ReadOnlyMany",

@@ -8,8 +8,9 @@ use tokio::sync::mpsc::Receiver;
 
 use super::Stopping;
 use crate::{
-    api::{LineRecords, LineWriter, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
+    api::{LineRecords, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
     executor::{LineText, LogItem, LogLines},
+    line_writer::LineWriter,
 };
 
 /// How often a silent stream of records says that it is alive: twice within the shortest idle timeout of the usual load

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use super::super::{
-    Problem, Quantity,
-    volume::{AccessMode, is_dns_subdomain},
-};
+use super::super::{Problem, Quantity, volume::AccessMode};
+use crate::k8s::names::is_dns_subdomain;
 
 /// What is mounted at a path.
 #[derive(Clone, Debug, PartialEq)]

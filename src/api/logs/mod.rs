@@ -10,14 +10,12 @@
 
 mod cursor;
 mod line_records;
-mod line_writer;
 mod query;
 mod record;
 
 pub use self::{
     cursor::{LogCursor, LogPlace, LogPoint},
     line_records::LineRecords,
-    line_writer::LineWriter,
     query::{LogQuery, Since, read_bool},
     record::{LogEnd, LogRecord, line_prefix},
 };

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::super::shape::Got;
+use crate::k8s::quantity::{is_positive, is_quantity};
 
 /// An amount of something: a Kubernetes quantity, and whether more would do too.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,22 +17,12 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Reads what Kubernetes calls a quantity (apimachinery `pkg/api/resource/quantity.go`, v1.36): a decimal number, then
-    /// nothing, a suffix, or an exponent.
+    /// Reads a Kubernetes quantity.
     ///
     /// # Errors
     /// A message for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (number, suffix) = split_number(text);
-        let is_exponent = |suffix: &str| {
-            let digits = suffix
-                .strip_prefix(['e', 'E'])
-                .map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits));
-            digits.is_some_and(|digits| {
-                matches!(digits.len(), 1..=2) && digits.bytes().all(|byte| byte.is_ascii_digit())
-            })
-        };
-        if is_number(number) && (SUFFIXES.contains(&suffix) || is_exponent(suffix)) {
+        if is_quantity(text) {
             return Ok(Self::exactly(text));
         }
         Err(format!("{text:?} is not a quantity such as 4, 500m or 4Gi"))
@@ -49,10 +40,9 @@ impl Quantity {
         &self.text
     }
 
-    /// Whether it is more than nothing.
+    /// Whether the amount is above zero.
     pub fn is_positive(&self) -> bool {
-        let (number, _) = split_number(&self.text);
-        !number.starts_with('-') && number.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+        is_positive(&self.text)
     }
 }
 
@@ -67,27 +57,6 @@ impl Serialize for Quantity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-const SUFFIXES: [&str; 16] = [
-    "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
-];
-
-/// Splits a number from what follows it.
-fn split_number(text: &str) -> (&str, &str) {
-    let is_number_byte = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'+' | b'-');
-    let end = text
-        .bytes()
-        .position(|byte| !is_number_byte(byte))
-        .unwrap_or(text.len());
-    text.split_at(end)
-}
-
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
 }
 
 /// The text of a scalar that YAML may have read as a number, and whether it ended in SkyPilot's `+`.

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, io};
 
 use super::{Context, output, task_view};
 use crate::{
-    api::{LineWriter, LogEnd, LogRecord, TaskId, TaskState, line_prefix},
+    api::{LogEnd, LogRecord, TaskId, TaskState, line_prefix},
     cli::{LogFormat, Prefix},
+    line_writer::LineWriter,
 };
 
 /// How many failed nodes are named.

@@ -28,7 +28,8 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
-    api::{Backoff, LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus},
+    api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus},
+    backoff::Backoff,
     executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
 };
 

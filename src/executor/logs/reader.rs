@@ -22,7 +22,7 @@ use super::{
     step,
 };
 use crate::{
-    api::Backoff,
+    backoff::Backoff,
     executor::{observed::Observed, view::TaskWatch},
 };
 

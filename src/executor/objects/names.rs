@@ -1,12 +1,13 @@
 //! The names of the objects of a task, and the label values that user and task names become. Pure.
 
-use crate::api::{TaskDefinition, TaskId, User};
+use crate::{
+    api::{TaskDefinition, TaskId, User},
+    k8s::names::{MAX_LABEL, is_label_value},
+};
 
-/// The longest label value that Kubernetes takes.
-const MAX_VALUE: usize = 63;
 /// The longest part of a task's name in the names of its Jobs. The longest pod name, with `-{id}-node-9999-{5 more}`, is then a DNS
 /// label of 63 characters.
-const MAX_NAME: usize = 63 - "-ab12cd34-node-9999-abcde".len();
+const MAX_NAME: usize = MAX_LABEL - "-ab12cd34-node-9999-abcde".len();
 
 /// The value of the `username` label.
 pub fn username(user: &User) -> String {
@@ -14,7 +15,7 @@ pub fn username(user: &User) -> String {
     if is_value(&replaced) {
         replaced
     } else {
-        hashed(user.as_str(), MAX_VALUE)
+        hashed(user.as_str(), MAX_LABEL)
     }
 }
 
@@ -28,7 +29,7 @@ pub fn task_name(name: &str) -> String {
     if is_value(name) {
         name.to_owned()
     } else {
-        hashed(name, MAX_VALUE)
+        hashed(name, MAX_LABEL)
     }
 }
 
@@ -83,16 +84,9 @@ pub fn ephemeral_claim_name(id: TaskId, index: usize) -> String {
     format!("task-{id}-volume-{index}")
 }
 
-/// Whether Kubernetes takes it as a label value (apimachinery `pkg/util/validation`, `IsValidLabelValue`), leaving aside the
-/// empty one.
+/// Whether a text can be a label value that selects: the empty one does not.
 fn is_value(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    bytes.len() <= MAX_VALUE
-        && bytes.iter().copied().all(is_inner)
-        && is_end(bytes.first())
-        && is_end(bytes.last())
+    !text.is_empty() && is_label_value(text)
 }
 
 /// A valid label value for a text that is none: what can be read of it, and a hash of all of it.
@@ -149,7 +143,7 @@ mod tests {
             assert_eq!(label, expected, "{name}");
         }
         let long = username(&user(&"x".repeat(200)));
-        assert!(is_value(&long) && long.len() == MAX_VALUE, "{long}");
+        assert!(is_value(&long) && long.len() == MAX_LABEL, "{long}");
     }
 
     #[test]

@@ -21,7 +21,8 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::{
-    api::{Backoff, TaskId},
+    api::TaskId,
+    backoff::Backoff,
     executor::{
         Result,
         cluster::{CONCURRENCY, call},

@@ -12,25 +12,16 @@ use serde_json::{Map, Value};
 
 pub use self::allowed::refusals;
 use super::CONTAINER;
-use crate::api::{Got, Problem};
+use crate::{
+    api::{Got, Problem},
+    k8s::merge_key,
+};
 
 const FIELD: &str = "config.kubernetes.pod_config";
 /// What SkyPilot calls the first container.
 const SKYPILOT_CONTAINER: &str = "ray-node";
 /// How much of a key is repeated in a message.
 const MAX_KEY: usize = 100;
-
-/// By which field the items of a list are told apart (`patchMergeKey` in `k8s.io/api/core/v1/types.go`).
-const MERGE_KEYS: [(&str, &str); 8] = [
-    ("containers", "name"),
-    ("initContainers", "name"),
-    ("volumes", "name"),
-    ("env", "name"),
-    ("volumeMounts", "mountPath"),
-    ("volumeDevices", "devicePath"),
-    ("ports", "containerPort"),
-    ("hostAliases", "ip"),
-];
 
 /// A step of a path: a key, or an item.
 enum At<'a> {
@@ -134,8 +125,7 @@ fn merge_items<'a>(
         *base = over.to_vec();
         return Ok(());
     }
-    let merge_key = MERGE_KEYS.iter().find(|(name, _)| *name == list);
-    let Some((_, field)) = merge_key else {
+    let Some(field) = merge_key(list) else {
         base.extend_from_slice(over);
         return Ok(());
     };

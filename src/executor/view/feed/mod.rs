@@ -20,7 +20,8 @@ use super::{
     table::{Scope, Table},
 };
 use crate::{
-    api::{Backoff, Reason},
+    api::Reason,
+    backoff::Backoff,
     executor::{
         Error, Result,
         cluster::{PAGE, Page},
