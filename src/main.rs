@@ -94,10 +94,8 @@ fn main() -> ExitCode {
                 }
             }
         }
-        Ok(Command::Auth(args)) => client::run(client::Command::Auth(args.command)),
-        Ok(Command::Jobs(args)) => client::run(client::Command::Jobs(args.command)),
-        Ok(Command::Volumes(args)) => client::run(client::Command::Volumes(args.command)),
-        Err(EarlyExit::Answer(text)) => client::run(client::Command::Answer(text)),
+        Ok(Command::Client(command)) => client::run(command),
+        Err(EarlyExit::Answer(text)) => client::print(&text),
         Err(EarlyExit::Usage(text)) => {
             drop(io::stderr().write_all(text.as_bytes()));
             ExitCode::from(2)

@@ -23,7 +23,7 @@ pub use volumes::{
 
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{CommandInfo, FromArgs, SubCommand, SubCommands};
 
 use crate::api::Quantity;
 
@@ -39,14 +39,40 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-/// What the program is to do.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand)]
+/// The command that the user typed.
+#[derive(Debug, PartialEq)]
 pub enum Command {
     Serve(ServeArgs),
+    Client(ClientCommand),
+}
+
+/// A command of the client: every command but `serve`.
+#[derive(FromArgs, Debug, PartialEq)]
+#[argh(subcommand)]
+pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),
     Volumes(VolumesArgs),
+}
+
+// argh can derive a flat enum only. On the command line, `serve` stands beside the commands of the client.
+impl FromArgs for Command {
+    fn from_args(names: &[&str], args: &[&str]) -> Result<Self, argh::EarlyExit> {
+        if names.last() == Some(&ServeArgs::COMMAND.name) {
+            ServeArgs::from_args(names, args).map(Self::Serve)
+        } else {
+            ClientCommand::from_args(names, args).map(Self::Client)
+        }
+    }
+}
+
+impl SubCommands for Command {
+    const COMMANDS: &'static [&'static CommandInfo] = &[
+        ServeArgs::COMMAND,
+        AuthArgs::COMMAND,
+        JobsArgs::COMMAND,
+        VolumesArgs::COMMAND,
+    ];
 }
 
 /// Run the API server.

@@ -11,7 +11,7 @@ fn parse(line: &str) -> Result<Command, EarlyExit> {
 
 fn jobs(line: &str) -> JobsCommand {
     match parse(line) {
-        Ok(Command::Jobs(args)) => args.command,
+        Ok(Command::Client(ClientCommand::Jobs(args))) => args.command,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -124,9 +124,9 @@ fn what_follows_the_terminator_is_left_alone() {
 #[test]
 fn access_modes_are_separated_by_commas() {
     let line = "volumes create data 10Gi --access-modes ReadWriteOnce,ReadOnlyMany";
-    let Ok(Command::Volumes(VolumesArgs {
+    let Ok(Command::Client(ClientCommand::Volumes(VolumesArgs {
         command: VolumesCommand::Create(args),
-    })) = parse(line)
+    }))) = parse(line)
     else {
         panic!("not create");
     };

@@ -46,18 +46,8 @@ use self::{
 };
 use crate::{
     api::Timestamp,
-    cli::{AuthCommand, Format, JobsCommand, VolumesCommand},
+    cli::{ClientCommand, Format},
 };
-
-/// A command that is not `serve`.
-#[derive(Debug)]
-pub enum Command {
-    Auth(AuthCommand),
-    Jobs(JobsCommand),
-    Volumes(VolumesCommand),
-    /// Print a text that is there already, such as help.
-    Answer(String),
-}
 
 /// What a command works with.
 struct Context<'a> {
@@ -105,8 +95,29 @@ impl Context<'_> {
     }
 }
 
-/// Runs a command between the process' own ends, and says how the process is to end.
-pub fn run(command: Command) -> ExitCode {
+/// Runs a command of the client, and returns the exit code of the process.
+pub fn run(command: ClientCommand) -> ExitCode {
+    in_process(|context| dispatch(context, command))
+}
+
+/// Prints a text, such as the help of a command.
+pub fn print(text: &str) -> ExitCode {
+    in_process(|context| {
+        context.out.write_all(text.as_bytes())?;
+        Ok(Exit::Done)
+    })
+}
+
+fn dispatch(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Error> {
+    match command {
+        ClientCommand::Auth(args) => auth::run(context, args.command),
+        ClientCommand::Jobs(args) => jobs::run(context, args.command),
+        ClientCommand::Volumes(args) => volumes::run(context, args.command),
+    }
+}
+
+/// Does the work of a command with the streams, the clock and the environment of the process.
+fn in_process(work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>) -> ExitCode {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let terminal = Terminal {
         input: stdin.is_terminal(),
@@ -121,22 +132,16 @@ pub fn run(command: Command) -> ExitCode {
         env: &|name| env::var_os(name),
         terminal,
     };
-    let exit = run_in(&mut context, command);
+    let exit = finish(&mut context, work);
     ExitCode::from(exit.code())
 }
 
-/// Runs a command, and tells the user once when it fails.
-fn run_in(context: &mut Context<'_>, command: Command) -> Exit {
-    let result = match command {
-        Command::Auth(command) => auth::run(context, command),
-        Command::Jobs(command) => jobs::run(context, command),
-        Command::Volumes(command) => volumes::run(context, command),
-        Command::Answer(text) => context
-            .out
-            .write_all(text.as_bytes())
-            .map(|()| Exit::Done)
-            .map_err(Error::from),
-    };
+/// Does the work of a command, and tells the user once when it fails.
+fn finish(
+    context: &mut Context<'_>,
+    work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>,
+) -> Exit {
+    let result = work(context);
     let flushed = context.out.flush().map_err(Error::from);
     let error = match result.and_then(|exit| flushed.map(|()| exit)) {
         Ok(exit) => return exit,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::*;
-use crate::cli::{self, Cli};
+use crate::cli::{self, AuthCommand, Cli, LogoutArgs};
 
 /// A person's or a script's side of a command, in memory.
 #[derive(Default)]
@@ -48,13 +48,11 @@ impl Session {
 
     /// Runs a command line as `main` does.
     fn type_line(&mut self, line: &str) -> Exit {
-        let command = match Cli::parse(line.split_whitespace().map(Into::into)).unwrap() {
-            cli::Command::Auth(args) => Command::Auth(args.command),
-            cli::Command::Jobs(args) => Command::Jobs(args.command),
-            cli::Command::Volumes(args) => Command::Volumes(args.command),
-            cli::Command::Serve(_) => panic!("a server is no client"),
+        let words = line.split_whitespace().map(Into::into);
+        let cli::Command::Client(command) = Cli::parse(words).unwrap() else {
+            panic!("`serve` is no command of the client");
         };
-        self.run(|context| run_in(context, command))
+        self.run(|context| finish(context, |context| dispatch(context, command)))
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -206,7 +204,8 @@ fn a_closed_pipe_ends_quietly() {
         }
     }
     let mut err = Vec::new();
-    let exit = run_in(
+    let logout = AuthCommand::Logout(LogoutArgs { api_url: None });
+    let exit = finish(
         &mut Context {
             input: &mut io::empty(),
             out: &mut Closed,
@@ -215,7 +214,7 @@ fn a_closed_pipe_ends_quietly() {
             env: &|_| Some("/no/such/home".into()),
             terminal: Terminal::default(),
         },
-        Command::Auth(AuthCommand::Logout(cli::LogoutArgs { api_url: None })),
+        |context| auth::run(context, logout),
     );
     assert_eq!(exit, Exit::Done);
     assert_eq!(err, b"nobody was logged in\n");
