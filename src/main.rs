@@ -96,6 +96,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Client(command)) => client::run(command),
         Err(EarlyExit::Answer(text)) => client::print(&text),
+        Err(EarlyExit::Topic(text)) => client::page(text),
         Err(EarlyExit::Usage(text)) => {
             drop(io::stderr().write_all(text.as_bytes()));
             ExitCode::from(2)

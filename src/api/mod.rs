@@ -30,7 +30,7 @@ pub use logs::{
     Since, line_prefix, read_bool,
 };
 pub use resources::{Accelerators, Quantity, Resources};
-pub use shape::Got;
+pub use shape::{Got, nearest};
 pub use task::{
     NodeStatus, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState, TaskStatus,
     TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,

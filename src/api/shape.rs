@@ -225,15 +225,18 @@ impl std::fmt::Display for Got<'_> {
 
 /// The message for a field that nobody knows, with the known field that it looks like.
 fn unknown_field<'a>(field: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known
-        .map(|known| (edit_distance(field, known), known))
-        .min();
-    match nearest {
-        Some((distance, known)) if distance * 3 <= known.len().max(3) => {
-            format!("unknown field, did you mean `{known}`?")
-        }
-        _ => "unknown field".to_owned(),
+    match nearest(field, known) {
+        Some(known) => format!("unknown field, did you mean `{known}`?"),
+        None => "unknown field".to_owned(),
     }
+}
+
+/// The known word that a mistyped word looks like, if there is one.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, known) = known
+        .map(|known| (edit_distance(word, known), known))
+        .min()?;
+    (distance * 3 <= known.len().max(3)).then_some(known)
 }
 
 /// How many characters have to be inserted, deleted or replaced to make `b` of `a` (Levenshtein).

@@ -7,6 +7,7 @@
 
 mod jobs;
 mod parse;
+mod topics;
 mod value;
 mod volumes;
 

@@ -5,9 +5,13 @@
 
 use std::ffi::OsString;
 
-use argh::FromArgs;
+use argh::{FromArgs, SubCommands};
 
-use super::{Cli, Command};
+use super::{
+    Cli, Command,
+    topics::{self, TOPICS, Topic},
+};
+use crate::api::nearest;
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -15,9 +19,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// There is no command to run, only something to tell the user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EarlyExit {
-    /// What was asked for, such as help: for stdout, then exit code 0.
+    /// A short answer, such as the help of a command: for stdout, then exit code 0.
     Answer(String),
-    /// What was wrong: for stderr, then exit code 2.
+    /// A help topic: for a pager or stdout, then exit code 0.
+    Topic(&'static str),
+    /// An error in the command line: for stderr, then exit code 2.
     Usage(String),
 }
 
@@ -37,7 +43,10 @@ impl Cli {
         let words = command_words(&args);
 
         let is_help = |arg: &&str| matches!(*arg, "-h" | "--help");
-        if before_terminator(&args).iter().any(is_help) || args.first() == Some(&"help") {
+        if args.first() == Some(&"help") {
+            return Err(command_or_topic(&words));
+        }
+        if before_terminator(&args).iter().any(is_help) {
             return match help(&words) {
                 Some(help) => Err(EarlyExit::Answer(help)),
                 None => Err(usage(&format!("no such command: {}", words.join(" ")), &[])),
@@ -116,10 +125,35 @@ fn help(words: &[&str]) -> Option<String> {
     match Cli::from_args(&[PROGRAM], &args) {
         // argh has a heading for codes of failure only.
         Err(exit) if exit.status.is_ok() => {
-            Some(exit.output.replace("\nError codes:\n", "\nExit codes:\n"))
+            let help = exit.output.replace("\nError codes:\n", "\nExit codes:\n");
+            Some(if words.is_empty() {
+                help + &topics::list()
+            } else {
+                help
+            })
         }
         _ => None,
     }
+}
+
+/// The answer to `k8s-cli help <words>`.
+fn command_or_topic(words: &[&str]) -> EarlyExit {
+    if let Some(help) = help(words) {
+        return EarlyExit::Answer(help);
+    }
+    let typed: String = words.join(" ").chars().flat_map(visible).collect();
+    if let Some(topic) = Topic::find(&typed) {
+        return EarlyExit::Topic(topic.text);
+    }
+    let names = TOPICS.iter().map(|topic| topic.name);
+    let commands = Command::COMMANDS.iter().map(|command| command.name);
+    let hint = match nearest(&typed, names.clone().chain(commands)) {
+        Some(name) => format!("did you mean `{PROGRAM} help {name}`?"),
+        None => format!("the topics are {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    EarlyExit::Usage(format!(
+        "{PROGRAM}: no such command or help topic: {typed}\nhint: {hint}\n"
+    ))
 }
 
 /// Says what is wrong with flags that are fine one by one.

@@ -162,6 +162,42 @@ fn help_wins_wherever_it_stands() {
 }
 
 #[test]
+fn help_shows_topics_too() {
+    for topic in &topics::TOPICS {
+        let line = format!("help {}", topic.name);
+        assert_eq!(parse(&line), Err(EarlyExit::Topic(topic.text)));
+        let title = format!("# {}: {}\n", topic.name, topic.summary());
+        assert!(topic.text.starts_with(&title), "{}", topic.name);
+        let Err(EarlyExit::Answer(help)) = parse("help") else {
+            panic!("`help` does not list the topics");
+        };
+        let listed = help.lines().filter(|line| line.len() <= 80);
+        let mut listed = listed.map(|line| line.split_whitespace().next());
+        assert!(listed.any(|word| word == Some(topic.name)), "{help}");
+    }
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/topics");
+    let files = std::fs::read_dir(folder).unwrap();
+    assert_eq!(files.count(), topics::TOPICS.len() + 1, "and mod.rs");
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_a_usage_error() {
+    refused(
+        "help taskfile",
+        "k8s-cli: no such command or help topic: taskfile\nhint: did you mean `k8s-cli help task-file`?\n",
+    );
+    refused(
+        "help nonsense",
+        "k8s-cli: no such command or help topic: nonsense\nhint: the topics are task-file, logs, scripts, exit-codes, \
+         troubleshooting, skypilot-differences, sandbox, clusters, security, performance, api\n",
+    );
+    refused(
+        "--help logs",
+        "k8s-cli: no such command: logs\nhint: see `k8s-cli --help`\n",
+    );
+}
+
+#[test]
 fn a_group_alone_prints_its_commands_as_an_error() {
     for line in ["", "jobs", "auth", "volumes"] {
         match parse(line) {

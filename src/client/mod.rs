@@ -26,6 +26,7 @@ mod log_feed;
 mod log_view;
 mod logs;
 mod output;
+mod pager;
 mod task_file;
 mod task_view;
 mod validate;
@@ -103,6 +104,17 @@ pub fn run(command: ClientCommand) -> ExitCode {
 /// Prints a text, such as the help of a command.
 pub fn print(text: &str) -> ExitCode {
     in_process(|context| {
+        context.out.write_all(text.as_bytes())?;
+        Ok(Exit::Done)
+    })
+}
+
+/// Shows a long text: through a pager when stdout is a terminal.
+pub fn page(text: &str) -> ExitCode {
+    in_process(|context| {
+        if context.terminal.out {
+            pager::replace_process(text, context.env);
+        }
         context.out.write_all(text.as_bytes())?;
         Ok(Exit::Done)
     })

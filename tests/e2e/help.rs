@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use crate::harness::k8s_cli;
+use crate::harness::{World, k8s_cli};
 
 #[test]
 fn every_help_text_is_as_it_was() {
@@ -54,5 +54,35 @@ fn every_help_text_is_as_it_was() {
             "{command}: {} is not\n{text}",
             file.display()
         );
+    }
+}
+
+#[test]
+fn a_topic_is_plain_in_a_pipe_and_goes_through_the_pager_on_a_terminal() {
+    let world = World::sandbox(&[]);
+    let session = world.stranger();
+    let text = session.run(["help", "exit-codes"]).success().stdout;
+    assert!(text.starts_with("# exit-codes: "), "{text}");
+    let plain = text.replace('\n', "\r\n");
+    let marked = plain.replace("\r\n", "|\r\n");
+    let first = plain.lines().next().unwrap();
+    for (environment, expected) in [
+        ("K8S_CLI_PAGER=\"sed 's/$/|/'\"", &*marked),
+        ("K8S_CLI_PAGER=\"sed 's/$/|/'\" PAGER=true", &*marked),
+        ("PAGER=\"sed 's/$/|/'\"", &*marked),
+        // A person who has read enough.
+        ("PAGER='head -n 1'", &*format!("{first}\r\n")),
+        ("PAGER='head -n 1; exit 3'", &*format!("{first}\r\n")),
+        ("PAGER=cat", &*plain),
+        ("K8S_CLI_PAGER= PAGER=true", &*plain),
+        ("PAGER=/no/such/pager\\ 2\\>/dev/null", &*plain),
+        ("PATH=$PWD:$(dirname $(command -v k8s-cli))", &*plain),
+    ] {
+        let line = format!("{environment} k8s-cli help exit-codes");
+        session
+            .start_at_terminal(&line)
+            .finish()
+            .success()
+            .stdout(expected);
     }
 }

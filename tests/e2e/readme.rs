@@ -1,48 +1,71 @@
-//! The README, run from top to bottom: every `console` block is typed into a terminal, and what comes out is compared.
+//! The README and the help topics, run from top to bottom: every `console` block is typed into a terminal, and the output is
+//! compared.
 //!
-//! Ids, times, ages, ports and the random ends of names differ from run to run. An id of the README stands for the one that
+//! A `bash` block, which readers paste as a whole, is one command; the `text` block that follows it is its output.
+//!
+//! Ids, times, ages, ports and the random ends of names differ from run to run. An id of a document stands for the id that
 //! came in its place, from its first appearance on.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{collections::BTreeMap, env, fs, path::Path, thread};
 
 use crate::harness::{Session, World, is_real_cluster};
 
-/// A command of a block, and what the README says that it prints.
+/// A command of a document, and the output that the document promises.
 struct Step {
     line: usize,
     command: String,
     output: Vec<String>,
 }
 
-/// The steps of all `console` blocks. A command begins with `$ ` and may go on in lines that begin with `> `.
-fn steps(readme: &str) -> Vec<Step> {
+/// The kinds of blocks that are run.
+#[derive(Clone, Copy, PartialEq)]
+enum Block {
+    /// Commands with their output. A command begins with `$ ` and may go on in lines that begin with `> `.
+    Console,
+    /// A command to paste.
+    Bash,
+    /// The output of the `Bash` block before it.
+    Text,
+}
+
+fn steps(document: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut in_block = false;
-    for (index, line) in readme.lines().enumerate() {
-        match (in_block, line) {
-            (false, "```console") => in_block = true,
-            (true, "```") => in_block = false,
-            (true, line) => match (
+    let mut block = None;
+    // Whether the last step is a `bash` block whose output may still follow.
+    let mut is_pasted = false;
+    for (index, line) in document.lines().enumerate() {
+        let step = |command: &str| Step {
+            line: index + 1,
+            command: command.to_owned(),
+            output: Vec::new(),
+        };
+        match (block, line) {
+            (None, "```console") => (block, is_pasted) = (Some(Block::Console), false),
+            (None, "```text") if is_pasted => (block, is_pasted) = (Some(Block::Text), false),
+            (None, "```bash") => {
+                (block, is_pasted) = (Some(Block::Bash), true);
+                steps.push(step(""));
+            }
+            (None, _) => (),
+            (Some(_), "```") => block = None,
+            (Some(Block::Bash), line) => steps.last_mut().unwrap().command += &format!("\n{line}"),
+            (Some(Block::Text), line) => steps.last_mut().unwrap().output.push(line.to_owned()),
+            (Some(Block::Console), line) => match (
                 line.strip_prefix("$ "),
                 line.strip_prefix("> "),
                 steps.last_mut(),
             ) {
-                (Some(command), _, _) => steps.push(Step {
-                    line: index + 1,
-                    command: command.to_owned(),
-                    output: Vec::new(),
-                }),
+                (Some(command), _, _) => steps.push(step(command)),
                 (_, Some(more), Some(step)) => step.command += &format!("\n{more}"),
                 (_, _, Some(step)) => step.output.push(line.to_owned()),
-                (_, _, None) => panic!("README.md:{}: a block begins without a command", index + 1),
+                (_, _, None) => panic!("line {}: a block begins without a command", index + 1),
             },
-            (false, _) => (),
         }
     }
     steps
 }
 
-/// Runs a command in a terminal and returns what a person would see, without white space at the ends of lines.
+/// Runs a command in a terminal and returns the lines that a person would see, without white space at the ends of lines.
 fn at_a_terminal(session: &Session<'_>, command: &str) -> Vec<String> {
     let outcome = session.start_at_terminal(command).finish();
     outcome
@@ -52,12 +75,12 @@ fn at_a_terminal(session: &Session<'_>, command: &str) -> Vec<String> {
         .collect()
 }
 
-/// The ids of the README that were met, and what they stand for.
+/// The ids of a document that were met, and the ids that they stand for.
 #[derive(Default)]
 struct Ids(BTreeMap<String, String>);
 
 impl Ids {
-    /// A text of the README with the ids of this run.
+    /// A text of the document with the ids of this run.
     fn translate(&self, text: &str) -> String {
         self.0
             .iter()
@@ -66,7 +89,7 @@ impl Ids {
             })
     }
 
-    /// Whether a line is what the README says, learning ids on the way.
+    /// Whether a line is as the document says. Learns ids on the way.
     fn is_same(&mut self, written: &str, actual: &str) -> bool {
         let (written, actual): (Vec<_>, Vec<_>) = (
             written.split_whitespace().collect(),
@@ -98,7 +121,7 @@ fn is_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// Where in a word of the README an id stands that was not met yet. The README's ids have a digit in them.
+/// The position in a word of an id that was not met yet. The ids of documents have a digit in them.
 fn unknown_id(word: &str, known: &BTreeMap<String, String>) -> Option<usize> {
     let mut start = 0;
     for part in word.split(|c: char| !c.is_ascii_alphanumeric()) {
@@ -113,7 +136,7 @@ fn unknown_id(word: &str, known: &BTreeMap<String, String>) -> Option<usize> {
     None
 }
 
-/// What stays the same of a word from run to run: a time, an age, a port and the end of a pod's name do not.
+/// The part of a word that is the same in every run: without a time, an age, a port and the end of a pod's name.
 fn shape(word: &str) -> String {
     let digits_as_zero: String = word
         .chars()
@@ -144,19 +167,17 @@ fn shape(word: &str) -> String {
     }
 }
 
-#[test]
-fn every_console_block_is_true() {
-    // What it shows are the sandbox's answers.
-    if is_real_cluster() {
-        return;
-    }
-    let readme =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let world = World::new();
-    let session = world.stranger();
+/// Runs the steps of a document against a sandbox of its own, and returns what is wrong. The README begins with a login;
+/// readers of a help topic have logged in.
+fn errors(file: &Path) -> Vec<String> {
+    let world = World::sandbox(&[]);
+    let session = match file.ends_with("README.md") {
+        true => world.stranger(),
+        false => world.login("ada@example.com"),
+    };
     let mut ids = Ids::default();
     let mut wrong = Vec::new();
-    for step in steps(&readme) {
+    for step in steps(&fs::read_to_string(file).unwrap()) {
         let actual = if step.command.starts_with("k8s-cli serve") {
             // It runs already; this is what it said.
             vec![
@@ -174,12 +195,37 @@ fn every_console_block_is_true() {
                 .all(|(written, actual)| ids.is_same(written, actual));
         if !is_same {
             wrong.push(format!(
-                "README.md:{}: {}\nprints\n{}\n",
+                "{}:{}: {}\nprints\n{}\n",
+                file.display(),
                 step.line,
                 step.command,
                 actual.join("\n")
             ));
         }
     }
+    wrong
+}
+
+#[test]
+fn every_block_is_true() {
+    // The documents show the sandbox's answers.
+    if is_real_cluster() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let topics = fs::read_dir(root.join("src/cli/topics")).unwrap();
+    let topics = topics.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = topics
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    files.push(root.join("README.md"));
+    let wrong = thread::scope(|scope| {
+        let runs: Vec<_> = files
+            .iter()
+            .map(|file| scope.spawn(|| errors(file)))
+            .collect();
+        let runs = runs.into_iter().flat_map(|run| run.join().unwrap());
+        runs.collect::<Vec<_>>()
+    });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! What the server may do on a real cluster: what the README asks for, and nothing else.
+//! The rights of the server on a real cluster: those of the help topic `clusters`, and no others.
 
 use std::{fs, path::Path};
 
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 
 const NAME: &str = "k8s-cli";
 
-/// The rules of the Role in the README.
+/// The rules of the Role in the topic.
 fn rules() -> Vec<Value> {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let (_, rest) = readme.split_once("\nkind: Role\n").unwrap();
+    let topic = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/topics/clusters.md");
+    let topic = fs::read_to_string(topic).unwrap();
+    let (_, rest) = topic.split_once("\nkind: Role\n").unwrap();
     let (role, _) = rest.split_once("```").unwrap();
     let lists: Vec<(&str, Vec<&str>)> = role
         .lines()
