@@ -26,8 +26,8 @@ pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name,
 pub use error::{ErrorBody, Problem, Reason, describe};
 pub use id::{TaskId, VolumeId};
 pub use logs::{
-    LineRecords, LogCursor, LogEnd, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT,
-    Since, line_prefix, read_bool,
+    LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
+    line_prefix, read_bool,
 };
 pub use resources::{Accelerators, Quantity, Resources};
 pub use shape::{Got, nearest};

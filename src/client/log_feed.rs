@@ -62,7 +62,7 @@ pub struct LogFeed {
     sender: SyncSender<(u32, Event)>,
     receiver: Receiver<(u32, Event)>,
     is_interrupted: Arc<AtomicBool>,
-    is_unheard: Arc<AtomicBool>,
+    stdout_closed: Arc<AtomicBool>,
     stream: u32,
     /// The next event, if somebody looked whether there is one.
     peeked: Option<(u32, Event)>,
@@ -93,12 +93,12 @@ impl LogFeed {
     pub fn listen() -> Self {
         let (sender, receiver) = mpsc::sync_channel(PIECES);
         let is_interrupted = Arc::new(AtomicBool::new(false));
-        let is_unheard = Arc::new(AtomicBool::new(false));
+        let stdout_closed = Arc::new(AtomicBool::new(false));
         let feed = Self {
             sender: sender.clone(),
             receiver,
             is_interrupted: is_interrupted.clone(),
-            is_unheard: is_unheard.clone(),
+            stdout_closed: stdout_closed.clone(),
             stream: 0,
             peeked: None,
             spares: Spares::default(),
@@ -112,7 +112,7 @@ impl LogFeed {
             }
         };
         on_interrupt(noting(is_interrupted));
-        on_unheard(noting(is_unheard));
+        on_stdout_closed(noting(stdout_closed));
         feed
     }
 
@@ -153,7 +153,7 @@ impl LogFeed {
     }
 
     fn check_heard(&self) -> io::Result<()> {
-        if self.is_unheard.load(Ordering::SeqCst) {
+        if self.stdout_closed.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
@@ -286,7 +286,7 @@ fn on_interrupt(first: impl FnOnce() + Send + 'static) {
 }
 
 /// Calls `then` when nobody can read stdout any more: `jobs logs | grep -m1 ready` is to end when grep has.
-fn on_unheard(then: impl FnOnce() + Send + 'static) {
+fn on_stdout_closed(then: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         let out = io::stdout();
         // An error is always of interest, and nothing else is. Of a file there is never one.

@@ -17,7 +17,6 @@
 
 mod auth;
 mod config;
-mod document;
 mod error;
 mod followed_log;
 mod http;

@@ -14,7 +14,7 @@ use tabled::{
     settings::{Padding, Style},
 };
 
-use super::{document::Document, error::Error};
+use super::error::Error;
 use crate::{api::Timestamp, cli::Format, yaml};
 
 /// What a list for people shows beyond the usual.
@@ -84,8 +84,8 @@ pub fn pairs(out: &mut dyn Write, format: Format, pairs: Vec<(String, String)>) 
 
 /// The server's answer, as JSON or as YAML.
 pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), Error> {
-    // It was read before, as what it should be.
-    let document: Document = serde_json::from_slice(body).map_err(io::Error::from)?;
+    // The caller has decoded it as its type. Here each key stays, known or not, in the server's order, which `serde_json::Value` loses.
+    let document: serde_yaml::Value = serde_json::from_slice(body).map_err(io::Error::from)?;
     if format == Format::Yaml {
         let text = yaml::to_string(&document).map_err(io::Error::other)?;
         out.write_all(text.as_bytes())?;

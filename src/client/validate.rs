@@ -14,7 +14,7 @@ use crate::{
 
 /// What there is to say about one file: an element of `-o json`.
 #[derive(Serialize)]
-struct Verdict {
+struct FileReport {
     file: String,
     valid: bool,
     errors: Vec<Remark>,
@@ -34,26 +34,26 @@ struct Remark {
 
 pub fn run(context: &mut Context<'_>, mut args: ValidateArgs) -> Result<Exit, Error> {
     let settings = task_file::settings(args.take_changes(), context.env)?;
-    let mut verdicts = vec![judge(context, args.file, &settings)?];
+    let mut reports = vec![judge(context, args.file, &settings)?];
     for file in args.files {
-        verdicts.push(judge(context, file, &settings)?);
+        reports.push(judge(context, file, &settings)?);
     }
     match args.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
-            let document = serde_json::to_vec(&verdicts).map_err(std::io::Error::from)?;
+            let document = serde_json::to_vec(&reports).map_err(std::io::Error::from)?;
             output::document(context.out, format, &document)?;
         }
         Some(Format::Name) => {
-            let names = verdicts.iter().filter(|verdict| verdict.valid);
-            output::tsv(context.out, names.map(|verdict| vec![verdict.file.clone()]))?;
+            let names = reports.iter().filter(|report| report.valid);
+            output::tsv(context.out, names.map(|report| vec![report.file.clone()]))?;
         }
         _ => {
-            for verdict in &verdicts {
-                write(context, verdict)?;
+            for report in &reports {
+                write(context, report)?;
             }
         }
     }
-    let is_all_valid = verdicts.iter().all(|verdict| verdict.valid);
+    let is_all_valid = reports.iter().all(|report| report.valid);
     Ok(if is_all_valid {
         Exit::Done
     } else {
@@ -61,7 +61,11 @@ pub fn run(context: &mut Context<'_>, mut args: ValidateArgs) -> Result<Exit, Er
     })
 }
 
-fn judge(context: &mut Context<'_>, file: String, settings: &Settings) -> Result<Verdict, Error> {
+fn judge(
+    context: &mut Context<'_>,
+    file: String,
+    settings: &Settings,
+) -> Result<FileReport, Error> {
     let (task, errors, warnings) = match task_file::read(&file, &mut context.input, settings) {
         Ok(TaskFile { task, warnings }) => (Some(public(&task)?), Vec::new(), warnings),
         Err(Error::TaskFile { findings, .. }) => (None, findings, Vec::new()),
@@ -70,7 +74,7 @@ fn judge(context: &mut Context<'_>, file: String, settings: &Settings) -> Result
                 line: None,
                 message: error.to_string(),
             };
-            return Ok(Verdict {
+            return Ok(FileReport {
                 file: task_file::name(&file).to_owned(),
                 valid: false,
                 is_unread: true,
@@ -82,7 +86,7 @@ fn judge(context: &mut Context<'_>, file: String, settings: &Settings) -> Result
         Err(other) => return Err(other),
     };
     let remarks = |findings: Vec<Finding>| findings.into_iter().map(Remark::from).collect();
-    Ok(Verdict {
+    Ok(FileReport {
         file: task_file::name(&file).to_owned(),
         valid: task.is_some(),
         is_unread: false,
@@ -114,20 +118,20 @@ fn public(task: &TaskDefinition) -> Result<Value, Error> {
 }
 
 /// One line for each remark, as compilers write them, and one for the file.
-fn write(context: &mut Context<'_>, verdict: &Verdict) -> Result<(), Error> {
-    let Verdict { file, .. } = verdict;
-    for (kind, remarks) in [("error", &verdict.errors), ("warning", &verdict.warnings)] {
+fn write(context: &mut Context<'_>, report: &FileReport) -> Result<(), Error> {
+    let FileReport { file, .. } = report;
+    for (kind, remarks) in [("error", &report.errors), ("warning", &report.warnings)] {
         for Remark { line, message } in remarks {
             let line = match line {
                 // What could not be read at all names its place itself.
-                None if verdict.is_unread => message.clone(),
+                None if report.is_unread => message.clone(),
                 Some(line) => format!("{file}:{line}: {kind}: {message}"),
                 None => format!("{file}: {kind}: {message}"),
             };
             writeln!(context.out, "{}", output::escape(&line))?;
         }
     }
-    if verdict.valid {
+    if report.valid {
         writeln!(context.out, "{}: ok", output::escape(file))?;
     }
     Ok(())

@@ -7,14 +7,12 @@ use std::{error, fmt};
 
 use crate::api::{Reason, TaskId};
 
-type Source = Box<dyn error::Error + Send + Sync>;
-
 /// A refusal or a failure. The message goes to the user; the source never leaves the server.
 #[derive(Debug)]
 pub struct Error {
     reason: Reason,
     message: String,
-    source: Option<Source>,
+    source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

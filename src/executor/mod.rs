@@ -47,8 +47,8 @@ use self::{
 pub use self::{
     cluster::ClusterConfig,
     error::{Error, Result},
-    logs::{LineText, LogItem, LogLines},
-    tasks::list::{Snapshot, TaskList},
+    logs::{LogItem, LogLines},
+    tasks::list::TaskList,
     view::ListVersion,
 };
 use crate::api::{

@@ -8,8 +8,8 @@ use tokio::sync::mpsc::Receiver;
 
 use super::Stopping;
 use crate::{
-    api::{LineRecords, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
-    executor::{LineText, LogItem, LogLines},
+    api::{LogLine, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
+    executor::{LogItem, LogLines},
     line_writer::LineWriter,
 };
 
@@ -75,34 +75,36 @@ fn write_record(record: &LogRecord<'_>, out: &mut Vec<u8>) {
 
 fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
     let source = &lines.source;
-    let records = LineRecords::new(source.node, &source.pod, &source.key);
-    // The place behind the last line of the record that is begun.
-    let mut begun: Option<&LogPoint> = None;
+    let node = source.node;
+    // Whole lines that are not written yet, and the place behind the last of them.
+    let mut text = String::new();
+    let mut last: Option<&LogPoint> = None;
+    let write_joined = |text: &mut String, point: Option<&LogPoint>, out: &mut Vec<u8>| {
+        if let Some(point) = point {
+            let cursor = source.cursor(Some(*point)).to_string().into();
+            let text = std::mem::take(text).into();
+            write_record(&LogRecord::Lines { node, text, cursor }, out);
+        }
+    };
     for line in lines.iter() {
-        // A line that goes on, or with which a line goes on, has to say so, and JSON knows no bytes.
+        // A piece of a line has to say that it is one, and JSON knows no bytes.
         let is_whole = joined && !line.is_partial && line.has_time();
         match (line.text, line.point.filter(|_| is_whole)) {
-            (LineText::Bytes, _) | (_, None) => {
-                if let Some(point) = begun.take() {
-                    records.end_joined(*point, out);
-                }
-                let point = line.point.copied();
-                records.write(line.time(), line.bytes, line.is_partial, point, out);
+            (Some(whole), Some(point)) => {
+                text.push_str(whole);
+                text.push('\n');
+                last = Some(point);
             }
-            (text, Some(point)) => {
-                if begun.replace(point).is_none() {
-                    records.begin(out);
-                }
-                match text {
-                    LineText::Utf8(text) => LineRecords::join(text, out),
-                    _ => LineRecords::join_plain(line.bytes, out),
-                }
+            _ => {
+                write_joined(&mut text, last.take(), out);
+                let cursor = source.cursor(line.point.copied()).to_string();
+                let (time, partial) = (line.time(), line.is_partial);
+                let line = LogLine::new(node, &source.pod, time, line.bytes, partial, cursor);
+                write_record(&LogRecord::Line(line), out);
             }
         }
     }
-    if let Some(point) = begun {
-        records.end_joined(*point, out);
-    }
+    write_joined(&mut text, last, out);
 }
 
 /// A log as text, as far as it was written.

@@ -1,14 +1,12 @@
-//! `GET /tasks`: lists, written once for all who ask for the same one.
+//! `GET /tasks`: the lists of tasks.
 //!
-//! People and scripts ask for their tasks far more often than these change, so the answer is kept until they do. The list of
-//! everybody's tasks is long and changes all the time: see [`everybody`].
-
-mod everybody;
+//! People and scripts ask for their tasks far more often than these change, so the answer to a user is kept until it changes. The list
+//! of all users is long and always changing: it is written while it is sent.
 
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use actix_web::{
@@ -17,39 +15,24 @@ use actix_web::{
     web::Bytes,
 };
 use futures::{Stream, stream};
-use tokio::sync::Semaphore;
 
-use self::everybody::Everybody;
 use crate::{
     api::User,
     executor::{Error, Executor, ListVersion, TaskList},
 };
 
-/// How much of lists is kept. It is more than the lists of 500 users with 100 tasks each.
-const MAX_KEPT: usize = 32 * 1024 * 1024;
-/// How many lists of everybody's tasks there are at most: the last, and those that are written or still read.
-const MAX_EVERYBODY: usize = 4;
+/// The size of all cached answers. It is more than the lists of 500 users with 100 tasks each.
+const MAX_CACHED: usize = 32 * 1024 * 1024;
+/// How much of a list is written before another request has its turn.
+const CHUNK: usize = 64 * 1024;
 
-/// The lists that were answered last.
-pub struct TaskLists {
-    by_user: Mutex<Kept>,
-    everybody: Mutex<Arc<Everybody>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Default for TaskLists {
-    fn default() -> Self {
-        Self {
-            by_user: Mutex::default(),
-            everybody: Mutex::default(),
-            permits: Arc::new(Semaphore::new(MAX_EVERYBODY)),
-        }
-    }
-}
+/// The last answer to each user.
+#[derive(Default)]
+pub struct TaskLists(Mutex<Cache>);
 
 #[derive(Default)]
-struct Kept {
-    lists: HashMap<User, (ListVersion, Bytes)>,
+struct Cache {
+    answers: HashMap<User, (ListVersion, Bytes)>,
     size: usize,
 }
 
@@ -57,17 +40,17 @@ impl TaskLists {
     /// Answers with the tasks of `user`.
     ///
     /// # Errors
-    /// When Kubernetes has to be asked and cannot.
+    /// When Kubernetes has to be asked and does not answer.
     pub async fn answer(&self, executor: &Executor, user: &User) -> Result<HttpResponse, Error> {
-        // Read before the list: so the list may be newer than it says, but never older.
+        // The version is read before the list: so the list may be newer than its version, but never older.
         let version = executor.list_version(Some(user));
-        let body = match version.and_then(|version| self.kept(user, version)) {
+        let body = match version.and_then(|version| self.cached(user, version)) {
             Some(body) => body,
             None => {
                 let tasks = executor.list(Some(user)).await?;
-                let body = Bytes::from(written(&tasks));
+                let body = Bytes::from(chunks(tasks).collect::<Vec<_>>().concat());
                 if let Some(version) = version {
-                    self.keep(user, version, body.clone());
+                    self.cache(user, version, body.clone());
                 }
                 body
             }
@@ -75,46 +58,41 @@ impl TaskLists {
         Ok(respond(executor).body(body))
     }
 
-    /// Answers with the tasks of everybody.
-    ///
-    /// # Errors
-    /// When Kubernetes has to be asked and cannot.
-    pub async fn answer_all(self: Arc<Self>, executor: &Executor) -> Result<HttpResponse, Error> {
-        let version = executor.list_version(None);
-        let last = lock(&self.everybody).clone();
-        if last.is_of(version) {
-            return Ok(respond(executor).streaming(in_turns(last.chunks())));
-        }
-        let tasks = executor.list(None).await?;
-        let lists = self.clone();
-        let keep = move |list| *lock(&lists.everybody) = Arc::new(list);
-        let permit = self.permits.clone().try_acquire_owned().ok();
-        let chunks = everybody::write(tasks, version, last, permit, keep);
-        Ok(respond(executor).streaming(in_turns(chunks)))
-    }
-
-    fn kept(&self, user: &User, version: ListVersion) -> Option<Bytes> {
-        let kept = lock(&self.by_user);
-        let (of, body) = kept.lists.get(user)?;
+    fn cached(&self, user: &User, version: ListVersion) -> Option<Bytes> {
+        let cache = self.lock();
+        let (of, body) = cache.answers.get(user)?;
         (*of == version).then(|| body.clone())
     }
 
-    fn keep(&self, user: &User, version: ListVersion, body: Bytes) {
-        let mut kept = lock(&self.by_user);
+    fn cache(&self, user: &User, version: ListVersion, body: Bytes) {
+        let mut cache = self.lock();
         let size = size(&body);
-        if size > MAX_KEPT {
+        if size > MAX_CACHED {
             return;
         }
-        if kept.size + size > MAX_KEPT {
-            *kept = Kept::default();
+        if cache.size + size > MAX_CACHED {
+            *cache = Cache::default();
         }
-        let old = kept.lists.insert(user.clone(), (version, body));
-        kept.size += size;
-        kept.size -= old.map_or(0, |(_, body)| self::size(&body));
+        let old = cache.answers.insert(user.clone(), (version, body));
+        cache.size += size;
+        cache.size -= old.map_or(0, |(_, body)| self::size(&body));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What it takes to keep a list, with the name of its user.
+/// Answers with the tasks of all users.
+///
+/// # Errors
+/// When Kubernetes has to be asked and does not answer.
+pub async fn answer_all(executor: &Executor) -> Result<HttpResponse, Error> {
+    let tasks = executor.list(None).await?;
+    Ok(respond(executor).streaming(in_turns(chunks(tasks))))
+}
+
+/// The memory that a cached answer takes, with the name of its user.
 fn size(body: &Bytes) -> usize {
     const USER: usize = 512;
     body.len() + USER
@@ -130,29 +108,72 @@ pub fn respond(executor: &Executor) -> HttpResponseBuilder {
     response
 }
 
-/// A [`crate::api::TaskListResponse`].
-fn written(tasks: &TaskList) -> Vec<u8> {
-    let mut body = br#"{"tasks":["#.to_vec();
-    for status in (0..tasks.len()).filter_map(|index| tasks.status(index)) {
-        serde_json::to_writer(&mut body, &status).expect("memory can be written");
-        body.push(b',');
-    }
-    if body.ends_with(b",") {
-        body.pop();
-    }
-    body.extend_from_slice(b"]}");
-    body
+/// Writes tasks as a [`crate::api::TaskListResponse`], chunk by chunk.
+fn chunks(tasks: TaskList) -> impl Iterator<Item = Vec<u8>> {
+    let mut indices = 0..tasks.len();
+    let mut separator = &br#"{"tasks":["#[..];
+    let mut is_over = false;
+    std::iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 8);
+        let statuses = indices.by_ref().filter_map(|index| tasks.status(index));
+        for status in statuses {
+            chunk.extend_from_slice(separator);
+            serde_json::to_writer(&mut chunk, &status).expect("memory can be written");
+            separator = b",";
+            if chunk.len() >= CHUNK {
+                return Some(chunk);
+            }
+        }
+        is_over = true;
+        if separator != b"," {
+            chunk.extend_from_slice(separator);
+        }
+        chunk.extend_from_slice(b"]}");
+        Some(chunk)
+    })
 }
 
-fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Chunks, between which whoever else has something to do on this thread does it.
-fn in_turns(chunks: impl Iterator<Item = Bytes>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+/// A body that lets other requests of its thread have their turn between two chunks.
+fn in_turns(
+    chunks: impl Iterator<Item = Vec<u8>>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(chunks, |mut chunks| async {
         tokio::task::yield_now().await;
         let chunk = chunks.next()?;
-        Some((Ok(chunk), chunks))
+        Some((Ok(Bytes::from(chunk)), chunks))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::TaskListResponse;
+
+    #[test]
+    fn a_list_is_written_in_chunks() {
+        let job = |number: usize| {
+            json!({"metadata": {
+                "name": format!("j-{number}"), "uid": format!("uid-{number}"), "resourceVersion": "1",
+                "labels": {"task-id": format!("{number:08}")},
+                "annotations": {"created-at": format!("2026-01-01T00:00:{:02}.000000", number % 60)},
+            }})
+        };
+        for count in [0, 1, 500] {
+            let tasks = TaskList::of((0..count).map(job));
+            assert_eq!(tasks.len(), count);
+            let statuses = (0..count).filter_map(|index| tasks.status(index));
+            let expected = TaskListResponse {
+                tasks: statuses.collect(),
+            };
+            let chunks: Vec<_> = chunks(tasks).collect();
+            assert_eq!(chunks.len() > 1, count == 500);
+            let expected = serde_json::to_vec(&expected).unwrap();
+            assert!(chunks.concat() == expected, "{count} tasks");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Stopping, error, log_body,
     task_list::{self, TaskLists},
-    user::{Scope, read_flag},
+    user::{UserFilter, read_flag},
 };
 use crate::{
     api::{LogQuery, NDJSON, TaskDefinition, TaskId, TaskStopAllResponse, TaskStopResponse, User},
@@ -47,13 +47,13 @@ pub async fn submit(
 /// `GET /tasks`: the tasks, newest first.
 pub async fn list(
     user: User,
-    scope: Scope,
+    filter: UserFilter,
     executor: Data<Executor>,
     lists: Data<TaskLists>,
 ) -> Result<HttpResponse, Error> {
-    match scope.of(&user) {
+    match filter.of(&user) {
         Some(user) => lists.answer(&executor, user).await,
-        None => lists.into_inner().answer_all(&executor).await,
+        None => task_list::answer_all(&executor).await,
     }
 }
 
@@ -80,13 +80,13 @@ pub async fn stop(
 /// `POST /tasks/stop`: stop every unfinished task.
 pub async fn stop_all(
     user: User,
-    scope: Scope,
+    filter: UserFilter,
     executor: Data<Executor>,
 ) -> Result<Json<TaskStopAllResponse>, Error> {
-    let stopped = executor.stop_all(&user, scope.of(&user)).await?;
+    let stopped = executor.stop_all(&user, filter.of(&user)).await?;
     Ok(Json(TaskStopAllResponse::new(
         stopped.len(),
-        scope.all_users,
+        filter.all_users,
     )))
 }
 

@@ -48,18 +48,18 @@ fn user(request: &HttpRequest) -> Result<User, Error> {
 }
 
 /// Whose objects a request is about: the user's own, or, with `all_users`, everyone's.
-pub struct Scope {
+pub struct UserFilter {
     pub all_users: bool,
 }
 
-impl Scope {
+impl UserFilter {
     /// The user to whom the request is confined, if it is.
     pub fn of<'a>(&self, user: &'a User) -> Option<&'a User> {
         (!self.all_users).then_some(user)
     }
 }
 
-impl FromRequest for Scope {
+impl FromRequest for UserFilter {
     type Error = actix_web::Error;
     type Future = Ready<Result<Self, actix_web::Error>>;
 

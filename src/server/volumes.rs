@@ -3,7 +3,7 @@
 use actix_web::web::{Data, Json, Path};
 use serde_json::Value;
 
-use super::{error, user::Scope};
+use super::{error, user::UserFilter};
 use crate::{
     api::{
         User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
@@ -27,10 +27,10 @@ pub async fn create(
 /// `GET /volumes`: the volumes, newest first.
 pub async fn list(
     user: User,
-    scope: Scope,
+    filter: UserFilter,
     executor: Data<Executor>,
 ) -> Result<Json<VolumeListResponse>, Error> {
-    let volumes = executor.list_volumes(scope.of(&user)).await?;
+    let volumes = executor.list_volumes(filter.of(&user)).await?;
     Ok(Json(VolumeListResponse { volumes }))
 }
 

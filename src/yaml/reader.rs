@@ -39,9 +39,9 @@ pub fn read(text: &str) -> Result<Stream, Problem> {
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new_from_str_with_options(text, options);
-    let mut reader = Reader {
+    let mut reader = Composer {
         text,
-        ..Reader::default()
+        ..Composer::default()
     };
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| Problem {
@@ -52,7 +52,7 @@ pub fn read(text: &str) -> Result<Stream, Problem> {
         })?;
         reader.take(event, span)?;
     }
-    let Reader {
+    let Composer {
         documents,
         problems,
         ..
@@ -64,7 +64,7 @@ pub fn read(text: &str) -> Result<Stream, Problem> {
 }
 
 #[derive(Default)]
-struct Reader<'a> {
+struct Composer<'a> {
     text: &'a str,
     documents: Vec<Node>,
     problems: Vec<Problem>,
@@ -97,7 +97,7 @@ struct Size {
     depth: usize,
 }
 
-impl Reader<'_> {
+impl Composer<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {

@@ -9,15 +9,13 @@
 //! server too.
 
 mod cursor;
-mod line_records;
 mod query;
 mod record;
 
 pub use self::{
     cursor::{LogCursor, LogPlace, LogPoint},
-    line_records::LineRecords,
     query::{LogQuery, Since, read_bool},
-    record::{LogEnd, LogRecord, line_prefix},
+    record::{LogEnd, LogLine, LogRecord, line_prefix},
 };
 
 /// The content type of a log for people and for curl.

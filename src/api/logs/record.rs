@@ -56,7 +56,31 @@ pub struct LogLine<'a> {
     pub cursor: Cow<'a, str>,
 }
 
-impl LogLine<'_> {
+impl<'a> LogLine<'a> {
+    /// The record of a line, or a piece of one, of a node's pod.
+    pub fn new(
+        node: u32,
+        pod: &'a str,
+        time: &'a str,
+        bytes: &'a [u8],
+        partial: bool,
+        cursor: String,
+    ) -> Self {
+        let (text, latin1) = match std::str::from_utf8(bytes) {
+            Ok(text) => (Some(Text(text.into())), Cow::Borrowed("")),
+            Err(_) => (None, bytes.iter().copied().map(char::from).collect()),
+        };
+        Self {
+            node,
+            pod: pod.into(),
+            time: time.into(),
+            text,
+            latin1,
+            partial,
+            cursor: cursor.into(),
+        }
+    }
+
     /// The bytes as the task wrote them. A character that is no byte, which no server sends, comes out as `?`.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.text {
@@ -149,90 +173,8 @@ impl<'a> LogRecord<'a> {
     /// # Errors
     /// When it is none.
     pub fn from_json(json: &'a [u8]) -> serde_json::Result<Self> {
-        // Most records are lines, and there are many.
-        if let Some(line) = read_line(json) {
-            return Ok(LogRecord::Line(line));
-        }
-        if let Some(lines) = read_lines(json) {
-            return Ok(lines);
-        }
         serde_json::from_slice(json)
     }
-}
-
-/// Reads a line as [`super::LineRecords`] writes most of them: these fields in this order, and nothing in them that is escaped.
-fn read_line(json: &[u8]) -> Option<LogLine<'_>> {
-    let (node, rest) = read_number(json.strip_prefix(br#"{"type":"line","node":"#)?)?;
-    let (pod, rest) = read_string(rest.strip_prefix(br#","pod":"#)?)?;
-    let (time, rest) = match rest.strip_prefix(br#","time":"#) {
-        Some(rest) => read_string(rest)?,
-        None => ("", rest),
-    };
-    let (text, rest) = read_string(rest.strip_prefix(br#","text":"#)?)?;
-    let (partial, rest) = match rest.strip_prefix(br#","partial":true"#) {
-        Some(rest) => (true, rest),
-        None => (false, rest),
-    };
-    let (cursor, rest) = read_string(rest.strip_prefix(br#","cursor":"#)?)?;
-    (rest == b"}").then(|| LogLine {
-        node,
-        pod: pod.into(),
-        time: time.into(),
-        text: Some(Text(text.into())),
-        latin1: "".into(),
-        partial,
-        cursor: cursor.into(),
-    })
-}
-
-/// Reads lines as [`super::LineRecords`] joins them: the text before the cursor, in which nothing is escaped.
-fn read_lines(json: &[u8]) -> Option<LogRecord<'_>> {
-    let (node, rest) = read_number(json.strip_prefix(br#"{"type":"lines","node":"#)?)?;
-    let rest = rest.strip_prefix(br#","text":""#)?.strip_suffix(b"\"}")?;
-    let (text, cursor) = rest.split_at(memchr::memrchr(b'"', rest)?);
-    let text = text.strip_suffix(br#"","cursor":"#)?;
-    Some(LogRecord::Lines {
-        node,
-        text: unescape(std::str::from_utf8(text).ok()?)?.into(),
-        cursor: std::str::from_utf8(&cursor[1..]).ok()?.into(),
-    })
-}
-
-/// What is between the quotes of a string, if all that is escaped in it is what logs are full of: newlines, tabs, quotes.
-fn unescape(json: &str) -> Option<String> {
-    let mut text = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some(at) = memchr::memchr2(b'\\', b'"', rest.as_bytes()) {
-        if rest.as_bytes()[at] == b'"' {
-            // Its end: what follows is another field.
-            return None;
-        }
-        text.push_str(&rest[..at]);
-        text.push(match rest.as_bytes().get(at + 1)? {
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'"' => '"',
-            b'\\' => '\\',
-            _ => return None,
-        });
-        rest = &rest[at + 2..];
-    }
-    text.push_str(rest);
-    Some(text)
-}
-
-fn read_number(json: &[u8]) -> Option<(u32, &[u8])> {
-    let digits = json.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = json.split_at(digits);
-    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest))
-}
-
-/// A string without escapes, and what follows it.
-fn read_string(json: &[u8]) -> Option<(&str, &[u8])> {
-    let rest = json.strip_prefix(b"\"")?;
-    let end = memchr::memchr2(b'"', b'\\', rest).filter(|end| rest[*end] == b'"')?;
-    Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]))
 }
 
 /// What stands before every line of a node when there are several.
@@ -243,6 +185,28 @@ pub fn line_prefix(rank: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_survive_the_wire() {
+        for bytes in [
+            &b"plain"[..],
+            "smørrebrød".as_bytes(),
+            b"\"quoted\" \\ \t \x01",
+            b"\xff\xfe\x00\x80",
+            b"",
+        ] {
+            for (time, partial) in [("2026-11-22T02:11:01.4Z", true), ("", false)] {
+                let cursor = "3-3f2a91bc-5.2".to_owned();
+                let line = LogLine::new(3, "train-\"x\"", time, bytes, partial, cursor);
+                let json = serde_json::to_vec(&LogRecord::Line(line.clone())).unwrap();
+                let LogRecord::Line(read) = LogRecord::from_json(&json).unwrap() else {
+                    panic!("no line");
+                };
+                assert_eq!(read, line);
+                assert_eq!(*read.bytes(), *bytes);
+            }
+        }
+    }
 
     #[test]
     fn records_of_newer_servers_are_passed_over() {

@@ -4,24 +4,20 @@
 //! may answer at the same address, such as a proxy.
 
 mod detail;
-mod resolver;
 
 use std::{
     io::{self, ErrorKind, Read},
+    net::IpAddr,
     time::Duration,
 };
 
 use serde::de::DeserializeOwned;
 use ureq::{
     Agent, AsSendBody, Body, Timeout,
-    http::{HeaderValue, Method, Request, Response},
-    unversioned::transport::DefaultConnector,
+    http::{HeaderValue, Method, Request, Response, Uri},
 };
 
-use self::{
-    detail::detail,
-    resolver::{LocalFirst, is_loopback},
-};
+use self::detail::detail;
 use super::{Error, error::describe_io, output};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
@@ -98,11 +94,7 @@ impl ApiClient {
             config = config.proxy(None);
         }
         Ok(Self {
-            agent: Agent::with_parts(
-                config.build(),
-                DefaultConnector::default(),
-                LocalFirst::default(),
-            ),
+            agent: config.build().new_agent(),
             url,
             user,
         })
@@ -373,5 +365,37 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
+    }
+}
+
+/// Whether a URL is one of this machine.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in [
+            "http://localhost:8000",
+            "http://127.0.0.1",
+            "http://127.8.0.1:1/base",
+            "https://[::1]:8000",
+        ] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://jump:8000",
+            "http://10.0.0.1",
+            "http://localhost.evil.org",
+        ] {
+            assert!(!is_loopback(url), "{url}");
+        }
     }
 }

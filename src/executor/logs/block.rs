@@ -71,18 +71,10 @@ pub struct LogLines {
 pub struct LogLineView<'a> {
     stamp: &'a [u8],
     pub bytes: &'a [u8],
-    pub text: LineText<'a>,
+    /// The same as text; none if it is not UTF-8.
+    pub text: Option<&'a str>,
     pub point: Option<&'a LogPoint>,
     pub is_partial: bool,
-}
-
-/// What the bytes of a line are.
-#[derive(Clone, Copy)]
-pub enum LineText<'a> {
-    /// What can be printed of ASCII, without quotes and backslashes: what most logs are made of.
-    Plain,
-    Utf8(&'a str),
-    Bytes,
 }
 
 impl LogLineView<'_> {
@@ -108,20 +100,11 @@ impl LogLines {
     pub fn iter(&self) -> impl Iterator<Item = LogLineView<'_>> {
         let (first, skip) = self.first;
         let bytes = &self.block.bytes;
-        // To look at all at once takes a fraction of the time.
-        let is_plain = is_plain(bytes);
-        let whole = if is_plain {
-            None
-        } else {
-            std::str::from_utf8(bytes).ok()
-        };
+        // To check all lines at once takes a fraction of the time.
+        let whole = std::str::from_utf8(bytes).ok();
         let text = move |range: Range<usize>| {
-            if is_plain {
-                return LineText::Plain;
-            }
             let text = whole.and_then(|whole| whole.get(range.clone()));
-            let text = text.or_else(|| std::str::from_utf8(&bytes[range]).ok());
-            text.map_or(LineText::Bytes, LineText::Utf8)
+            text.or_else(|| std::str::from_utf8(&bytes[range]).ok())
         };
         let pieces = self.block.pieces[first..].iter().enumerate();
         pieces.map(move |(index, piece)| {
@@ -137,17 +120,4 @@ impl LogLines {
             }
         })
     }
-}
-
-/// Whether there is nothing but [`LineText::Plain`] in lines.
-fn is_plain(lines: &[u8]) -> bool {
-    let is_plain = |byte: u8| {
-        (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\') | (byte == b'\n')
-    };
-    // In parts, each without a branch in it.
-    let mut parts = lines.chunks(1024);
-    parts.all(|part| {
-        part.iter()
-            .fold(true, |plain, byte| plain & is_plain(*byte))
-    })
 }

@@ -12,7 +12,7 @@ use super::{
     lines::{Lines, Next},
     position::Position,
     reads::Reads,
-    step::Source,
+    step::ContainerRun,
 };
 use crate::executor::{cluster::DEADLINE, objects::CONTAINER};
 
@@ -23,7 +23,7 @@ const STALL: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Container {
     pub pods: Api<Pod>,
-    pub source: Source,
+    pub source: ContainerRun,
     /// The same as records name it.
     pub name: Arc<LogSource>,
     /// A permit is held for as long as a log is open that is not followed.

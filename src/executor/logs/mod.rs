@@ -25,7 +25,7 @@ mod ring;
 mod shared;
 mod step;
 mod tail;
-mod waiting;
+mod wait_reason;
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -35,11 +35,11 @@ use std::{
 use time::OffsetDateTime;
 use tokio::{sync::mpsc, task::JoinSet};
 
+pub use self::block::LogLines;
 #[cfg(test)]
 pub use self::block::{Block, LogSource, Piece};
-pub use self::block::{LineText, LogLines};
 use self::{
-    node::{Follower, Outcome},
+    node::{Follower, NodeOutcome},
     ring::Entry,
     shared::Shared,
     tail::Tails,
@@ -222,15 +222,15 @@ fn rfc3339(nanoseconds: i64) -> String {
 }
 
 /// What the ends of the nodes mean for the whole.
-fn conclude(outcomes: &[Outcome]) -> (LogEnd, Option<String>) {
+fn conclude(outcomes: &[NodeOutcome]) -> (LogEnd, Option<String>) {
     if outcomes
         .iter()
-        .any(|outcome| matches!(outcome, Outcome::Stopped))
+        .any(|outcome| matches!(outcome, NodeOutcome::Stopped))
     {
         return (LogEnd::Stopped, None);
     }
     let ended = outcomes.iter().filter_map(|outcome| match outcome {
-        Outcome::Ended(node) => Some(node.clone()),
+        NodeOutcome::Ended(node) => Some(node.clone()),
         _ => None,
     });
     let ended: Vec<NodeStatus> = ended.collect();
@@ -238,7 +238,7 @@ fn conclude(outcomes: &[Outcome]) -> (LogEnd, Option<String>) {
         return (LogEnd::Failed, Some(describe(node, outcomes.len())));
     }
     let unfinished = outcomes.iter().find_map(|outcome| match outcome {
-        Outcome::Unfinished(reason) => Some(reason.clone()),
+        NodeOutcome::Unfinished(reason) => Some(reason.clone()),
         _ => None,
     });
     match unfinished {

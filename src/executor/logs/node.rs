@@ -22,10 +22,10 @@ use super::{
     position::{Position, SECOND},
     reader::{Listener, Reader, now},
     reads::Reads,
-    ring::{Entry, Found, RingEnd, Slot, Taken},
-    step::{self, Source, Step},
+    ring::{Entry, Found, RingEnd, RingPlace, Taken},
+    step::{self, ContainerRun, Step},
     tail::Tail,
-    waiting::Waiting,
+    wait_reason::WaitReason,
 };
 use crate::{
     api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus},
@@ -59,7 +59,7 @@ pub enum Start {
 
 /// How it ended with a node.
 #[derive(Debug, PartialEq)]
-pub enum Outcome {
+pub enum NodeOutcome {
     Ended(NodeStatus),
     Stopped,
     /// It goes on, or did not start in time for this reason.
@@ -89,20 +89,20 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub async fn run(mut self) -> Outcome {
+    pub async fn run(mut self) -> NodeOutcome {
         self.has_job = self.has_place();
         match self.follow().await {
             Ok(outcome) => outcome,
-            Err(ReaderGone) => Outcome::Unfinished(None),
+            Err(ReaderGone) => NodeOutcome::Unfinished(None),
         }
     }
 
-    async fn follow(&mut self) -> Result<Outcome, ReaderGone> {
+    async fn follow(&mut self) -> Result<NodeOutcome, ReaderGone> {
         let patience = Instant::now() + self.query.wait;
-        let mut waiting = Waiting::default();
+        let mut waiting = WaitReason::default();
         let mut node = self.watch.node(self.rank);
         let mut start = Box::pin(self.first_start()).await?;
-        let mut last: Option<Source> = None;
+        let mut last: Option<ContainerRun> = None;
         loop {
             let (mut next, knows_all_pods) = self.next_step(&mut node);
             if matches!(next, Step::Ended(_)) && !knows_all_pods {
@@ -114,13 +114,13 @@ impl Follower {
                 Step::Stopped if !self.has_job && !self.watch.is_gone() => {
                     let reason = Some("its Job does not exist yet".to_owned());
                     if !self.query.follow {
-                        return Ok(Outcome::Unfinished(reason));
+                        return Ok(NodeOutcome::Unfinished(reason));
                     }
                     waiting.is_for(reason);
                     // That those of the other nodes are gone too is told to those who look at them.
                     limit = limit.min(Instant::now() + POLL);
                 }
-                Step::Stopped => return Ok(Outcome::Stopped),
+                Step::Stopped => return Ok(NodeOutcome::Stopped),
                 Step::Ended(status) => return Box::pin(self.end(status)).await,
                 Step::Read(source) => {
                     Box::pin(self.announce(&source, last.as_ref())).await?;
@@ -130,13 +130,15 @@ impl Follower {
                     let is_over =
                         source.is_over || step::remaining_grace(&node.borrow(), &source).is_some();
                     if !self.query.follow && !is_over {
-                        return Ok(Outcome::Unfinished(None));
+                        return Ok(NodeOutcome::Unfinished(None));
                     }
                     self.read.insert(source.key());
                     last = Some(source);
                     continue;
                 }
-                Step::Wait(reason) if !self.query.follow => return Ok(Outcome::Unfinished(reason)),
+                Step::Wait(reason) if !self.query.follow => {
+                    return Ok(NodeOutcome::Unfinished(reason));
+                }
                 Step::Wait(reason) => waiting.is_for(reason),
             }
             start = Start::Fresh { tail: None };
@@ -162,7 +164,7 @@ impl Follower {
                     .reason
                     .unwrap_or_else(|| "its pod has not started".to_owned());
                 let reason = format!("node-{} did not start within {seconds} s: {why}", self.rank);
-                return Ok(Outcome::Unfinished(Some(reason)));
+                return Ok(NodeOutcome::Unfinished(Some(reason)));
             }
         }
     }
@@ -176,7 +178,7 @@ impl Follower {
     }
 
     /// Tells the end of the node, and what of its log nobody can read any more.
-    async fn end(&self, status: NodeStatus) -> Result<Outcome, ReaderGone> {
+    async fn end(&self, status: NodeStatus) -> Result<NodeOutcome, ReaderGone> {
         let node = self.rank;
         let has_read = !self.read.is_empty() || self.has_place();
         // What was stopped before it had a pod has written nothing.
@@ -200,7 +202,7 @@ impl Follower {
             cursor: cursor.to_string(),
         })
         .await?;
-        Ok(Outcome::Ended(status))
+        Ok(NodeOutcome::Ended(status))
     }
 
     /// Makes sure that what is known is not old, for as long as that takes.
@@ -222,7 +224,11 @@ impl Follower {
     }
 
     /// Says that a log is not that of the container before.
-    async fn announce(&self, source: &Source, last: Option<&Source>) -> Result<(), ReaderGone> {
+    async fn announce(
+        &self,
+        source: &ContainerRun,
+        last: Option<&ContainerRun>,
+    ) -> Result<(), ReaderGone> {
         let node = self.rank;
         if source.is_previous && source.restarts > 0 && last.is_none() {
             let reason = format!("its container was started {} times before", source.restarts);
@@ -242,7 +248,7 @@ impl Follower {
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.
-    async fn read_source(&mut self, source: &Source, start: Start) -> Result<(), ReaderGone> {
+    async fn read_source(&mut self, source: &ContainerRun, start: Start) -> Result<(), ReaderGone> {
         let container = Container {
             pods: self.cluster.api(),
             source: source.clone(),
@@ -332,10 +338,10 @@ impl Follower {
     ) -> Result<Option<RingEnd>, ReaderGone> {
         let mut news = tail.ring.news();
         let deadline = Instant::now() + JOIN_DELAY;
-        let mut slot = loop {
+        let mut place = loop {
             news.mark_unchanged();
             match tail.ring.find(reader.position.point().as_ref()) {
-                Found::At(slot) => break slot,
+                Found::At(place) => break place,
                 Found::Never => return Ok(None),
                 Found::Later if tail.ring.has_ended() => return Ok(None),
                 Found::Later => (),
@@ -347,7 +353,7 @@ impl Follower {
         };
         loop {
             news.mark_unchanged();
-            match tail.ring.take(slot.number) {
+            match tail.ring.take(place.number) {
                 Taken::Entry(entry) => {
                     if let Entry::Lines(block) = &entry
                         && let Some(point) = block.point()
@@ -355,14 +361,14 @@ impl Follower {
                         reader.position = Position::at(Some(point));
                     }
                     let is_empty =
-                        matches!(&entry, Entry::Lines(block) if slot.piece >= block.pieces.len());
+                        matches!(&entry, Entry::Lines(block) if place.piece >= block.pieces.len());
                     if !is_empty {
-                        let first = (slot.piece, slot.byte);
+                        let first = (place.piece, place.byte);
                         self.send(LogItem::new(&reader.container.name, entry, first))
                             .await?;
                     }
-                    slot = Slot {
-                        number: slot.number + 1,
+                    place = RingPlace {
+                        number: place.number + 1,
                         piece: 0,
                         byte: 0,
                     };
@@ -411,7 +417,7 @@ impl Follower {
         }
     }
 
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<ContainerRun> {
         step::sources(&self.watch.node(self.rank).borrow(), self.rank)
     }
 
@@ -428,7 +434,8 @@ impl Follower {
             self.refresh().await?;
             sources = self.sources();
         }
-        let keys = |sources: &[Source]| sources.iter().map(Source::key).collect::<Vec<_>>();
+        let keys =
+            |sources: &[ContainerRun]| sources.iter().map(ContainerRun::key).collect::<Vec<_>>();
         match self.place.clone() {
             None => {
                 let tail = self.query.tail.filter(|_| !sources.is_empty());
@@ -457,9 +464,9 @@ impl Follower {
                     return Ok(Start::Behind(point));
                 }
                 let since = point.map(|point| point.time);
-                let is_earlier = |source: &&Source| source.created <= since.unwrap_or(0);
+                let is_earlier = |source: &&ContainerRun| source.created <= since.unwrap_or(0);
                 let earlier = sources.iter().filter(is_earlier);
-                self.read.extend(earlier.map(Source::key));
+                self.read.extend(earlier.map(ContainerRun::key));
                 let source = Arc::new(LogSource {
                     node: self.rank,
                     pod: String::new(),

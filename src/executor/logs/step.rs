@@ -16,7 +16,7 @@ pub enum Step {
     /// Nothing to read yet, for this reason if one is known.
     Wait(Option<String>),
     /// Read the log of this pod.
-    Read(Source),
+    Read(ContainerRun),
     /// The node has ended and everything was read.
     Ended(NodeStatus),
     /// The node's Job is gone: somebody stopped the task.
@@ -25,7 +25,7 @@ pub enum Step {
 
 /// A container whose log can be read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Source {
+pub struct ContainerRun {
     pub pod: String,
     pub uid: Uid,
     /// How often the pod's container was started before this one.
@@ -40,7 +40,7 @@ pub struct Source {
     pub created: i64,
 }
 
-impl Source {
+impl ContainerRun {
     /// A short name for it, of digits and lower-case letters.
     pub fn key(&self) -> String {
         let digits = self.uid.to_string();
@@ -53,7 +53,7 @@ impl Source {
 }
 
 /// The containers of the node of this rank that run or ran, oldest first.
-pub fn sources(observed: &Observed, rank: u32) -> Vec<Source> {
+pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
     let Some(job) = job(observed, rank) else {
         return Vec::new();
     };
@@ -66,9 +66,9 @@ fn job(observed: &Observed, rank: u32) -> Option<&JobRow> {
 }
 
 /// The containers of a pod: what runs, and what ran before it. Kubernetes keeps the log of one of those.
-fn sources_of(pod: &PodRow) -> Vec<Source> {
+fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
     let is_over = matches!(pod.container, Container::Terminated { .. });
-    let current = Source {
+    let current = ContainerRun {
         pod: pod.name.to_string(),
         uid: pod.uid,
         restarts: pod.restarts,
@@ -77,7 +77,7 @@ fn sources_of(pod: &PodRow) -> Vec<Source> {
         may_restart: pod.may_restart,
         created: pod.created.unwrap_or_default(),
     };
-    let previous = (pod.restarts > 0).then(|| Source {
+    let previous = (pod.restarts > 0).then(|| ContainerRun {
         restarts: pod.restarts - 1,
         is_previous: true,
         is_over: true,
@@ -112,7 +112,7 @@ pub fn knows_all_pods(observed: &Observed, rank: u32) -> bool {
 }
 
 /// Whether the container that `source` names can write no more, as far as was observed.
-pub fn is_over(observed: &Observed, source: &Source) -> bool {
+pub fn is_over(observed: &Observed, source: &ContainerRun) -> bool {
     pod_of(observed, source).is_none_or(|pod| {
         let key = source.key();
         let now = sources_of(pod)
@@ -123,7 +123,7 @@ pub fn is_over(observed: &Observed, source: &Source) -> bool {
 }
 
 /// Whether the container that `source` names was seen to end. One that is gone may have had more to say.
-pub fn has_terminated(observed: &Observed, source: &Source) -> bool {
+pub fn has_terminated(observed: &Observed, source: &ContainerRun) -> bool {
     pod_of(observed, source).is_some() && is_over(observed, source)
 }
 
@@ -131,7 +131,7 @@ pub fn has_terminated(observed: &Observed, source: &Source) -> bool {
 ///
 /// A pod that has outlived its deadline has failed before its container was stopped, and kubelets before 1.22 never say that
 /// it was (seen: 1.20).
-pub fn remaining_grace(observed: &Observed, source: &Source) -> Option<Duration> {
+pub fn remaining_grace(observed: &Observed, source: &ContainerRun) -> Option<Duration> {
     /// `terminationGracePeriodSeconds` unless a pod says otherwise.
     const GRACE: u64 = 30;
     let pod = pod_of(observed, source)?;
@@ -140,13 +140,13 @@ pub fn remaining_grace(observed: &Observed, source: &Source) -> Option<Duration>
 }
 
 /// The pod that `source` is of, if it is there.
-fn pod_of<'a>(observed: &'a Observed, source: &Source) -> Option<&'a PodRow> {
+fn pod_of<'a>(observed: &'a Observed, source: &ContainerRun) -> Option<&'a PodRow> {
     let mut pods = observed.pods.iter();
     pods.find(|pod| pod.uid == source.uid).map(|pod| &**pod)
 }
 
 /// How often the container that `source` names was started again since, as far as was observed.
-pub fn restarts_since(observed: &Observed, source: &Source) -> i32 {
+pub fn restarts_since(observed: &Observed, source: &ContainerRun) -> i32 {
     let newest = pod_of(observed, source).and_then(|pod| sources_of(pod).pop());
     newest.map_or(0, |newest| newest.restarts - source.restarts)
 }

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-fn ended(rank: u32, status: TaskState) -> Outcome {
-    Outcome::Ended(NodeStatus {
+fn ended(rank: u32, status: TaskState) -> NodeOutcome {
+    NodeOutcome::Ended(NodeStatus {
         rank,
         job_name: format!("train-ab12cd34-node-{rank}"),
         status,
@@ -46,10 +46,10 @@ fn the_end_of_a_log_is_that_of_its_nodes() {
         (LogEnd::Failed, Some("failed: exit code 3".to_owned()))
     );
     assert_eq!(
-        conclude(&[failed(), Outcome::Stopped]),
+        conclude(&[failed(), NodeOutcome::Stopped]),
         (LogEnd::Stopped, None)
     );
-    let late = || Outcome::Unfinished(Some("Unschedulable".to_owned()));
+    let late = || NodeOutcome::Unfinished(Some("Unschedulable".to_owned()));
     assert_eq!(
         conclude(&[done(), late()]),
         (LogEnd::Unfinished, Some("Unschedulable".to_owned()))

@@ -9,13 +9,13 @@ const USUAL_START: Duration = Duration::from_secs(10);
 
 /// What a node waits for, and whether its reader knows.
 #[derive(Default)]
-pub struct Waiting {
+pub struct WaitReason {
     pub reason: Option<String>,
     since: Option<Instant>,
     is_told: bool,
 }
 
-impl Waiting {
+impl WaitReason {
     pub fn is_for(&mut self, reason: Option<String>) {
         if self.reason != reason {
             *self = Self {

@@ -116,20 +116,20 @@ struct ContainerStatus {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct State {
-    waiting: Option<Waiting>,
-    running: Option<Running>,
+    waiting: Option<WaitingState>,
+    running: Option<RunningState>,
     terminated: Option<Terminated>,
 }
 
 #[derive(Deserialize)]
-struct Waiting {
+struct WaitingState {
     reason: Option<String>,
     message: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Running {
+struct RunningState {
     #[serde(default, deserialize_with = "moment")]
     started_at: Option<Timestamp>,
 }

@@ -1,12 +1,9 @@
 //! Lists of tasks, as they were at one moment.
 
-use std::sync::Arc;
-
 use crate::{
-    api::{TaskId, TaskStatus, User},
+    api::{TaskStatus, User},
     executor::{
         Result,
-        observed::Observed,
         view::{Listed, LiveView},
     },
 };
@@ -17,9 +14,6 @@ pub struct TaskList {
     user: Option<User>,
     namespace: String,
 }
-
-/// The state of a task at one moment. It does not change.
-pub struct Snapshot(Arc<Observed>);
 
 /// The tasks of `user`, or of all.
 ///
@@ -38,22 +32,7 @@ impl TaskList {
         self.tasks.len()
     }
 
-    /// The id of the task at an index below [`TaskList::len`].
-    pub fn id(&self, index: usize) -> TaskId {
-        self.tasks[index].0
-    }
-
-    /// The state of the task at an index, to be compared later.
-    pub fn snapshot(&self, index: usize) -> Snapshot {
-        Snapshot(self.tasks[index].1.clone())
-    }
-
-    /// Whether the task at an index has not changed since a snapshot was taken.
-    pub fn is_unchanged(&self, index: usize, snapshot: &Snapshot) -> bool {
-        Arc::ptr_eq(&self.tasks[index].1, &snapshot.0)
-    }
-
-    /// The status of the task at an index; none if no Job of it is the user's.
+    /// The status of the task at an index below [`TaskList::len`]; none if no Job of it is the user's.
     pub fn status(&self, index: usize) -> Option<TaskStatus> {
         let (id, task) = &self.tasks[index];
         task.status(*id, self.user.as_ref(), &self.namespace)
@@ -62,25 +41,22 @@ impl TaskList {
 
 #[cfg(test)]
 impl TaskList {
-    /// The list after each of these batches of Jobs has been put into a view.
-    pub fn after(batches: &[Vec<serde_json::Value>]) -> Vec<Self> {
+    /// The list of the tasks of these Jobs.
+    pub fn of(jobs: impl Iterator<Item = serde_json::Value>) -> Self {
         use crate::executor::{
             observed::JobRow,
             view::{Table, View},
         };
 
         let view = View::default();
-        let lists = batches.iter().map(|batch| {
-            for job in batch {
-                let row: JobRow = serde_json::from_value(job.clone()).unwrap();
-                view.change::<JobRow, _>(|table| table.tell(row));
-            }
-            Self {
-                tasks: view.list(None),
-                user: None,
-                namespace: "default".to_owned(),
-            }
-        });
-        lists.collect()
+        for job in jobs {
+            let row: JobRow = serde_json::from_value(job).unwrap();
+            view.change::<JobRow, _>(|table| table.tell(row));
+        }
+        Self {
+            tasks: view.list(None),
+            user: None,
+            namespace: "default".to_owned(),
+        }
     }
 }

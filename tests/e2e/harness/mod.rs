@@ -4,9 +4,9 @@
 //! slept for.
 
 mod command;
-mod detour;
 pub mod proxy;
 mod rights;
+mod route;
 mod server;
 mod session;
 mod world;
@@ -22,7 +22,7 @@ use std::{
 
 pub use self::{
     command::{Outcome, Running},
-    detour::Detour,
+    route::FaultyRoute,
     server::Server,
     session::Session,
     world::World,

@@ -18,12 +18,12 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Server, TempDir, World,
-    proxy::{Counts, Plan, Proxy},
+    proxy::{Counts, FaultPlan, Proxy},
 };
 
 /// A server of its own between two proxies.
 #[must_use]
-pub struct Detour {
+pub struct FaultyRoute {
     /// Before Kubernetes.
     pub upstream: Proxy,
     /// Before the server.
@@ -35,7 +35,7 @@ pub struct Detour {
     dir: TempDir,
 }
 
-impl Detour {
+impl FaultyRoute {
     /// Builds it; the proxies are calm, and what they will do follows from `seed`.
     pub fn new(world: &World, seed: u64) -> Self {
         let dir = TempDir::new();
@@ -43,7 +43,7 @@ impl Detour {
         let mut proxy = |target| {
             let (plan, max_faults) = (random.random(), random.random_range(3..=6));
             let gap = Duration::from_millis(random.random_range(0..400));
-            Proxy::start(target, Plan::Seeded(plan), max_faults, gap)
+            Proxy::start(target, FaultPlan::Seeded(plan), max_faults, gap)
         };
         let kubeconfig = Kubeconfig::read_from(&world.kubeconfig).unwrap();
         let upstream = proxy(cluster_address(&kubeconfig));

@@ -1,4 +1,4 @@
-//! One run: a task, somebody who watches it by way of the [`Detour`], and what goes wrong meanwhile.
+//! One run: a task, somebody who watches it by way of the [`FaultyRoute`], and what goes wrong meanwhile.
 
 use std::{env, fs, thread, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
     task::{Task, is_err},
     viewer::{Seen, Viewer},
 };
-use crate::harness::{Detour, Session, proxy::Counts};
+use crate::harness::{FaultyRoute, Session, proxy::Counts};
 
 /// What goes wrong in a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +70,7 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
     // Lines with times are wanted of some; a time is only before the first piece of a long line.
     let has_times = trouble == Trouble::Part && random.random_ratio(1, 4);
     let task = Task::draw(&mut random, num_nodes, !has_times);
-    let mut detour = Detour::new(user.world, seed);
+    let mut route = FaultyRoute::new(user.world, seed);
     let id = user.submit(&task.file());
     let mut part = Part::default();
     if trouble == Trouble::Part {
@@ -79,29 +79,29 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
     }
     // Until the log has begun, an error is an answer; so there are none before.
     let begun = BEGUN + (1 << random.random_range(0..14));
-    detour
+    route
         .downstream
-        .after_bytes(begun, unleash(&detour, trouble));
-    let mut viewers = vec![Viewer::start(user, &detour.url(), &id, &part.options)];
+        .after_bytes(begun, unleash(&route, trouble));
+    let mut viewers = vec![Viewer::start(user, &route.url(), &id, &part.options)];
     let moment = random.random_range(1..50_000);
     match trouble {
         Trouble::Killed => {
             viewers[0].wait_for_bytes(moment, PATIENCE);
-            detour.kill_server();
+            route.kill_server();
             // Nobody is there for a while; how long is part of the run.
             thread::sleep(Duration::from_millis(random.random_range(0..1500)));
             // A server that cannot reach Kubernetes does not start, and should not.
-            detour.upstream.switch().calm();
-            detour.start_server();
-            unleash(&detour, trouble)();
+            route.upstream.switch().calm();
+            route.start_server();
+            unleash(&route, trouble)();
         }
         Trouble::Late => {
             viewers[0].wait_for_bytes(moment, PATIENCE);
-            detour.upstream.switch().calm();
-            detour.downstream.switch().calm();
-            let mut late = Viewer::start(user, &detour.url(), &id, &[]);
+            route.upstream.switch().calm();
+            route.downstream.switch().calm();
+            let mut late = Viewer::start(user, &route.url(), &id, &[]);
             late.wait_for_bytes(1, PATIENCE);
-            unleash(&detour, trouble)();
+            unleash(&route, trouble)();
             viewers.push(late);
         }
         _ => (),
@@ -110,15 +110,15 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
     user.wait_for_status(&id, "completed");
     let checked = check(user, &id, &task, &part, &seen);
     user.run(["jobs", "stop", &id]).success();
-    let counts = detour.counts();
-    checked.map_err(|why| describe(&why, seed, trouble, &counts, &seen, &detour.log()))?;
+    let counts = route.counts();
+    checked.map_err(|why| describe(&why, seed, trouble, &counts, &seen, &route.log()))?;
     Ok(counts)
 }
 
 /// Lets the faults of the run happen. `K8S_CLI_LOG_CALM=1` has none: what fails then has another cause.
-fn unleash(detour: &Detour, trouble: Trouble) -> impl FnOnce() + Send + use<> {
+fn unleash(route: &FaultyRoute, trouble: Trouble) -> impl FnOnce() + Send + use<> {
     let is_calm = env::var_os("K8S_CLI_LOG_CALM").is_some();
-    let (upstream, downstream) = (detour.upstream.switch(), detour.downstream.switch());
+    let (upstream, downstream) = (route.upstream.switch(), route.downstream.switch());
     move || {
         if !is_calm && trouble != Trouble::Downstream {
             upstream.unleash();

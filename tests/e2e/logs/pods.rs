@@ -5,7 +5,7 @@ use std::fs;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
-use crate::harness::{Detour, Session, World, is_real_cluster};
+use crate::harness::{FaultyRoute, Session, World, is_real_cluster};
 
 /// A task whose Job is not as we make them: those of other programs with the same labels are ours to show. Returns its id.
 fn submit_changed(ada: &Session<'_>, change: impl FnOnce(&mut Value)) -> String {
@@ -100,21 +100,21 @@ fn a_hole_is_told_where_a_log_was_rotated_away() {
     const LINES: usize = 10_000;
     let world = World::sandbox(&["--sandbox-log-max-size", "100k"]);
     let ada = world.login("ada");
-    let mut detour = Detour::new(&world, 1);
+    let mut route = FaultyRoute::new(&world, 1);
     let go = ada.home.join("go");
     let id = ada.submit(&format!(
         "run: |\n  echo first\n  until [ -e '{}' ]; do sleep 0.05; done\n  seq -f '%099.0f' {LINES}",
         go.display()
     ));
     let viewers = ["text", "json"]
-        .map(|output| ada.start_at(&detour.url(), ["jobs", "logs", &id, "-o", output]));
+        .map(|output| ada.start_at(&route.url(), ["jobs", "logs", &id, "-o", output]));
     for viewer in &viewers {
         viewer.wait_for_output("first");
     }
-    detour.kill_server();
+    route.kill_server();
     fs::write(&go, "").unwrap();
     ada.wait_for_status(&id, "completed");
-    detour.start_server();
+    route.start_server();
     let [text, json] = viewers.map(|viewer| viewer.finish().success());
 
     let text = text

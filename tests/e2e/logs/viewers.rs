@@ -8,7 +8,7 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::harness::{Detour, World, is_real_cluster, wait_until};
+use crate::harness::{FaultyRoute, World, is_real_cluster, wait_until};
 
 /// How much a server may grow by a viewer, in KiB: some blocks on their way, and what an allocator keeps.
 const GROWTH: usize = 24 * 1024;
@@ -21,19 +21,19 @@ fn all_who_follow_share_one_stream_which_ends_with_the_last_of_them() {
     }
     let world = World::new();
     let ada = world.login("ada");
-    let detour = Detour::new(&world, 1);
+    let route = FaultyRoute::new(&world, 1);
     let id = ada.submit(
         "num_nodes: 2\nrun: |\n  trap 'exit 0' TERM\n  echo hello from $NODE_RANK\n  sleep 1000 & wait",
     );
     let viewers: Vec<_> = (0..5)
-        .map(|_| ada.start_at(&detour.url(), ["jobs", "logs", &id]))
+        .map(|_| ada.start_at(&route.url(), ["jobs", "logs", &id]))
         .collect();
     for viewer in &viewers {
         viewer.wait_for_output("hello from 0");
         viewer.wait_for_output("hello from 1");
     }
     wait_until("there is one stream for each container", || {
-        detour.upstream.following() == 2
+        route.upstream.following() == 2
     });
     let mut viewers = viewers.into_iter();
     let last = viewers.next().unwrap();
@@ -42,16 +42,14 @@ fn all_who_follow_share_one_stream_which_ends_with_the_last_of_them() {
         viewer.finish().code(130);
     }
     // It is still shared, by one.
-    let late = ada.start_at(&detour.url(), ["jobs", "logs", &id]);
+    let late = ada.start_at(&route.url(), ["jobs", "logs", &id]);
     late.wait_for_output("hello from 1");
-    assert_eq!(detour.upstream.following(), 2);
+    assert_eq!(route.upstream.following(), 2);
     for viewer in [last, late] {
         viewer.interrupt();
         viewer.finish().code(130);
     }
-    wait_until("the streams have ended", || {
-        detour.upstream.following() == 0
-    });
+    wait_until("the streams have ended", || route.upstream.following() == 0);
     ada.run(["jobs", "stop", &id]).success();
 }
 
@@ -64,24 +62,24 @@ fn who_reads_slowly_slows_nobody_else_and_loses_nothing() {
     const LINES: usize = 600_000;
     let world = World::new();
     let ada = world.login("ada");
-    let detour = Detour::new(&world, 1);
+    let route = FaultyRoute::new(&world, 1);
     let id = ada.submit(&format!("run: seq -f '%099.0f' {LINES}"));
-    let mut slow = ureq::get(format!("{}/tasks/{id}/logs", detour.url()))
+    let mut slow = ureq::get(format!("{}/tasks/{id}/logs", route.url()))
         .header("X-User", "ada")
         .call()
         .unwrap();
-    let memory = detour.peak_memory();
+    let memory = route.peak_memory();
     let out = ada.home.join("out");
     let status = ada
         .command(["jobs", "logs", &id])
-        .env("K8S_CLI_API_URL", detour.url())
+        .env("K8S_CLI_API_URL", route.url())
         .stdout(File::create(&out).unwrap())
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(0));
     let printed = fs::read(&out).unwrap();
     assert_eq!(printed.len(), LINES * 100);
-    let growth = detour.peak_memory() - memory;
+    let growth = route.peak_memory() - memory;
     assert!(growth < GROWTH, "it grew by {growth} KiB");
     let mut rest = Vec::new();
     slow.body_mut().as_reader().read_to_end(&mut rest).unwrap();
@@ -101,19 +99,19 @@ fn a_line_that_does_not_end_is_held_by_nobody() {
     const LENGTH: usize = 50_000_000;
     let world = World::new();
     let ada = world.login("ada");
-    let detour = Detour::new(&world, 1);
+    let route = FaultyRoute::new(&world, 1);
     let id = ada.submit(&format!(
         "run: head -c {LENGTH} /dev/zero | tr '\\0' x; echo; echo end"
     ));
     ada.wait_for_status(&id, "completed");
-    let memory = detour.peak_memory();
+    let memory = route.peak_memory();
     let out = ada.home.join("out");
     // The client may have less memory than the line is long.
     let status = Command::new("bash")
         .args(["-c", "ulimit -d 30000; exec \"$@\"", "bash"])
         .args([env!("CARGO_BIN_EXE_k8s-cli"), "jobs", "logs", &id])
         .env("HOME", &ada.home)
-        .env("K8S_CLI_API_URL", detour.url())
+        .env("K8S_CLI_API_URL", route.url())
         .stdin(Stdio::null())
         .stdout(File::create(&out).unwrap())
         .status()
@@ -123,7 +121,7 @@ fn a_line_that_does_not_end_is_held_by_nobody() {
     let (line, end) = printed.split_at(LENGTH.min(printed.len()));
     assert!(line.iter().all(|byte| *byte == b'x'));
     assert_eq!(end, b"\nend\n");
-    let growth = detour.peak_memory() - memory;
+    let growth = route.peak_memory() - memory;
     assert!(growth < GROWTH, "it grew by {growth} KiB");
 }
 
@@ -131,14 +129,14 @@ fn a_line_that_does_not_end_is_held_by_nobody() {
 fn a_task_that_is_stopped_meanwhile_was_stopped() {
     let world = World::new();
     let ada = world.login("ada");
-    let mut detour = Detour::new(&world, 1);
+    let mut route = FaultyRoute::new(&world, 1);
     let id = ada.submit("run: |\n  trap 'exit 0' TERM\n  echo first\n  sleep 1000 & wait");
-    let viewer = ada.start_at(&detour.url(), ["jobs", "logs", &id]);
+    let viewer = ada.start_at(&route.url(), ["jobs", "logs", &id]);
     viewer.wait_for_output("first\n");
-    detour.kill_server();
+    route.kill_server();
     viewer.wait_for_error("resuming");
     ada.run(["jobs", "stop", &id]).success();
-    detour.start_server();
+    route.start_server();
     viewer.finish().code(103).stdout("first\n");
 }
 

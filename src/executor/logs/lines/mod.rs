@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     block::{Block, Piece},
-    position::{Head, Position, Verdict},
+    position::{Head, PieceNews, Position},
 };
 
 /// The most that is held of one line. Where the runtimes cut lines is a multiple of it (CRI-O: 8 KiB, containerd: 16 KiB), so
@@ -128,9 +128,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
                 return;
             }
             let known = match position.judge(piece.head, text.len() as u64, piece.ends) {
-                Verdict::Known => return,
-                Verdict::New(known) => known,
-                Verdict::AfterGap(since) => {
+                PieceNews::Known => return,
+                PieceNews::New(known) => known,
+                PieceNews::AfterGap(since) => {
                     gap = Some(since);
                     0
                 }

@@ -62,7 +62,7 @@ pub enum Head {
 
 /// What to do with a piece that was read.
 #[derive(Debug, PartialEq)]
-pub enum Verdict {
+pub enum PieceNews {
     /// It was handed on before, or is not wanted.
     Known,
     /// It is new from this byte on.
@@ -118,7 +118,7 @@ impl Position {
 
     /// Takes note of a piece of `length` bytes, in the order in which pieces come, and says what of it is new. `ends`: a newline
     /// follows it.
-    pub fn judge(&mut self, head: Head, length: u64, ends: bool) -> Verdict {
+    pub fn judge(&mut self, head: Head, length: u64, ends: bool) -> PieceNews {
         let gap = match head {
             Head::Line(time) => self.begin(time),
             Head::Untimed => {
@@ -132,7 +132,7 @@ impl Position {
             Head::Middle => None,
         };
         match (&mut self.line, &mut self.point) {
-            (Line::Untimed, _) => Verdict::New(0),
+            (Line::Untimed, _) => PieceNews::New(0),
             (Line::Open { length: before }, Some(point)) => {
                 let known = point
                     .offset
@@ -143,12 +143,12 @@ impl Position {
                 point.offset =
                     (!ends).then(|| point.offset.map_or(*before, |offset| offset.max(*before)));
                 match gap {
-                    _ if !self.is_wanted || (known == length && !ends) => Verdict::Known,
-                    Some(since) => Verdict::AfterGap(since),
-                    None => Verdict::New(known),
+                    _ if !self.is_wanted || (known == length && !ends) => PieceNews::Known,
+                    Some(since) => PieceNews::AfterGap(since),
+                    None => PieceNews::New(known),
                 }
             }
-            _ => Verdict::Known,
+            _ => PieceNews::Known,
         }
     }
 

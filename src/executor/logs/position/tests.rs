@@ -49,9 +49,9 @@ fn read(log: &[Written], start: Position, cuts: &[Cut], size: usize) -> (Vec<u8>
         let since = position.resume();
         for (head, text, ends) in pieces(log, since, size).into_iter().take(cut.after) {
             let from = match position.judge(head, text.len() as u64, ends) {
-                Verdict::Known => continue,
-                Verdict::New(from) => from,
-                Verdict::AfterGap(_) => {
+                PieceNews::Known => continue,
+                PieceNews::New(from) => from,
+                PieceNews::AfterGap(_) => {
                     gaps += 1;
                     0
                 }
@@ -149,9 +149,9 @@ proptest! {
         let (mut out, mut gaps) = (Vec::new(), 0);
         for (head, text, ends) in pieces(kept, since, 100) {
             match position.judge(head, text.len() as u64, ends) {
-                Verdict::Known => continue,
-                Verdict::New(_) => (),
-                Verdict::AfterGap(_) => gaps += 1,
+                PieceNews::Known => continue,
+                PieceNews::New(_) => (),
+                PieceNews::AfterGap(_) => gaps += 1,
             }
             out.extend(text);
             out.push(b'\n');
@@ -213,11 +213,11 @@ fn a_line_in_whose_middle_the_stream_broke_is_completed() {
 #[test]
 fn what_has_no_time_is_handed_on_once() {
     let mut position = Position::at(None);
-    assert_eq!(position.judge(Head::Untimed, 3, true), Verdict::New(0));
-    assert_eq!(position.judge(Head::Line(BASE), 3, true), Verdict::New(0));
+    assert_eq!(position.judge(Head::Untimed, 3, true), PieceNews::New(0));
+    assert_eq!(position.judge(Head::Line(BASE), 3, true), PieceNews::New(0));
     position.resume();
-    assert_eq!(position.judge(Head::Untimed, 3, true), Verdict::Known);
+    assert_eq!(position.judge(Head::Untimed, 3, true), PieceNews::Known);
     // It is the rest of a line that began before the second that was asked for.
     let mut position = Position::start(Some(BASE / SECOND), i64::MIN, 0);
-    assert_eq!(position.judge(Head::Untimed, 3, true), Verdict::Known);
+    assert_eq!(position.judge(Head::Untimed, 3, true), PieceNews::Known);
 }

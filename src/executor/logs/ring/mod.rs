@@ -40,7 +40,7 @@ pub enum RingEnd {
 
 /// A place in a ring: an entry, a piece in it, and a byte in that.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Slot {
+pub struct RingPlace {
     pub number: u64,
     pub piece: usize,
     pub byte: usize,
@@ -49,7 +49,7 @@ pub struct Slot {
 /// Where a place in the log is in a ring.
 #[derive(Debug, PartialEq)]
 pub enum Found {
-    At(Slot),
+    At(RingPlace),
     /// The ring has not come to it yet.
     Later,
     /// The ring does not hold it any more.
@@ -160,7 +160,7 @@ impl Ring {
     /// Where to go on behind a place in the log.
     pub fn find(&self, point: Option<&LogPoint>) -> Found {
         let state = self.state();
-        let start = |number| Slot {
+        let start = |number| RingPlace {
             number,
             piece: 0,
             byte: 0,
@@ -184,7 +184,7 @@ impl Ring {
                 if !is_it {
                     continue;
                 }
-                let next = Slot {
+                let next = RingPlace {
                     number,
                     piece: piece + 1,
                     byte: 0,
@@ -197,7 +197,7 @@ impl Ring {
                     Some(offset) if offset == end && !candidate.ends => return Found::At(next),
                     Some(offset) if offset > end => return Found::Later,
                     Some(offset) if offset >= candidate.offset => {
-                        return Found::At(Slot {
+                        return Found::At(RingPlace {
                             number,
                             piece,
                             byte: usize::try_from(offset - candidate.offset).unwrap_or(usize::MAX),

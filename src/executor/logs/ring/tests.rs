@@ -39,7 +39,7 @@ fn open(time: i64, offset: Option<u64>) -> LogPoint {
 }
 
 fn at(number: u64, piece: usize, byte: usize) -> Found {
-    Found::At(Slot {
+    Found::At(RingPlace {
         number,
         piece,
         byte,

@@ -1,6 +1,6 @@
 //! A TCP proxy on loopback that breaks what passes through it, as a seed says.
 //!
-//! It begins calm: it only forwards. [`Switch::unleash`] lets its [`Plan`] happen to the connections that there are and that
+//! It begins calm: it only forwards. [`Switch::unleash`] lets its [`FaultPlan`] happen to the connections that there are and that
 //! come, until there were as many faults as it may have, or until [`Switch::calm`]. So whoever is behind it comes to an end
 //! for certain. One thread does all of it.
 
@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::plan::{Fault, Plan, Strike};
+pub use self::plan::{Fault, FaultPlan, Strike};
 
 /// How long a server may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ struct Storm {
 
 impl Proxy {
     /// Starts a calm proxy in front of `target`, which will have at most so many faults, apart by at least `gap`.
-    pub fn start(target: SocketAddr, plan: Plan, max_faults: usize, gap: Duration) -> Self {
+    pub fn start(target: SocketAddr, plan: FaultPlan, max_faults: usize, gap: Duration) -> Self {
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
             weather: watch::Sender::new(Weather::Calm),
@@ -225,7 +225,7 @@ impl Shared {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>, plan: Plan) {
+async fn serve(listener: TcpListener, shared: Arc<Shared>, plan: FaultPlan) {
     for connection in 0.. {
         let (client, _) = listener.accept().await.unwrap();
         if shared.refuses() {

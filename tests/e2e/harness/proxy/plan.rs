@@ -46,7 +46,7 @@ pub struct Strike {
 
 /// What a proxy does to its connections once it is let loose.
 #[derive(Clone, Copy, Debug)]
-pub enum Plan {
+pub enum FaultPlan {
     Seeded(u64),
     /// The same to each, over and over.
     Always(Strike),
@@ -58,7 +58,7 @@ pub enum Strikes {
     Same(Strike),
 }
 
-impl Plan {
+impl FaultPlan {
     /// Each connection has draws of its own: the order in which connections come is not the seed's.
     pub fn strikes(self, connection: usize) -> Strikes {
         match self {

@@ -28,8 +28,8 @@ fn server(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
     (address, hearing)
 }
 
-fn always(bytes: u64, fault: Fault) -> Plan {
-    Plan::Always(Strike {
+fn always(bytes: u64, fault: Fault) -> FaultPlan {
+    FaultPlan::Always(Strike {
         bytes,
         time: Duration::from_secs(60),
         fault,
@@ -174,7 +174,7 @@ fn a_strike_everywhere_meets_the_idle_connections_too() {
         fault: Fault::Close,
         everywhere: true,
     };
-    let proxy = Proxy::start(address, Plan::Always(strike), 1, Duration::ZERO);
+    let proxy = Proxy::start(address, FaultPlan::Always(strike), 1, Duration::ZERO);
     let mut idle = TcpStream::connect(proxy.address).unwrap();
     assert_eq!(read_from(&mut idle), whole());
     proxy.switch().unleash();
@@ -187,7 +187,7 @@ fn a_strike_everywhere_meets_the_idle_connections_too() {
 #[test]
 fn an_alarm_rings_once_so_many_bytes_have_passed() {
     let (address, _hearing) = server(b"abcdefghij".to_vec());
-    let proxy = Proxy::start(address, Plan::Seeded(1), 6, Duration::ZERO);
+    let proxy = Proxy::start(address, FaultPlan::Seeded(1), 6, Duration::ZERO);
     let (ring, rung) = mpsc::channel();
     proxy.after_bytes(11, move || ring.send(()).unwrap());
     assert_eq!(read(&proxy), whole());
@@ -199,7 +199,7 @@ fn an_alarm_rings_once_so_many_bytes_have_passed() {
 #[test]
 fn without_a_server_there_is_no_connection() {
     let (address, _) = server(Vec::new());
-    let proxy = Proxy::start(address, Plan::Seeded(1), 6, Duration::ZERO);
+    let proxy = Proxy::start(address, FaultPlan::Seeded(1), 6, Duration::ZERO);
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     proxy.set_target(nobody.local_addr().unwrap());
     drop(nobody);
@@ -212,7 +212,7 @@ fn without_a_server_there_is_no_connection() {
 #[test]
 fn a_seed_says_what_happens_to_each_connection() {
     let draw = |seed, connection| -> Vec<Strike> {
-        let mut strikes = Plan::Seeded(seed).strikes(connection);
+        let mut strikes = FaultPlan::Seeded(seed).strikes(connection);
         (0..20).map(|_| strikes.draw()).collect()
     };
     assert_eq!(draw(1, 0), draw(1, 0));
