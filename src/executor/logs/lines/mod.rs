@@ -1,14 +1,14 @@
 //! The bytes of a container's log, cut into lines with their times.
 //!
 //! The kubelet puts an RFC 3339 time and a space before each line when asked. A line may be of any length and hold any bytes, so
-//! it is handed on in pieces of bounded size, and a prompt without a newline as soon as nothing follows it. Container runtimes
-//! cut long lines too, and older kubelets (seen: 1.20) put a time before each of those pieces as well.
+//! it is handed on in pieces of bounded size, and an unfinished line as soon as no more of it is there: the last layer, which writes
+//! to the viewer, decides how long to hold it. Container runtimes cut long lines too, and older kubelets (seen: 1.20) put a time
+//! before each of those pieces as well.
 
-use std::{io, time::Duration};
+use std::io;
 
 use futures::{AsyncBufRead, AsyncBufReadExt, FutureExt};
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::timeout;
 
 use super::{
     block::{Block, Piece},
@@ -22,8 +22,6 @@ const MAX_PIECE: usize = 8 * 1024;
 const MAX_STAMP: usize = 40;
 /// How much is gathered of what is there already before it is handed on.
 const MAX_BLOCK: usize = 64 * 1024;
-/// How long the end of a line is waited for before its beginning is handed on alone.
-const PROMPT_DELAY: Duration = Duration::from_millis(50);
 
 /// What came next in a log.
 #[derive(Debug)]
@@ -76,20 +74,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             if self.is_over {
                 return Ok(Next::End);
             }
-            let chunk = self.reader.fill_buf();
-            let chunk = if self.rest.is_empty() {
-                chunk.await?
-            } else {
-                match timeout(PROMPT_DELAY, chunk).await {
-                    Ok(chunk) => chunk?,
-                    Err(_) => {
-                        if let Some(next) = self.split(Flush::Idle, position) {
-                            return Ok(next);
-                        }
-                        self.reader.fill_buf().await?
-                    }
-                }
-            };
+            let is_idle = !self.rest.is_empty() && self.reader.fill_buf().now_or_never().is_none();
+            if is_idle && let Some(next) = self.split(Flush::Idle, position) {
+                return Ok(next);
+            }
+            let chunk = self.reader.fill_buf().await?;
             self.is_over = chunk.is_empty();
             let mut length = chunk.len();
             self.rest.extend_from_slice(chunk);
@@ -228,9 +217,15 @@ impl Splitter {
             let text = &rest[stamp..];
             let window = &text[..text.len().min(room)];
             let newline = memchr::memchr(b'\n', window);
-            let length = newline.unwrap_or(window.len());
-            let is_whole = newline.is_some() || length == room;
-            if !is_whole && (flush == Flush::No || length == 0) {
+            let is_whole = newline.is_some() || window.len() == room;
+            let length = match newline {
+                Some(length) => length,
+                None if flush == Flush::Idle && !is_whole => whole_chars(window),
+                None => window.len(),
+            };
+            // A line without a time may become a complaint of the kubelet.
+            let is_early = flush == Flush::No || (flush == Flush::Idle && head == Head::Untimed);
+            if !is_whole && (is_early || length == 0) {
                 return if flush == Flush::End {
                     bytes.len()
                 } else {
@@ -310,6 +305,14 @@ impl Stamps {
             length: end + 1,
             time,
         }
+    }
+}
+
+/// The length of a text without a character that has only begun.
+fn whole_chars(text: &[u8]) -> usize {
+    match std::str::from_utf8(text) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => text.len(),
     }
 }
 

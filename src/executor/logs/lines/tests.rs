@@ -172,7 +172,8 @@ fn a_complaint_of_the_kubelet_is_no_line() {
     });
 }
 
-/// A prompt is handed on before its line ends, and what follows it goes on with the line.
+/// A prompt is handed on before its line ends, but for a character of which not all bytes are there, and what follows it goes on
+/// with the line.
 #[test]
 fn a_prompt_does_not_wait_for_its_newline() {
     actix_rt::System::new().block_on(async {
@@ -192,18 +193,24 @@ fn a_prompt_does_not_wait_for_its_newline() {
             Next::Block { block, .. } => seen(&block),
             _ => Vec::new(),
         };
-        let write = async |writer: &mut tokio::io::DuplexStream, text: &str| {
-            tokio::io::AsyncWriteExt::write_all(writer, text.as_bytes())
+        let write = async |writer: &mut tokio::io::DuplexStream, text: &[u8]| {
+            tokio::io::AsyncWriteExt::write_all(writer, text)
                 .await
                 .unwrap();
         };
-        write(&mut writer, &format!("{TIME} name? ")).await;
+        let (begun, rest) = "name? ø\n".as_bytes().split_at("name? ".len() + 1);
+        write(&mut writer, &[TIME.as_bytes(), b" ", begun].concat()).await;
         assert_eq!(
             next().await,
             [(Some(TIME.to_owned()), b"name? ".to_vec(), false)]
         );
-        write(&mut writer, "Ada\n").await;
-        assert_eq!(next().await, [(None, b"Ada".to_vec(), true)]);
+        write(&mut writer, rest).await;
+        assert_eq!(next().await, [(None, "ø".as_bytes().to_vec(), true)]);
+        // A line without a time may be a complaint of the kubelet, so it has to be whole.
+        write(&mut writer, b"rpc error: ").await;
+        assert!(next().now_or_never().is_none());
+        write(&mut writer, b"code = Unknown\n").await;
+        assert_eq!(next().await, []);
         drop(writer);
         assert_eq!(next().await, []);
     });
