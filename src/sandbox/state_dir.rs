@@ -31,9 +31,12 @@ impl StateDir {
         let path = parent.join(name);
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|error| io::Error::other(format!("cannot make {}: {error}", path.display())))?;
-        let lock = File::create(path.join(LOCK))?;
+        // The file gets its name when it is locked. Another sandbox that starts now would take a free lock for a dead one's.
+        let unlocked = path.join("unlocked");
+        let lock = File::create(&unlocked)?;
         lock.try_lock()
             .map_err(|error| io::Error::other(error.to_string()))?;
+        fs::rename(&unlocked, path.join(LOCK))?;
         let owner = fs::metadata(&path)?.uid();
         remove_stale(&parent, owner, &path);
         Ok(StateDir { path, _lock: lock })
