@@ -79,4 +79,4 @@ until k8s-cli volumes delete "$volume" --force 2>refused; do
 done
 k8s-cli jobs list
 k8s-cli volumes list
-say "That was all. The README goes on from here"
+say 'That was all. `k8s-cli help` lists what to read next'

@@ -44,7 +44,7 @@ pub use volume::{
 
 pub use crate::k8s::names::is_dns_label;
 
-/// The header that says who is asking. It is a statement, not a proof: see "What it is not" in the README.
+/// The header that says who is asking. It is a statement, not a proof: see the help topic `security`.
 pub const USER_HEADER: &str = "X-User";
 
 /// The header under which the server names a request in its log and in its answer.

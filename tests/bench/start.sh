@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints what the README's "How fast" says: bench.sh BINARY. It measures, it does not judge.
+# Prints the numbers of the help topic `performance`: bench.sh BINARY. It measures, it does not judge.
 set -euo pipefail
 bin=$(realpath "$1")
 work=$(mktemp -d)
