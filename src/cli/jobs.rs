@@ -1,6 +1,6 @@
-//! `k8s-cli jobs ...`: what is typed about tasks.
+//! `k8s-cli jobs ...`: the arguments of the commands about tasks.
 //!
-//! The group is called `jobs` because SkyPilot's is; what it is about is a task everywhere else in the program.
+//! The group is called `jobs` because SkyPilot's group is. Everywhere else in the program the word is task.
 
 use std::{mem, time::Duration};
 
@@ -11,7 +11,12 @@ use crate::api::{Since, TaskId};
 
 /// Submit, watch and stop tasks.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "jobs", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "jobs",
+    help_triggers("-h", "--help"),
+    example = "{command_name} submit train.yaml\n{command_name} list"
+)]
 pub struct JobsArgs {
     #[argh(subcommand)]
     pub command: JobsCommand,
@@ -28,8 +33,8 @@ pub enum JobsCommand {
     Logs(LogsArgs),
 }
 
-/// Defines the arguments of a command that reads task files: its own, and what may be changed about a file. argh has no way to
-/// share fields.
+/// Defines the arguments of a command that reads task files: its own arguments, and the options that change a file. argh cannot
+/// share fields between commands.
 macro_rules! with_changes {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
         #[derive(FromArgs, Debug, PartialEq)]
@@ -37,7 +42,7 @@ macro_rules! with_changes {
         pub struct $name {
             $($own)*
 
-            /// set a variable: NAME=VALUE, or NAME to pass yours on; may be repeated
+            /// set a variable: NAME=VALUE, or NAME to pass your own on; may be repeated
             #[argh(option, arg_name = "variable")]
             pub env: Vec<String>,
 
@@ -45,7 +50,7 @@ macro_rules! with_changes {
             #[argh(option, arg_name = "file")]
             pub env_file: Vec<String>,
 
-            /// set a secret: NAME=VALUE, or NAME to pass yours on; may be repeated
+            /// set a secret: NAME=VALUE, or NAME to pass your own on; may be repeated
             #[argh(option, arg_name = "secret")]
             pub secret: Vec<String>,
 
@@ -53,37 +58,37 @@ macro_rules! with_changes {
             #[argh(option, arg_name = "file")]
             pub secret_file: Vec<String>,
 
-            /// use this name, not the file's
+            /// name of the task, instead of the name in the file
             #[argh(option)]
             pub name: Option<String>,
 
-            /// use so many nodes
+            /// number of nodes
             #[argh(option, arg_name = "count", from_str_fn(value::num_nodes))]
             pub num_nodes: Option<u32>,
 
-            /// ask for so many CPUs, as in 4, 500m or 4+
+            /// CPUs of each node, such as 4, 500m or 4+
             #[argh(option, arg_name = "amount")]
             pub cpus: Option<String>,
 
-            /// ask for so much memory, as in 16, 16Gi or 16+
+            /// memory of each node, such as 16, 16Gi or 16+
             #[argh(option, arg_name = "amount")]
             pub memory: Option<String>,
 
-            /// ask for these GPUs, as in H100:8
+            /// GPUs of each node, such as H100:8
             #[argh(option, arg_name = "type:count")]
             pub gpus: Option<String>,
 
-            /// use this container image
+            /// container image
             #[argh(option, arg_name = "image")]
             pub image_id: Option<String>,
 
-            /// work in this directory
+            /// working directory in the container
             #[argh(option, arg_name = "path")]
             pub workdir: Option<String>,
         }
 
         impl $name {
-            /// What is to be changed about the file, leaving nothing.
+            /// Takes the options that change the file out of the arguments.
             pub fn take_changes(&mut self) -> Changes {
                 Changes {
                     env: mem::take(&mut self.env),
@@ -103,7 +108,7 @@ macro_rules! with_changes {
     };
 }
 
-/// What the command line changes about a task file, as it was typed.
+/// The options that change a task file, as the user typed them.
 #[derive(Debug, Default, PartialEq)]
 pub struct Changes {
     pub env: Vec<String>,
@@ -125,13 +130,14 @@ with_changes! {
     subcommand,
     name = "submit",
     help_triggers("-h", "--help"),
-    note = "Ctrl-C while the log is followed leaves the task running.",
-    error_code(0, "the task completed, or with --detach: was accepted"),
+    example = "{command_name} train.yaml\n{command_name} --detach --env LR=0.1 --gpus H100:8 train.yaml",
+    note = "Ctrl-C while the log is followed leaves the task running.\nFields of the file: k8s-cli help task-file",
+    error_code(0, "the task completed; with --detach: the task was accepted"),
     error_code(1, "the request failed"),
     error_code(100, "the task failed"),
     error_code(101, "the task has not finished"),
     error_code(103, "the task was stopped"),
-    error_code(130, "interrupted")
+    error_code(130, "interrupted; the task goes on")
 )]
 pub struct SubmitArgs {
     /// the task file, `-` for standard input
@@ -142,23 +148,23 @@ pub struct SubmitArgs {
     #[argh(switch, short = 'd')]
     pub detach: bool,
 
-    /// print the objects that the server would create, as YAML, and create nothing
+    /// print the objects that the server would create, as YAML; create nothing
     #[argh(switch)]
     pub dry_run: bool,
 
-    /// when a node fails, let the others go on
+    /// let the other nodes go on when a node fails
     #[argh(switch)]
     pub no_fail_fast: bool,
 
-    /// how long to wait for nodes that have not started before the log is given up; the task goes on (default 5m)
+    /// how long to wait for nodes that have not started; then the command ends and the task goes on (default: 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
     pub wait: Option<Duration>,
 
-    /// table, tsv, json, yaml or name; json and yaml only with --detach or --dry-run, which knows no table and tsv
+    /// table, tsv, json, yaml or name; json and yaml need --detach or --dry-run; --dry-run has no table and tsv
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
@@ -170,8 +176,9 @@ with_changes! {
     subcommand,
     name = "validate",
     help_triggers("-h", "--help"),
+    example = "{command_name} train.yaml\n{command_name} --env TOKEN=abc -o json a.yaml b.yaml",
     error_code(0, "all files are tasks"),
-    error_code(1, "some file is not a task, or cannot be read")
+    error_code(1, "a file is not a task, or cannot be read")
 )]
 pub struct ValidateArgs {
     /// the task files, `-` for standard input
@@ -182,7 +189,7 @@ pub struct ValidateArgs {
     #[argh(positional, arg_name = "file")]
     pub files: Vec<String>,
 
-    /// json or yaml: what was understood, too; name: the files that are tasks
+    /// json or yaml: the task as it was understood; name: the names of the valid files
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 }
@@ -190,13 +197,18 @@ pub struct ValidateArgs {
 
 /// List tasks, newest first.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "list",
+    help_triggers("-h", "--help"),
+    example = "{command_name}\n{command_name} --all-users -o json"
+)]
 pub struct ListArgs {
     /// show more columns
     #[argh(switch)]
     pub details: bool,
 
-    /// include the tasks of every user
+    /// include the tasks of all users
     #[argh(switch)]
     pub all_users: bool,
 
@@ -204,14 +216,19 @@ pub struct ListArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
 /// Show one task and its nodes.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "status",
+    help_triggers("-h", "--help"),
+    example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34"
+)]
 pub struct StatusArgs {
     /// the task's id
     #[argh(positional)]
@@ -221,24 +238,30 @@ pub struct StatusArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
 /// Stop one task, or all that have not finished.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "stop",
+    help_triggers("-h", "--help"),
+    example = "{command_name} ab12cd34\n{command_name} --all",
+    note = "Deletes the Jobs of the task, and with them their logs."
+)]
 pub struct StopArgs {
     /// the task's id
     #[argh(positional)]
     pub id: Option<TaskId>,
 
-    /// stop every task of yours that has not finished
+    /// stop all your tasks that have not finished
     #[argh(switch)]
     pub all: bool,
 
-    /// with --all: the tasks of every user
+    /// with --all: stop the tasks of all users
     #[argh(switch)]
     pub all_users: bool,
 
@@ -246,17 +269,19 @@ pub struct StopArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
-/// Print what a task prints, until it ends.
+/// Print the log of a task, until the task ends.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(
     subcommand,
     name = "logs",
     help_triggers("-h", "--help"),
+    example = "{command_name} ab12cd34\n{command_name} --no-follow --since 10m --node 0 ab12cd34",
+    note = "Gaps, resuming and records: k8s-cli help logs",
     error_code(0, "the task completed"),
     error_code(1, "the request failed"),
     error_code(100, "the task failed"),
@@ -270,19 +295,19 @@ pub struct LogsArgs {
     #[argh(positional)]
     pub id: TaskId,
 
-    /// go on until the task ends (the default)
+    /// follow the log until the task ends (the default)
     #[argh(switch, short = 'f')]
     pub follow: bool,
 
-    /// print what there is and end
+    /// print the log so far, then end
     #[argh(switch)]
     pub no_follow: bool,
 
-    /// only the last lines of each node
+    /// print only this number of lines, the last of each node
     #[argh(option, arg_name = "lines", from_str_fn(value::tail))]
     pub tail: Option<u32>,
 
-    /// only from then on: a duration such as 10m, or a time such as 2025-10-05T12:34:56Z
+    /// print only newer lines: a duration such as 10m, or a time such as 2025-10-05T12:34:56Z
     #[argh(option)]
     pub since: Option<Since>,
 
@@ -290,23 +315,23 @@ pub struct LogsArgs {
     #[argh(switch)]
     pub timestamps: bool,
 
-    /// only this node, by its rank from 0; may be repeated
+    /// print only the node of this rank, from 0; may be repeated
     #[argh(option, arg_name = "rank", from_str_fn(value::rank))]
     pub node: Vec<u32>,
 
-    /// begin each line with its node: auto (when there are several), always or never
+    /// begin each line with its node: auto (with several nodes), always or never
     #[argh(option, default = "Prefix::Auto")]
     pub prefix: Prefix,
 
-    /// how long to wait for nodes that have not started (default 5m)
+    /// how long to wait for nodes that have not started (default: 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
     pub wait: Option<Duration>,
 
-    /// text, or json: one record a line, with what is said of the log too (default text)
+    /// text, or json: one record a line, with gaps and pauses as records (default: text)
     #[argh(option, short = 'o', arg_name = "format", default = "LogFormat::Text")]
     pub output: LogFormat,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }

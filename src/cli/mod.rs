@@ -1,8 +1,9 @@
-//! The command line: what the user typed, as data.
+//! The command line: the arguments that the user typed, as data.
 //!
-//! The structs are the grammar, their doc comments the help. Nothing is done here; the client and `main` do it.
+//! The structs are the grammar, and their doc comments are the help. This module does no I/O: the client and `main` carry the
+//! commands out.
 
-// What is written for a terminal is not Markdown.
+// Texts for a terminal are not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::invalid_html_tags)]
 
 mod jobs;
@@ -30,7 +31,10 @@ use crate::api::Quantity;
 
 /// Run SkyPilot task files on a Kubernetes cluster.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(help_triggers("-h", "--help"))]
+#[argh(
+    help_triggers("-h", "--help"),
+    example = "{command_name} serve --sandbox\n{command_name} jobs submit train.yaml\n{command_name} help task-file"
+)]
 pub struct Cli {
     /// print the version
     #[argh(switch)]
@@ -78,17 +82,23 @@ impl SubCommands for Command {
 
 /// Run the API server.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "serve", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "serve",
+    help_triggers("-h", "--help"),
+    example = "{command_name} --sandbox\n{command_name} --host 10.0.0.5 --namespace team",
+    note = "The server believes the names of its users: k8s-cli help security"
+)]
 pub struct ServeArgs {
-    /// address to listen on (default 0.0.0.0, with --sandbox 127.0.0.1)
+    /// address to listen on (default: 0.0.0.0, with --sandbox 127.0.0.1)
     #[argh(option)]
     pub host: Option<String>,
 
-    /// port to listen on, 0 for any free one (default $K8S_CLI_API_PORT, else 8000)
+    /// port to listen on, 0 for any free port (default: $K8S_CLI_API_PORT, else 8000)
     #[argh(option, from_str_fn(value::port))]
     pub port: Option<u16>,
 
-    /// namespace that tasks and volumes live in (default `default`)
+    /// namespace of all tasks and volumes (default: `default`)
     #[argh(
         option,
         default = "\"default\".to_owned()",
@@ -96,26 +106,31 @@ pub struct ServeArgs {
     )]
     pub namespace: String,
 
-    /// run tasks as local processes, without a cluster: for trying out
+    /// bring a small cluster whose pods are processes of this machine, to try things out
     #[argh(switch)]
     pub sandbox: bool,
 
-    /// with --sandbox: start a pod's log afresh rather than let it grow beyond this, as in 1Mi (default: never)
+    /// with --sandbox: rotate the log of a pod at this size, such as 1Mi (default: never)
     #[argh(option, arg_name = "size", from_str_fn(value::size))]
     pub sandbox_log_max_size: Option<Quantity>,
 
-    /// with --sandbox: a file of Kubernetes objects that are there from the beginning, as JSON, one a line
+    /// with --sandbox: begin with the Kubernetes objects in this file: JSON, one object a line
     #[argh(option, arg_name = "file")]
     pub sandbox_objects: Option<PathBuf>,
 
-    /// let task files set what reaches beyond their pods: hostPath, privileged, service accounts and the like
+    /// allow task files to set fields that reach beyond their pods, such as hostPath, privileged and service accounts
     #[argh(switch)]
     pub allow_pod_config: bool,
 }
 
 /// Log in and out.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "auth", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "auth",
+    help_triggers("-h", "--help"),
+    example = "{command_name} login ada@example.com\n{command_name} whoami"
+)]
 pub struct AuthArgs {
     #[argh(subcommand)]
     pub command: AuthCommand,
@@ -129,33 +144,48 @@ pub enum AuthCommand {
     Logout(LogoutArgs),
 }
 
-/// Remember who you are.
+/// Store your user name.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "login", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "login",
+    help_triggers("-h", "--help"),
+    example = "{command_name} ada@example.com"
+)]
 pub struct LoginArgs {
     /// your user name
     #[argh(positional)]
     pub user: String,
 
-    /// taken like everywhere, but no server is asked
+    /// accepted as in other commands; no server is asked
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
-/// Print who is logged in.
+/// Print the stored user name.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "whoami", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "whoami",
+    help_triggers("-h", "--help"),
+    example = "{command_name}"
+)]
 pub struct WhoamiArgs {
-    /// taken like everywhere, but no server is asked
+    /// accepted as in other commands; no server is asked
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
-/// Forget who you are.
+/// Delete the stored user name.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "logout", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "logout",
+    help_triggers("-h", "--help"),
+    example = "{command_name}"
+)]
 pub struct LogoutArgs {
-    /// taken like everywhere, but no server is asked
+    /// accepted as in other commands; no server is asked
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }

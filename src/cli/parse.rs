@@ -1,7 +1,7 @@
-//! From what the system hands over to a [`Command`], or to a text for the user.
+//! From the arguments of the process to a [`Command`], or to a text for the user.
 //!
-//! argh does the parsing. Around it: `--name=value`, help that wins over everything else on the line, exit code 2 for wrong
-//! usage (argh's own `from_env` exits with 1), and messages in the program's own tone.
+//! argh parses. This module adds `--name=value`, help that wins over everything else on the line, help topics, exit code 2 for
+//! wrong usage (argh's own `from_env` exits with 1), and messages in the program's own words.
 
 use std::ffi::OsString;
 
@@ -16,7 +16,7 @@ use crate::api::nearest;
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// There is no command to run, only something to tell the user.
+/// A text for the user, when there is no command to run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EarlyExit {
     /// A short answer, such as the help of a command: for stdout, then exit code 0.
@@ -31,7 +31,7 @@ impl Cli {
     /// Reads the program's arguments, without the program's name.
     ///
     /// # Errors
-    /// What to tell the user instead of running a command.
+    /// The text for the user, when there is no command to run.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, EarlyExit> {
         let args = args
             .into_iter()
@@ -63,7 +63,7 @@ impl Cli {
                 None => Ok(command),
                 Some(message) => Err(usage(message, &words)),
             },
-            // Only the name of the program or of a group: the reader wants to know what there is.
+            // Only the name of the program or of a group: the user needs the list of commands.
             _ if args.len() == words.len() && is_group(&words) => {
                 Err(EarlyExit::Usage(help(&words).unwrap_or_default()))
             }
@@ -73,8 +73,8 @@ impl Cli {
     }
 }
 
-/// Rewrites what argh does not know, up to a `--`: `--name=value`, `-o=value`, `-ovalue`, and `-` for standard input, which
-/// argh takes for a flag unless it stands behind the `--`.
+/// Rewrites the forms that argh does not know, up to a `--`: `--name=value`, `-o=value`, `-ovalue`, and `-` for standard input,
+/// which argh takes for a flag unless it follows the `--`.
 fn normalize(args: &[String]) -> Vec<String> {
     let end = args.iter().position(|arg| arg == "--");
     let (flags, rest) = args.split_at(end.unwrap_or(args.len()));
@@ -105,7 +105,7 @@ fn before_terminator<'a, 'b>(args: &'b [&'a str]) -> &'b [&'a str] {
     &args[..end.unwrap_or(args.len())]
 }
 
-/// The words that choose the command: at most two, before the first flag that is not a question for help.
+/// The words that choose the command: at most two, before the first flag other than `-h` and `--help`.
 fn command_words<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let asks_help = |arg: &&str| matches!(*arg, "-h" | "--help" | "help");
     args.iter()
@@ -120,10 +120,10 @@ fn command_words<'a>(args: &[&'a str]) -> Vec<&'a str> {
 
 /// The help of the command that `words` name; `None` when there is no such command.
 fn help(words: &[&str]) -> Option<String> {
-    // `serve` is a whole command, what follows it is its own business; argh refuses words it has no use for.
+    // Words after a whole command, such as `serve`, are its arguments. argh refuses arguments that the command does not have.
     let args: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
     match Cli::from_args(&[PROGRAM], &args) {
-        // argh has a heading for codes of failure only.
+        // argh calls them error codes, but 0 is among them.
         Err(exit) if exit.status.is_ok() => {
             let help = exit.output.replace("\nError codes:\n", "\nExit codes:\n");
             Some(if words.is_empty() {
@@ -156,7 +156,7 @@ fn command_or_topic(words: &[&str]) -> EarlyExit {
     ))
 }
 
-/// Says what is wrong with flags that are fine one by one.
+/// The message about flags that are valid one by one, but not together.
 fn contradiction(command: &Command) -> Option<&'static str> {
     match command {
         Command::Serve(args) if args.sandbox_log_max_size.is_some() && !args.sandbox => {
@@ -183,7 +183,7 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
     EarlyExit::Usage(format!("{PROGRAM}: {message}\nhint: see `{command}`\n"))
 }
 
-/// Turns argh's message into one of ours: one line, lower case.
+/// Rewrites a message of argh in the program's style: one line, lower case.
 fn tidy(message: &str) -> String {
     let lines: Vec<&str> = message.lines().map(str::trim).collect();
     let message = lines.join(" ").trim_end().replace('\'', "`");
@@ -194,7 +194,7 @@ fn tidy(message: &str) -> String {
     line.chars().flat_map(visible).collect()
 }
 
-/// What was typed may hold anything; what is shown holds no control characters.
+/// A character of typed text, escaped if it is a control character.
 fn visible(c: char) -> impl Iterator<Item = char> {
     let escaped = c.is_control().then(|| c.escape_default());
     let plain = (!c.is_control()).then_some(c);

@@ -1,4 +1,4 @@
-//! What is typed, and what is understood.
+//! Command lines, and the commands that they mean.
 
 use std::time::Duration;
 
@@ -157,7 +157,7 @@ fn help_wins_wherever_it_stands() {
             other => panic!("{line}: {other:?}"),
         }
     }
-    // A name is a name, even this one.
+    // `help` may be the name of a user.
     assert!(parse("auth login help").is_ok());
 }
 

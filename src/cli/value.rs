@@ -1,10 +1,10 @@
-//! The values that flags take, where a plain number or text is not enough.
+//! The values of options that are more than a plain number or text.
 
 use std::{str::FromStr, time::Duration};
 
 use crate::api::{AccessMode, Quantity, Since, is_dns_label};
 
-/// How data is printed: `-o`.
+/// The format of data: `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Aligned columns with a header, for a person.
@@ -34,10 +34,10 @@ impl FromStr for Format {
     }
 }
 
-/// Whether each line of a log begins with its node: `--prefix`.
+/// When a line of a log begins with its node: `--prefix`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
-    /// When the task has several nodes.
+    /// Only if the task has several nodes.
     Auto,
     Always,
     Never,
@@ -56,11 +56,11 @@ impl FromStr for Prefix {
     }
 }
 
-/// What `jobs logs` prints: `-o`.
+/// The format of `jobs logs`: `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
-    /// The records of the log as they come, one a line.
+    /// The records of the log in the order of their arrival, one a line.
     Json,
 }
 
@@ -93,7 +93,10 @@ pub(super) fn rank(text: &str) -> Result<u32, String> {
 }
 
 pub(super) fn tail(text: &str) -> Result<u32, String> {
-    number(text, "a number of lines; without --tail there are all")
+    number(
+        text,
+        "a number of lines; without --tail all lines are printed",
+    )
 }
 
 pub(super) fn namespace(text: &str) -> Result<String, String> {

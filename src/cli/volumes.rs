@@ -1,4 +1,4 @@
-//! `k8s-cli volumes ...`: what is typed about volumes.
+//! `k8s-cli volumes ...`: the arguments of the commands about volumes.
 
 use argh::FromArgs;
 
@@ -7,7 +7,12 @@ use crate::api::{AccessMode, VolumeId};
 
 /// Create, list and delete volumes.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "volumes", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "volumes",
+    help_triggers("-h", "--help"),
+    example = "{command_name} create data 10Gi\n{command_name} list"
+)]
 pub struct VolumesArgs {
     #[argh(subcommand)]
     pub command: VolumesCommand,
@@ -24,13 +29,18 @@ pub enum VolumesCommand {
 
 /// Create a volume.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "create", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "create",
+    help_triggers("-h", "--help"),
+    example = "{command_name} data 10Gi\n{command_name} --storage-class fast --access-modes ReadWriteMany data 1Ti"
+)]
 pub struct VolumeCreateArgs {
-    /// what tasks mount it by
+    /// name of the volume, by which tasks mount it
     #[argh(positional)]
     pub name: String,
 
-    /// how much it holds, as in 10Gi
+    /// size of the volume, such as 10Gi
     #[argh(positional)]
     pub size: String,
 
@@ -38,7 +48,7 @@ pub struct VolumeCreateArgs {
     #[argh(option, arg_name = "class")]
     pub storage_class: Option<String>,
 
-    /// access modes, separated by commas (default ReadWriteOnce)
+    /// access modes, separated by commas (default: ReadWriteOnce)
     #[argh(option, arg_name = "modes", from_str_fn(value::access_modes))]
     pub access_modes: Option<Vec<AccessMode>>,
 
@@ -46,20 +56,25 @@ pub struct VolumeCreateArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
 /// List volumes, newest first.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "list",
+    help_triggers("-h", "--help"),
+    example = "{command_name}\n{command_name} --details --all-users"
+)]
 pub struct VolumeListArgs {
     /// show more columns
     #[argh(switch)]
     pub details: bool,
 
-    /// include the volumes of every user
+    /// include the volumes of all users
     #[argh(switch)]
     pub all_users: bool,
 
@@ -67,14 +82,19 @@ pub struct VolumeListArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
 /// Show one volume.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "status",
+    help_triggers("-h", "--help"),
+    example = "{command_name} ab12cd34"
+)]
 pub struct VolumeStatusArgs {
     /// the volume's id
     #[argh(positional)]
@@ -84,14 +104,19 @@ pub struct VolumeStatusArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
 
-/// Delete a volume and what it holds.
+/// Delete a volume and its data.
 #[derive(FromArgs, Debug, PartialEq)]
-#[argh(subcommand, name = "delete", help_triggers("-h", "--help"))]
+#[argh(
+    subcommand,
+    name = "delete",
+    help_triggers("-h", "--help"),
+    example = "{command_name} ab12cd34\n{command_name} --force ab12cd34"
+)]
 pub struct VolumeDeleteArgs {
     /// the volume's id
     #[argh(positional)]
@@ -105,7 +130,7 @@ pub struct VolumeDeleteArgs {
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 
-    /// the server (default $K8S_CLI_API_URL, else http://localhost:8000)
+    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
 }
