@@ -4,7 +4,12 @@
 
 use std::{env, fs, path::PathBuf};
 
+use proptest::test_runner::FileFailurePersistence;
 use serde::{Serialize, de::DeserializeOwned};
+
+/// The folder where proptest keeps the cases that once failed, to try them first. Its own default is a folder at the top.
+pub const REGRESSIONS: FileFailurePersistence =
+    FileFailurePersistence::SourceParallel("tests/regressions");
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -1,6 +1,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{scalar::resolve, *};
+use crate::golden::REGRESSIONS;
 
 #[test]
 fn plain_scalars_mean_what_they_mean_to_pyyaml() {
@@ -320,6 +321,8 @@ fn what_is_written_bare_is_nothing_else_in_yaml_1_1() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_failure_persistence(REGRESSIONS))]
+
     #[test]
     fn every_text_comes_out_as_it_went_in(texts in vec("[-+.:_ \\n'\"#0-9a-fxnyoéT]{0,12}", 0..4)) {
         let Content::List(items) = written_and_read(&texts).content else {

@@ -9,7 +9,10 @@ use proptest::{option, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::executor::identity::{Uid, Version};
+use crate::{
+    executor::identity::{Uid, Version},
+    golden::REGRESSIONS,
+};
 
 const TASKS: [&str; 3] = ["aaaaaaaa", "bbbbbbbb", "cccccccc"];
 
@@ -233,6 +236,8 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_failure_persistence(REGRESSIONS))]
+
     #[test]
     fn once_everything_is_told_the_view_is_the_truth(acts in prop::collection::vec(act(), 0..60)) {
         let mut world = World::default();
