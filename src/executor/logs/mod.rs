@@ -8,6 +8,19 @@
 //!                                   └──────────────────────────────┘
 //! ```
 //!
+//! # A log line, from the pod to the screen
+//!
+//! 1. The container writes it, its runtime puts the time before it, and the kubelet serves it to [`container::Container::open`].
+//! 2. [`lines::Lines`] cuts the bytes into pieces, and asks [`position::Position`] which of them are new.
+//! 3. The pieces of one read are a [`block::Block`], which is not copied any more.
+//! 4. Until a viewer has caught up, [`reader::Reader`] sends it the blocks of a read of its own.
+//! 5. Then one [`tail::Tail`] a container reads into a [`ring::Ring`], and each [`node::Follower`] takes blocks from there.
+//! 6. A [`LogItem`] goes through the channel of [`open`] to `server::log_body`, one channel a viewer.
+//! 7. `log_body` writes a record, with a cursor behind the line, or text for `curl`.
+//! 8. `client::logs` reads the records; after a cut it asks again with the last cursor of each node.
+//! 9. Its view puts `node-0 | ` before the line, and holds an unfinished line for a moment.
+//! 10. The line is on the screen, once, whatever broke on the way.
+//!
 //! A [`node::Follower`] decides what to do next from what was observed ([`step`], pure). What is in a container's log when a
 //! viewer comes it reads for that viewer alone; then it joins the [`tail::Tail`] of the container, the one stream that all who
 //! follow it share. Whoever is too slow for that goes back to reading alone, and comes again. Both know where they are in the log

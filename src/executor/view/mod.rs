@@ -6,6 +6,19 @@
 //! answers to our writes ┘                              └─────────► whoever looks at a node (sight)
 //! ```
 //!
+//! # A row of a list, from the watch event to the bytes
+//!
+//! 1. [`feed`] lists the Jobs once and watches them; the cluster sends an event for each change.
+//! 2. `observed` decodes it as a `JobRow`: the few fields that the program uses.
+//! 3. `Table::tell_event` asks [`versions`] whether the row is newer than what is known, or of an object that was deleted.
+//! 4. [`tasks`] puts it into its task, in the place of its node, and notes that the owner's list has changed.
+//! 5. Subscribers of the node get the new state; a failure wakes up the loop that stops the other nodes.
+//! 6. `GET /tasks` comes: `server::task_list` compares the version of the user's list with that of the cached answer.
+//! 7. If they differ, [`LiveView::list`] takes the tasks, newest first: pointers, not copies.
+//! 8. `Observed::status` folds the rows of each task into its status and its reason.
+//! 9. The JSON is cached, and sent with an `Age` header.
+//! 10. `client::output` renders it as a table, as tab-separated lines, JSON or YAML.
+//!
 //! What was written through this server is seen by the next who asks it, because the answer to the write is put in as well. What
 //! was written by others is seen as soon as the watch tells of it. How old the view may be is for its readers to say: see
 //! [`View::is_fresh`].

@@ -1,0 +1,179 @@
+//! `k8s-cli serve`: wires server, executor and sandbox together. They meet here and nowhere else.
+
+use std::{
+    borrow::Cow,
+    env,
+    error::Error,
+    io::{self, Write},
+    iter,
+    net::SocketAddr,
+    path::Path,
+    process::ExitCode,
+};
+
+use actix_web::rt::{
+    System,
+    signal::unix::{SignalKind, signal},
+    spawn,
+};
+
+use crate::{
+    api::{Quantity, Timestamp},
+    cli::ServeArgs,
+    executor::{ClusterConfig, Executor},
+    sandbox::{self, Sandbox},
+    server,
+};
+
+/// Serves until SIGINT or SIGTERM.
+pub fn run(args: ServeArgs) -> ExitCode {
+    log_to_stderr();
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let message = with_cause(&*error);
+            tell(&format!("k8s-cli: {}", one_line(&message)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
+    let ServeArgs {
+        host,
+        port,
+        namespace,
+        sandbox,
+        sandbox_log_max_size,
+        sandbox_objects,
+        allow_pod_config,
+    } = args;
+    sandbox::raise_open_files_limit();
+    let port = port.map_or_else(port_from_environment, Ok)?;
+    // Each user of the sandbox has a shell on this machine.
+    let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
+    let listener = server::bind(&host, port)
+        .map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?;
+    let sandbox = if sandbox {
+        let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
+        let objects = sandbox_objects.as_deref();
+        Some(start_sandbox(&namespace, log_max_size, objects)?)
+    } else {
+        None
+    };
+    let cluster = match &sandbox {
+        Some(sandbox) => ClusterConfig::Kubeconfig(sandbox.kubeconfig()),
+        None => ClusterConfig::Environment,
+    };
+    System::new().block_on(async {
+        let executor = Executor::connect(cluster, &namespace).await?;
+        let executor = executor.allow_pod_config(allow_pod_config);
+        let (keeper, stopper) = (executor.clone(), executor.clone());
+        spawn(async move { keeper.keep_view().await });
+        spawn(async move { stopper.fail_fast().await });
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
+        let mut signalled = async || {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+            }
+        };
+        let last = executor.clone();
+        let stop = async {
+            signalled().await;
+            // A second signal ends the wait.
+            tokio::select! {
+                () = last.stop_creating() => (),
+                () = signalled() => (),
+            }
+        };
+        server::run(listener, executor, announce, stop).await?;
+        Ok(())
+    })
+}
+
+fn start_sandbox(
+    namespace: &str,
+    log_max_size: Option<&str>,
+    objects: Option<&Path>,
+) -> Result<Sandbox, String> {
+    let sandbox = Sandbox::start(namespace, log_max_size, objects)
+        .map_err(|error| format!("cannot start the sandbox: {error}"))?;
+    let kubeconfig = sandbox.kubeconfig().display();
+    tell(&format!(
+        "the sandbox is a cluster for kubectl too: export KUBECONFIG={kubeconfig}"
+    ));
+    Ok(sandbox)
+}
+
+fn port_from_environment() -> Result<u16, String> {
+    match env::var("K8S_CLI_API_PORT") {
+        Ok(port) if !port.is_empty() => port
+            .parse()
+            .map_err(|_| format!("K8S_CLI_API_PORT is {port:?}, which is not a port")),
+        _ => Ok(8000),
+    }
+}
+
+/// Prints the address of the server on stdout. The tests, and scripts that ask for port 0, read this line.
+fn announce(address: SocketAddr) {
+    // The server serves with a closed stdout too.
+    drop(writeln!(io::stdout(), "listening on http://{address}"));
+}
+
+/// Prints a line on stderr. A closed stderr is no error.
+fn tell(line: &str) {
+    drop(writeln!(io::stderr(), "{line}"));
+}
+
+/// Sends the log to stderr, one `key=value` line an event. `RUST_LOG` chooses the level, which is `info` otherwise.
+fn log_to_stderr() {
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("info,actix_server=warn,kube_client=off"),
+    )
+    .format(|out, record| {
+        let time = Timestamp::from(time::OffsetDateTime::now_utc());
+        let level = record.level().as_str().to_ascii_lowercase();
+        let message = record.args().to_string();
+        writeln!(out, "time={time}Z level={level} {}", one_line(&message))
+    })
+    .init();
+}
+
+/// An error and its deepest cause, unless the error names that itself.
+fn with_cause(error: &dyn Error) -> String {
+    let message = error.to_string();
+    let deepest = iter::successors(error.source(), |cause: &&dyn Error| (*cause).source())
+        .last()
+        .map(ToString::to_string);
+    match deepest {
+        Some(cause) if !message.contains(&cause) && !cause.contains('\n') => {
+            format!("{message}: {cause}")
+        }
+        _ => message,
+    }
+}
+
+/// A message without control characters: text from elsewhere must not begin a line of its own, or command a terminal.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return message.into();
+    }
+    let escaped = message.chars().map(|c| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    });
+    escaped.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(super::one_line("a \"ø\""), "a \"ø\"");
+        assert_eq!(super::one_line("a\n\x1b[31mb"), "a\\n\\u{1b}[31mb");
+    }
+}
