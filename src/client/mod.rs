@@ -5,31 +5,22 @@
 //! back: stdout is data, stderr is everything else.
 //!
 //! ```text
-//! auth ──► config
-//! jobs, volumes ──► http        one method per endpoint
-//!      │       └──► output      rows to a table, tabs, JSON or YAML
-//!      ├──► task_file           YAML to a definition; validate prints what is wrong with it
-//!      └──► logs ──► followed_log ──► log_feed   what happens while a log is followed
-//!                                 └─► log_view   its records to what a person sees
+//! commands ──► config, http      who asks which server; one method per endpoint
+//!     ├──────► task_file         YAML to a definition
+//!     ├──────► logs              follows a log over as many streams as it takes, and shows it
+//!     └──────► output            rows to a table, tabs, JSON or YAML
 //! ```
 //!
 //! Nothing here knows the server's code or Kubernetes.
 
-mod auth;
+mod commands;
 mod config;
 mod error;
-mod followed_log;
 mod http;
-mod jobs;
-mod log_feed;
-mod log_view;
 mod logs;
 mod output;
 mod pager;
 mod task_file;
-mod task_view;
-mod validate;
-mod volumes;
 
 use std::{
     env,
@@ -97,7 +88,7 @@ impl Context<'_> {
 
 /// Runs a command of the client, and returns the exit code of the process.
 pub fn run(command: ClientCommand) -> ExitCode {
-    in_process(|context| dispatch(context, command))
+    in_process(|context| commands::run(context, command))
 }
 
 /// Prints a text, such as the help of a command.
@@ -117,14 +108,6 @@ pub fn page(text: &str) -> ExitCode {
         context.out.write_all(text.as_bytes())?;
         Ok(Exit::Done)
     })
-}
-
-fn dispatch(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Error> {
-    match command {
-        ClientCommand::Auth(args) => auth::run(context, args.command),
-        ClientCommand::Jobs(args) => jobs::run(context, args.command),
-        ClientCommand::Volumes(args) => volumes::run(context, args.command),
-    }
 }
 
 /// Does the work of a command with the streams, the clock and the environment of the process.

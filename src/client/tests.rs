@@ -52,7 +52,7 @@ impl Session {
         let cli::Command::Client(command) = Cli::parse(words).unwrap() else {
             panic!("`serve` is no command of the client");
         };
-        self.run(|context| finish(context, |context| dispatch(context, command)))
+        self.run(|context| finish(context, |context| commands::run(context, command)))
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -214,7 +214,7 @@ fn a_closed_pipe_ends_quietly() {
             env: &|_| Some("/no/such/home".into()),
             terminal: Terminal::default(),
         },
-        |context| auth::run(context, logout),
+        |context| commands::auth::run(context, logout),
     );
     assert_eq!(exit, Exit::Done);
     assert_eq!(err, b"nobody was logged in\n");

@@ -1,9 +1,9 @@
 //! `k8s-cli auth`: who is asking. No server is involved; the name is a statement that every request carries.
 
-use super::{Context, Error, Exit, config::LoginFile};
 use crate::{
     api::User,
     cli::{AuthCommand, LoginArgs, LogoutArgs, WhoamiArgs},
+    client::{Context, Error, Exit, config::LoginFile},
 };
 
 pub fn run(context: &mut Context<'_>, command: AuthCommand) -> Result<Exit, Error> {

@@ -3,6 +3,8 @@
 //! What the server sent may have been written by another user, so nothing here lets a control character reach a terminal
 //! (CVE-2021-25743 was kubectl's). Log lines are the one exception, and they do not come this way.
 
+pub mod task_view;
+
 use std::{
     fmt,
     io::{self, Write},
@@ -14,8 +16,7 @@ use tabled::{
     settings::{Padding, Style},
 };
 
-use super::error::Error;
-use crate::{api::Timestamp, cli::Format, yaml};
+use crate::{api::Timestamp, cli::Format, client::error::Error, yaml};
 
 /// What a list for people shows beyond the usual.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,54 +1,27 @@
-//! `k8s-cli jobs logs`, and the second half of `jobs submit`: follow a task's log and end as the task ends.
+//! Follows the log of a task, and ends as the task ends: `jobs logs`, and the second half of `jobs submit`.
+//!
+//! ```text
+//! followed_log ──► feed   the events of one stream, Ctrl-C and a closed stdout among them
+//!       └────────► view   the records of the log to the lines that a person sees
+//! ```
+
+mod feed;
+mod followed_log;
+mod view;
 
 use std::ffi::OsString;
 
-use super::{
-    Context, Error, Exit,
-    config::Env,
+pub use self::feed::LogFeed;
+use self::{
+    feed::Event,
     followed_log::FollowedLog,
-    http::{ApiClient, describe_body},
-    log_feed::{Event, LogFeed},
-    log_view::{LineStyle, LogView},
+    view::{LineStyle, LogView},
 };
 use crate::{
     api::{LogEnd, LogQuery, TaskId, TaskState},
-    cli::{LogFormat, LogsArgs, Prefix},
+    cli::{LogFormat, Prefix},
+    client::{Context, Error, Exit, config::Env, http::ApiClient},
 };
-
-pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
-    let LogsArgs {
-        id,
-        follow,
-        no_follow,
-        tail,
-        since,
-        timestamps,
-        node,
-        prefix,
-        wait,
-        output,
-        api_url,
-    } = args;
-    if follow && no_follow {
-        return Err(Error::Usage(
-            "--follow and --no-follow exclude each other".to_owned(),
-        ));
-    }
-    let query = LogQuery {
-        follow: !no_follow,
-        tail,
-        since,
-        timestamps,
-        nodes: node,
-        wait: wait.unwrap_or(LogQuery::default().wait),
-        after: Vec::new(),
-        // A record a line costs a multiple of the line, and what else is in it is not shown.
-        joined: output == LogFormat::Text && !timestamps,
-    };
-    let client = context.client(api_url)?;
-    let style = Style { prefix, output };
-    self::follow(context, &client, LogFeed::listen(), id, query, style)
-}
 
 /// How a log is to be shown.
 #[derive(Clone, Copy)]
@@ -120,7 +93,7 @@ fn text(
         match feed.next(context.out)? {
             Event::Bytes(bytes) => context.out.write_all(&bytes)?,
             Event::Ended => break,
-            event => return Err(broken_off(event, id)),
+            event => return Err(event.into_error(id)),
         }
     }
     context.out.flush()?;
@@ -146,19 +119,6 @@ fn text(
     Ok(LogEnd::from(task.status).into())
 }
 
-/// The error for an event that ends a log before its end.
-pub fn broken_off(event: Event, id: &TaskId) -> Error {
-    let cause = match event {
-        Event::Interrupted => return Error::Detached { id: *id },
-        Event::Failed(error) => return error,
-        Event::Broken(error) => describe_body(error),
-        Event::Ended | Event::Bytes(_) | Event::Begun { .. } => {
-            "the server closed the connection".to_owned()
-        }
-    };
-    Error::Cut { id: *id, cause }
-}
-
 /// Whether a person at a terminal wants colours: <https://no-color.org>.
 fn wants_colors(env: Env<'_>) -> bool {
     let is_set = |value: Option<OsString>| value.is_some_and(|value| !value.is_empty());
@@ -182,28 +142,5 @@ mod tests {
         assert!(colors(&[("NO_COLOR", ""), ("TERM", "xterm")]));
         assert!(!colors(&[("NO_COLOR", "1")]));
         assert!(!colors(&[("TERM", "dumb")]));
-    }
-
-    #[test]
-    fn a_stream_without_its_last_record_was_cut() {
-        let id: TaskId = "ab12cd34".parse().unwrap();
-        for (event, message) in [
-            (
-                Event::Ended,
-                "the log of task `ab12cd34` was cut off: the server closed the connection",
-            ),
-            (
-                Event::Broken(std::io::Error::from_raw_os_error(104)),
-                "the log of task `ab12cd34` was cut off: connection reset by peer",
-            ),
-        ] {
-            let error = broken_off(event, &id);
-            assert_eq!(error.to_string(), message);
-            assert_eq!(error.exit(), Exit::Failed);
-        }
-        assert_eq!(
-            broken_off(Event::Interrupted, &id).exit(),
-            Exit::Interrupted
-        );
     }
 }

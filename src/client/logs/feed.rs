@@ -26,11 +26,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{
-    Error, Exit,
-    http::{ApiClient, LogStream},
+use crate::{
+    api::{LogQuery, TaskId},
+    client::{
+        Error, Exit,
+        http::{ApiClient, LogStream, describe_body},
+    },
 };
-use crate::api::{LogQuery, TaskId};
 
 /// As much as the server sends at once.
 const PIECE: usize = 64 * 1024;
@@ -55,6 +57,21 @@ pub enum Event {
     /// The server did not answer, or refused.
     Failed(Error),
     Interrupted,
+}
+
+impl Event {
+    /// The error of a log that ended with this event before its end.
+    pub fn into_error(self, id: &TaskId) -> Error {
+        let cause = match self {
+            Self::Interrupted => return Error::Detached { id: *id },
+            Self::Failed(error) => return error,
+            Self::Broken(error) => describe_body(error),
+            Self::Ended | Self::Bytes(_) | Self::Begun { .. } => {
+                "the server closed the connection".to_owned()
+            }
+        };
+        Error::Cut { id: *id, cause }
+    }
 }
 
 /// The events of one log, with the number of the stream that they are of.
@@ -295,4 +312,29 @@ fn on_stdout_closed(then: impl FnOnce() + Send + 'static) {
             then();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_its_last_record_was_cut() {
+        let id: TaskId = "ab12cd34".parse().unwrap();
+        for (event, message) in [
+            (
+                Event::Ended,
+                "the log of task `ab12cd34` was cut off: the server closed the connection",
+            ),
+            (
+                Event::Broken(std::io::Error::from_raw_os_error(104)),
+                "the log of task `ab12cd34` was cut off: connection reset by peer",
+            ),
+        ] {
+            let error = event.into_error(&id);
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.exit(), Exit::Failed);
+        }
+        assert_eq!(Event::Interrupted.into_error(&id).exit(), Exit::Interrupted);
+    }
 }

@@ -3,13 +3,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    Context, Error, Exit, output,
-    task_file::{self, Finding, Settings, TaskFile},
-};
 use crate::{
     api::TaskDefinition,
     cli::{Format, ValidateArgs},
+    client::{
+        Context, Error, Exit, output,
+        task_file::{self, Finding, Settings, TaskFile},
+    },
 };
 
 /// What there is to say about one file: an element of `-o json`.

@@ -10,15 +10,16 @@ use std::{
 };
 
 use super::{
-    Context, Error, Exit,
-    http::{ApiClient, describe_body},
-    log_feed::{Event, LogFeed},
-    log_view::LogView,
-    logs::broken_off,
+    feed::{Event, LogFeed},
+    view::LogView,
 };
 use crate::{
     api::{LogEnd, LogQuery, LogRecord, Since, TaskId},
     backoff::Backoff,
+    client::{
+        Context, Error, Exit,
+        http::{ApiClient, describe_body},
+    },
 };
 
 /// The longest record. The server cuts long lines into pieces of at most 8 KiB, so what is longer was not sent by it.
@@ -133,7 +134,7 @@ impl<'a> FollowedLog<'a> {
                 self.view.interrupted(context, &cause)?;
             }
             if !self.feed.wait(self.backoff.next(rand::random()))? {
-                return Err(broken_off(Event::Interrupted, &self.id));
+                return Err(Event::Interrupted.into_error(&self.id));
             }
             self.ask();
             cut = match self.feed.next(context.out)? {
@@ -155,7 +156,7 @@ impl<'a> FollowedLog<'a> {
                     status: 401 | 403, ..
                 },
             ) => Err(error),
-            Event::Interrupted => Err(broken_off(event, &self.id)),
+            Event::Interrupted => Err(event.into_error(&self.id)),
             Event::Failed(error) => Ok(error.to_string()),
             Event::Broken(error) => Ok(describe_body(error)),
             Event::Ended | Event::Bytes(_) | Event::Begun { .. } => {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::output::{self, Columns};
+use super::{self as output, Columns};
 use crate::{
     api::{NodeStatus, TaskState, TaskStatus, Timestamp},
     cli::Format,

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::{Context, output, task_view};
 use crate::{
     api::{LogEnd, LogRecord, TaskId, TaskState, line_prefix},
     cli::{LogFormat, Prefix},
+    client::{
+        Context,
+        output::{self, task_view},
+    },
     line_writer::LineWriter,
 };
 

@@ -1,12 +1,15 @@
-//! `k8s-cli jobs`: what users do with tasks. Following a log is in [`super::logs`].
+//! `k8s-cli jobs`: what users do with tasks. Following a log is in [`crate::client::logs`].
 
-use super::{
-    Context, Error, Exit, log_feed::LogFeed, logs, logs::Style, output, output::Columns, task_file,
-    task_file::Finding, task_view, validate,
-};
+use super::{logs, validate};
 use crate::{
     api::{LogQuery, TaskId, TaskSubmitResponse},
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, StopArgs, SubmitArgs},
+    client::{
+        Context, Error, Exit,
+        logs::{LogFeed, Style, follow},
+        output::{self, Columns, task_view},
+        task_file::{self, Finding},
+    },
 };
 
 pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Error> {
@@ -75,7 +78,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
                 prefix: Prefix::Auto,
                 output: LogFormat::Text,
             };
-            logs::follow(context, &client, feed, task_id, query, style)
+            follow(context, &client, feed, task_id, query, style)
         }
         None => {
             if context.terminal.err {

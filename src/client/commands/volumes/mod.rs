@@ -4,15 +4,15 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{
-    Context, Error, Exit,
-    output::{self, Columns},
-};
 use crate::{
     api::{Timestamp, VolumeDefinition, VolumeId, VolumeStatus, describe},
     cli::{
         Format, VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs,
         VolumesCommand,
+    },
+    client::{
+        Context, Error, Exit,
+        output::{self, Columns},
     },
 };
 

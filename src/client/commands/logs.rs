@@ -1,0 +1,45 @@
+//! `k8s-cli jobs logs`.
+
+use crate::{
+    api::LogQuery,
+    cli::{LogFormat, LogsArgs},
+    client::{
+        Context, Error, Exit,
+        logs::{self, LogFeed, Style},
+    },
+};
+
+pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
+    let LogsArgs {
+        id,
+        follow,
+        no_follow,
+        tail,
+        since,
+        timestamps,
+        node,
+        prefix,
+        wait,
+        output,
+        api_url,
+    } = args;
+    if follow && no_follow {
+        return Err(Error::Usage(
+            "--follow and --no-follow exclude each other".to_owned(),
+        ));
+    }
+    let query = LogQuery {
+        follow: !no_follow,
+        tail,
+        since,
+        timestamps,
+        nodes: node,
+        wait: wait.unwrap_or(LogQuery::default().wait),
+        after: Vec::new(),
+        // A record a line is several times as long as the line, and the rest of it is not shown.
+        joined: output == LogFormat::Text && !timestamps,
+    };
+    let client = context.client(api_url)?;
+    let style = Style { prefix, output };
+    logs::follow(context, &client, LogFeed::listen(), id, query, style)
+}
