@@ -1,19 +1,19 @@
 //! The kubelet: runs the pods of the node as processes of this machine.
 //!
 //! One `worker` per pod does everything about that pod; this file starts workers and wakes them when their pod changes. Processes
-//! are in `container`, logs in `logs` and `log_reader`, addresses and names in `addresses` and `hosts`, and the words of a pod's
+//! are in `process`, logs in `logs` and `log_reader`, addresses and names in `addresses` and `hosts`, and the words of a pod's
 //! status in `pod_status`.
 
 pub mod log_reader;
 pub mod logs;
 
 mod addresses;
-mod container;
 mod environment;
 mod hosts;
 mod image;
 mod isolation;
 mod pod_status;
+mod process;
 mod run;
 mod termination;
 mod volumes;

@@ -14,9 +14,9 @@ use super::{
         object::{elements, text},
         open_files,
     },
-    container::{Failure, Launch, Process, START_ERROR},
     environment, image,
     pod_status::ContainerView,
+    process::{Failure, Launch, Process, START_ERROR},
     termination, volumes,
     worker::Pod,
 };

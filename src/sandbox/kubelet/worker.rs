@@ -1,7 +1,7 @@
 //! The life of one pod: prepare, run its containers, report, wind down.
 //!
 //! A worker ends when its pod has ended or is gone. It follows Kubernetes, `pkg/kubelet/kubelet.go` (`SyncPod`) and
-//! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `container`.
+//! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `process`.
 
 use std::{cell::RefCell, net::Ipv4Addr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! One run of one container: a process, its output, its end.
 //!
 //! Standard output and standard error are one pipe, so that lines keep the order in which they were written. Only processes are
-//! here; what a run means for the pod is decided in `worker`.
+//! here; `run` decides what a run means for the container.
 
 use std::{
     fs::File,
