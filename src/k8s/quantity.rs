@@ -59,18 +59,18 @@ pub fn is_positive(text: &str) -> bool {
 impl<'a> Spelling<'a> {
     fn split(text: &'a str) -> Option<Self> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-        let is_number = |c: char| c.is_ascii_digit() || c == '.';
-        let end = unsigned.find(|c| !is_number(c)).unwrap_or(unsigned.len());
+        let is_inner = |c: char| c.is_ascii_digit() || c == '.';
+        let end = unsigned.find(|c| !is_inner(c)).unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let is_valid = whole.len() + fraction.len() > 0 && !fraction.contains('.');
+        let is_number = !(fraction.contains('.') || whole.is_empty() && fraction.is_empty());
         let has_unit = || {
             DECIMAL
                 .iter()
                 .chain(&BINARY)
                 .any(|(name, _)| *name == suffix)
         };
-        (is_valid && (has_unit() || is_exponent(suffix))).then_some(Self {
+        (is_number && (has_unit() || is_exponent(suffix))).then_some(Self {
             is_negative: text.starts_with('-'),
             whole,
             fraction,

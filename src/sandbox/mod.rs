@@ -1,53 +1,26 @@
 //! A pretend cluster: a small Kubernetes API in this process whose pods are processes of this machine.
 //!
-//! It speaks the Kubernetes API and nothing else, so that whoever talks to it cannot tell it from a cluster; it knows nothing of
-//! tasks and imports nothing of ours. Its parts carry the names of what they stand in for:
+//! It speaks the Kubernetes API, so a client cannot tell it from a real cluster. It knows nothing of tasks, imports only `k8s`,
+//! and only `main` imports it. Each wing and each file has the name of the part of Kubernetes that it stands in for:
 //!
 //! ```text
-//! apiserver -> verbs, watch, pod_logs -> registry -> store
-//! controllers (job_controller, scheduler, claims, collector) and kubelet <- feed <- store
+//!                    mod
+//!       ┌─────────────┼───────────┐
+//!       ▼             ▼           ▼
+//!      api ─────► kubelet    controllers
+//!       └─────────────┼───────────┘
+//!                     ▼
+//!                  objects
 //! ```
 //!
-//! Everything runs on one thread of its own with its own runtime, next to one for HTTP. That thread also starts the processes:
-//! they are told to die with it. It is for trying out and for tests, not for serving anybody else.
+//! The sandbox has a thread with a runtime of its own, next to one for HTTP. That thread also starts the containers, and they die
+//! with it. The sandbox is for trials and tests. It does not keep users apart.
 
-mod apiserver;
-mod cells;
-mod claims;
-mod clock;
-mod collector;
+mod api;
 mod controllers;
-mod defaults;
-mod deletion;
-mod discovery;
-mod events;
-mod feed;
-mod furniture;
-mod identity;
-mod immutability;
-mod job_controller;
-mod job_status;
 mod kubelet;
-mod node;
-mod object;
-mod open_files;
-mod pages;
-mod patch;
-mod pod_logs;
-mod registry;
-mod request;
-mod resource;
-mod reviews;
-mod scheduler;
-mod selector;
+mod objects;
 mod state_dir;
-mod status;
-mod store;
-mod strict;
-mod table;
-mod validation;
-mod verbs;
-mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -62,17 +35,16 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-pub use open_files::raise_limit as raise_open_files_limit;
+pub use kubelet::raise_open_files_limit;
 
 use actix_web::rt::System;
 use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::{
-    apiserver::ApiServer,
-    events::Recorder,
+    api::ApiServer,
     kubelet::{Kubelet, logs::Logs},
-    registry::Registry,
+    objects::{events::Recorder, registry::Registry, seed},
     state_dir::StateDir,
 };
 use crate::k8s::quantity::Quantity;
@@ -90,7 +62,7 @@ impl Sandbox {
     /// Starts a sandbox on a free loopback port; `namespace` exists beside `default` and `kube-system`. `log_max_size` is a
     /// quantity, the kubelet's `containerLogMaxSize`; without it logs are kept whole.
     ///
-    /// `objects` is a file of objects that are there from the beginning: see [`furniture::load`].
+    /// `objects` is a file of objects that are there from the beginning: see [`seed::load`].
     pub fn start(
         namespace: &str,
         log_max_size: Option<&str>,
@@ -105,10 +77,10 @@ impl Sandbox {
         let url = format!("http://{}/{token}", listener.local_addr()?);
         write_kubeconfig(&kubeconfig, &url, &token, namespace)?;
         let registry = Arc::new(Registry::default());
-        furniture::furnish(&registry, namespace)
+        seed::create(&registry, namespace)
             .map_err(|status| io::Error::other(status.to_string()))?;
         if let Some(path) = objects {
-            furniture::load(&registry, path)?;
+            seed::load(&registry, path)?;
         }
         let (stop, stopped) = oneshot::channel();
         let (ready, listening) = std::sync::mpsc::channel();
@@ -168,7 +140,7 @@ async fn run(
         token,
     };
     let made = fs::create_dir_all(&pods).and_then(|()| fs::create_dir_all(&claims));
-    let server = match made.and_then(|()| apiserver::serve(api, listener)) {
+    let server = match made.and_then(|()| api::serve(api, listener)) {
         Ok(server) => server,
         Err(error) => return drop(ready.send(Err(error))),
     };

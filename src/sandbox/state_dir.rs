@@ -55,6 +55,11 @@ impl Drop for StateDir {
     }
 }
 
+/// Returns the directory that holds the data of the claim with this uid.
+pub fn claim_directory(claims: &Path, uid: &str) -> PathBuf {
+    claims.join(uid)
+}
+
 fn parent() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     runtime

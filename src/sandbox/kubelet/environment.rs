@@ -7,7 +7,7 @@
 use k8s_openapi::ByteString;
 use serde_json::Value;
 
-use super::super::{
+use crate::sandbox::objects::{
     node::NODE,
     object::{elements, text},
     registry::Registry,

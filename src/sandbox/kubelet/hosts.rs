@@ -24,13 +24,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    super::{
-        object::{Object, string_map, text},
-        registry::Registry,
-        resource::Kind,
-    },
-    environment,
+use super::environment;
+use crate::sandbox::objects::{
+    object::{Object, string_map, text},
+    registry::Registry,
+    resource::Kind,
 };
 
 /// What the kubelet writes first.

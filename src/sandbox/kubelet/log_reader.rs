@@ -16,10 +16,8 @@ use actix_web::web::Bytes;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{
-    super::clock,
-    logs::{LogFile, Progress, Record},
-};
+use super::logs::{LogFile, Progress, Record};
+use crate::sandbox::objects::clock;
 
 /// How much is read at once: enough for few system calls, and little enough to stay in the processor's cache.
 const BLOCK: usize = 256 << 10;
@@ -234,10 +232,8 @@ fn tail_position(file: &File, written: u64, lines: usize) -> io::Result<u64> {
 mod tests {
     use actix_web::rt::System;
 
-    use super::{
-        super::{super::state_dir::StateDir, logs::Logs},
-        *,
-    };
+    use super::*;
+    use crate::sandbox::{kubelet::logs::Logs, state_dir::StateDir};
 
     const SPLIT: [&str; 5] = [
         "2026-11-22T02:11:01.000000000Z stdout F whole\n",

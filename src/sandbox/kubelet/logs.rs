@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use super::super::clock;
+use crate::sandbox::objects::clock;
 
 /// Longer lines are cut into pieces of this size, as containerd does.
 const MAX_PIECE: usize = 16 << 10;
@@ -284,7 +284,8 @@ fn write_record(records: &mut Vec<u8>, stamp: &str, tag: u8, text: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::state_dir::StateDir, *};
+    use super::*;
+    use crate::sandbox::state_dir::StateDir;
 
     #[test]
     fn a_line_without_end_is_written_in_pieces() {

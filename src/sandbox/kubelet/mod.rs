@@ -1,20 +1,23 @@
 //! The kubelet: runs the pods of the node as processes of this machine.
 //!
-//! One `worker` per pod does everything about that pod; this file starts workers and wakes them when their pod changes. Processes
-//! are in `process`, logs in `logs` and `log_reader`, addresses and names in `addresses` and `hosts`, and the words of a pod's
-//! status in `pod_status`.
+//! Each pod has a `worker`, which runs its `container`s, and each run of a container is a `process`; this file starts the workers
+//! and wakes them when their pod changes. The sandbox's `mod.rs` starts the kubelet, and `api` reads `logs` by `log_reader`. No
+//! other wing comes in: the kubelet learns of pods from `objects` and reports by writing their status there.
 
 pub mod log_reader;
 pub mod logs;
 
 mod addresses;
+mod container;
 mod environment;
 mod hosts;
 mod image;
 mod isolation;
+mod machine;
+mod open_files;
+mod pod;
 mod pod_status;
 mod process;
-mod run;
 mod termination;
 mod volumes;
 mod worker;
@@ -22,12 +25,13 @@ mod worker;
 use std::{cell::RefCell, collections::HashMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Notify, OnceCell, watch},
+    sync::{Notify, watch},
     time::timeout,
 };
 
-use self::{addresses::Addresses, hosts::Hosts, isolation::Isolation, logs::Logs, worker::Worker};
-use super::{
+pub use self::open_files::raise_limit as raise_open_files_limit;
+use self::{addresses::Addresses, logs::Logs, machine::Machine, worker::Worker};
+use crate::sandbox::objects::{
     events::Recorder, feed::Feed, node::NODE, object::Object, registry::Registry, resource::Kind,
     store::Change,
 };
@@ -41,19 +45,11 @@ struct Handle {
     stop: watch::Sender<Option<Duration>>,
 }
 
-/// What all workers share.
+/// The pods of the node and their workers.
 pub struct Kubelet {
-    pub registry: Arc<Registry>,
-    pub recorder: Recorder,
-    pub logs: Arc<Logs>,
-    /// One directory per pod.
-    pub pods_directory: PathBuf,
-    pub claims_directory: PathBuf,
-    isolation: OnceCell<Isolation>,
+    machine: Rc<Machine>,
+    /// By the uid of the pod.
     workers: RefCell<HashMap<String, Handle>>,
-    /// How many containers run, for those who wait for the last to end.
-    pub running: watch::Sender<usize>,
-    pub hosts: Rc<Hosts>,
     addresses: RefCell<Addresses>,
 }
 
@@ -64,28 +60,20 @@ impl Kubelet {
         logs: Arc<Logs>,
         pods_directory: PathBuf,
         claims_directory: PathBuf,
-    ) -> Rc<Kubelet> {
-        Rc::new(Kubelet {
-            hosts: Hosts::new(registry.clone(), pods_directory.join("hosts")),
-            registry,
-            recorder,
-            logs,
-            pods_directory,
-            claims_directory,
-            isolation: OnceCell::new(),
+    ) -> Rc<Self> {
+        let machine = Machine::new(registry, recorder, logs, pods_directory, claims_directory);
+        Rc::new(Self {
+            machine: Rc::new(machine),
             workers: RefCell::default(),
-            running: watch::Sender::new(0),
             addresses: RefCell::new(Addresses::new(rand::random())),
         })
     }
 
     /// Runs pods for as long as the sandbox lives. Must be awaited on the thread that outlives them: a process dies with
     /// the thread that started it.
-    pub async fn run(self: Rc<Kubelet>) {
-        if let Err(error) = std::fs::write(self.init_script(), isolation::INIT) {
-            log::error!("sandbox: {}: {error}", self.init_script().display());
-        }
-        let mut feed = Feed::new(self.registry.clone());
+    pub async fn run(self: Rc<Self>) {
+        self.machine.write_init_script();
+        let mut feed = Feed::new(self.machine.registry.clone());
         while let Some(changes) = feed.next().await {
             for change in &changes {
                 self.observe(change);
@@ -93,17 +81,12 @@ impl Kubelet {
         }
     }
 
-    /// Returns where containers find the script of their first process.
-    pub fn init_script(&self) -> PathBuf {
-        self.pods_directory.join("init.sh")
-    }
-
     /// Kills every container and waits until they are dead.
     pub async fn shut_down(&self) {
         for worker in self.workers.borrow().values() {
             worker.stop.send_replace(Some(Duration::ZERO));
         }
-        let mut running = self.running.subscribe();
+        let mut running = self.machine.running.subscribe();
         if timeout(SHUT_DOWN_TIMEOUT, running.wait_for(|count| *count == 0))
             .await
             .is_err()
@@ -112,12 +95,7 @@ impl Kubelet {
         }
     }
 
-    /// Finds out, once, how containers can be kept apart.
-    async fn isolation(&self) -> &Isolation {
-        self.isolation.get_or_init(Isolation::probe).await
-    }
-
-    fn observe(self: &Rc<Kubelet>, change: &Change) {
+    fn observe(self: &Rc<Self>, change: &Change) {
         let object = &change.object;
         match object.kind {
             Kind::Pod if object.field("spec.nodeName") == Some(NODE) => {
@@ -130,12 +108,12 @@ impl Kubelet {
                     .values()
                     .for_each(|worker| worker.changed.notify_one());
             }
-            Kind::Service => self.hosts.refresh(object),
+            Kind::Service => self.machine.hosts.refresh(object),
             _ => {}
         }
     }
 
-    fn wake(self: &Rc<Kubelet>, pod: &Arc<Object>, deleted: bool) {
+    fn wake(self: &Rc<Self>, pod: &Arc<Object>, deleted: bool) {
         if let Some(worker) = self.workers.borrow().get(&pod.uid) {
             worker.changed.notify_one();
             return;
@@ -150,7 +128,7 @@ impl Kubelet {
         let changed = Rc::new(Notify::new());
         let kubelet = self.clone();
         let address = self.addresses.borrow_mut().take();
-        let worker = Worker::new(kubelet.clone(), pod, changed.clone(), address);
+        let worker = Worker::new(self.machine.clone(), pod, changed.clone(), address);
         self.workers.borrow_mut().insert(
             pod.uid.clone(),
             Handle {
@@ -169,11 +147,11 @@ impl Kubelet {
 
     /// Removes what a pod that is gone has left.
     fn forget(&self, uid: &str) {
-        if self.registry.store().get_uid(uid).is_some() {
+        if self.machine.registry.store().get_uid(uid).is_some() {
             return;
         }
-        self.logs.forget(uid);
-        if let Err(error) = std::fs::remove_dir_all(self.pods_directory.join(uid))
+        self.machine.logs.forget(uid);
+        if let Err(error) = std::fs::remove_dir_all(self.machine.pods_directory.join(uid))
             && error.kind() != std::io::ErrorKind::NotFound
         {
             log::debug!("pod {uid}: its directory stays: {error}");

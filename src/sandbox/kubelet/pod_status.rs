@@ -6,7 +6,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::{
+use crate::sandbox::objects::{
     clock,
     object::{elements, text},
 };

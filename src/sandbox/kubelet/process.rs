@@ -1,7 +1,7 @@
 //! One run of one container: a process, its output, its end.
 //!
 //! Standard output and standard error are one pipe, so that lines keep the order in which they were written. Only processes are
-//! here; `run` decides what a run means for the container.
+//! here; `container` decides what a run means for the container.
 
 use std::{
     fs::File,
@@ -20,7 +20,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{isolation::Isolation, isolation::find_program, logs::LogWriter};
+use super::{
+    isolation::{Isolation, find_program},
+    logs::LogWriter,
+};
 
 const BUFFER: usize = 64 << 10;
 

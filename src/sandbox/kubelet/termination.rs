@@ -14,11 +14,11 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    super::object::text,
     log_reader::{LogReader, Options},
     logs::Logs,
     volumes,
 };
+use crate::sandbox::objects::object::text;
 
 /// How many bytes a message has at most, taken from the end: `MaxContainerTerminationMessageLength` and its sister for logs.
 const MAX_LENGTH: u64 = 4096;

@@ -12,14 +12,14 @@ use std::{
 
 use serde_json::Value;
 
-use super::{
-    super::{
-        claims,
+use super::environment;
+use crate::sandbox::{
+    objects::{
         object::{elements, text},
         registry::Registry,
         resource::Kind,
     },
-    environment,
+    state_dir::claim_directory,
 };
 
 /// Why volumes are not ready.
@@ -55,7 +55,7 @@ pub fn prepare(
             let found = registry
                 .get(Kind::Claim, namespace, claim)
                 .map_err(|status| refuse(status.to_string()))?;
-            let data = claims::data_directory(directories.claims, &found.uid);
+            let data = claim_directory(directories.claims, &found.uid);
             fs::create_dir_all(&data).map_err(|error| refuse(error.to_string()))?;
             sources.push((name.to_owned(), data, read_only));
             continue;

@@ -1,11 +1,10 @@
 //! The life of one pod: prepare, run its containers, report, wind down.
 //!
 //! A worker ends when its pod has ended or is gone. It follows Kubernetes, `pkg/kubelet/kubelet.go` (`SyncPod`) and
-//! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `process`.
+//! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `container`.
 
-use std::{cell::RefCell, net::Ipv4Addr, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, watch},
@@ -13,20 +12,18 @@ use tokio::{
 };
 
 use super::{
-    super::{
-        clock,
-        deletion::{self, Options},
-        events::{News, Severity, Source},
-        object::{Object, elements, text},
-        registry::Part,
-        resource::Kind,
-    },
-    Kubelet,
-    hosts::Membership,
-    pod_status,
+    container,
+    machine::Machine,
+    pod::{Pod, Stopped},
     pod_status::{ContainerView, View},
-    run::{self, Outcome},
     volumes,
+};
+use crate::sandbox::objects::{
+    clock,
+    deletion::{self, Options},
+    events::Severity,
+    object::{Object, elements, text},
+    resource::Kind,
 };
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -34,22 +31,6 @@ const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the speci
 
 /// How often volumes that are not ready are tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-
-/// One pod, as its containers see it.
-pub struct Pod {
-    pub kubelet: Rc<Kubelet>,
-    pub object: Arc<Object>,
-    pub value: Value,
-    pub directory: PathBuf,
-    pub view: RefCell<View>,
-    /// Rings when the pod or something it may wait for changes.
-    pub changed: Rc<Notify>,
-    /// How long the containers have, once they have to end.
-    pub stop: watch::Sender<Option<Duration>>,
-    pub sources: RefCell<Vec<(String, PathBuf, bool)>>,
-    /// How others find it, for as long as it runs.
-    pub names: RefCell<Option<Membership>>,
-}
 
 /// Runs one pod.
 pub struct Worker {
@@ -60,7 +41,7 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(
-        kubelet: Rc<Kubelet>,
+        machine: Rc<Machine>,
         object: &Arc<Object>,
         supervise: Rc<Notify>,
         address: Ipv4Addr,
@@ -76,9 +57,9 @@ impl Worker {
             started: clock::now(),
             verdict: None,
         };
-        let directory = kubelet.pods_directory.join(&object.uid);
+        let directory = machine.pods_directory.join(&object.uid);
         let pod = Pod {
-            kubelet,
+            machine,
             object: object.clone(),
             value,
             directory,
@@ -183,7 +164,7 @@ impl Worker {
             ..Options::default()
         };
         let (namespace, name) = (pod.object.namespace(), pod.object.name());
-        let deleted = deletion::delete(&pod.kubelet.registry, Kind::Pod, namespace, name, &options);
+        let deleted = deletion::delete(&pod.machine.registry, Kind::Pod, namespace, name, &options);
         if let Err(status) = deleted.map(drop) {
             log::debug!("pod {name}: {status}");
         }
@@ -192,27 +173,27 @@ impl Worker {
 
 /// Prepares the pod and runs its containers until they have ended.
 async fn live(pod: &Rc<Pod>, address: Ipv4Addr) {
-    if prepare(pod, address).await == Outcome::Stopped {
+    if prepare(pod, address).await.is_err() {
         return;
     }
     let ip = address.to_string();
     pod.view.borrow_mut().prepared = true;
     pod.publish();
     for index in 0..elements(&pod.value["spec"]["initContainers"]).len() {
-        if run::container(pod, index, true, &ip).await != Outcome::Ended(0) {
+        if container::run(pod, index, true, &ip).await != Ok(0) {
             return;
         }
     }
     let count = elements(&pod.value["spec"]["containers"]).len();
-    let runs = (0..count).map(|index| run::container(pod, index, false, &ip));
+    let runs = (0..count).map(|index| container::run(pod, index, false, &ip));
     futures::future::join_all(runs).await;
 }
 
-async fn prepare(pod: &Pod, address: Ipv4Addr) -> Outcome {
+async fn prepare(pod: &Pod, address: Ipv4Addr) -> Result<(), Stopped> {
     loop {
-        let isolated = pod.kubelet.isolation().await.has_namespaces();
+        let isolated = pod.machine.isolation().await.has_namespaces();
         let problem = match set_up(pod, address, isolated) {
-            Ok(()) => return Outcome::Ended(0),
+            Ok(()) => return Ok(()),
             Err(volumes::NotReady(why)) => why,
         };
         pod.say(Severity::Warning, "FailedMount", &problem, "");
@@ -222,9 +203,7 @@ async fn prepare(pod: &Pod, address: Ipv4Addr) -> Outcome {
                 json!({ "waiting": { "reason": "ContainerCreating", "message": problem } });
         }
         pod.publish();
-        if pod.pause(RETRY_INTERVAL).await == Outcome::Stopped {
-            return Outcome::Stopped;
-        }
+        pod.pause(RETRY_INTERVAL).await?;
     }
 }
 
@@ -233,10 +212,10 @@ fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::N
     let failed = |error: std::io::Error| volumes::NotReady(error.to_string());
     let directories = volumes::Directories {
         pod: &pod.directory,
-        claims: &pod.kubelet.claims_directory,
+        claims: &pod.machine.claims_directory,
     };
     std::fs::create_dir_all(pod.directory.join("work")).map_err(failed)?;
-    let sources = volumes::prepare(&pod.kubelet.registry, &pod.value, &directories)?;
+    let sources = volumes::prepare(&pod.machine.registry, &pod.value, &directories)?;
     let spec = &pod.value["spec"];
     let has_mounts = elements(&spec["containers"])
         .iter()
@@ -250,7 +229,7 @@ fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::N
     pod.sources.replace(sources);
     // Without namespaces a pod has the machine's names, its own excepted.
     if isolated {
-        let names = pod.kubelet.hosts.join(&pod.object, &pod.value, address);
+        let names = pod.machine.hosts.join(&pod.object, &pod.value, address);
         pod.names.replace(Some(names.map_err(failed)?));
     }
     Ok(())
@@ -262,76 +241,4 @@ fn needs_namespaces(what: &str) -> volumes::NotReady {
          allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
          kernel.apparmor_restrict_unprivileged_userns=0)"
     ))
-}
-
-impl Pod {
-    /// Writes what is known into the pod's status.
-    pub fn publish(&self) {
-        let view = self.view.borrow().clone();
-        if let Some(names) = &*self.names.borrow() {
-            names.set_ready(view.is_ready());
-        }
-        let (namespace, name) = (self.object.namespace(), self.object.name());
-        let written = self.kubelet.registry.update(
-            Kind::Pod,
-            namespace,
-            name,
-            Part::Anything,
-            false,
-            |value| {
-                if text(&value["metadata"]["uid"]) == self.object.uid {
-                    pod_status::render(value, &view, clock::now());
-                }
-                Ok(())
-            },
-        );
-        if let Err(status) = written {
-            log::debug!("pod {name}: {status}");
-        }
-    }
-
-    pub fn say(&self, severity: Severity, reason: &str, message: &str, field: &str) {
-        let news = News {
-            source: Source::Kubelet,
-            severity,
-            reason,
-            message,
-            field,
-        };
-        self.kubelet.recorder.record(&self.object, &news);
-    }
-
-    /// Waits for a change or for `time`; says whether the pod has to end.
-    pub async fn pause(&self, time: Duration) -> Outcome {
-        tokio::select! {
-            _ = self.stopped() => Outcome::Stopped,
-            () = self.changed.notified() => Outcome::Ended(0),
-            () = sleep(time) => Outcome::Ended(0),
-        }
-    }
-
-    /// Waits for `time`; says whether the pod has to end.
-    pub async fn sleep(&self, time: Duration) -> Outcome {
-        tokio::select! {
-            _ = self.stopped() => Outcome::Stopped,
-            () = sleep(time) => Outcome::Ended(0),
-        }
-    }
-
-    /// Waits until the pod has to end, and returns its grace.
-    pub async fn stopped(&self) -> Duration {
-        let mut stop = self.stop.subscribe();
-        let grace = stop.wait_for(Option::is_some).await.map(|grace| *grace);
-        grace.ok().flatten().unwrap_or_default()
-    }
-
-    fn present(&self) -> Option<Value> {
-        let object = self.kubelet.registry.store().get_uid(&self.object.uid)?;
-        Some(object.value())
-    }
-
-    fn deadline(&self, value: &Value) -> Option<Timestamp> {
-        let seconds = value["spec"]["activeDeadlineSeconds"].as_i64()?;
-        Some(self.view.borrow().started + k8s_openapi::jiff::SignedDuration::from_secs(seconds))
-    }
 }

@@ -16,7 +16,7 @@ const SKIPPED: [&str; 2] = ["forbidden", "watch with timeoutSeconds=1 ends"];
 #[test]
 fn recorded_requests_get_the_recorded_answers() {
     let cluster = Cluster::start();
-    let pods = furnish(&cluster);
+    let pods = seed(&cluster);
     let mut failures = Vec::new();
     let mut checked = 0;
     for record in recording("answers.jsonl") {
@@ -56,7 +56,7 @@ fn recorded_requests_get_the_recorded_answers() {
 }
 
 /// Makes the objects that the recorded requests name; returns the recorded and the present names of pods.
-fn furnish(cluster: &Cluster) -> Vec<(String, String)> {
+fn seed(cluster: &Cluster) -> Vec<(String, String)> {
     let with = |name: &str, field: &str, value: Value| {
         let mut job = job(name, "echo err >&2; echo out");
         job["spec"]["template"]["spec"]["containers"][0][field] = value;

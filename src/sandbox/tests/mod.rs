@@ -21,7 +21,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::Sandbox;
+use crate::sandbox::Sandbox;
 
 /// What anything may take before a test fails.
 const CEILING: Duration = Duration::from_secs(30);

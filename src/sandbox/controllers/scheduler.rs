@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{
+use crate::sandbox::objects::{
     clock,
     events::{News, Recorder, Severity, Source},
     node::{Amounts, NODE, capacity, fits_node, requests},

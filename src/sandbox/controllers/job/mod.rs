@@ -4,6 +4,8 @@
 //! follows Kubernetes, `pkg/controller/job/job_controller.go`, v1.36. Retrying (`backoffLimit`), deadlines, suspension and
 //! `ttlSecondsAfterFinished` work; Indexed Jobs and pod failure policies are not here.
 
+mod status;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
@@ -12,11 +14,11 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{
+use self::status::{TRACKING, condition};
+use crate::sandbox::objects::{
     clock,
     deletion::{self, Options, Propagation},
     events::{News, Recorder, Severity, Source},
-    job_status::{self, TRACKING, condition},
     object::{Object, text},
     registry::{Part, Registry},
     resource::Kind,
@@ -91,7 +93,7 @@ impl JobController {
         let leaving = !job["metadata"]["deletionTimestamp"].is_null();
         let pods = self.pods(&object.uid);
         let values: Vec<Value> = pods.iter().map(|pod| pod.value()).collect();
-        let plan = job_status::plan(&job, &values, now);
+        let plan = status::plan(&job, &values, now);
         if plan.finished {
             self.release(&pods, &plan.release);
             return self.expire(object, &job, now);
@@ -130,7 +132,7 @@ impl JobController {
         if uncounted || concluded {
             self.release(&pods, &plan.release);
             let before = status.clone();
-            job_status::settle(&mut status, now);
+            status::settle(&mut status, now);
             self.announce(object, &before, &status, true);
             self.write(object, &status);
         }

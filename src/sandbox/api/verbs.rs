@@ -9,16 +9,18 @@ use actix_web::{HttpResponse, web::Bytes};
 use serde_json::{Value, json};
 
 use super::{
-    deletion::{self, Options, Propagation},
-    object::{Object, text},
-    pages,
-    registry::{Part, Registry},
+    pages, patch,
     request::{Place, Query},
-    resource::Kind,
-    status::Status,
-    strict,
     table::Tables,
     watch::{self, Watch},
+};
+use crate::sandbox::objects::{
+    deletion::{self, Options, Propagation},
+    object::{Object, elements, text},
+    registry::{Part, Registry},
+    resource::Kind,
+    status::Status,
+    unknown_fields,
 };
 
 const JSON: &str = "application/json";
@@ -155,7 +157,7 @@ pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpR
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
     let strategic = request.content_type.contains("strategic");
     change(registry, request, name, |value| {
-        super::patch::merge(value, &patch, strategic);
+        patch::merge(value, &patch, strategic);
         Ok(())
     })
 }
@@ -263,7 +265,7 @@ fn read_object(request: &Request) -> Result<Value, Status> {
         ))
     })?;
     if request.query.get("fieldValidation") == Some("Strict") {
-        strict::check(request.place.resource, &object)?;
+        unknown_fields::check(request.place.resource, &object)?;
     }
     Ok(object)
 }
@@ -298,10 +300,7 @@ fn read_options(request: &Request) -> Result<Options, Status> {
         propagation,
         uid: precondition("uid"),
         resource_version: precondition("resourceVersion"),
-        dry_run: query.dry_run()
-            || super::object::elements(&body["dryRun"])
-                .iter()
-                .any(|word| word == "All"),
+        dry_run: query.dry_run() || elements(&body["dryRun"]).iter().any(|word| word == "All"),
     })
 }
 

@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::{
+use crate::sandbox::objects::{
     resource::{self, Resource},
-    selector::Selection,
+    selection::Selection,
     status::Status,
 };
 

@@ -9,17 +9,19 @@ use futures::stream;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{
-    clock,
+use super::request::Query;
+use crate::sandbox::{
     kubelet::{
         log_reader::{LogReader, Options},
         logs::Logs,
     },
-    object::{elements, text},
-    registry::Registry,
-    request::Query,
-    resource::Kind,
-    status::Status,
+    objects::{
+        clock,
+        object::{elements, text},
+        registry::Registry,
+        resource::Kind,
+        status::Status,
+    },
 };
 
 /// Answers a request for a log.

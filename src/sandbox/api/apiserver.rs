@@ -16,15 +16,15 @@ use actix_web::{
 use serde_json::Value;
 
 use super::{
-    discovery,
-    kubelet::logs::Logs,
-    pod_logs,
-    registry::Registry,
+    discovery, pod_logs,
     request::{self, Place, Query, Target},
     reviews,
-    status::Status,
     table::Tables,
     verbs::{self, Request},
+};
+use crate::sandbox::{
+    kubelet::logs::Logs,
+    objects::{registry::Registry, status::Status},
 };
 
 /// A real server takes objects up to 3 MiB.

@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 
 use super::{
     clock,
+    deletion::{self, Options},
     node::NODE,
-    object::Object,
+    object::{Object, text},
     registry::{Part, Registry},
     resource::Kind,
+    selection::Selection,
 };
 
 /// How long an event is kept, as by a real server.
@@ -112,19 +114,17 @@ impl Recorder {
         let events = self
             .registry
             .store()
-            .list(Kind::Event, &super::selector::Selection::default());
+            .list(Kind::Event, &Selection::default());
         for event in events {
             let value = event.value();
             let times = [
                 &value["lastTimestamp"],
                 &value["metadata"]["creationTimestamp"],
             ];
-            let time = times
-                .into_iter()
-                .find_map(|time| clock::parse(super::object::text(time)));
+            let time = times.into_iter().find_map(|time| clock::parse(text(time)));
             if time.is_some_and(|time| clock::elapsed_seconds(time, now) > LIFETIME_SECONDS) {
-                let options = super::deletion::Options::default();
-                let deleted = super::deletion::delete(
+                let options = Options::default();
+                let deleted = deletion::delete(
                     &self.registry,
                     Kind::Event,
                     event.namespace(),

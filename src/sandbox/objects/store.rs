@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{
     object::{Key, Object},
     resource::{Kind, RESOURCES},
-    selector::Selection,
+    selection::Selection,
 };
 use crate::k8s::selector::Test;
 

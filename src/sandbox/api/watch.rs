@@ -14,9 +14,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    object::Object, registry::Registry, resource::Kind, selector::Selection, status::Status,
-    store::Change, table::Tables,
+use super::table::Tables;
+use crate::sandbox::objects::{
+    object::Object, registry::Registry, resource::Kind, selection::Selection, status::Status,
+    store::Change,
 };
 
 /// A real server sends a bookmark about every minute.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::{
+use super::request::{Place, Query};
+use crate::sandbox::objects::{
     object::{Object, text},
-    request::{Place, Query},
-    selector::Selection,
+    selection::Selection,
     status::Status,
     store::Store,
 };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::object::{elements, text};
+use super::object::{elements, string_map, text};
 use crate::k8s::{
     quantity::Quantity,
     selector::{Requirement, Test, matches_labels},
@@ -61,7 +61,7 @@ pub fn node_labels() -> BTreeMap<String, String> {
 /// Returns true if the node meets the pod's node selector and required node affinity.
 pub fn fits_node(spec: &Value) -> bool {
     let labels = node_labels();
-    let selector = super::object::string_map(&spec["nodeSelector"]);
+    let selector = string_map(&spec["nodeSelector"]);
     if !selector
         .iter()
         .all(|(key, value)| labels.get(key) == Some(value))

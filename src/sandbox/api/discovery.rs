@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::resource::{RESOURCES, Resource};
+use crate::sandbox::objects::resource::{RESOURCES, Resource};
 
 /// Groups that have no objects here, only questions and answers, or a second door to the core events.
 const GROUPS: [(&str, &str); 4] = [

@@ -1,8 +1,7 @@
 //! Selections: the objects of a list, a watch or a deletion of many.
 
-use crate::k8s::selector::{Requirement, matches_labels, parse_labels};
-
 use super::{object::Object, resource::Resource, status::Status};
+use crate::k8s::selector::{Requirement, matches_labels, parse_labels};
 
 /// What a list, a watch or a deletion of many is about.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{registry::Registry, resource::RESOURCES, selector::Selection, store::Change};
+use super::{registry::Registry, resource::RESOURCES, selection::Selection, store::Change};
 
 /// One reader's place in the stream of changes.
 pub struct Feed {

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{object::text, resource::Kind};
 use crate::k8s::quantity::Quantity;
 
+/// The only storage class, and that of a claim that names none.
+pub const STORAGE_CLASS: &str = "standard";
+
 const BAD_QUANTITY: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
@@ -276,7 +279,11 @@ fn quality_of_service(spec: &Value) -> &'static str {
 fn claim(object: &mut Value) {
     default(&mut object["spec"], "volumeMode", json!("Filesystem"));
     // The default class is filled in by an admission plugin, so it is spelled out in what a client reads back.
-    default(&mut object["spec"], "storageClassName", json!("standard"));
+    default(
+        &mut object["spec"],
+        "storageClassName",
+        json!(STORAGE_CLASS),
+    );
     default(object, "status", json!({}));
     default(&mut object["status"], "phase", json!("Pending"));
     if object["metadata"]["deletionTimestamp"].is_null() {

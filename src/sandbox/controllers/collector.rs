@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{
+use crate::sandbox::objects::{
     deletion::{self, Options, Propagation},
     object::{Object, elements, text},
     registry::{Part, Registry},

@@ -3,10 +3,12 @@
 //! Pure: an object in, a row of cells out. Columns follow Kubernetes, `pkg/printers/internalversion/printers.go`, v1.36; kinds
 //! without columns of their own get name and age.
 
+mod cells;
+
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{cells, clock, object::Object, resource::Kind};
+use crate::sandbox::objects::{clock, object::Object, registry::with_type, resource::Kind};
 
 /// Column name and the lowest `kubectl -o wide` level that shows it.
 type Column = (&'static str, i64);
@@ -98,7 +100,7 @@ impl Tables {
                 });
             }
             Include::Object => {
-                row["object"] = super::registry::with_type(object.kind.resource(), value);
+                row["object"] = with_type(object.kind.resource(), value);
             }
         }
         row

@@ -11,7 +11,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    claims, clock,
+    clock,
+    defaults::STORAGE_CLASS,
     node::{self, CAPACITY, NODE},
     registry::Registry,
     resource::{Kind, RESOURCES},
@@ -19,7 +20,7 @@ use super::{
 };
 
 /// Creates it all; `namespace` is one more namespace.
-pub fn furnish(registry: &Registry, namespace: &str) -> Result<(), Status> {
+pub fn create(registry: &Registry, namespace: &str) -> Result<(), Status> {
     let mut namespaces = vec!["default", "kube-system"];
     if !namespaces.contains(&namespace) {
         namespaces.push(namespace);
@@ -34,7 +35,7 @@ pub fn furnish(registry: &Registry, namespace: &str) -> Result<(), Status> {
     registry.create(Kind::Node, "", node(), false)?;
     let class = json!({
         "metadata": {
-            "name": claims::CLASS,
+            "name": STORAGE_CLASS,
             "annotations": { "storageclass.kubernetes.io/is-default-class": "true" },
         },
         "provisioner": "k8s-cli/sandbox", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",

@@ -8,17 +8,16 @@ use std::{path::PathBuf, rc::Rc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        clock,
-        events::Severity,
-        object::{elements, text},
-        open_files,
-    },
-    environment, image,
+    environment, image, open_files,
+    pod::{Pod, Stopped},
     pod_status::ContainerView,
     process::{Failure, Launch, Process, START_ERROR},
     termination, volumes,
-    worker::Pod,
+};
+use crate::sandbox::objects::{
+    clock,
+    events::Severity,
+    object::{elements, text},
 };
 
 /// The kubelet looks again at what it waits for about this often.
@@ -31,16 +30,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 /// How long an image stays `ErrImagePull` before it is `ImagePullBackOff`.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
 
-/// How something went.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
-    Ended(i32),
-    /// The pod had to end first.
-    Stopped,
-}
-
-/// The place of a container in its pod.
-struct Slot<'a> {
+/// A container of a pod.
+struct Container<'a> {
     pod: &'a Rc<Pod>,
     index: usize,
     is_init: bool,
@@ -48,8 +39,8 @@ struct Slot<'a> {
     field: String,
 }
 
-/// Runs a container until it has ended for good.
-pub async fn container(pod: &Rc<Pod>, index: usize, is_init: bool, ip: &str) -> Outcome {
+/// Runs a container until its last run has ended, and returns the exit code.
+pub async fn run(pod: &Rc<Pod>, index: usize, is_init: bool, ip: &str) -> Result<i32, Stopped> {
     let list = if is_init {
         "initContainers"
     } else {
@@ -57,40 +48,34 @@ pub async fn container(pod: &Rc<Pod>, index: usize, is_init: bool, ip: &str) -> 
     };
     let spec = &pod.value["spec"][list][index];
     let field = format!("spec.{list}{{{}}}", text(&spec["name"]));
-    let slot = Slot {
+    let container = Container {
         pod,
         index,
         is_init,
         spec,
         field,
     };
-    if slot.wait_for_image(ip).await == Outcome::Stopped {
-        return Outcome::Stopped;
-    }
+    container.wait_for_image(ip).await?;
     let mut backoff = FIRST_BACKOFF;
     for run in 0.. {
-        let outcome = slot.run(run, ip).await;
-        let policy = text(&pod.value["spec"]["restartPolicy"]);
-        let again = match (policy, outcome) {
-            (_, Outcome::Stopped) => return Outcome::Stopped,
-            ("Always", Outcome::Ended(code)) => !is_init || code != 0,
-            ("OnFailure", Outcome::Ended(code)) => code != 0,
+        let code = container.run(run, ip).await?;
+        let again = match text(&pod.value["spec"]["restartPolicy"]) {
+            "Always" => !is_init || code != 0,
+            "OnFailure" => code != 0,
             _ => false,
         };
         if !again || pod.stop.borrow().is_some() {
-            return outcome;
+            return Ok(code);
         }
-        if slot.crash_loop(backoff).await == Outcome::Stopped {
-            return Outcome::Stopped;
-        }
+        container.crash_loop(backoff).await?;
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
-    Outcome::Stopped
+    Err(Stopped)
 }
 
-impl Slot<'_> {
+impl Container<'_> {
     /// Goes through the motions of pulling; returns when there is something to run.
-    async fn wait_for_image(&self, ip: &str) -> Outcome {
+    async fn wait_for_image(&self, ip: &str) -> Result<(), Stopped> {
         let image = text(&self.spec["image"]);
         if let Some(why) = image::check_name(image) {
             self.say(Severity::Warning, "InspectFailed", &why);
@@ -98,7 +83,7 @@ impl Slot<'_> {
             self.set_ip(ip);
             self.waiting("InvalidImageName", &why);
             self.pod.stopped().await;
-            return Outcome::Stopped;
+            return Err(Stopped);
         }
         let mut backoff = FIRST_BACKOFF;
         loop {
@@ -107,7 +92,7 @@ impl Slot<'_> {
                     "Container image \"{image}\" already present on machine and can be accessed by the pod"
                 );
                 self.say(Severity::Normal, "Pulled", &message);
-                return Outcome::Ended(0);
+                return Ok(());
             };
             self.say(
                 Severity::Normal,
@@ -122,9 +107,7 @@ impl Slot<'_> {
             self.say(Severity::Warning, "Failed", "Error: ErrImagePull");
             self.set_ip(ip);
             self.waiting("ErrImagePull", &why);
-            if self.pod.sleep(PULL_ERROR_SHOWN).await == Outcome::Stopped {
-                return Outcome::Stopped;
-            }
+            self.pod.sleep(PULL_ERROR_SHOWN).await?;
             let message = format!("Back-off pulling image \"{image}\"");
             self.say(Severity::Normal, "BackOff", &message);
             self.say(Severity::Warning, "Failed", "Error: ImagePullBackOff");
@@ -132,14 +115,12 @@ impl Slot<'_> {
                 "ImagePullBackOff",
                 &format!("{message}: ErrImagePull: {why}"),
             );
-            if self.pod.sleep(backoff).await == Outcome::Stopped {
-                return Outcome::Stopped;
-            }
+            self.pod.sleep(backoff).await?;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
-    async fn run(&self, run: usize, ip: &str) -> Outcome {
+    async fn run(&self, run: usize, ip: &str) -> Result<i32, Stopped> {
         let (launch, message) = loop {
             match self.launch(ip) {
                 Ok(found) => break found,
@@ -149,9 +130,7 @@ impl Slot<'_> {
                     self.waiting(reason, &why);
                 }
             }
-            if self.pod.pause(RETRY_INTERVAL).await == Outcome::Stopped {
-                return Outcome::Stopped;
-            }
+            self.pod.pause(RETRY_INTERVAL).await?;
         };
         let pod = self.pod;
         let name = text(&self.spec["name"]);
@@ -163,11 +142,11 @@ impl Slot<'_> {
             rand::random::<u128>()
         );
         let log = pod
-            .kubelet
+            .machine
             .logs
             .start(&pod.directory, &pod.object.uid, name, run);
         let started = match log {
-            Ok(log) => Process::start(pod.kubelet.isolation().await, &launch, log).await,
+            Ok(log) => Process::start(pod.machine.isolation().await, &launch, log).await,
             Err(error) => Err(Failure::Setup(error.to_string())),
         };
         // Of a task with many nodes every node knows all names, which is too much to keep for as long as it runs.
@@ -187,7 +166,7 @@ impl Slot<'_> {
                     "1970-01-01T00:00:00Z",
                     &id,
                 );
-                return Outcome::Ended(START_ERROR);
+                return Ok(START_ERROR);
             }
         };
         self.say(Severity::Normal, "Started", "Container started");
@@ -196,15 +175,15 @@ impl Slot<'_> {
             view.id.clone_from(&id);
             view.state = json!({ "running": { "startedAt": started } });
         });
-        pod.kubelet.running.send_modify(|count| *count += 1);
+        pod.machine.running.send_modify(|count| *count += 1);
         let code = self.wait(&mut process).await;
         process.finish().await;
-        pod.kubelet.running.send_modify(|count| *count -= 1);
+        pod.machine.running.send_modify(|count| *count -= 1);
         let reason = if code == 0 { "Completed" } else { "Error" };
-        let logs = &pod.kubelet.logs;
+        let logs = &pod.machine.logs;
         let message = termination::message(self.spec, &message, logs, &pod.object.uid, code).await;
         self.terminated(code, reason, message.as_deref(), &started, &id);
-        Outcome::Ended(code)
+        Ok(code)
     }
 
     /// Waits for the end of a process, and sees to it when the pod has to end.
@@ -243,7 +222,7 @@ impl Slot<'_> {
     /// Works out what to run, and where its termination message will be.
     fn launch(&self, ip: &str) -> Result<(Launch, PathBuf), (&'static str, String)> {
         let pod = self.pod;
-        let variables = environment::variables(&pod.kubelet.registry, &pod.value, self.spec, ip)
+        let variables = environment::variables(&pod.machine.registry, &pod.value, self.spec, ip)
             .map_err(|why| ("CreateContainerConfigError", why))?;
         let command = environment::command(self.spec, &variables);
         if command.is_empty() {
@@ -274,7 +253,7 @@ impl Slot<'_> {
             directory => directory.into(),
         };
         let launch = Launch {
-            init: pod.kubelet.init_script(),
+            init: pod.machine.init_script(),
             steps,
             directory,
             command,
@@ -283,7 +262,7 @@ impl Slot<'_> {
         Ok((launch, message.path))
     }
 
-    async fn crash_loop(&self, backoff: Duration) -> Outcome {
+    async fn crash_loop(&self, backoff: Duration) -> Result<(), Stopped> {
         let seconds = backoff.as_secs();
         let name = text(&self.spec["name"]);
         let message = format!(

@@ -3,27 +3,24 @@
 //! The data of a claim is a directory named by its uid; it goes with the claim. It follows Kubernetes,
 //! `pkg/controller/volume/persistentvolume` and pvcprotection, v1.36. Mounting is the kubelet's business.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use serde_json::json;
 
-use super::{
-    deletion,
-    events::{News, Recorder, Severity, Source},
-    object::{Object, elements, text},
-    registry::{Part, Registry},
-    resource::Kind,
-    selector::Selection,
-    store::Change,
+use crate::sandbox::{
+    objects::{
+        defaults::STORAGE_CLASS,
+        deletion,
+        events::{News, Recorder, Severity, Source},
+        object::{Object, elements, text},
+        registry::{Part, Registry},
+        resource::Kind,
+        selection::Selection,
+        store::Change,
+    },
+    state_dir::claim_directory,
 };
 
-/// The class of a claim that names none, and the only one there is.
-pub const CLASS: &str = "standard";
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
 
 /// Claims to look at.
@@ -33,11 +30,6 @@ pub struct Claims {
     directory: PathBuf,
     /// Namespace and name.
     queue: BTreeSet<(String, String)>,
-}
-
-/// Returns the directory that holds the data of the claim with that uid.
-pub fn data_directory(claims: &Path, uid: &str) -> PathBuf {
-    claims.join(uid)
 }
 
 impl Claims {
@@ -55,7 +47,7 @@ impl Claims {
         let object = &change.object;
         match object.kind {
             Kind::Claim if change.deleted => {
-                let data = data_directory(&self.directory, &object.uid);
+                let data = claim_directory(&self.directory, &object.uid);
                 if let Err(error) = fs::remove_dir_all(&data)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
@@ -94,7 +86,7 @@ impl Claims {
     }
 
     fn provision(&self, claim: &Object, class: &str) {
-        if !class.is_empty() && class != CLASS {
+        if !class.is_empty() && class != STORAGE_CLASS {
             let message = format!("storageclass.storage.k8s.io \"{class}\" not found");
             let (source, severity) = (Source::VolumeController, Severity::Warning);
             let news = News {
@@ -106,7 +98,7 @@ impl Claims {
             };
             return self.recorder.record(claim, &news);
         }
-        let data = data_directory(&self.directory, &claim.uid);
+        let data = claim_directory(&self.directory, &claim.uid);
         if let Err(error) = fs::create_dir_all(&data) {
             let message = format!("failed to make the directory of the claim: {error}");
             let (source, severity) = (Source::VolumeController, Severity::Warning);

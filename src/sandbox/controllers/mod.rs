@@ -3,15 +3,18 @@
 //! One loop instead of one per controller makes the order of their writes certain (a Job's pods lose their finalizer before the
 //! collector deletes them, as in a recording of a real cluster). The kubelet has its own loop, because processes take time.
 
+mod claims;
+mod collector;
+mod job;
+mod scheduler;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    claims::Claims, clock, collector, events::Recorder, feed::Feed, job_controller::JobController,
-    registry::Registry, scheduler::Scheduler,
-};
+use self::{claims::Claims, job::JobController, scheduler::Scheduler};
+use crate::sandbox::objects::{clock, events::Recorder, feed::Feed, registry::Registry};
 
 /// How often old events are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);

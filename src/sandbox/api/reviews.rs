@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::object::{elements, text};
+use crate::sandbox::objects::object::{elements, text};
 
 /// The user that the sandbox's token stands for.
 const USER: &str = "sandbox-admin";

@@ -5,9 +5,9 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{
+use crate::sandbox::objects::{
     clock,
-    object::{elements, text},
+    object::{elements, string_map, text},
     resource::Kind,
 };
 
@@ -27,7 +27,7 @@ pub fn render(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
                     .collect::<Vec<_>>()
                     .join(",")
             };
-            let selector = super::object::string_map(&spec["selector"]["matchLabels"]);
+            let selector = string_map(&spec["selector"]["matchLabels"]);
             let selector: Vec<String> = selector
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))

@@ -56,10 +56,8 @@ fn compare(path: &str, given: &Value, known: &Value, unknown: &mut Vec<String>) 
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{object::text, resource::Kind},
-        *,
-    };
+    use super::*;
+    use crate::sandbox::objects::{object::text, resource::Kind};
 
     #[track_caller]
     fn check_job(job: Value, expected: Option<&str>) {

@@ -1,0 +1,18 @@
+//! The Kubernetes API over HTTP.
+//!
+//! `apiserver` checks the token, `request` parses the path, and `verbs` answers; `watch` and `pod_logs` answer with streams. Only
+//! the sandbox's own `mod.rs` imports this wing, to serve it; it reads and writes `objects` and reads the logs of the `kubelet`.
+//! It keeps no object and reconciles nothing.
+
+mod apiserver;
+mod discovery;
+mod pages;
+mod patch;
+mod pod_logs;
+mod request;
+mod reviews;
+mod table;
+mod verbs;
+mod watch;
+
+pub use apiserver::{ApiServer, serve};

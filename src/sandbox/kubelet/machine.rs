@@ -1,0 +1,64 @@
+//! The part of the kubelet that all pods share: stores to read and write, directories, and how containers are kept apart.
+
+use std::{fs, path::PathBuf, rc::Rc, sync::Arc};
+
+use tokio::sync::{OnceCell, watch};
+
+use super::{
+    hosts::Hosts,
+    isolation::{INIT, Isolation},
+    logs::Logs,
+};
+use crate::sandbox::objects::{events::Recorder, registry::Registry};
+
+/// This machine, on which the pods run.
+pub struct Machine {
+    pub registry: Arc<Registry>,
+    pub recorder: Recorder,
+    pub logs: Arc<Logs>,
+    /// One directory per pod.
+    pub pods_directory: PathBuf,
+    pub claims_directory: PathBuf,
+    pub hosts: Rc<Hosts>,
+    /// The number of running containers.
+    pub running: watch::Sender<usize>,
+    isolation: OnceCell<Isolation>,
+}
+
+impl Machine {
+    pub fn new(
+        registry: Arc<Registry>,
+        recorder: Recorder,
+        logs: Arc<Logs>,
+        pods_directory: PathBuf,
+        claims_directory: PathBuf,
+    ) -> Self {
+        Self {
+            hosts: Hosts::new(registry.clone(), pods_directory.join("hosts")),
+            registry,
+            recorder,
+            logs,
+            pods_directory,
+            claims_directory,
+            running: watch::Sender::new(0),
+            isolation: OnceCell::new(),
+        }
+    }
+
+    /// The way to keep containers apart. The first call tries what this machine allows.
+    pub async fn isolation(&self) -> &Isolation {
+        self.isolation.get_or_init(Isolation::probe).await
+    }
+
+    /// The path of the script that a container's first process runs.
+    pub fn init_script(&self) -> PathBuf {
+        self.pods_directory.join("init.sh")
+    }
+
+    pub fn write_init_script(&self) {
+        let path = self.init_script();
+        if let Err(error) = fs::write(&path, INIT) {
+            log::error!("sandbox: {}: {error}", path.display());
+        }
+    }
+}
