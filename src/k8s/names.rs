@@ -24,22 +24,22 @@ const ENVIRONMENT: &str = "a valid environment variable name must consist only o
 pub const MAX_LABEL: usize = 63;
 const MAX_SUBDOMAIN: usize = 253;
 
-/// Returns true for an RFC 1123 label, the name of a container, a volume or a namespace.
+/// True for an RFC 1123 label, the name of a container, a volume or a namespace.
 pub fn is_dns_label(name: &str) -> bool {
     name.len() <= MAX_LABEL && has_label_syntax(name)
 }
 
-/// Returns true for an RFC 1123 subdomain, the name of most kinds of object.
+/// True for an RFC 1123 subdomain, the name of most kinds of object.
 pub fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= MAX_SUBDOMAIN && name.split('.').all(has_label_syntax)
 }
 
-/// Returns true for the value of a label; it may be empty.
+/// True for the value of a label; it may be empty.
 pub fn is_label_value(value: &str) -> bool {
     value.len() <= MAX_LABEL && (value.is_empty() || has_value_syntax(value))
 }
 
-/// Returns true for the key of a label or annotation.
+/// True for the key of a label or annotation.
 pub fn is_label_key(key: &str) -> bool {
     check_label_key(key).is_none()
 }

@@ -43,12 +43,12 @@ struct Spelling<'a> {
     suffix: &'a str,
 }
 
-/// Returns true for a quantity in any spelling and of any size: a decimal number, then nothing, a suffix or an exponent.
+/// True for a quantity in any spelling and of any size: a decimal number, then nothing, a suffix or an exponent.
 pub fn is_quantity(text: &str) -> bool {
     Spelling::split(text).is_some()
 }
 
-/// Returns true for a quantity above zero.
+/// True for a quantity above zero.
 pub fn is_positive(text: &str) -> bool {
     Spelling::split(text).is_some_and(|spelling| {
         let mut digits = spelling.whole.bytes().chain(spelling.fraction.bytes());
@@ -118,7 +118,7 @@ impl Quantity {
         self.nanos
     }
 
-    /// Returns a number of bytes, rounded up, or `None` if the amount is negative or does not fit.
+    /// A number of bytes, rounded up, or `None` if the amount is negative or does not fit.
     pub fn bytes(self) -> Option<u64> {
         let whole = self.nanos / NANO + i128::from(self.nanos % NANO > 0);
         u64::try_from(whole).ok().filter(|_| self.nanos >= 0)

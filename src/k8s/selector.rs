@@ -22,7 +22,7 @@ pub enum Test {
     Below(i64),
 }
 
-/// Returns true if `labels` meet every requirement.
+/// Whether `labels` meet every requirement.
 pub fn matches_labels(requirements: &[Requirement], labels: &BTreeMap<String, String>) -> bool {
     requirements.iter().all(|requirement| {
         let value = labels.get(&requirement.key);

@@ -67,7 +67,7 @@ impl Sandbox {
         namespace: &str,
         log_max_size: Option<&str>,
         objects: Option<&Path>,
-    ) -> io::Result<Sandbox> {
+    ) -> io::Result<Self> {
         let log_max_size = log_max_size.map(parse_size).transpose()?;
         let state = StateDir::create()?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -93,7 +93,7 @@ impl Sandbox {
                     registry, logs, token, listener, directory, ready, stopped,
                 ));
             })?;
-        let sandbox = Sandbox {
+        let sandbox = Self {
             kubeconfig,
             stop: Some(stop),
             thread: Some(thread),
@@ -106,7 +106,7 @@ impl Sandbox {
         }
     }
 
-    /// Returns the path of a kubeconfig that leads to it, readable by this user only.
+    /// The path of a kubeconfig that leads to it, readable by this user only.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }

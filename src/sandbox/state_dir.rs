@@ -21,7 +21,7 @@ pub struct StateDir {
 
 impl StateDir {
     /// Makes a fresh directory, readable by this user only, and removes those of dead processes.
-    pub fn create() -> io::Result<StateDir> {
+    pub fn create() -> io::Result<Self> {
         let parent = parent();
         let name = format!(
             "{PREFIX}{}-{:08x}",
@@ -39,7 +39,7 @@ impl StateDir {
         fs::rename(&unlocked, path.join(LOCK))?;
         let owner = fs::metadata(&path)?.uid();
         remove_stale(&parent, owner, &path);
-        Ok(StateDir { path, _lock: lock })
+        Ok(Self { path, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -55,7 +55,7 @@ impl Drop for StateDir {
     }
 }
 
-/// Returns the directory that holds the data of the claim with this uid.
+/// The directory that holds the data of the claim with this uid.
 pub fn claim_directory(claims: &Path, uid: &str) -> PathBuf {
     claims.join(uid)
 }
@@ -94,7 +94,7 @@ fn remove_stale(parent: &Path, owner: u32, own: &Path) {
                     log::debug!("sandbox: {}: {error}", path.display());
                 }
             }
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => (),
         }
     }
 }

@@ -54,7 +54,7 @@ pub fn serve(api: ApiServer, listener: TcpListener) -> std::io::Result<Server> {
     // Clients keep connections for later and must not find them closed when they come back.
     .keep_alive(Duration::from_secs(60 * 60))
     .client_request_timeout(Duration::ZERO)
-    // A client that hangs up ends its stream at once, rather than when the next line can not be sent.
+    // A client that hangs up ends its stream at once, rather than when the next line cannot be sent.
     .h1_allow_half_closed(false)
     .on_connect(|connection, _| {
         // A log line is one small write; it must not wait for the acknowledgement of the one before.
@@ -150,8 +150,8 @@ async fn objects(
         namespace,
     } = request.place.clone();
     match subresource.as_deref() {
-        None => {}
-        Some("status") if resource.has_status && method != Method::DELETE => {}
+        None => (),
+        Some("status") if resource.has_status && method != Method::DELETE => (),
         Some("log") if resource.plural == "pods" && method == Method::GET => {
             let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
             return pod_logs::answer(registry, &api.logs, &namespace, &name, &request.query).await;

@@ -100,7 +100,7 @@ fn resources(group: &str, version: &str) -> Value {
                 "SelfSubjectAccessReview",
             ));
         }
-        _ => {}
+        _ => (),
     }
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list })
 }

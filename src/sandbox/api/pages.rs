@@ -78,7 +78,7 @@ pub fn list(
     Ok(page)
 }
 
-/// Returns the version of an exact list, or nothing if the present one will do.
+/// The version of an exact list, or nothing if the present one will do.
 fn wanted_version(store: &Store, query: &Query) -> Result<Option<u64>, Status> {
     let Some(wanted) = query.get("resourceVersion") else {
         return Ok(None);
@@ -126,7 +126,7 @@ fn write_token(version: i64, start: &str) -> String {
         .to_owned()
 }
 
-/// Returns the version, or nothing for a list that need not be consistent, and where to start.
+/// The version, or nothing for a list that need not be consistent, and where to start.
 fn read_token(token: &str) -> Option<(Option<u64>, String)> {
     let mut base64 = token.replace('-', "+").replace('_', "/");
     while !base64.len().is_multiple_of(4) {

@@ -49,7 +49,7 @@ fn merge_list(list: &mut Vec<Value>, elements: &[Value], key: &str) {
         let found = list.iter().position(|present| present[key] == element[key]);
         match (found, element["$patch"].as_str()) {
             (Some(index), Some("delete")) => drop(list.remove(index)),
-            (None, Some("delete")) => {}
+            (None, Some("delete")) => (),
             (Some(index), _) => merge(&mut list[index], element, true),
             (None, _) => list.push(element.clone()),
         }

@@ -2,7 +2,7 @@
 //!
 //! Separate from the writing side because its rules are about requests: it follows Kubernetes,
 //! `pkg/registry/core/pod/strategy.go` and `pkg/kubelet/kubelet_pods.go` (`validateContainerLogStatus`), v1.36, with the words for
-//! every way in which a log can not be there yet. Reading it is left to the kubelet's `log_reader`.
+//! every way in which a log cannot be there yet. Reading it is left to the kubelet's `log_reader`.
 
 use actix_web::HttpResponse;
 use futures::stream;

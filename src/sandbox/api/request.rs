@@ -34,7 +34,7 @@ pub struct Place {
 pub struct Query(HashMap<String, String>);
 
 impl Place {
-    /// Returns the namespace as the store has it.
+    /// The namespace as the store has it.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
@@ -99,9 +99,9 @@ pub fn parse_path(path: &str) -> Option<Target> {
 }
 
 impl Query {
-    pub fn parse(query: &str) -> Query {
+    pub fn parse(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Query(
+        Self(
             pairs
                 .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
                 .map(|(name, value)| (decode(name, true), decode(value, true)))
@@ -109,7 +109,7 @@ impl Query {
         )
     }
 
-    /// Returns a parameter that is there and not empty.
+    /// A parameter that is there and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
@@ -117,14 +117,14 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
-    /// Returns true if the parameter is there and does not say no.
+    /// Whether the parameter is there and does not say no.
     pub fn flag(&self, name: &str) -> bool {
         self.0
             .get(name)
             .is_some_and(|value| !matches!(value.as_str(), "false" | "0" | "False" | "f"))
     }
 
-    /// Returns a parameter that is a number.
+    /// A parameter that is a number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Status> {
         let Some(value) = self.get(name) else {
             return Ok(None);

@@ -202,7 +202,7 @@ pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpR
         ) {
             Ok(deleted) => items.push(deleted.object.value()),
             // Somebody else was faster.
-            Err(status) if status.code == 404 => {}
+            Err(status) if status.code == 404 => (),
             Err(status) => return Err(status),
         }
     }

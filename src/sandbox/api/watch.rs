@@ -151,7 +151,7 @@ impl Watcher {
         let after = !change.deleted && selected(&change.object);
         let tables = &mut self.watch.tables;
         match (before, after) {
-            (None, false) => {}
+            (None, false) => (),
             (None, true) => write_event(chunk, "ADDED", &change.object, tables),
             (Some(_), true) => write_event(chunk, "MODIFIED", &change.object, tables),
             (Some(_), false) if change.deleted => {

@@ -33,8 +33,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    pub fn new(registry: Arc<Registry>, recorder: Recorder, directory: PathBuf) -> Claims {
-        Claims {
+    pub fn new(registry: Arc<Registry>, recorder: Recorder, directory: PathBuf) -> Self {
+        Self {
             registry,
             recorder,
             directory,
@@ -66,7 +66,7 @@ impl Claims {
                         .extend(names.map(|name| (object.namespace().to_owned(), name.to_owned())));
                 }
             }
-            _ => {}
+            _ => (),
         }
     }
 
@@ -137,7 +137,7 @@ impl Claims {
         }
     }
 
-    /// Returns true if a pod that has not ended mounts the claim.
+    /// Whether a pod that has not ended mounts the claim.
     fn is_used(&self, claim: &Object) -> bool {
         let selection = Selection::in_namespace(claim.namespace());
         let pods = self.registry.store().list(Kind::Pod, &selection);

@@ -42,8 +42,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> Scheduler {
-        Scheduler {
+    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> Self {
+        Self {
             registry,
             recorder,
             used: Amounts::new(),
@@ -71,7 +71,7 @@ impl Scheduler {
                     self.place(&object.uid, requests);
                 }
             }
-            _ => {}
+            _ => (),
         }
     }
 
@@ -102,7 +102,7 @@ impl Scheduler {
                         waiting.said = problem;
                     }
                 }
-                Some(_) => {}
+                Some(_) => (),
             }
         }
     }
@@ -151,7 +151,7 @@ impl Scheduler {
         }
     }
 
-    /// Says why a pod can not be placed.
+    /// Says why a pod cannot be placed.
     fn problem(&self, waiting: &Waiting) -> Option<String> {
         let store = self.registry.store();
         for name in &waiting.claims {

@@ -21,8 +21,8 @@ pub struct Addresses {
 
 impl Addresses {
     /// Begins with the address of this number.
-    pub fn new(first: u32) -> Addresses {
-        Addresses {
+    pub fn new(first: u32) -> Self {
+        Self {
             next: first,
             taken: HashSet::new(),
         }

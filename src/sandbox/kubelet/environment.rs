@@ -53,7 +53,7 @@ pub fn variables(
                         );
                     }
                 }
-                Err(_) if reference["optional"] == true => {}
+                Err(_) if reference["optional"] == true => (),
                 Err(why) => return Err(why),
             }
         }
@@ -99,7 +99,7 @@ pub fn expand(template: &str, variables: &Variables) -> String {
     expanded + rest
 }
 
-/// Returns what a container runs: command and arguments, or a program that does nothing if neither is given.
+/// What a container runs: command and arguments, or a program that does nothing if neither is given.
 pub fn command(container: &Value, variables: &Variables) -> Vec<String> {
     let words = [&container["command"], &container["args"]];
     words
@@ -109,7 +109,7 @@ pub fn command(container: &Value, variables: &Variables) -> Vec<String> {
         .collect()
 }
 
-/// Returns the pod's own name for itself.
+/// The pod's own name for itself.
 pub fn hostname(pod: &Value) -> String {
     let name = pod["spec"]["hostname"]
         .as_str()
@@ -121,7 +121,7 @@ pub fn hostname(pod: &Value) -> String {
         .to_owned()
 }
 
-/// Returns the decoded entries of a Secret or `ConfigMap`.
+/// The decoded entries of a Secret or `ConfigMap`.
 pub fn read_object(
     registry: &Registry,
     kind: Kind,
@@ -194,7 +194,7 @@ fn field(pod: &Value, path: &str, ip: &str) -> String {
         "status.podIP" | "status.podIPs" => return ip.to_owned(),
         "status.hostIP" | "status.hostIPs" => return "127.0.0.1".to_owned(),
         "spec.nodeName" => return NODE.to_owned(),
-        _ => {}
+        _ => (),
     }
     if let Some((map, key)) = path
         .strip_suffix("']")

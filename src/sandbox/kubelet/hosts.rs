@@ -69,8 +69,8 @@ pub struct Membership {
 }
 
 impl Hosts {
-    pub fn new(registry: Arc<Registry>, directory: PathBuf) -> Rc<Hosts> {
-        Rc::new(Hosts {
+    pub fn new(registry: Arc<Registry>, directory: PathBuf) -> Rc<Self> {
+        Rc::new(Self {
             registry,
             directory,
             domains: RefCell::default(),
@@ -79,7 +79,7 @@ impl Hosts {
 
     /// Gives a pod its names, from before its first container starts.
     pub fn join(
-        self: &Rc<Hosts>,
+        self: &Rc<Self>,
         object: &Object,
         pod: &Value,
         address: Ipv4Addr,
@@ -150,7 +150,7 @@ impl Hosts {
 }
 
 impl Membership {
-    /// Returns the file to mount over `/etc/hosts`.
+    /// The file to mount over `/etc/hosts`.
     pub fn file(&self) -> PathBuf {
         self.hosts.directory.join(&self.domain)
     }
@@ -185,7 +185,7 @@ impl Drop for Membership {
 }
 
 impl Names {
-    /// Returns the pod's line; its longest name is the canonical one, as in the kubelet's file.
+    /// The pod's line; its longest name is the canonical one, as in the kubelet's file.
     fn line(&self, is_published: bool) -> String {
         let (hostname, namespace) = (&self.hostname, &self.namespace);
         let mut names = Vec::new();
@@ -208,7 +208,7 @@ impl Names {
     }
 }
 
-/// Returns true if the Service that a pod's subdomain names gives the pod its name.
+/// Whether the Service that a pod's subdomain names gives the pod its name.
 fn publishes(service: &Value, labels: &BTreeMap<String, String>, ready: bool) -> bool {
     let selector = string_map(&service["selector"]);
     text(&service["clusterIP"]) == "None"
@@ -219,7 +219,7 @@ fn publishes(service: &Value, labels: &BTreeMap<String, String>, ready: bool) ->
         && (ready || service["publishNotReadyAddresses"] == true)
 }
 
-/// Returns the name of a subdomain's file; a namespace has no dots, so it is unique.
+/// The name of a subdomain's file; a namespace has no dots, so it is unique.
 fn domain(namespace: &str, subdomain: &str) -> String {
     format!("{subdomain}.{namespace}")
 }

@@ -1,7 +1,7 @@
-//! Image names: which can not be parsed, and which this machine pretends not to find.
+//! Image names: which cannot be parsed, and which this machine pretends not to find.
 //!
 //! Nothing is ever pulled; containers run with the machine's own programs. So that a failing pull can be tried out, images from
-//! hosts under the reserved name `.invalid` and images called `no-such-...` can not be had. Wording as recorded from
+//! hosts under the reserved name `.invalid` and images called `no-such-...` cannot be had. Wording as recorded from
 //! containerd 2 under Kubernetes 1.36.
 
 /// Explains why an image name is malformed.
@@ -44,7 +44,7 @@ pub fn check_name(image: &str) -> Option<String> {
     None
 }
 
-/// Explains why an image can not be pulled.
+/// Explains why an image cannot be pulled.
 pub fn check_pull(image: &str) -> Option<String> {
     let (name, _) = image.split_once('@').unwrap_or((image, ""));
     let (repository, tag) = split_tag(name);
@@ -82,7 +82,7 @@ fn split_tag(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Returns the registry's host if the name starts with one.
+/// The registry's host if the name starts with one.
 fn host(repository: &str) -> &str {
     match repository.split_once('/') {
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,

@@ -43,7 +43,7 @@ pub struct Isolation {
 
 impl Isolation {
     /// Tries what works, best first.
-    pub async fn probe() -> Isolation {
+    pub async fn probe() -> Self {
         let death_signal = works(&["setpriv", DEATH_SIGNAL[0], DEATH_SIGNAL[1], "true"]).await;
         let path = std::env::var("PATH").unwrap_or_default();
         let setpriv = find_program("setpriv", &path).filter(|_| death_signal);
@@ -60,19 +60,19 @@ impl Isolation {
             }
         }
         log::debug!("sandbox: containers are isolated by {level:?}");
-        Isolation {
+        Self {
             level,
             setpriv: setpriv.map(|path| path.to_string_lossy().into_owned()),
             default_signals,
         }
     }
 
-    /// Returns true if pods have namespaces, and so can have volumes.
+    /// Whether pods have namespaces, and so can have volumes.
     pub fn has_namespaces(&self) -> bool {
         self.level != Level::Group
     }
 
-    /// Returns the command line that runs `command`, after `steps`, in `directory`; `init` is where [`INIT`] is.
+    /// The command line that runs `command`, after `steps`, in `directory`; `init` is where [`INIT`] is.
     ///
     /// `odd` are variables with names that a shell would lose on the way.
     pub fn command_line(

@@ -57,14 +57,14 @@ struct Renderer {
 }
 
 impl LogReader {
-    pub fn open(log: &LogFile, options: &Options) -> io::Result<LogReader> {
+    pub fn open(log: &LogFile, options: &Options) -> io::Result<Self> {
         let progress = log.subscribe();
         let (file, at) = open_newest(log.path(), &progress)?;
         let position = match options.tail {
             Some(lines) => tail_position(&file, at.written, lines)?,
             None => 0,
         };
-        Ok(LogReader {
+        Ok(Self {
             path: log.path().to_owned(),
             file,
             rotations: at.rotations,
@@ -95,7 +95,7 @@ impl LogReader {
                     Ok(chunk) => return Some(Ok(Bytes::from(chunk))),
                     Err(error) => return Some(Err(error)),
                 },
-                Ok(_) => {}
+                Ok(_) => (),
                 Err(error) => return Some(Err(error)),
             }
             if self.follow && progress.rotations != self.rotations {
@@ -115,7 +115,7 @@ impl LogReader {
         }
     }
 
-    /// Returns where the whole records in the file at hand end.
+    /// Where the whole records in the file at hand end.
     fn available(&self, progress: &Progress) -> io::Result<u64> {
         if progress.rotations == self.rotations {
             return Ok(progress.written);
@@ -159,8 +159,8 @@ impl LogReader {
 }
 
 impl Renderer {
-    fn new(options: &Options) -> Renderer {
-        Renderer {
+    fn new(options: &Options) -> Self {
+        Self {
             timestamps: options.timestamps,
             since: options.since.map(clock::nanos),
             at_line_start: true,
@@ -195,12 +195,12 @@ impl Renderer {
 
 /// Opens the file that is being written; returns how far it has come, too.
 fn open_newest(path: &Path, progress: &watch::Receiver<Progress>) -> io::Result<(File, Progress)> {
-    // NB: the file can not be rotated as long as somebody looks.
+    // NB: the file cannot be rotated as long as somebody looks.
     let progress = progress.borrow();
     Ok((File::open(path)?, *progress))
 }
 
-/// Returns where the last `lines` records begin.
+/// Where the last `lines` records begin.
 fn tail_position(file: &File, written: u64, lines: usize) -> io::Result<u64> {
     if lines == 0 {
         return Ok(written);

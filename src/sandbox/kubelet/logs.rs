@@ -103,14 +103,14 @@ impl Record<'_> {
 }
 
 impl Logs {
-    pub fn new(max_size: Option<u64>) -> Logs {
-        Logs {
+    pub fn new(max_size: Option<u64>) -> Self {
+        Self {
             files: Mutex::default(),
             max_size,
         }
     }
 
-    /// Returns the log of the newest run of a container, or of the run before it.
+    /// The log of the newest run of a container, or of the run before it.
     pub fn find(&self, uid: &str, container: &str, previous: bool) -> Option<Arc<LogFile>> {
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = files.get(&(uid.to_owned(), container.to_owned()))?;
@@ -154,7 +154,7 @@ impl Logs {
 }
 
 impl LogFile {
-    /// Returns where the file is that is being written, and that readers see.
+    /// Where the file is that is being written, and that readers see.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -191,7 +191,7 @@ impl LogWriter {
         self.append(&records)
     }
 
-    /// Returns when to flush unless more comes before; none if there is nothing to flush.
+    /// When to flush unless more comes before; none if there is nothing to flush.
     pub fn flush_time(&self) -> Option<Instant> {
         let idle = self.line.is_empty() && self.file.is_none();
         (!idle).then(|| self.line_began + PATIENCE)

@@ -109,7 +109,7 @@ impl Kubelet {
                     .for_each(|worker| worker.changed.notify_one());
             }
             Kind::Service => self.machine.hosts.refresh(object),
-            _ => {}
+            _ => (),
         }
     }
 

@@ -35,7 +35,7 @@ pub fn raise_limit() {
     }
 }
 
-/// Returns what the soft limit of containers is to be; none if it is that of this process.
+/// What the soft limit of containers is to be; none if it is that of this process.
 pub fn original_limit() -> Option<u64> {
     ORIGINAL.get().copied()
 }

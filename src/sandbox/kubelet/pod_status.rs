@@ -40,8 +40,8 @@ pub struct View {
 }
 
 impl ContainerView {
-    pub fn new(spec: &Value) -> ContainerView {
-        ContainerView {
+    pub fn new(spec: &Value) -> Self {
+        Self {
             name: text(&spec["name"]).to_owned(),
             image: text(&spec["image"]).to_owned(),
             state: json!({ "waiting": { "reason": "ContainerCreating" } }),
@@ -114,7 +114,7 @@ impl View {
         matches!(self.phase, "Succeeded" | "Failed")
     }
 
-    /// Returns true if all of it runs and nothing is about to end it.
+    /// Whether all of it runs and nothing is about to end it.
     pub fn is_ready(&self) -> bool {
         !self.is_done()
             && self.verdict.is_none()

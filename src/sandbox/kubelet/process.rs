@@ -56,7 +56,7 @@ pub struct Process {
 /// Why a container did not start.
 #[derive(Debug)]
 pub enum Failure {
-    /// The program can not be run, in containerd's words.
+    /// The program cannot be run, in containerd's words.
     Program(String),
     /// The surroundings could not be made.
     Setup(String),
@@ -68,7 +68,7 @@ impl Process {
         isolation: &Isolation,
         launch: &Launch,
         log: LogWriter,
-    ) -> Result<Process, Failure> {
+    ) -> Result<Self, Failure> {
         let broken = |error: io::Error| Failure::Setup(error.to_string());
         let name = launch.command.first().cloned().unwrap_or_default();
         if !isolation.has_namespaces() {
@@ -125,7 +125,7 @@ impl Process {
         let output = pipe::Receiver::from_owned_fd(OwnedFd::from(output)).map_err(broken)?;
         let (ended, end) = oneshot::channel();
         let output = tokio::task::spawn_local(pump(output, log, end));
-        Ok(Process {
+        Ok(Self {
             child,
             main,
             group,
@@ -205,7 +205,7 @@ async fn pump(output: pipe::Receiver, mut log: LogWriter, end: oneshot::Receiver
                 match read {
                     Ok(0) => break,
                     Ok(size) => write(&mut log, &buffer[..size]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
                     Err(error) => {
                         log::warn!("container output: {error}");
                         break;

@@ -132,7 +132,7 @@ async fn read_log_end(logs: &Logs, uid: &str, container: &str) -> Vec<u8> {
                 end.drain(..end.len().saturating_sub(MAX_LOG_LENGTH));
             }
         }
-        Ok(None) => {}
+        Ok(None) => (),
         Err(error) => log::warn!("container log: {error}"),
     }
     end

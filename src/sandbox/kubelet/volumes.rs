@@ -315,7 +315,7 @@ pub fn normal(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::ParentDir => drop(normal.pop()),
-            Component::CurDir => {}
+            Component::CurDir => (),
             other => normal.push(other),
         }
     }

@@ -45,7 +45,7 @@ impl Worker {
         object: &Arc<Object>,
         supervise: Rc<Notify>,
         address: Ipv4Addr,
-    ) -> Worker {
+    ) -> Self {
         let value = object.value();
         let views = |list: &Value| elements(list).iter().map(ContainerView::new).collect();
         let view = View {
@@ -69,14 +69,14 @@ impl Worker {
             sources: RefCell::default(),
             names: RefCell::default(),
         };
-        Worker {
+        Self {
             pod: Rc::new(pod),
             address,
             supervise,
         }
     }
 
-    /// Returns what makes the pod's containers end.
+    /// What makes the pod's containers end.
     pub fn stop(&self) -> watch::Sender<Option<Duration>> {
         self.pod.stop.clone()
     }
@@ -85,8 +85,8 @@ impl Worker {
     pub async fn run(self) {
         self.pod.publish();
         tokio::select! {
-            () = self.supervise() => {}
-            () = live(&self.pod, self.address) => {}
+            () = self.supervise() => (),
+            () = live(&self.pod, self.address) => (),
         }
         self.pod.names.take();
         self.wind_down().await;
@@ -128,8 +128,8 @@ impl Worker {
                 .filter(|_| !told)
                 .and_then(|deadline| Duration::try_from(deadline.duration_since(now)).ok());
             tokio::select! {
-                () = self.supervise.notified() => {}
-                () = sleep(wait.unwrap_or(Duration::MAX / 4)), if wait.is_some() => {}
+                () = self.supervise.notified() => (),
+                () = sleep(wait.unwrap_or(Duration::MAX / 4)), if wait.is_some() => (),
             }
             pod.changed.notify_waiters();
         }

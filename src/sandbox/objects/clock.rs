@@ -5,7 +5,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-/// Returns the current instant.
+/// The current instant.
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
@@ -30,7 +30,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-/// Returns the whole seconds from `earlier` to `later`, negative when they are the other way round.
+/// The whole seconds from `earlier` to `later`, negative when they are the other way round.
 pub fn elapsed_seconds(earlier: Timestamp, later: Timestamp) -> i64 {
     later.as_second() - earlier.as_second()
 }

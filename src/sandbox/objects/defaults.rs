@@ -29,7 +29,7 @@ pub fn apply(kind: Kind, object: &mut Value) {
             default(object, "spec", json!({ "finalizers": ["kubernetes"] }));
             default(object, "status", json!({ "phase": "Active" }));
         }
-        _ => {}
+        _ => (),
     }
 }
 

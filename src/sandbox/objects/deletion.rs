@@ -46,20 +46,20 @@ pub struct Deleted {
 }
 
 impl Propagation {
-    pub fn parse(word: &str) -> Option<Propagation> {
+    pub fn parse(word: &str) -> Option<Self> {
         match word {
-            "Background" => Some(Propagation::Background),
-            "Foreground" => Some(Propagation::Foreground),
-            "Orphan" => Some(Propagation::Orphan),
+            "Background" => Some(Self::Background),
+            "Foreground" => Some(Self::Foreground),
+            "Orphan" => Some(Self::Orphan),
             _ => None,
         }
     }
 
     fn finalizer(self) -> Option<&'static str> {
         match self {
-            Propagation::Background => None,
-            Propagation::Foreground => Some("foregroundDeletion"),
-            Propagation::Orphan => Some("orphan"),
+            Self::Background => None,
+            Self::Foreground => Some("foregroundDeletion"),
+            Self::Orphan => Some("orphan"),
         }
     }
 }

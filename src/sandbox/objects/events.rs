@@ -61,20 +61,20 @@ pub struct Recorder {
 impl Source {
     fn component(self) -> &'static str {
         match self {
-            Source::JobController => "job-controller",
-            Source::Kubelet => "kubelet",
-            Source::Scheduler => "default-scheduler",
-            Source::VolumeController => "persistentvolume-controller",
+            Self::JobController => "job-controller",
+            Self::Kubelet => "kubelet",
+            Self::Scheduler => "default-scheduler",
+            Self::VolumeController => "persistentvolume-controller",
         }
     }
 }
 
 impl Recorder {
-    pub fn new(registry: Arc<Registry>) -> Recorder {
-        Recorder { registry }
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
     }
 
-    /// Says something about `object`. That it can not be written is not worth failing for.
+    /// Says something about `object`. That it cannot be written is not worth failing for.
     pub fn record(&self, object: &Object, news: &News<'_>) {
         let now = clock::now();
         let name = format!("{}.{:016x}", object.name(), fingerprint(object, news));

@@ -18,8 +18,8 @@ pub struct Feed {
 
 impl Feed {
     /// Starts with the objects that are there.
-    pub fn new(registry: Arc<Registry>) -> Feed {
-        Feed {
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self {
             changed: registry.subscribe(),
             registry,
             seen: 0,

@@ -5,7 +5,7 @@
 /// Letters of generated names: no vowels and nothing that looks alike, as in Kubernetes' `rand.String`.
 const NAME_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
-/// Returns a random version 4 UUID.
+/// A random version 4 UUID.
 pub fn new_uid() -> String {
     let bits: u128 = rand::random();
     let bits = bits & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;

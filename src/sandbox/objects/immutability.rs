@@ -51,12 +51,12 @@ pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
                 errors.push(FieldError::forbidden("spec", why));
             }
         }
-        _ => {}
+        _ => (),
     }
     errors
 }
 
-/// Returns true if a pod's deadline does not move away.
+/// Whether a pod's deadline does not move away.
 fn keeps_deadline(old: &Value, new: &Value) -> bool {
     let deadline = |spec: &Value| spec["activeDeadlineSeconds"].as_i64();
     match (deadline(old), deadline(new)) {

@@ -21,7 +21,7 @@ pub const CAPACITY: [(&str, &str); 3] = [("pods", "10000"), ("cpu", "64"), ("mem
 /// Amounts by name, in billionths.
 pub type Amounts = BTreeMap<String, i128>;
 
-/// Returns how much of something the node has.
+/// How much of something the node has.
 pub fn capacity(name: &str) -> i128 {
     let row = CAPACITY.iter().find(|(known, _)| *known == name);
     row.and_then(|(_, amount)| Quantity::parse(amount))
@@ -58,7 +58,7 @@ pub fn node_labels() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Returns true if the node meets the pod's node selector and required node affinity.
+/// Whether the node meets the pod's node selector and required node affinity.
 pub fn fits_node(spec: &Value) -> bool {
     let labels = node_labels();
     let selector = string_map(&spec["nodeSelector"]);

@@ -31,7 +31,7 @@ pub struct Object {
 
 impl Object {
     /// Freezes `value` as `version`.
-    pub fn new(kind: Kind, version: u64, mut value: Value) -> Object {
+    pub fn new(kind: Kind, version: u64, mut value: Value) -> Self {
         if let Some(map) = value.as_object_mut() {
             map.remove("kind");
             map.remove("apiVersion");
@@ -42,7 +42,7 @@ impl Object {
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default();
-        Object {
+        Self {
             kind,
             key: Arc::new((
                 text(&metadata["namespace"]).to_owned(),
@@ -78,7 +78,7 @@ impl Object {
         serde_json::from_slice(&self.body).expect("the store only holds JSON that it wrote itself")
     }
 
-    /// Returns the value of a selectable field.
+    /// The value of a selectable field.
     pub fn field(&self, label: &str) -> Option<&str> {
         let index = self
             .kind
@@ -89,7 +89,7 @@ impl Object {
         Some(&self.fields[index])
     }
 
-    /// Returns the JSON with `kind` and `apiVersion`, as it stands alone.
+    /// The JSON with `kind` and `apiVersion`, as it stands alone.
     pub fn standalone(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(self.body.len() + 64);
         self.write_standalone(&mut json);
@@ -109,12 +109,12 @@ impl Object {
     }
 }
 
-/// Returns the string in `value`, or nothing.
+/// The string in `value`, or nothing.
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// Returns the strings of a JSON object.
+/// The strings of a JSON object.
 pub fn string_map(value: &Value) -> BTreeMap<String, String> {
     let Some(map) = value.as_object() else {
         return BTreeMap::new();
@@ -124,7 +124,7 @@ pub fn string_map(value: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Returns the elements of a JSON array, or none.
+/// The elements of a JSON array, or none.
 pub fn elements(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }

@@ -41,8 +41,8 @@ pub enum Part {
 }
 
 impl Default for Registry {
-    fn default() -> Registry {
-        Registry {
+    fn default() -> Self {
+        Self {
             store: Mutex::default(),
             changed: watch::Sender::new(0),
         }
@@ -55,7 +55,7 @@ impl Registry {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a receiver that wakes after every change.
+    /// A receiver that wakes after every change.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -235,7 +235,7 @@ impl Registry {
     }
 }
 
-/// Returns true if changes of the object's spec are counted.
+/// Whether changes of the object's spec are counted.
 pub fn has_generation(kind: Kind) -> bool {
     matches!(kind, Kind::Job | Kind::Pod)
 }
@@ -247,7 +247,7 @@ pub fn with_type(resource: &Resource, mut value: Value) -> Value {
     value
 }
 
-/// Returns true if nothing holds back an object that is being deleted.
+/// Whether nothing holds back an object that is being deleted.
 pub fn is_gone(kind: Kind, value: &Value) -> bool {
     let metadata = &value["metadata"];
     let waits_for_kubelet =

@@ -206,7 +206,7 @@ impl Resource {
         }
     }
 
-    /// Returns the name that error messages use: `jobs.batch`, `pods`.
+    /// The name that error messages use: `jobs.batch`, `pods`.
     pub fn qualified(&self) -> String {
         match self.group {
             "" => self.plural.to_owned(),
@@ -214,7 +214,7 @@ impl Resource {
         }
     }
 
-    /// Returns the kind that messages about invalid objects use: `Job.batch`, `Pod`.
+    /// The kind that messages about invalid objects use: `Job.batch`, `Pod`.
     pub fn qualified_kind(&self) -> String {
         match self.group {
             "" => self.kind.to_owned(),

@@ -20,8 +20,8 @@ impl Selection {
         namespace: Option<&str>,
         labels: &str,
         fields: &str,
-    ) -> Result<Selection, Status> {
-        Ok(Selection {
+    ) -> Result<Self, Status> {
+        Ok(Self {
             namespace: namespace.map(str::to_owned),
             labels: parse_labels(labels).map_err(Status::bad_request)?,
             fields: parse_fields(resource, fields)?,
@@ -29,10 +29,10 @@ impl Selection {
     }
 
     /// Selects everything in one namespace.
-    pub fn in_namespace(namespace: &str) -> Selection {
-        Selection {
+    pub fn in_namespace(namespace: &str) -> Self {
+        Self {
             namespace: Some(namespace.to_owned()),
-            ..Selection::default()
+            ..Self::default()
         }
     }
 
@@ -42,7 +42,7 @@ impl Selection {
             .push(("metadata.name".to_owned(), name.to_owned(), true));
     }
 
-    /// Returns true if no selector was given.
+    /// Whether no selector was given.
     pub fn is_everything(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
     }

@@ -29,8 +29,8 @@ pub struct FieldError {
 }
 
 impl Status {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
             code,
             reason,
             message: message.into(),
@@ -39,7 +39,7 @@ impl Status {
         }
     }
 
-    fn about(mut self, resource: &Resource, name: &str) -> Status {
+    fn about(mut self, resource: &Resource, name: &str) -> Self {
         let mut details = json!({ "kind": resource.plural });
         if !name.is_empty() {
             details["name"] = json!(name);
@@ -51,13 +51,13 @@ impl Status {
         self
     }
 
-    pub fn not_found(resource: &Resource, name: &str) -> Status {
+    pub fn not_found(resource: &Resource, name: &str) -> Self {
         let message = format!("{} \"{name}\" not found", resource.qualified());
-        Status::new(404, "NotFound", message).about(resource, name)
+        Self::new(404, "NotFound", message).about(resource, name)
     }
 
-    pub fn no_such_path() -> Status {
-        let mut status = Status::new(
+    pub fn no_such_path() -> Self {
+        let mut status = Self::new(
             404,
             "NotFound",
             "the server could not find the requested resource",
@@ -66,34 +66,34 @@ impl Status {
         status
     }
 
-    pub fn already_exists(resource: &Resource, name: &str) -> Status {
+    pub fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} \"{name}\" already exists", resource.qualified());
-        Status::new(409, "AlreadyExists", message).about(resource, name)
+        Self::new(409, "AlreadyExists", message).about(resource, name)
     }
 
-    pub fn conflict(resource: &Resource, name: &str, why: &str) -> Status {
+    pub fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!(
             "Operation cannot be fulfilled on {} \"{name}\": {why}",
             resource.qualified()
         );
-        Status::new(409, "Conflict", message).about(resource, name)
+        Self::new(409, "Conflict", message).about(resource, name)
     }
 
-    pub fn bad_request(message: impl Into<String>) -> Status {
-        Status::new(400, "BadRequest", message)
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
     }
 
-    pub fn unauthorized() -> Status {
-        Status::new(401, "Unauthorized", "Unauthorized")
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Status {
+    pub fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
-        Status::new(403, "Forbidden", message).about(resource, name)
+        Self::new(403, "Forbidden", message).about(resource, name)
     }
 
-    pub fn method_not_allowed() -> Status {
-        let mut status = Status::new(
+    pub fn method_not_allowed() -> Self {
+        let mut status = Self::new(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
@@ -102,16 +102,16 @@ impl Status {
         status
     }
 
-    pub fn unsupported_media_type(accepted: &[&str]) -> Status {
+    pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {}",
             accepted.join(", ")
         );
-        Status::new(415, "UnsupportedMediaType", message)
+        Self::new(415, "UnsupportedMediaType", message)
     }
 
-    pub fn too_large(limit: usize) -> Status {
-        Status::new(
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
             413,
             "RequestEntityTooLarge",
             format!("Request entity too large: limit is {limit}"),
@@ -119,17 +119,17 @@ impl Status {
     }
 
     /// The watch asked for changes that are no longer kept.
-    pub fn too_old(asked: u64, oldest: u64) -> Status {
-        Status::new(
+    pub fn too_old(asked: u64, oldest: u64) -> Self {
+        Self::new(
             410,
             "Expired",
             format!("too old resource version: {asked} ({oldest})"),
         )
     }
 
-    /// The next page belongs to a list that can not be had any more; `token` continues with the present instead.
-    pub fn page_expired(token: String) -> Status {
-        let mut status = Status::new(
+    /// The next page belongs to a list that cannot be had any more; `token` continues with the present instead.
+    pub fn page_expired(token: String) -> Self {
+        let mut status = Self::new(
             410,
             "Expired",
             "The provided continue parameter is too old to display a consistent list result. You can start a new list \
@@ -141,9 +141,9 @@ impl Status {
         status
     }
 
-    pub fn not_yet(asked: u64, current: u64) -> Status {
+    pub fn not_yet(asked: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-        let mut status = Status::new(504, "Timeout", message);
+        let mut status = Self::new(504, "Timeout", message);
         status.details = Some(json!({
             "retryAfterSeconds": 1,
             "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
@@ -152,7 +152,7 @@ impl Status {
     }
 
     /// All that is wrong with one object; `errors` is not empty.
-    pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Status {
+    pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
         let mut lines: Vec<String> = Vec::new();
         for error in errors {
             let line = error.to_string();
@@ -172,7 +172,7 @@ impl Status {
             .iter()
             .map(|error| json!({ "reason": error.reason, "message": error.message, "field": error.field }))
             .collect();
-        let mut status = Status::new(422, "Invalid", message).about(resource, name);
+        let mut status = Self::new(422, "Invalid", message).about(resource, name);
         if let Some(details) = &mut status.details {
             details["kind"] = json!(resource.kind);
             details["causes"] = json!(causes);
@@ -203,59 +203,59 @@ impl Display for Status {
 }
 
 impl FieldError {
-    fn new(field: impl Into<String>, reason: &'static str, message: String) -> FieldError {
-        FieldError {
+    fn new(field: impl Into<String>, reason: &'static str, message: String) -> Self {
+        Self {
             field: field.into(),
             reason,
             message,
         }
     }
 
-    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> FieldError {
+    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> Self {
         let message = format!("Invalid value: {}: {detail}", value.into());
-        FieldError::new(field, "FieldValueInvalid", message)
+        Self::new(field, "FieldValueInvalid", message)
     }
 
-    pub fn required(field: impl Into<String>, detail: &str) -> FieldError {
+    pub fn required(field: impl Into<String>, detail: &str) -> Self {
         let message = match detail {
             "" => "Required value".to_owned(),
             detail => format!("Required value: {detail}"),
         };
-        FieldError::new(field, "FieldValueRequired", message)
+        Self::new(field, "FieldValueRequired", message)
     }
 
-    pub fn duplicate(field: impl Into<String>, value: &str) -> FieldError {
-        FieldError::new(
+    pub fn duplicate(field: impl Into<String>, value: &str) -> Self {
+        Self::new(
             field,
             "FieldValueDuplicate",
             format!("Duplicate value: \"{value}\""),
         )
     }
 
-    pub fn not_found(field: impl Into<String>, value: &str) -> FieldError {
-        FieldError::new(
+    pub fn not_found(field: impl Into<String>, value: &str) -> Self {
+        Self::new(
             field,
             "FieldValueNotFound",
             format!("Not found: \"{value}\""),
         )
     }
 
-    pub fn forbidden(field: impl Into<String>, detail: &str) -> FieldError {
-        FieldError::new(field, "FieldValueForbidden", format!("Forbidden: {detail}"))
+    pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
+        Self::new(field, "FieldValueForbidden", format!("Forbidden: {detail}"))
     }
 
-    pub fn too_long(field: impl Into<String>, limit: usize) -> FieldError {
+    pub fn too_long(field: impl Into<String>, limit: usize) -> Self {
         let message = format!("Too long: may not be more than {limit} bytes");
-        FieldError::new(field, "FieldValueTooLong", message)
+        Self::new(field, "FieldValueTooLong", message)
     }
 
-    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> FieldError {
+    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
         let supported: Vec<String> = supported.iter().map(|word| format!("\"{word}\"")).collect();
         let message = format!(
             "Unsupported value: \"{value}\": supported values: {}",
             supported.join(", ")
         );
-        FieldError::new(field, "FieldValueNotSupported", message)
+        Self::new(field, "FieldValueNotSupported", message)
     }
 }
 

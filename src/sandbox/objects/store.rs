@@ -50,8 +50,8 @@ pub struct Store {
 }
 
 impl Default for Store {
-    fn default() -> Store {
-        Store {
+    fn default() -> Self {
+        Self {
             version: FIRST_VERSION,
             oldest: FIRST_VERSION,
             objects: RESOURCES.iter().map(|_| BTreeMap::new()).collect(),
@@ -65,7 +65,7 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Returns the version of the newest change.
+    /// The version of the newest change.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -81,12 +81,12 @@ impl Store {
         self.objects[*kind as usize].get(key).cloned()
     }
 
-    /// Returns the selected objects in the order of their keys.
+    /// The selected objects in the order of their keys.
     pub fn list(&self, kind: Kind, selection: &Selection) -> Vec<Arc<Object>> {
         self.list_from(kind, selection, &<_>::default(), usize::MAX)
     }
 
-    /// Returns at most so many of the selected objects, in the order of their keys, beginning with that key.
+    /// At most so many of the selected objects, in the order of their keys, beginning with that key.
     pub fn list_from(
         &self,
         kind: Kind,
@@ -130,7 +130,7 @@ impl Store {
             .collect()
     }
 
-    /// Returns what `list_from` returned when `version` was the newest, or nothing if that is too long ago.
+    /// What `list_from` returned when `version` was the newest, or nothing if that is too long ago.
     pub fn list_at(
         &self,
         kind: Kind,
@@ -167,7 +167,7 @@ impl Store {
         Some(found.into_values().take(limit).collect())
     }
 
-    /// Returns the objects that name `uid` as an owner.
+    /// The objects that name `uid` as an owner.
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<Object>> {
         let keys = self.owned.get(uid).into_iter().flatten();
         keys.filter_map(|(kind, key)| self.objects[*kind as usize].get(key))
@@ -175,7 +175,7 @@ impl Store {
             .collect()
     }
 
-    /// Returns the changes after `version`, or the oldest version that could be asked for.
+    /// The changes after `version`, or the oldest version that could be asked for.
     pub fn changes_since(&self, version: u64) -> Result<impl Iterator<Item = &Change>, u64> {
         if version < self.oldest {
             return Err(self.oldest);

@@ -50,7 +50,7 @@ fn compare(path: &str, given: &Value, known: &Value, unknown: &mut Vec<String>) 
                 compare(&format!("{path}[{index}]"), given, known, unknown);
             }
         }
-        _ => {}
+        _ => (),
     }
 }
 

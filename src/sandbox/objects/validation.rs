@@ -34,7 +34,7 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
         Kind::Pod => check_pod_spec("spec", &object["spec"], &mut errors),
         Kind::Claim => check_claim(&object["spec"], &mut errors),
         Kind::Secret | Kind::ConfigMap => check_data_keys(&object["data"], &mut errors),
-        _ => {}
+        _ => (),
     }
     errors
 }
@@ -115,7 +115,7 @@ fn check_job(object: &Value, errors: &mut Vec<FieldError>) {
             field,
             "valid values: \"OnFailure\", \"Never\"",
         )),
-        "OnFailure" | "Never" => {}
+        "OnFailure" | "Never" => (),
         policy => errors.push(FieldError::not_supported(
             field,
             policy,
@@ -296,7 +296,7 @@ fn check_claim(spec: &Value, errors: &mut Vec<FieldError>) {
                 why,
             ));
         }
-        Some(_) => {}
+        Some(_) => (),
     }
 }
 

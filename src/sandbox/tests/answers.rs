@@ -188,7 +188,7 @@ fn shape(name: &str, body: &Value) -> Value {
                 .to_owned();
             body["object"]["message"] = json!(message);
         }
-        _ => {}
+        _ => (),
     }
     body
 }

@@ -138,7 +138,7 @@ fn finished_jobs_say_what_recorded_jobs_say() {
     }
 }
 
-/// Returns the keys of a value, all the way down, without the values.
+/// The keys of a value, all the way down, without the values.
 pub fn keys(value: &Value) -> Value {
     match value {
         Value::Object(map) => map

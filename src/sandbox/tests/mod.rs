@@ -192,7 +192,7 @@ impl Cluster {
     }
 }
 
-/// Returns a Job with one container that runs a shell script.
+/// A Job with one container that runs a shell script.
 pub fn job(name: &str, script: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job",
@@ -222,7 +222,7 @@ pub fn job(name: &str, script: &str) -> Value {
     })
 }
 
-/// Returns the lines of a recording.
+/// The lines of a recording.
 pub fn recording(name: &str) -> Vec<Value> {
     let text = fs::read_to_string(format!("fixtures/recorded/{name}")).unwrap();
     text.lines()
@@ -230,7 +230,7 @@ pub fn recording(name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Returns the content type, and whether the body comes in chunks.
+/// The content type, and whether the body comes in chunks.
 fn read_headers(reader: &mut impl BufRead) -> (String, bool) {
     let (mut content_type, mut chunked) = (String::new(), false);
     loop {

@@ -162,7 +162,7 @@ pub fn render(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
     }
 }
 
-/// Returns the one word that `kubectl get pods` shows.
+/// The one word that `kubectl get pods` shows.
 fn pod_status(pod: &Value) -> String {
     let status = &pod["status"];
     let mut word = text(&status["phase"]).to_owned();

@@ -31,7 +31,7 @@ enum Include {
 
 impl Tables {
     /// Reads what the client accepts; none if it wants plain objects.
-    pub fn accepted(accept: &str, include: Option<&str>) -> Option<Tables> {
+    pub fn accepted(accept: &str, include: Option<&str>) -> Option<Self> {
         let wanted = accept
             .split(',')
             .next()
@@ -46,7 +46,7 @@ impl Tables {
             Some("Object") => Include::Object,
             _ => Include::Metadata,
         };
-        Some(Tables {
+        Some(Self {
             api_version,
             include,
             first: true,
@@ -93,7 +93,7 @@ impl Tables {
         let value = object.value();
         let mut row = json!({ "cells": cells::render(object.kind, &value, now) });
         match self.include {
-            Include::Nothing => {}
+            Include::Nothing => (),
             Include::Metadata => {
                 row["object"] = json!({
                     "kind": "PartialObjectMetadata", "apiVersion": self.api_version, "metadata": value["metadata"],

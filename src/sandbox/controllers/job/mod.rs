@@ -40,8 +40,8 @@ pub struct JobController {
 }
 
 impl JobController {
-    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> JobController {
-        JobController {
+    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> Self {
+        Self {
             registry,
             recorder,
             queue: BTreeSet::new(),
@@ -61,11 +61,11 @@ impl JobController {
             }
             Kind::Job => drop(self.queue.insert(change.object.uid.clone())),
             Kind::Pod => self.queue.extend(change.object.owners.iter().cloned()),
-            _ => {}
+            _ => (),
         }
     }
 
-    /// Returns when to call [`JobController::sync`] even if nothing changes.
+    /// When to call [`JobController::sync`] even if nothing changes.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.later.first().map(|(time, _)| *time)
     }
@@ -138,7 +138,7 @@ impl JobController {
         }
     }
 
-    /// Returns true if the new status can wait, because only the number of ready pods differs.
+    /// Whether the new status can wait, because only the number of ready pods differs.
     fn only_ready_changed(&mut self, uid: &str, old: &Value, new: &Value, now: Timestamp) -> bool {
         let mut same = new.clone();
         same["ready"] = old["ready"].clone();

@@ -30,7 +30,7 @@ pub struct Plan {
     pub finished: bool,
 }
 
-/// Returns the condition of that type if it is true.
+/// The condition of that type if it is true.
 pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
     elements(&status["conditions"])
         .iter()
