@@ -43,8 +43,8 @@ use tokio::sync::oneshot;
 
 use self::{
     api::ApiServer,
-    kubelet::{Kubelet, logs::Logs},
-    objects::{events::Recorder, registry::Registry, seed},
+    kubelet::{Kubelet, Machine, logs::Logs},
+    objects::{registry::Registry, seed},
     state_dir::StateDir,
 };
 use crate::k8s::quantity::Quantity;
@@ -132,7 +132,6 @@ async fn run(
     ready: std::sync::mpsc::Sender<io::Result<()>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let recorder = Recorder::new(registry.clone());
     let (pods, claims) = (directory.join("pods"), directory.join("claims"));
     let api = ApiServer {
         registry: registry.clone(),
@@ -144,16 +143,10 @@ async fn run(
         Ok(server) => server,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    let kubelet = Kubelet::new(
-        registry.clone(),
-        recorder.clone(),
-        logs,
-        pods,
-        claims.clone(),
-    );
+    let kubelet = Kubelet::new(Machine::new(registry.clone(), logs, pods, claims.clone()));
     let handle = server.handle();
     let server = actix_web::rt::spawn(server);
-    let controllers = actix_web::rt::spawn(controllers::run(registry, recorder, claims));
+    let controllers = actix_web::rt::spawn(controllers::run(registry, claims));
     let running = actix_web::rt::spawn(kubelet.clone().run());
     // The port is bound already, so a request that comes now waits in its queue.
     drop(ready.send(Ok(())));

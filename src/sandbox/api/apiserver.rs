@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     discovery, pod_logs,
-    request::{self, Place, Query, Target},
+    request::{self, Query, ResourcePath, Target},
     reviews,
     table::Tables,
     verbs::{self, Request},
@@ -143,7 +143,7 @@ async fn objects(
     request: Request,
 ) -> Result<HttpResponse, Status> {
     let registry = &api.registry;
-    let Place {
+    let ResourcePath {
         resource,
         name,
         subresource,

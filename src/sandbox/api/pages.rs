@@ -8,7 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-use super::request::{Place, Query};
+use super::request::{Query, ResourcePath};
 use crate::sandbox::objects::{
     object::{Object, text},
     selection::Selection,
@@ -28,7 +28,7 @@ pub struct Page {
 /// Lists what a request selects, as one page.
 pub fn list(
     store: &Store,
-    place: &Place,
+    place: &ResourcePath,
     query: &Query,
     selection: &Selection,
 ) -> Result<Page, Status> {
@@ -95,15 +95,15 @@ fn wanted_version(store: &Store, query: &Query) -> Result<Option<u64>, Status> {
     Ok(exact.then_some(wanted))
 }
 
-fn position(object: &Object, place: &Place) -> String {
+fn position(object: &Object, place: &ResourcePath) -> String {
     match place.namespace {
         None if place.resource.namespaced => format!("{}/{}", object.namespace(), object.name()),
         _ => object.name().to_owned(),
     }
 }
 
-/// The key that a position is of.
-fn key(position: &str, place: &Place) -> (String, String) {
+/// The key at a position.
+fn key(position: &str, place: &ResourcePath) -> (String, String) {
     match (&place.namespace, position.split_once('/')) {
         (Some(namespace), _) => (namespace.clone(), position.to_owned()),
         (None, Some((namespace, name))) if place.resource.namespaced => {

@@ -16,12 +16,12 @@ pub enum Target {
     /// Something that is not an object: discovery, versions, health.
     Other,
     /// A collection, an object, or a subresource of it.
-    Objects(Place),
+    Objects(ResourcePath),
 }
 
 /// A collection, object or subresource.
 #[derive(Clone)]
-pub struct Place {
+pub struct ResourcePath {
     pub resource: &'static Resource,
     /// None means all namespaces, or a kind that has none.
     pub namespace: Option<String>,
@@ -33,8 +33,8 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Query(HashMap<String, String>);
 
-impl Place {
-    /// The namespace as the store has it.
+impl ResourcePath {
+    /// The namespace in the key of an object.
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
@@ -74,7 +74,7 @@ pub fn parse_path(path: &str) -> Option<Target> {
     let find = |plural: &str| resource::find(group, version, plural);
     let place = |resource, namespace: Option<&str>, rest: &[&str]| {
         let mut rest = rest.iter().map(|segment| (*segment).to_owned());
-        let place = Place {
+        let place = ResourcePath {
             resource,
             namespace: namespace.map(str::to_owned),
             name: rest.next(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     pages, patch,
-    request::{Place, Query},
+    request::{Query, ResourcePath},
     table::Tables,
     watch::{self, Watch},
 };
@@ -34,7 +34,7 @@ const JOB_DELETION_WARNING: &str = "299 - \"child pods are preserved by default 
 
 /// The parts of a request that the verbs look at.
 pub struct Request {
-    pub place: Place,
+    pub place: ResourcePath,
     pub query: Query,
     pub content_type: String,
     pub body: Bytes,
@@ -143,10 +143,7 @@ pub fn replace(registry: &Registry, request: &Request, name: &str) -> Result<Htt
             format!("the name of the object ({given}) does not match the name on the URL ({name})");
         return Err(Status::bad_request(why));
     }
-    change(registry, request, name, |value| {
-        *value = new;
-        Ok(())
-    })
+    change(registry, request, name, |value| *value = new)
 }
 
 pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
@@ -158,7 +155,6 @@ pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpR
     let strategic = request.content_type.contains("strategic");
     change(registry, request, name, |value| {
         patch::merge(value, &patch, strategic);
-        Ok(())
     })
 }
 
@@ -230,7 +226,7 @@ fn change(
     registry: &Registry,
     request: &Request,
     name: &str,
-    change: impl FnOnce(&mut Value) -> Result<(), Status>,
+    change: impl FnOnce(&mut Value),
 ) -> Result<HttpResponse, Status> {
     let place = &request.place;
     let part = if place.subresource.as_deref() == Some("status") {

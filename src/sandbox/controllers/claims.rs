@@ -11,9 +11,9 @@ use crate::sandbox::{
     objects::{
         defaults::STORAGE_CLASS,
         deletion,
-        events::{News, Recorder, Severity, Source},
+        events::{Component, Recorder, Severity},
         object::{Object, elements, text},
-        registry::{Part, Registry},
+        registry::Registry,
         resource::Kind,
         selection::Selection,
         store::Change,
@@ -33,10 +33,10 @@ pub struct Claims {
 }
 
 impl Claims {
-    pub fn new(registry: Arc<Registry>, recorder: Recorder, directory: PathBuf) -> Self {
+    pub fn new(registry: Arc<Registry>, directory: PathBuf) -> Self {
         Self {
+            recorder: Recorder::new(registry.clone(), Component::VolumeController),
             registry,
-            recorder,
             directory,
             queue: BTreeSet::new(),
         }
@@ -88,53 +88,31 @@ impl Claims {
     fn provision(&self, claim: &Object, class: &str) {
         if !class.is_empty() && class != STORAGE_CLASS {
             let message = format!("storageclass.storage.k8s.io \"{class}\" not found");
-            let (source, severity) = (Source::VolumeController, Severity::Warning);
-            let news = News {
-                source,
-                severity,
-                reason: "ProvisioningFailed",
-                message: &message,
-                field: "",
-            };
-            return self.recorder.record(claim, &news);
+            return self.fail(claim, &message);
         }
         let data = claim_directory(&self.directory, &claim.uid);
         if let Err(error) = fs::create_dir_all(&data) {
             let message = format!("failed to make the directory of the claim: {error}");
-            let (source, severity) = (Source::VolumeController, Severity::Warning);
-            let news = News {
-                source,
-                severity,
-                reason: "ProvisioningFailed",
-                message: &message,
-                field: "",
-            };
-            return self.recorder.record(claim, &news);
+            return self.fail(claim, &message);
         }
-        let bound = self.registry.update(
-            Kind::Claim,
-            claim.namespace(),
-            claim.name(),
-            Part::Anything,
-            false,
-            |value| {
-                value["spec"]["volumeName"] = json!(format!("pvc-{}", claim.uid));
-                if value["metadata"]["annotations"].is_null() {
-                    value["metadata"]["annotations"] = json!({});
-                }
-                let annotations = &mut value["metadata"]["annotations"];
-                annotations["pv.kubernetes.io/bind-completed"] = json!("yes");
-                annotations["pv.kubernetes.io/bound-by-controller"] = json!("yes");
-                value["status"] = json!({
-                    "phase": "Bound", "accessModes": value["spec"]["accessModes"],
-                    "capacity": { "storage": value["spec"]["resources"]["requests"]["storage"] },
-                });
-                Ok(())
-            },
-        );
-        if let Err(status) = bound {
-            log::debug!("claim {}: {status}", claim.name());
-        }
+        self.registry.edit(claim, |value| {
+            value["spec"]["volumeName"] = json!(format!("pvc-{}", claim.uid));
+            if value["metadata"]["annotations"].is_null() {
+                value["metadata"]["annotations"] = json!({});
+            }
+            let annotations = &mut value["metadata"]["annotations"];
+            annotations["pv.kubernetes.io/bind-completed"] = json!("yes");
+            annotations["pv.kubernetes.io/bound-by-controller"] = json!("yes");
+            value["status"] = json!({
+                "phase": "Bound", "accessModes": value["spec"]["accessModes"],
+                "capacity": { "storage": value["spec"]["resources"]["requests"]["storage"] },
+            });
+        });
+    }
+
+    fn fail(&self, claim: &Object, message: &str) {
+        let (severity, reason) = (Severity::Warning, "ProvisioningFailed");
+        self.recorder.record(claim, severity, reason, message);
     }
 
     /// Whether a pod that has not ended mounts the claim.

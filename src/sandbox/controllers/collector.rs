@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::sandbox::objects::{
     deletion::{self, Options, Propagation},
-    object::{Object, elements, text},
-    registry::{Part, Registry},
+    object::{Object, elements, retain, text},
+    registry::Registry,
     store::Change,
 };
 
@@ -100,28 +98,9 @@ fn collect(registry: &Registry, dependent: &Object, gone: &str) {
 }
 
 fn cut(registry: &Registry, dependent: &Object, owner: &str) {
-    let cut = registry.update(
-        dependent.kind,
-        dependent.namespace(),
-        dependent.name(),
-        Part::Anything,
-        false,
-        |value| {
-            let references = elements(&value["metadata"]["ownerReferences"]).iter();
-            let rest: Vec<Value> = references
-                .filter(|reference| text(&reference["uid"]) != owner)
-                .cloned()
-                .collect();
-            if let Some(metadata) = value["metadata"].as_object_mut() {
-                metadata.remove("ownerReferences");
-                if !rest.is_empty() {
-                    metadata.insert("ownerReferences".to_owned(), json!(rest));
-                }
-            }
-            Ok(())
-        },
-    );
-    if let Err(status) = cut {
-        log::debug!("collector: {status}");
-    }
+    registry.edit(dependent, |value| {
+        retain(&mut value["metadata"], "ownerReferences", |reference| {
+            text(&reference["uid"]) != owner
+        });
+    });
 }

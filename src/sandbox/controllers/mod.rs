@@ -14,17 +14,17 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
 use self::{claims::Claims, job::JobController, scheduler::Scheduler};
-use crate::sandbox::objects::{clock, events::Recorder, feed::Feed, registry::Registry};
+use crate::sandbox::objects::{clock, events, feed::Feed, registry::Registry};
 
 /// How often old events are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs all controllers for as long as the sandbox lives.
-pub async fn run(registry: Arc<Registry>, recorder: Recorder, claims_directory: PathBuf) {
+pub async fn run(registry: Arc<Registry>, claims_directory: PathBuf) {
     let mut feed = Feed::new(registry.clone());
-    let mut claims = Claims::new(registry.clone(), recorder.clone(), claims_directory);
-    let mut jobs = JobController::new(registry.clone(), recorder.clone());
-    let mut scheduler = Scheduler::new(registry.clone(), recorder.clone());
+    let mut claims = Claims::new(registry.clone(), claims_directory);
+    let mut jobs = JobController::new(registry.clone());
+    let mut scheduler = Scheduler::new(registry.clone());
     let mut next_sweep = Instant::now() + SWEEP_INTERVAL;
     loop {
         let wake = jobs
@@ -38,7 +38,7 @@ pub async fn run(registry: Arc<Registry>, recorder: Recorder, claims_directory: 
             () = sleep_until(wake) => Vec::new(),
         };
         if Instant::now() >= next_sweep {
-            recorder.sweep();
+            events::sweep(&registry);
             next_sweep = Instant::now() + SWEEP_INTERVAL;
         }
         for change in &changes {

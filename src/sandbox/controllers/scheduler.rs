@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::sandbox::objects::{
     clock,
-    events::{News, Recorder, Severity, Source},
+    events::{Component, Recorder, Severity},
     node::{Amounts, NODE, capacity, fits_node, requests},
     object::{Object, elements, text},
-    registry::{Part, Registry},
+    registry::Registry,
     resource::Kind,
     store::Change,
 };
@@ -42,10 +42,10 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> Self {
+    pub fn new(registry: Arc<Registry>) -> Self {
         Self {
+            recorder: Recorder::new(registry.clone(), Component::Scheduler),
             registry,
-            recorder,
             used: Amounts::new(),
             placed: HashMap::new(),
             waiting: BTreeMap::new(),
@@ -202,44 +202,22 @@ impl Scheduler {
 
     fn bind(&self, waiting: &Waiting) {
         let pod = &waiting.pod;
-        let bound = self.registry.update(
-            Kind::Pod,
-            pod.namespace(),
-            pod.name(),
-            Part::Anything,
-            false,
-            |value| {
-                value["spec"]["nodeName"] = json!(NODE);
-                set_condition(
-                    value,
-                    json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null }),
-                );
-                Ok(())
-            },
-        );
-        if bound.is_err() {
-            return;
+        let is_bound = self.registry.edit(pod, |value| {
+            value["spec"]["nodeName"] = json!(NODE);
+            let condition =
+                json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null });
+            set_condition(value, condition);
+        });
+        if is_bound {
+            let (namespace, name) = (pod.namespace(), pod.name());
+            let message = format!("Successfully assigned {namespace}/{name} to {NODE}");
+            let (severity, reason) = (Severity::Normal, "Scheduled");
+            self.recorder.record(pod, severity, reason, &message);
         }
-        let message = format!(
-            "Successfully assigned {}/{} to {NODE}",
-            pod.namespace(),
-            pod.name()
-        );
-        let (source, severity) = (Source::Scheduler, Severity::Normal);
-        self.recorder.record(
-            pod,
-            &News {
-                source,
-                severity,
-                reason: "Scheduled",
-                message: &message,
-                field: "",
-            },
-        );
     }
 
     fn refuse(&self, pod: &Object, problem: &str) {
-        let refused = self.registry.update(Kind::Pod, pod.namespace(), pod.name(), Part::Anything, false, |value| {
+        let is_written = self.registry.edit(pod, |value| {
             let generation = value["metadata"]["generation"].clone();
             set_condition(
                 value,
@@ -248,20 +226,11 @@ impl Scheduler {
                     "reason": "Unschedulable", "message": problem,
                 }),
             );
-            Ok(())
         });
-        if refused.is_err() {
-            return;
+        if is_written {
+            let (severity, reason) = (Severity::Warning, "FailedScheduling");
+            self.recorder.record(pod, severity, reason, problem);
         }
-        let (source, severity) = (Source::Scheduler, Severity::Warning);
-        let news = News {
-            source,
-            severity,
-            reason: "FailedScheduling",
-            message: problem,
-            field: "",
-        };
-        self.recorder.record(pod, &news);
     }
 }
 

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_hides_what_nobody_has_open() {
+    fn a_rotated_file_is_lost_unless_a_reader_has_it_open() {
         let directory = StateDir::create().unwrap();
         // There is room for two records.
         let logs = Logs::new(Some(100));

@@ -9,7 +9,10 @@ use super::{
     isolation::{INIT, Isolation},
     logs::Logs,
 };
-use crate::sandbox::objects::{events::Recorder, registry::Registry};
+use crate::sandbox::objects::{
+    events::{Component, Recorder},
+    registry::Registry,
+};
 
 /// This machine, on which the pods run.
 pub struct Machine {
@@ -28,15 +31,14 @@ pub struct Machine {
 impl Machine {
     pub fn new(
         registry: Arc<Registry>,
-        recorder: Recorder,
         logs: Arc<Logs>,
         pods_directory: PathBuf,
         claims_directory: PathBuf,
     ) -> Self {
         Self {
             hosts: Hosts::new(registry.clone(), pods_directory.join("hosts")),
+            recorder: Recorder::new(registry.clone(), Component::Kubelet),
             registry,
-            recorder,
             logs,
             pods_directory,
             claims_directory,

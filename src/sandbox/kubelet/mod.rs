@@ -22,18 +22,18 @@ mod termination;
 mod volumes;
 mod worker;
 
-use std::{cell::RefCell, collections::HashMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
 
+pub use self::machine::Machine;
 pub use self::open_files::raise_limit as raise_open_files_limit;
-use self::{addresses::Addresses, logs::Logs, machine::Machine, worker::Worker};
+use self::{addresses::Addresses, worker::Worker};
 use crate::sandbox::objects::{
-    events::Recorder, feed::Feed, node::NODE, object::Object, registry::Registry, resource::Kind,
-    store::Change,
+    feed::Feed, node::NODE, object::Object, resource::Kind, store::Change,
 };
 
 /// How long dying containers are waited for when the sandbox ends.
@@ -54,14 +54,7 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    pub fn new(
-        registry: Arc<Registry>,
-        recorder: Recorder,
-        logs: Arc<Logs>,
-        pods_directory: PathBuf,
-        claims_directory: PathBuf,
-    ) -> Rc<Self> {
-        let machine = Machine::new(registry, recorder, logs, pods_directory, claims_directory);
+    pub fn new(machine: Machine) -> Rc<Self> {
         Rc::new(Self {
             machine: Rc::new(machine),
             workers: RefCell::default(),

@@ -14,13 +14,7 @@ use super::{
     machine::Machine,
     pod_status::{self, View},
 };
-use crate::sandbox::objects::{
-    clock,
-    events::{News, Severity, Source},
-    object::{Object, text},
-    registry::Part,
-    resource::Kind,
-};
+use crate::sandbox::objects::{clock, events::Severity, object::Object};
 
 /// A pod of this machine.
 pub struct Pod {
@@ -50,35 +44,15 @@ impl Pod {
         if let Some(names) = &*self.names.borrow() {
             names.set_ready(view.is_ready());
         }
-        let (namespace, name) = (self.object.namespace(), self.object.name());
-        let written = self.machine.registry.update(
-            Kind::Pod,
-            namespace,
-            name,
-            Part::Anything,
-            false,
-            |value| {
-                if text(&value["metadata"]["uid"]) == self.object.uid {
-                    pod_status::render(value, &view, clock::now());
-                }
-                Ok(())
-            },
-        );
-        if let Err(status) = written {
-            log::debug!("pod {name}: {status}");
-        }
+        self.machine.registry.edit(&self.object, |value| {
+            pod_status::render(value, &view, clock::now());
+        });
     }
 
     /// Records an event about the pod, or about the part of it that `field` names.
     pub fn say(&self, severity: Severity, reason: &str, message: &str, field: &str) {
-        let news = News {
-            source: Source::Kubelet,
-            severity,
-            reason,
-            message,
-            field,
-        };
-        self.machine.recorder.record(&self.object, &news);
+        let recorder = &self.machine.recorder;
+        recorder.record_field(&self.object, field, severity, reason, message);
     }
 
     /// Waits for a change or for `time`.

@@ -5,7 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{object::text, resource::Kind};
+use super::{
+    object::{elements_mut, text},
+    resource::Kind,
+};
 use crate::k8s::quantity::Quantity;
 
 /// The only storage class, and that of a claim that names none.
@@ -45,21 +48,11 @@ pub fn canonicalize_quantities(kind: Kind, object: &mut Value) -> Result<(), Str
 
 fn pod_quantities(spec: &mut Value) -> Result<(), String> {
     for list in ["containers", "initContainers"] {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for container in elements_mut(spec, list) {
             resource_quantities(container.get_mut("resources"))?;
         }
     }
-    for volume in spec
-        .get_mut("volumes")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for volume in elements_mut(spec, "volumes") {
         if let Some(limit) = volume.pointer_mut("/emptyDir/sizeLimit") {
             canonicalize(limit)?;
         }
@@ -182,12 +175,7 @@ fn pod_spec(spec: &mut Value) {
     default(spec, "securityContext", json!({}));
     default(spec, "schedulerName", json!("default-scheduler"));
     for list in ["containers", "initContainers"] {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for container in elements_mut(spec, list) {
             default(container, "resources", json!({}));
             default(
                 container,
@@ -198,22 +186,12 @@ fn pod_spec(spec: &mut Value) {
             let policy = pull_policy(text(&container["image"]));
             default(container, "imagePullPolicy", json!(policy));
             requests_from_limits(&mut container["resources"]);
-            for port in container
-                .get_mut("ports")
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
+            for port in elements_mut(container, "ports") {
                 default(port, "protocol", json!("TCP"));
             }
         }
     }
-    for volume in spec
-        .get_mut("volumes")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for volume in elements_mut(spec, "volumes") {
         for source in ["secret", "configMap", "projected"] {
             if let Some(source) = volume.get_mut(source) {
                 default(source, "defaultMode", json!(0o644));
@@ -314,12 +292,7 @@ fn service(object: &mut Value) {
         let ip = spec["clusterIP"].clone();
         default(spec, "clusterIPs", json!([ip]));
     }
-    for port in spec
-        .get_mut("ports")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
+    for port in elements_mut(spec, "ports") {
         default(port, "protocol", json!("TCP"));
         let number = port["port"].clone();
         default(port, "targetPort", number);

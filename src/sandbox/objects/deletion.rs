@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     clock,
-    object::{Object, elements, text},
+    object::{Object, elements, retain, text},
     registry::{Part, Registry, has_generation, is_gone},
     resource::Kind,
     status::Status,
@@ -113,42 +113,17 @@ pub fn delete(
     let object = registry.update(kind, namespace, name, Part::Anything, false, |value| {
         mark(kind, value, options.grace_seconds, finalizer);
         gone = is_gone(kind, value);
-        Ok(())
     })?;
     Ok(Deleted { object, gone })
 }
 
 /// Takes a finalizer off an object that may be waiting for just that.
 pub fn remove_finalizer(registry: &Registry, object: &Object, finalizer: &str) {
-    let removed = registry.update(
-        object.kind,
-        object.namespace(),
-        object.name(),
-        Part::Anything,
-        false,
-        |value| {
-            let metadata = &mut value["metadata"];
-            let rest: Vec<Value> = elements(&metadata["finalizers"])
-                .iter()
-                .filter(|name| text(name) != finalizer)
-                .cloned()
-                .collect();
-            if let Some(metadata) = metadata.as_object_mut() {
-                metadata.remove("finalizers");
-                if !rest.is_empty() {
-                    metadata.insert("finalizers".to_owned(), json!(rest));
-                }
-            }
-            Ok(())
-        },
-    );
-    if let Err(status) = removed {
-        log::debug!(
-            "{} {}: {status}",
-            object.kind.resource().singular,
-            object.name()
-        );
-    }
+    registry.edit(object, |value| {
+        retain(&mut value["metadata"], "finalizers", |name| {
+            text(name) != finalizer
+        });
+    });
 }
 
 fn mark(kind: Kind, value: &mut Value, grace: Option<i64>, finalizer: Option<&str>) {

@@ -22,12 +22,12 @@ use super::{
     selection::Selection,
 };
 
-/// How long an event is kept, as by a real server.
-pub const LIFETIME_SECONDS: i64 = 3600;
+/// The lifetime of an event, that of a real API server.
+const LIFETIME_SECONDS: i64 = 3600;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Source {
+pub enum Component {
     JobController,
     Kubelet,
     Scheduler,
@@ -41,25 +41,24 @@ pub enum Severity {
     Warning,
 }
 
-/// What is said.
-#[derive(Clone, Debug)]
-pub struct News<'a> {
-    pub source: Source,
-    pub severity: Severity,
-    pub reason: &'a str,
-    pub message: &'a str,
-    /// The part of the object, such as `spec.containers{task}`; empty for all of it.
-    pub field: &'a str,
+/// The content of an event.
+struct News<'a> {
+    component: Component,
+    severity: Severity,
+    reason: &'a str,
+    message: &'a str,
+    field: &'a str,
 }
 
 /// Writes events.
 #[derive(Clone)]
 pub struct Recorder {
     registry: Arc<Registry>,
+    component: Component,
 }
 
-impl Source {
-    fn component(self) -> &'static str {
+impl Component {
+    fn name(self) -> &'static str {
         match self {
             Self::JobController => "job-controller",
             Self::Kubelet => "kubelet",
@@ -70,12 +69,34 @@ impl Source {
 }
 
 impl Recorder {
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+    pub fn new(registry: Arc<Registry>, component: Component) -> Self {
+        Self {
+            registry,
+            component,
+        }
     }
 
-    /// Says something about `object`. That it cannot be written is not worth failing for.
-    pub fn record(&self, object: &Object, news: &News<'_>) {
+    /// Records an event about `object`. A failure is only logged.
+    pub fn record(&self, object: &Object, severity: Severity, reason: &str, message: &str) {
+        self.record_field(object, "", severity, reason, message);
+    }
+
+    /// Records an event about a part of `object`, such as `spec.containers{task}`.
+    pub fn record_field(
+        &self,
+        object: &Object,
+        field: &str,
+        severity: Severity,
+        reason: &str,
+        message: &str,
+    ) {
+        let news = &News {
+            component: self.component,
+            severity,
+            reason,
+            message,
+            field,
+        };
         let now = clock::now();
         let name = format!("{}.{:016x}", object.name(), fingerprint(object, news));
         let counted = self.registry.update(
@@ -85,7 +106,7 @@ impl Recorder {
             Part::Anything,
             false,
             |event| {
-                if news.source == Source::Scheduler {
+                if news.component == Component::Scheduler {
                     let count = event["series"]["count"].as_i64().unwrap_or(1) + 1;
                     event["series"] =
                         json!({ "count": count, "lastObservedTime": clock::micros(now) });
@@ -93,7 +114,6 @@ impl Recorder {
                     event["count"] = json!(event["count"].as_i64().unwrap_or(1) + 1);
                     event["lastTimestamp"] = json!(clock::seconds(now));
                 }
-                Ok(())
             },
         );
         if counted.is_ok() {
@@ -107,32 +127,29 @@ impl Recorder {
             log::debug!("event {name}: {status}");
         }
     }
+}
 
-    /// Removes events that are older than [`LIFETIME_SECONDS`].
-    pub fn sweep(&self) {
-        let now = clock::now();
-        let events = self
-            .registry
-            .store()
-            .list(Kind::Event, &Selection::default());
-        for event in events {
-            let value = event.value();
-            let times = [
-                &value["lastTimestamp"],
-                &value["metadata"]["creationTimestamp"],
-            ];
-            let time = times.into_iter().find_map(|time| clock::parse(text(time)));
-            if time.is_some_and(|time| clock::elapsed_seconds(time, now) > LIFETIME_SECONDS) {
-                let options = Options::default();
-                let deleted = deletion::delete(
-                    &self.registry,
-                    Kind::Event,
-                    event.namespace(),
-                    event.name(),
-                    &options,
-                );
-                drop(deleted);
-            }
+/// Removes events that are older than [`LIFETIME_SECONDS`].
+pub fn sweep(registry: &Registry) {
+    let now = clock::now();
+    let events = registry.store().list(Kind::Event, &Selection::default());
+    for event in events {
+        let value = event.value();
+        let times = [
+            &value["lastTimestamp"],
+            &value["metadata"]["creationTimestamp"],
+        ];
+        let time = times.into_iter().find_map(|time| clock::parse(text(time)));
+        if time.is_some_and(|time| clock::elapsed_seconds(time, now) > LIFETIME_SECONDS) {
+            let (namespace, name) = (event.namespace(), event.name());
+            let options = Options::default();
+            drop(deletion::delete(
+                registry,
+                Kind::Event,
+                namespace,
+                name,
+                &options,
+            ));
         }
     }
 }
@@ -151,12 +168,12 @@ fn describe(object: &Object, news: &News<'_>, name: &str) -> Value {
         Severity::Normal => "Normal",
         Severity::Warning => "Warning",
     };
-    let component = news.source.component();
+    let component = news.component.name();
     let mut event = json!({
         "metadata": { "name": name }, "involvedObject": involved, "reason": news.reason, "message": news.message,
         "type": severity, "reportingComponent": component, "reportingInstance": "",
     });
-    if news.source == Source::Scheduler {
+    if news.component == Component::Scheduler {
         event["source"] = json!({});
         event["eventTime"] = json!(clock::micros(now));
         event["action"] = json!(if news.reason == "Scheduled" {
@@ -168,7 +185,7 @@ fn describe(object: &Object, news: &News<'_>, name: &str) -> Value {
         return event;
     }
     event["source"] = json!({ "component": component });
-    if news.source == Source::Kubelet {
+    if news.component == Component::Kubelet {
         event["source"]["host"] = json!(NODE);
         event["reportingInstance"] = json!(NODE);
     }
@@ -182,7 +199,7 @@ fn fingerprint(object: &Object, news: &News<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (
         &object.uid,
-        news.source.component(),
+        news.component.name(),
         news.reason,
         news.message,
         news.field,

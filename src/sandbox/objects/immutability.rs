@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{resource::Kind, status::FieldError};
+use super::{object::elements_mut, resource::Kind, status::FieldError};
 
 /// Lists what of a change is not allowed.
 pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
@@ -71,12 +71,7 @@ fn pod_without_mutable(pod: &Value) -> Value {
         spec.as_object_mut().map(|map| map.remove(field));
     }
     for list in ["containers", "initContainers"] {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for container in elements_mut(&mut spec, list) {
             container["image"] = Value::Null;
         }
     }

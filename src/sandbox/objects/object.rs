@@ -129,6 +129,23 @@ pub fn elements(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The elements of the list in a field, to be changed, or none.
+pub fn elements_mut<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
+    let list = value.get_mut(field).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
+}
+
+/// Removes elements of the list in a field, and the field with its last element.
+pub fn retain(value: &mut Value, field: &str, keep: impl FnMut(&Value) -> bool) {
+    let Some(list) = value.get_mut(field).and_then(Value::as_array_mut) else {
+        return;
+    };
+    list.retain(keep);
+    if list.is_empty() {
+        value.as_object_mut().map(|map| map.remove(field));
+    }
+}
+
 fn plain_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -123,7 +123,7 @@ impl Registry {
         name: &str,
         part: Part,
         dry_run: bool,
-        change: impl FnOnce(&mut Value) -> Result<(), Status>,
+        change: impl FnOnce(&mut Value),
     ) -> Result<Arc<Object>, Status> {
         let resource = kind.resource();
         let mut store = self.store();
@@ -132,7 +132,7 @@ impl Registry {
             .ok_or_else(|| Status::not_found(resource, name))?;
         let old = before.value();
         let mut new = old.clone();
-        change(&mut new)?;
+        change(&mut new);
         if part != Part::Anything {
             new = decode(resource, with_type(resource, new))?;
             strip_type(&mut new);
@@ -177,6 +177,21 @@ impl Registry {
         drop(store);
         self.ring(object.version);
         Ok(object)
+    }
+
+    /// Changes an object for a controller. If there is no object of that name any more, it logs that and returns false.
+    pub fn edit(&self, object: &Object, change: impl FnOnce(&mut Value)) -> bool {
+        let (kind, namespace, name) = (object.kind, object.namespace(), object.name());
+        let change = |value: &mut Value| {
+            if text(&value["metadata"]["uid"]) == object.uid {
+                change(value);
+            }
+        };
+        let edited = self.update(kind, namespace, name, Part::Anything, false, change);
+        if let Err(status) = &edited {
+            log::debug!("{} {name}: {status}", kind.resource().singular);
+        }
+        edited.is_ok()
     }
 
     fn ring(&self, version: u64) {

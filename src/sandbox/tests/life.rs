@@ -98,7 +98,7 @@ fn a_lowered_deadline_ends_a_running_pod_as_recorded() {
 }
 
 #[test]
-fn finished_jobs_say_what_recorded_jobs_say() {
+fn finished_jobs_have_the_recorded_status() {
     let cluster = Cluster::start();
     let mut deadline = job("deadline", "sleep 1000");
     deadline["spec"]["activeDeadlineSeconds"] = json!(1);

@@ -18,11 +18,10 @@ use self::status::{TRACKING, condition};
 use crate::sandbox::objects::{
     clock,
     deletion::{self, Options, Propagation},
-    events::{News, Recorder, Severity, Source},
+    events::{Component, Recorder, Severity},
     object::{Object, text},
-    registry::{Part, Registry},
+    registry::Registry,
     resource::Kind,
-    status::Status,
     store::Change,
 };
 
@@ -40,10 +39,10 @@ pub struct JobController {
 }
 
 impl JobController {
-    pub fn new(registry: Arc<Registry>, recorder: Recorder) -> Self {
+    pub fn new(registry: Arc<Registry>) -> Self {
         Self {
+            recorder: Recorder::new(registry.clone(), Component::JobController),
             registry,
-            recorder,
             queue: BTreeSet::new(),
             later: BTreeSet::new(),
             ready_since: HashMap::new(),
@@ -165,8 +164,10 @@ impl JobController {
         for (kind, severity) in last.into_iter().filter(|_| settled) {
             let Some(found) = became(kind) else { continue };
             match kind {
-                "Complete" => self.say(job, severity, "Completed", "Job completed"),
-                _ => self.say(
+                "Complete" => self
+                    .recorder
+                    .record(job, severity, "Completed", "Job completed"),
+                _ => self.recorder.record(
                     job,
                     severity,
                     text(&found["reason"]),
@@ -175,9 +176,11 @@ impl JobController {
             }
         }
         if became("Suspended").is_some() {
-            self.say(job, Severity::Normal, "Suspended", "Job suspended");
+            self.recorder
+                .record(job, Severity::Normal, "Suspended", "Job suspended");
         } else if condition(old, "Suspended").is_some() && condition(new, "Suspended").is_none() {
-            self.say(job, Severity::Normal, "Resumed", "Job resumed");
+            self.recorder
+                .record(job, Severity::Normal, "Resumed", "Job resumed");
         }
     }
 
@@ -200,15 +203,11 @@ impl JobController {
             propagation: Some(Propagation::Foreground),
             ..Options::default()
         };
-        let deleted = deletion::delete(
-            &self.registry,
-            Kind::Job,
-            object.namespace(),
-            object.name(),
-            &options,
-        )
-        .map(drop);
-        log_refusal(object, deleted);
+        let (namespace, name) = (object.namespace(), object.name());
+        if let Err(status) = deletion::delete(&self.registry, Kind::Job, namespace, name, &options)
+        {
+            log::debug!("job {name}: {status}");
+        }
     }
 
     fn pods(&self, uid: &str) -> Vec<Arc<Object>> {
@@ -250,12 +249,14 @@ impl JobController {
         {
             Ok(pod) => {
                 let message = format!("Created pod: {}", text(&pod["metadata"]["name"]));
-                self.say(object, Severity::Normal, "SuccessfulCreate", &message);
+                self.recorder
+                    .record(object, Severity::Normal, "SuccessfulCreate", &message);
                 true
             }
             Err(status) => {
                 let message = format!("Error creating: {status}");
-                self.say(object, Severity::Warning, "FailedCreate", &message);
+                self.recorder
+                    .record(object, Severity::Warning, "FailedCreate", &message);
                 false
             }
         }
@@ -265,43 +266,13 @@ impl JobController {
         let options = Options::default();
         if deletion::delete(&self.registry, Kind::Pod, job.namespace(), name, &options).is_ok() {
             let message = format!("Deleted pod: {name}");
-            self.say(job, Severity::Normal, "SuccessfulDelete", &message);
+            self.recorder
+                .record(job, Severity::Normal, "SuccessfulDelete", &message);
         }
     }
 
     fn write(&self, job: &Object, status: &Value) {
-        let written = self.registry.update(
-            Kind::Job,
-            job.namespace(),
-            job.name(),
-            Part::Anything,
-            false,
-            |value| {
-                if text(&value["metadata"]["uid"]) == job.uid {
-                    value["status"] = status.clone();
-                }
-                Ok(())
-            },
-        );
-        log_refusal(job, written.map(drop));
-    }
-
-    fn say(&self, job: &Object, severity: Severity, reason: &str, message: &str) {
-        self.recorder.record(
-            job,
-            &News {
-                source: Source::JobController,
-                severity,
-                reason,
-                message,
-                field: "",
-            },
-        );
-    }
-}
-
-fn log_refusal(job: &Object, result: Result<(), Status>) {
-    if let Err(status) = result {
-        log::debug!("job {}: {status}", job.name());
+        self.registry
+            .edit(job, |value| value["status"] = status.clone());
     }
 }
