@@ -16,7 +16,7 @@ const MERGE_KEYS: [(&str, &str); 11] = [
     ("volumes", "name"),
 ];
 
-/// The merge key of the items of a list, or `None` if the list has none.
+/// The merge key of the items of a list, if there is one.
 pub fn merge_key(list: &str) -> Option<&'static str> {
     let row = MERGE_KEYS.iter().find(|(name, _)| *name == list);
     row.map(|(_, key)| *key)

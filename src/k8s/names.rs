@@ -20,26 +20,26 @@ const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-',
     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const ENVIRONMENT: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
-/// The longest label, label value and name part of a label key.
+/// The most bytes of an RFC 1123 label, of a label value and of the name part of a label key.
 pub const MAX_LABEL: usize = 63;
 const MAX_SUBDOMAIN: usize = 253;
 
-/// True for an RFC 1123 label, the name of a container, a volume or a namespace.
+/// Whether a name is an RFC 1123 label, as containers, volumes and namespaces need.
 pub fn is_dns_label(name: &str) -> bool {
     name.len() <= MAX_LABEL && has_label_syntax(name)
 }
 
-/// True for an RFC 1123 subdomain, the name of most kinds of object.
+/// Whether a name is an RFC 1123 subdomain, as most kinds of object need.
 pub fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= MAX_SUBDOMAIN && name.split('.').all(has_label_syntax)
 }
 
-/// True for the value of a label; it may be empty.
+/// Whether a text can be the value of a label; an empty one can.
 pub fn is_label_value(value: &str) -> bool {
     value.len() <= MAX_LABEL && (value.is_empty() || has_value_syntax(value))
 }
 
-/// True for the key of a label or annotation.
+/// Whether a text can be the key of a label or annotation.
 pub fn is_label_key(key: &str) -> bool {
     check_label_key(key).is_none()
 }

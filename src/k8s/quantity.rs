@@ -43,12 +43,12 @@ struct Spelling<'a> {
     suffix: &'a str,
 }
 
-/// True for a quantity in any spelling and of any size: a decimal number, then nothing, a suffix or an exponent.
+/// Whether a text is a quantity, in any spelling and of any size: a decimal number, then nothing, a suffix or an exponent.
 pub fn is_quantity(text: &str) -> bool {
     Spelling::split(text).is_some()
 }
 
-/// True for a quantity above zero.
+/// Whether a text is a quantity above zero.
 pub fn is_positive(text: &str) -> bool {
     Spelling::split(text).is_some_and(|spelling| {
         let mut digits = spelling.whole.bytes().chain(spelling.fraction.bytes());
@@ -95,7 +95,7 @@ impl Quantity {
         }
     }
 
-    /// Parses any spelling; fractions of a billionth round up. Returns `None` for an exponent outside -9..=18.
+    /// Parses any spelling and rounds up to billionths. The result is none for an exponent outside -9..=18.
     pub fn parse(text: &str) -> Option<Self> {
         let spelling = Spelling::split(text)?;
         let (unit, is_binary) = unit(spelling.suffix)?;
@@ -118,7 +118,7 @@ impl Quantity {
         self.nanos
     }
 
-    /// A number of bytes, rounded up, or `None` if the amount is negative or does not fit.
+    /// The number of bytes, rounded up, or none if the amount is negative or does not fit.
     pub fn bytes(self) -> Option<u64> {
         let whole = self.nanos / NANO + i128::from(self.nanos % NANO > 0);
         u64::try_from(whole).ok().filter(|_| self.nanos >= 0)

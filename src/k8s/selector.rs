@@ -11,7 +11,7 @@ pub struct Requirement {
     pub test: Test,
 }
 
-/// What a label must be.
+/// The test of a label's value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
     In(Vec<String>),
@@ -140,7 +140,7 @@ fn parse_values(tokens: &mut Tokens<'_>) -> Result<Vec<String>, String> {
     }
 }
 
-/// Words and operators, one at a time; the end is an empty token.
+/// Reads words and operators one at a time; the end is an empty token.
 struct Tokens<'a> {
     rest: &'a str,
 }

@@ -54,15 +54,15 @@ pub struct Sandbox {
     kubeconfig: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    // Dropped last: it removes the files of all of the above.
+    // The last field to be dropped, since it removes the files of the others.
     _state: StateDir,
 }
 
 impl Sandbox {
-    /// Starts a sandbox on a free loopback port; `namespace` exists beside `default` and `kube-system`. `log_max_size` is a
-    /// quantity, the kubelet's `containerLogMaxSize`; without it logs are kept whole.
+    /// Starts a sandbox on a free loopback port.
     ///
-    /// `objects` is a file of objects that are there from the beginning: see [`seed::load`].
+    /// `namespace` exists beside `default` and `kube-system`. `log_max_size` is a quantity, the kubelet's `containerLogMaxSize`;
+    /// without it logs are not rotated. `objects` is a file of objects that exist from the start: see [`seed::load`].
     pub fn start(
         namespace: &str,
         log_max_size: Option<&str>,
@@ -106,7 +106,7 @@ impl Sandbox {
         }
     }
 
-    /// The path of a kubeconfig that leads to it, readable by this user only.
+    /// The path of a kubeconfig for the sandbox, which only this user can read.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
@@ -148,9 +148,9 @@ async fn run(
     let server = actix_web::rt::spawn(server);
     let controllers = actix_web::rt::spawn(controllers::run(registry, claims));
     let running = actix_web::rt::spawn(kubelet.clone().run());
-    // The port is bound already, so a request that comes now waits in its queue.
+    // The port is bound, so a request that comes now waits in its queue.
     drop(ready.send(Ok(())));
-    // An error means that the sender is gone, which is how the guard says stop.
+    // The guard drops the sender to stop the sandbox, which is an error here.
     drop(stopped.await);
     controllers.abort();
     running.abort();
@@ -179,6 +179,6 @@ fn write_kubeconfig(path: &Path, url: &str, token: &str, namespace: &str) -> io:
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    // JSON is YAML, too.
+    // JSON is also YAML.
     writeln!(file, "{config:#}")
 }

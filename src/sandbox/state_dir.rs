@@ -1,7 +1,7 @@
-//! The directory that holds everything the sandbox has on disk: kubeconfig, logs, claims.
+//! The directory of the sandbox's files: kubeconfig, logs and claims.
 //!
-//! Separate because making and removing it safely is a matter of its own: it belongs to one user and one process, which holds
-//! a lock as long as it lives. A directory whose lock is free was left behind by a process that was killed.
+//! The directory belongs to one user and one process, which holds a lock on a file in it. If the lock is free, the process was
+//! killed, and the next sandbox removes the directory.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -13,14 +13,14 @@ use std::{
 const PREFIX: &str = "k8s-cli-sandbox-";
 const LOCK: &str = "lock";
 
-/// Removes the directory when it is dropped.
+/// A directory that is removed when this is dropped.
 pub struct StateDir {
     path: PathBuf,
     _lock: File,
 }
 
 impl StateDir {
-    /// Makes a fresh directory, readable by this user only, and removes those of dead processes.
+    /// Makes a directory that only this user can read, and removes those of dead processes.
     pub fn create() -> io::Result<Self> {
         let parent = parent();
         let name = format!(
@@ -80,7 +80,7 @@ fn remove_stale(parent: &Path, owner: u32, own: &Path) {
         if !ours || !metadata.is_dir() || metadata.uid() != owner {
             continue;
         }
-        // Without a lock file its owner may be between making the directory and locking it.
+        // An owner that has just made its directory has no lock file yet.
         let Ok(lock) = File::open(path.join(LOCK)) else {
             continue;
         };

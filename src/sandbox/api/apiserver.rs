@@ -1,8 +1,8 @@
-//! The HTTP side of the sandbox: who may ask, and which function answers.
+//! The HTTP server: authentication, and the choice of the function that answers.
 //!
-//! One handler for every path, because the paths of a Kubernetes API are regular: it checks the token, parses the path and
-//! calls a verb. The token comes in the `Authorization` header or as the first segment of the path: `kubectl` sends no
-//! credentials over plain HTTP (client-go, `tools/clientcmd/client_config.go`), so for it the address itself is the secret. What the verbs do is in `verbs`, streams are in `watch` and `pod_logs`.
+//! One handler serves all paths, because the paths of a Kubernetes API are regular: it checks the token, parses the path and
+//! calls a verb. The token comes in the `Authorization` header or as the first segment of the path. The second way is for
+//! `kubectl`, which sends no credentials over plain HTTP (client-go, `tools/clientcmd/client_config.go`).
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
@@ -27,13 +27,13 @@ use crate::sandbox::{
     objects::{registry::Registry, status::Status},
 };
 
-/// A real server takes objects up to 3 MiB.
+/// The most bytes of a request's body, as for a real server.
 const MAX_BODY: usize = 3 << 20;
 
 /// Paths that need no token.
 const PUBLIC: [&str; 4] = ["/version", "/healthz", "/readyz", "/livez"];
 
-/// What the handler needs.
+/// The state of the handler.
 #[derive(Clone)]
 pub struct ApiServer {
     pub registry: Arc<Registry>,
@@ -51,13 +51,13 @@ pub fn serve(api: ApiServer, listener: TcpListener) -> std::io::Result<Server> {
     .workers(1)
     .disable_signals()
     .shutdown_timeout(0)
-    // Clients keep connections for later and must not find them closed when they come back.
+    // Clients keep idle connections and must not find them closed.
     .keep_alive(Duration::from_secs(60 * 60))
     .client_request_timeout(Duration::ZERO)
-    // A client that hangs up ends its stream at once, rather than when the next line cannot be sent.
+    // The stream of a client that hangs up must end at once, not with the next line.
     .h1_allow_half_closed(false)
     .on_connect(|connection, _| {
-        // A log line is one small write; it must not wait for the acknowledgement of the one before.
+        // A log line is a small write, which must not wait for the acknowledgement of the one before.
         if let Some(stream) = connection.downcast_ref::<TcpStream>()
             && let Err(error) = stream.set_nodelay(true)
         {

@@ -1,14 +1,14 @@
-//! Discovery: what this server is and which kinds it serves, for clients that ask before they start.
+//! Discovery: the version of the server, its API groups and their resources.
 //!
-//! Pure; everything is read off the table in `resource`. Shapes follow Kubernetes,
-//! `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/types.go`, v1.36. No `OpenAPI` is served: `kubectl apply` needs
+//! Pure. The answers come from the table in `resource`, in the form of Kubernetes,
+//! `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/types.go`, v1.36. There is no `OpenAPI`, so `kubectl apply` needs
 //! `--validate=false`.
 
 use serde_json::{Value, json};
 
 use crate::sandbox::objects::resource::{RESOURCES, Resource};
 
-/// Groups that have no objects here, only questions and answers, or a second door to the core events.
+/// The API groups and their versions, except for the core group.
 const GROUPS: [(&str, &str); 4] = [
     ("batch", "v1"),
     ("storage.k8s.io", "v1"),

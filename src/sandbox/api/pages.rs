@@ -1,7 +1,7 @@
-//! Pages of a long list: `limit`, `continue`, and a list that stays the same from page to page.
+//! Pages of a list: `limit` and `continue`.
 //!
-//! A token names the version of the first page and the key after the last item; the store can go back to that version as long
-//! as it keeps the changes since. Tokens follow Kubernetes, `staging/src/k8s.io/apiserver/pkg/storage/continue.go`, v1.36.
+//! All pages show the list at the version of the first page. A token has that version and the key of the next item, and is valid as
+//! long as the store keeps the changes since. It follows Kubernetes, `staging/src/k8s.io/apiserver/pkg/storage/continue.go`, v1.36.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct Page {
     pub remaining: Option<usize>,
 }
 
-/// Lists what a request selects, as one page.
+/// Lists the selected objects from the token on, up to the limit.
 pub fn list(
     store: &Store,
     place: &ResourcePath,
@@ -44,7 +44,7 @@ pub fn list(
         })?,
     };
     let start = key(&token, place);
-    // How many there are after the page is told only where everything is listed.
+    // A list with a selector does not tell how many items remain.
     let most = limit.filter(|_| !selection.is_everything());
     let most = most.map_or(usize::MAX, |limit| limit + 1);
     let objects = match version {
@@ -78,7 +78,7 @@ pub fn list(
     Ok(page)
 }
 
-/// The version of an exact list, or nothing if the present one will do.
+/// The version that the client wants exactly, or none for the present one.
 fn wanted_version(store: &Store, query: &Query) -> Result<Option<u64>, Status> {
     let Some(wanted) = query.get("resourceVersion") else {
         return Ok(None);
@@ -126,7 +126,7 @@ fn write_token(version: i64, start: &str) -> String {
         .to_owned()
 }
 
-/// The version, or nothing for a list that need not be consistent, and where to start.
+/// The version, or none for a list that need not be consistent, and the position.
 fn read_token(token: &str) -> Option<(Option<u64>, String)> {
     let mut base64 = token.replace('-', "+").replace('_', "/");
     while !base64.len().is_multiple_of(4) {

@@ -1,13 +1,13 @@
-//! Patches: JSON merge (RFC 7386), and the part of Kubernetes' strategic merge that clients use.
+//! Patches: JSON merge patches (RFC 7386) and the usual part of Kubernetes' strategic merge patches.
 //!
-//! Pure. A strategic merge differs in lists: elements that have a merge key are merged with their namesakes, and `$patch:
-//! delete` removes one. Which key that is follows Kubernetes' `patchMergeKey` tags in `staging/src/k8s.io/api/core/v1/types.go`.
+//! Pure. A strategic merge differs in lists that have a merge key: elements with the same key are merged, and `$patch: delete`
+//! removes an element.
 
 use serde_json::{Map, Value};
 
 use crate::k8s::merge_key;
 
-/// Changes `target` as `patch` says.
+/// Applies `patch` to `target`.
 pub fn merge(target: &mut Value, patch: &Value, strategic: bool) {
     let Some(changes) = patch.as_object() else {
         *target = patch.clone();

@@ -1,8 +1,7 @@
-//! `GET pods/<name>/log`: which log a client may see, from where, and for how long.
+//! `GET pods/<name>/log`: the choice of the log, and the options.
 //!
-//! Separate from the writing side because its rules are about requests: it follows Kubernetes,
-//! `pkg/registry/core/pod/strategy.go` and `pkg/kubelet/kubelet_pods.go` (`validateContainerLogStatus`), v1.36, with the words for
-//! every way in which a log cannot be there yet. Reading it is left to the kubelet's `log_reader`.
+//! The kubelet's `log_reader` reads the log. The rules and the messages for a missing log follow Kubernetes,
+//! `pkg/registry/core/pod/strategy.go` and `pkg/kubelet/kubelet_pods.go` (`validateContainerLogStatus`), v1.36.
 
 use actix_web::HttpResponse;
 use futures::stream;
@@ -72,7 +71,7 @@ fn parse_options(query: &Query) -> Result<Options, Status> {
     let since_seconds = query.number("sinceSeconds")?;
     let since = match since_time.transpose()? {
         Some(time) => Some(time),
-        // Longer ago than there is time for is from the beginning.
+        // An age before the first timestamp means the whole log.
         None => since_seconds.map(|seconds| {
             let age = SignedDuration::from_secs(seconds);
             clock::now().checked_sub(age).unwrap_or(Timestamp::MIN)
@@ -124,7 +123,7 @@ fn choose_container(pod: &Value, name: &str, asked: Option<&str>) -> Result<Stri
     }
 }
 
-/// Says why there is no log.
+/// The answer when there is no log.
 fn why_not(pod: &Value, name: &str, container: &str) -> Result<HttpResponse, Status> {
     let status = &pod["status"];
     let lists = [

@@ -1,6 +1,6 @@
-//! What an HTTP request asks of the API: path, verb words and query, parsed.
+//! Parsing of the path and the query of a request.
 //!
-//! Pure, so that the shapes of paths are tested without a server. Answering is in `apiserver` and `verbs`.
+//! Pure, so that paths can be tested without a server.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::sandbox::objects::{
     status::Status,
 };
 
-/// Where a request points.
+/// The target of a request.
 #[derive(Clone)]
 pub enum Target {
-    /// Something that is not an object: discovery, versions, health.
+    /// No object: discovery, versions, health.
     Other,
     /// A collection, an object, or a subresource of it.
     Objects(ResourcePath),
@@ -23,7 +23,7 @@ pub enum Target {
 #[derive(Clone)]
 pub struct ResourcePath {
     pub resource: &'static Resource,
-    /// None means all namespaces, or a kind that has none.
+    /// None for all namespaces, and for a kind without namespaces.
     pub namespace: Option<String>,
     pub name: Option<String>,
     pub subresource: Option<String>,
@@ -58,7 +58,7 @@ impl ResourcePath {
     }
 }
 
-/// Finds out what a path means; segments are decoded.
+/// Parses a path, whose segments may be percent-encoded.
 pub fn parse_path(path: &str) -> Option<Target> {
     let segments: Vec<String> = path
         .split('/')
@@ -109,7 +109,7 @@ impl Query {
         )
     }
 
-    /// A parameter that is there and not empty.
+    /// A parameter, unless it is empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
@@ -117,14 +117,14 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether the parameter is there and does not say no.
+    /// Whether the parameter is present and not false.
     pub fn flag(&self, name: &str) -> bool {
         self.0
             .get(name)
             .is_some_and(|value| !matches!(value.as_str(), "false" | "0" | "False" | "f"))
     }
 
-    /// A parameter that is a number.
+    /// A parameter as a number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Status> {
         let Some(value) = self.get(name) else {
             return Ok(None);

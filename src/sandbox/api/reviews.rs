@@ -1,13 +1,12 @@
-//! Questions about identity and rights: `TokenReview` and `SubjectAccessReview`.
+//! Reviews: questions about identity and rights, `TokenReview` and `SubjectAccessReview`.
 //!
-//! There is one user, who holds the sandbox's token and may do everything; nobody else may do anything. Separate because these
-//! are not objects: they are answered and forgotten.
+//! Pure. The only user holds the sandbox's token and has all rights. Reviews are answered and not stored.
 
 use serde_json::{Value, json};
 
 use crate::sandbox::objects::object::{elements, text};
 
-/// The user that the sandbox's token stands for.
+/// The user with the sandbox's token.
 const USER: &str = "sandbox-admin";
 const ADMIN_GROUP: &str = "system:masters";
 

@@ -1,7 +1,7 @@
 //! The verbs on objects: get, list, watch, create, replace, patch, delete.
 //!
-//! Each function is one verb for every kind: read the request, call the registry, shape the answer. Paths and transport are in
-//! `apiserver`, rules in `registry` and `deletion`.
+//! Each function is one verb for all kinds: it reads the request, calls the registry and renders the answer. The rules are in
+//! `objects`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ const PATCH_TYPES: [&str; 3] = [
 const JOB_DELETION_WARNING: &str = "299 - \"child pods are preserved by default when jobs are deleted; set \
     propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning\"";
 
-/// The parts of a request that the verbs look at.
+/// The parts of a request that the verbs need.
 pub struct Request {
     pub place: ResourcePath,
     pub query: Query,
@@ -197,7 +197,7 @@ pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpR
             &options,
         ) {
             Ok(deleted) => items.push(deleted.object.value()),
-            // Somebody else was faster.
+            // Another client has deleted it.
             Err(status) if status.code == 404 => (),
             Err(status) => return Err(status),
         }
@@ -212,7 +212,7 @@ pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpR
     ))
 }
 
-/// Shapes a JSON answer.
+/// A JSON answer.
 pub fn answer(code: u16, value: &Value) -> HttpResponse {
     bytes(code, value.to_string().into_bytes())
 }
@@ -246,7 +246,7 @@ fn change(
     Ok(bytes(200, object.standalone()))
 }
 
-/// Parses the body; the errors are a real server's.
+/// Parses the body. The errors are those of a real server.
 fn read_object(request: &Request) -> Result<Value, Status> {
     if !request.content_type.is_empty() && request.content_type != JSON {
         return Err(Status::unsupported_media_type(&[JSON]));
@@ -266,7 +266,7 @@ fn read_object(request: &Request) -> Result<Value, Status> {
     Ok(object)
 }
 
-/// Reads the options of a deletion from the body or, if there is none, from the query.
+/// Reads the options of a deletion from the body and from the query.
 fn read_options(request: &Request) -> Result<Options, Status> {
     let query = &request.query;
     let body: Value = if request.body.is_empty() {

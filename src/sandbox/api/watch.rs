@@ -1,8 +1,8 @@
-//! Watches: the present state, or a version to start from, and then every change until somebody hangs up.
+//! Watches: streams of changes, from a version on or after the present objects.
 //!
-//! A watcher has no queue. It remembers the version it has sent and reads on in the store's recent changes whenever the bell
-//! rings, so a slow watcher costs nothing; one that falls out of what the store keeps is told 410, as by a real server.
-//! It follows Kubernetes, `staging/src/k8s.io/apiserver/pkg/storage/cacher`, v1.36.
+//! A watcher has no queue, so a slow one takes no memory. It remembers the version that it has sent, and reads the later changes
+//! in the store when the registry notifies it. If the store no longer keeps them, the watcher gets a 410, as from a real server.
+//! Watches follow Kubernetes, `staging/src/k8s.io/apiserver/pkg/storage/cacher`, v1.36.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,20 +20,20 @@ use crate::sandbox::objects::{
     store::Change,
 };
 
-/// A real server sends a bookmark about every minute.
+/// The interval of bookmarks, about that of a real server.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A real server ends a watch after half an hour to an hour if the client names no time.
+/// The length of a watch without a timeout. A real server takes half an hour to an hour.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
-/// What a watch is about.
+/// The parameters of a watch.
 pub struct Watch {
     pub kind: Kind,
     pub selection: Selection,
-    /// None sends the present objects first.
+    /// The version to start from. With none, the present objects come first.
     pub since: Option<u64>,
     pub bookmarks: bool,
-    /// Mark the end of the present objects, which is how a list is streamed.
+    /// A bookmark marks the end of the present objects, for clients that stream a list.
     pub initial_events: bool,
     pub timeout: Option<Duration>,
     pub tables: Option<Tables>,
@@ -49,12 +49,12 @@ struct Watcher {
     finished: bool,
 }
 
-/// Starts a watch; the stream yields whole lines, one event each.
+/// Starts a watch. The stream yields whole lines, each with one event.
 pub fn start(
     registry: Arc<Registry>,
     mut watch: Watch,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
-    // Subscribing before reading means that no change can fall between the two.
+    // It subscribes before it reads, so it misses no change in between.
     let changed = registry.subscribe();
     let mut first = Vec::new();
     let mut finished = false;
@@ -94,13 +94,13 @@ pub fn start(
 }
 
 impl Watcher {
-    /// Waits for the next events; none means that the watch is over.
+    /// Waits for the next events; the result is none when the watch is over.
     async fn next(&mut self) -> Option<Vec<u8>> {
         if self.finished {
             return None;
         }
         loop {
-            // Seeing the bell first and reading then: a ring in between only causes one more look.
+            // A change after this line notifies the watch again.
             self.changed.borrow_and_update();
             let chunk = self.read();
             if !chunk.is_empty() {
@@ -158,7 +158,7 @@ impl Watcher {
                 write_event(chunk, "DELETED", &change.object, tables)
             }
             (Some(before), false) => {
-                // It left the selection: the state that was selected, numbered as the change that made it leave.
+                // The object has left the selection. The event has the last selected state and the version of the change.
                 let left = Object::new(before.kind, change.object.version, before.value());
                 write_event(chunk, "DELETED", &left, tables);
             }
@@ -166,7 +166,7 @@ impl Watcher {
     }
 }
 
-/// Renders an `ERROR` event.
+/// An `ERROR` event.
 pub fn error_event(status: &Status) -> Vec<u8> {
     line(&json!({ "type": "ERROR", "object": status.to_value() }))
 }

@@ -1,7 +1,7 @@
-//! Claims (`PersistentVolumeClaim`): bound at once, or waiting for a class that does not exist; kept while a pod uses them.
+//! The controller of claims (`PersistentVolumeClaim`): binds them, and protects those that a pod uses.
 //!
-//! The data of a claim is a directory named by its uid; it goes with the claim. It follows Kubernetes,
-//! `pkg/controller/volume/persistentvolume` and pvcprotection, v1.36. Mounting is the kubelet's business.
+//! The data of a claim is a directory, which is removed with the claim. The kubelet mounts it. The controller follows Kubernetes,
+//! `pkg/controller/volume/persistentvolume` and `pvcprotection`, v1.36.
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::sandbox::{
 
 const PROTECTION: &str = "kubernetes.io/pvc-protection";
 
-/// Claims to look at.
+/// The queue of claims.
 pub struct Claims {
     registry: Arc<Registry>,
     recorder: Recorder,
@@ -42,7 +42,7 @@ impl Claims {
         }
     }
 
-    /// Notes a claim that changed, or whose user ended.
+    /// Queues a claim that has changed, or whose pod has ended.
     pub fn observe(&mut self, change: &Change) {
         let object = &change.object;
         match object.kind {

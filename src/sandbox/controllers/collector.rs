@@ -1,7 +1,8 @@
-//! The garbage collector: what an owner leaves behind goes too.
+//! The garbage collector: deletes the dependents of deleted owners.
 //!
-//! Works for every kind by owner references alone. It follows Kubernetes, `pkg/controller/garbagecollector`, v1.36: dependents of
-//! a deleted owner are deleted in the background, `foregroundDeletion` waits for them, `orphan` cuts the references.
+//! It needs only owner references, so it works for all kinds. It follows Kubernetes, `pkg/controller/garbagecollector`, v1.36. Two
+//! finalizers of an owner change the order: with `foregroundDeletion` the dependents go first, and with `orphan` they stay and
+//! lose their reference.
 
 use std::sync::Arc;
 
@@ -15,11 +16,11 @@ use crate::sandbox::objects::{
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-/// Looks at one change and deletes what it leaves without an owner.
+/// Deletes the objects that a change leaves without an owner.
 pub fn observe(registry: &Registry, change: &Change) {
     let object = &change.object;
     if change.deleted {
-        // NB: a guard in the head of a `for` would be held through its body.
+        // NB: in the head of the `for` the guard of the store would live until the end of the loop.
         let dependents = registry.store().owned_by(&object.uid);
         for dependent in dependents {
             collect(registry, &dependent, &object.uid);
@@ -42,7 +43,7 @@ pub fn observe(registry: &Registry, change: &Change) {
     }
 }
 
-/// Does what the finalizers of an owner that is being deleted ask for.
+/// Carries out the finalizers of an owner that is being deleted.
 fn finish(registry: &Registry, owner: &Arc<Object>) {
     let present = registry.store().get_uid(&owner.uid);
     let Some(owner) = present else { return };
@@ -73,7 +74,7 @@ fn finish(registry: &Registry, owner: &Arc<Object>) {
     }
 }
 
-/// Deletes a dependent, unless another owner still wants it.
+/// Deletes a dependent, unless it has another owner.
 fn collect(registry: &Registry, dependent: &Object, gone: &str) {
     let wanted = dependent
         .owners

@@ -1,7 +1,8 @@
-//! The control loop: hands every change to every controller, in a fixed order, and then lets each act.
+//! The controllers: of Jobs and of claims, the scheduler, and the garbage collector.
 //!
-//! One loop instead of one per controller makes the order of their writes certain (a Job's pods lose their finalizer before the
-//! collector deletes them, as in a recording of a real cluster). The kubelet has its own loop, because processes take time.
+//! One loop passes each change to all of them and then lets each act, so the order of their writes is fixed: a Job's pods lose their
+//! finalizer before the collector deletes them, as in the recording of a real cluster. Only the sandbox's own `mod.rs` imports this
+//! wing. It starts no process: the kubelet has a loop of its own.
 
 mod claims;
 mod collector;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use self::{claims::Claims, job::JobController, scheduler::Scheduler};
 use crate::sandbox::objects::{clock, events, feed::Feed, registry::Registry};
 
-/// How often old events are looked for.
+/// The interval at which old events are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs all controllers for as long as the sandbox lives.

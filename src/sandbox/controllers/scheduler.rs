@@ -1,7 +1,7 @@
-//! The scheduler: gives pods to the one node there is, while it has room, and says why not otherwise.
+//! The scheduler: binds pods to the only node while it has capacity, and reports why a pod has to wait.
 //!
-//! It keeps its own sums, so that a decision is arithmetic and thousands of waiting pods can be tried again whenever something
-//! ends. Wording follows Kubernetes, `pkg/scheduler/framework`, v1.36. Tolerations, pod affinity and ports are not looked at.
+//! It keeps the sums of all requests, so that it can try thousands of waiting pods again whenever a pod ends. Messages follow
+//! Kubernetes, `pkg/scheduler/framework`, v1.36. Tolerations, pod affinity and ports have no effect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,13 +29,13 @@ struct Waiting {
     said: String,
 }
 
-/// Who is on the node and who waits.
+/// The pods on the node and the pods that wait.
 pub struct Scheduler {
     registry: Arc<Registry>,
     recorder: Recorder,
     used: Amounts,
     placed: HashMap<String, Amounts>,
-    /// By creation, which the version of the first sighting stands for.
+    /// By the version in which the scheduler first saw the pod, which is the order of creation.
     waiting: BTreeMap<u64, Waiting>,
     order: HashMap<String, u64>,
     retry: bool,
@@ -54,7 +54,7 @@ impl Scheduler {
         }
     }
 
-    /// Notes a pod that came, went or ended, or a claim that may be what a pod waits for.
+    /// Notes a new, ended or deleted pod, or a claim that a pod may wait for.
     pub fn observe(&mut self, change: &Change) {
         let object = &change.object;
         match object.kind {
@@ -75,7 +75,7 @@ impl Scheduler {
         }
     }
 
-    /// Places every pod that fits, in the order of their creation.
+    /// Binds all pods that fit, in the order of their creation.
     pub fn sync(&mut self) {
         if !std::mem::take(&mut self.retry) {
             return;
@@ -151,7 +151,7 @@ impl Scheduler {
         }
     }
 
-    /// Says why a pod cannot be placed.
+    /// The reason why a pod cannot be bound.
     fn problem(&self, waiting: &Waiting) -> Option<String> {
         let store = self.registry.store();
         for name in &waiting.claims {

@@ -1,26 +1,26 @@
-//! Addresses of pods: one each, of this machine, that no other live pod has.
+//! IP addresses of pods: each running pod has its own loopback address.
 //!
-//! Linux takes every address in 127.0.0.0/8 for its own without being told, so a pod can bind to its address and others can
-//! connect to it. The beginning of that range is in use: resolvers listen on 127.0.0.53 (systemd) and 127.0.0.11 (Docker), and
-//! Debian gives the machine's own name 127.0.1.1. Pods get theirs from 127.64.0.0/10, far from that, and each sandbox begins
-//! somewhere else in it, so that two sandboxes on one machine do not take each other's ports.
+//! On Linux all addresses in 127.0.0.0/8 are local, so a pod can bind to its address and others can connect to it. Pods get
+//! addresses from 127.64.0.0/10, since others use the beginning of the range: resolvers listen on 127.0.0.53 (systemd) and
+//! 127.0.0.11 (Docker), and Debian gives the machine's own name 127.0.1.1. Each sandbox begins at a random address, so that two
+//! sandboxes on one machine do not take each other's ports.
 
 use std::{collections::HashSet, net::Ipv4Addr};
 
 /// The bits that all addresses have in common.
 const NETWORK: u32 = Ipv4Addr::new(127, 64, 0, 0).to_bits();
 
-/// How many addresses the network has.
+/// The number of addresses in the network.
 const SIZE: u32 = 1 << 22;
 
-/// Which addresses are taken.
+/// The addresses in use.
 pub struct Addresses {
     next: u32,
     taken: HashSet<Ipv4Addr>,
 }
 
 impl Addresses {
-    /// Begins with the address of this number.
+    /// Starts with the address of this number.
     pub fn new(first: u32) -> Self {
         Self {
             next: first,
@@ -28,12 +28,12 @@ impl Addresses {
         }
     }
 
-    /// Takes an address that is free.
+    /// Takes a free address.
     pub fn take(&mut self) -> Ipv4Addr {
         loop {
             let address = Ipv4Addr::from_bits(NETWORK | (self.next % SIZE));
             self.next = self.next.wrapping_add(1);
-            // Some programs take an address that ends in 0 for a network, and in 255 for a broadcast.
+            // Some programs take an address that ends in 0 for a network, and one that ends in 255 for a broadcast address.
             let is_plain = !matches!(address.octets()[3], 0 | 255);
             if is_plain && self.taken.insert(address) {
                 return address;
@@ -55,7 +55,7 @@ mod tests {
         let mut addresses = Addresses::new(SIZE - 2);
         let first = addresses.take();
         assert_eq!(first, Ipv4Addr::new(127, 127, 255, 254));
-        // Around the end, and not those that look like a whole network.
+        // After the last address come the first ones, but not 127.64.0.0.
         assert_eq!(addresses.take(), Ipv4Addr::new(127, 64, 0, 1));
         addresses.next = SIZE - 2;
         assert_eq!(addresses.take(), Ipv4Addr::new(127, 64, 0, 2));

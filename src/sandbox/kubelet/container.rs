@@ -1,7 +1,6 @@
-//! One container of a pod, through all its runs: image, environment, start, end, perhaps again.
+//! The life cycle of one container of a pod: image, environment, and one or more runs.
 //!
-//! Separate from `worker`, which is about the pod as a whole. Reasons, events and delays follow Kubernetes,
-//! `pkg/kubelet/kuberuntime/kuberuntime_container.go` and `pkg/kubelet/images`, v1.36.
+//! Reasons, events and delays follow Kubernetes, `pkg/kubelet/kuberuntime/kuberuntime_container.go` and `pkg/kubelet/images`, v1.36.
 
 use std::{path::PathBuf, rc::Rc, time::Duration};
 
@@ -20,14 +19,14 @@ use crate::sandbox::objects::{
     object::{elements, text},
 };
 
-/// The kubelet looks again at what it waits for about this often.
+/// The longest pause before the next attempt to create a container.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The first and the longest pause before a pull or a crashed container is tried again.
+/// The first and the longest pause before the next attempt of a pull or of a crashed container.
 const FIRST_BACKOFF: Duration = Duration::from_secs(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
-/// How long an image stays `ErrImagePull` before it is `ImagePullBackOff`.
+/// The time from `ErrImagePull` to `ImagePullBackOff`.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
 
 /// A container of a pod.
@@ -74,7 +73,7 @@ pub async fn run(pod: &Rc<Pod>, index: usize, is_init: bool, ip: &str) -> Result
 }
 
 impl Container<'_> {
-    /// Goes through the motions of pulling; returns when there is something to run.
+    /// Reports a pull of the image, and returns when the container can run.
     async fn wait_for_image(&self, ip: &str) -> Result<(), Stopped> {
         let image = text(&self.spec["image"]);
         if let Some(why) = image::check_name(image) {
@@ -149,7 +148,7 @@ impl Container<'_> {
             Ok(log) => Process::start(pod.machine.isolation().await, &launch, log).await,
             Err(error) => Err(Failure::Setup(error.to_string())),
         };
-        // Of a task with many nodes every node knows all names, which is too much to keep for as long as it runs.
+        // The environment may be large, and it is not needed while the process runs.
         drop(launch);
         let mut process = match started {
             Ok(process) => process,
@@ -186,7 +185,7 @@ impl Container<'_> {
         Ok(code)
     }
 
-    /// Waits for the end of a process, and sees to it when the pod has to end.
+    /// Waits for the end of a process, and ends it when the pod has to end.
     async fn wait(&self, process: &mut Process) -> i32 {
         let ended = |result: std::io::Result<i32>| {
             result.unwrap_or_else(|error| {
@@ -213,13 +212,13 @@ impl Container<'_> {
                     process.kill();
                     return ended(process.wait().await);
                 }
-                // A second deletion may shorten the grace.
+                // A second deletion may shorten the grace period.
                 _ = stop.changed() => grace = stop.borrow_and_update().unwrap_or_default().min(grace),
             }
         }
     }
 
-    /// Works out what to run, and where its termination message will be.
+    /// The parameters of the process, and the path of its termination message.
     fn launch(&self, ip: &str) -> Result<(Launch, PathBuf), (&'static str, String)> {
         let pod = self.pod;
         let variables = environment::variables(&pod.machine.registry, &pod.value, self.spec, ip)
@@ -294,7 +293,7 @@ impl Container<'_> {
         if let Some(message) = message {
             state["message"] = json!(message);
         }
-        // The last end of all is written with the pod's own, in one status.
+        // The end of the only container is written together with the end of the pod.
         let policy = text(&self.pod.value["spec"]["restartPolicy"]);
         let last = !self.is_init
             && policy == "Never"

@@ -1,8 +1,7 @@
-//! A container's environment, command and arguments: where values come from, and `$(NAME)`.
+//! The environment, command and arguments of a container, with the expansion of `$(NAME)`.
 //!
-//! Almost pure: it reads Secrets and `ConfigMaps`. Expansion follows Kubernetes, `third_party/forked/golang/expansion/expand.go`,
-//! and the order of sources `pkg/kubelet/kubelet_pods.go`, v1.36. Nothing of the machine's environment comes through but `PATH`
-//! and `HOME`.
+//! It reads Secrets and `ConfigMaps`, and of the machine's environment only `PATH` and `HOME`. The expansion follows Kubernetes,
+//! `third_party/forked/golang/expansion/expand.go`, and the order of the sources `pkg/kubelet/kubelet_pods.go`, v1.36.
 
 use k8s_openapi::ByteString;
 use serde_json::Value;
@@ -16,10 +15,10 @@ use crate::sandbox::objects::{
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Names and values, in order; a later one wins.
+/// Names and values, in order. A name occurs once.
 pub type Variables = Vec<(String, String)>;
 
-/// Works out the environment of a container, or says what is missing for it.
+/// The environment of a container. The error names a missing object or key.
 pub fn variables(
     registry: &Registry,
     pod: &Value,
@@ -71,7 +70,7 @@ pub fn variables(
     Ok(variables)
 }
 
-/// Replaces `$(NAME)` by the variable's value; `$$` is a `$`, and names that are not known stay as they are.
+/// Replaces `$(NAME)` by the value of the variable and `$$` by `$`. An unknown name stays.
 pub fn expand(template: &str, variables: &Variables) -> String {
     let mut expanded = String::with_capacity(template.len());
     let mut rest = template;
@@ -99,7 +98,7 @@ pub fn expand(template: &str, variables: &Variables) -> String {
     expanded + rest
 }
 
-/// What a container runs: command and arguments, or a program that does nothing if neither is given.
+/// The command and the arguments of a container; empty if it has neither.
 pub fn command(container: &Value, variables: &Variables) -> Vec<String> {
     let words = [&container["command"], &container["args"]];
     words
@@ -109,7 +108,7 @@ pub fn command(container: &Value, variables: &Variables) -> Vec<String> {
         .collect()
 }
 
-/// The pod's own name for itself.
+/// The host name of a pod.
 pub fn hostname(pod: &Value) -> String {
     let name = pod["spec"]["hostname"]
         .as_str()

@@ -1,15 +1,14 @@
-//! `/etc/hosts` of pods: by which names they find each other.
+//! `/etc/hosts` of pods: the names by which pods find each other.
 //!
-//! A cluster has a name server; processes of this machine have its name server, so the names are in a file, which the pods of one
-//! subdomain share and have mounted over `/etc/hosts`. It follows the kubelet's own hosts files (Kubernetes,
-//! `pkg/kubelet/kubelet_pods.go`, `managedHostsFileContent`, v1.36) and what a cluster's name server knows of a headless Service
-//! (`kubernetes/dns`, `docs/specification.md`, version 1.1.0, section 2.4).
+//! The sandbox has no name server. Instead the names are in a file, which the pods of one subdomain share and which is mounted over
+//! `/etc/hosts`. The file has the form of the kubelet's own (Kubernetes, `pkg/kubelet/kubelet_pods.go`, `managedHostsFileContent`,
+//! v1.36) and the names of a headless Service (`kubernetes/dns`, `docs/specification.md`, version 1.1.0, section 2.4).
 //!
-//! Running pods read the file at any time, so it is never written anew: a line is appended with one write, and goes when its first
-//! byte becomes a `#`. Nobody ever sees half of it.
+//! Running pods may read the file at any time and must not see half of a change. So the file is never rewritten: one write appends
+//! a line, and a `#` in place of its first byte removes it.
 //!
-//! Two things differ from a cluster: a pod knows the names of its own subdomain only, and it knows its neighbours by their bare
-//! host names, too, because its own has to be in the file that they share.
+//! There are two differences from a cluster: a pod finds only the pods of its own subdomain, and it also finds them by their bare
+//! host names, since each pod's own host name must be in the shared file.
 
 use std::{
     cell::RefCell,
@@ -31,10 +30,10 @@ use crate::sandbox::objects::{
     resource::Kind,
 };
 
-/// What the kubelet writes first.
+/// The first lines, those of the kubelet.
 const HEADER: &str = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
-/// Who is known by which name.
+/// The hosts files of all subdomains.
 pub struct Hosts {
     registry: Arc<Registry>,
     directory: PathBuf,
@@ -44,15 +43,15 @@ pub struct Hosts {
 /// The pods that share a file, by uid.
 type Domain = HashMap<String, Member>;
 
-/// A pod that has names.
+/// A pod in a hosts file.
 struct Member {
     pod: Names,
     ready: bool,
-    /// The line that stands in the file, and where.
+    /// The pod's line in the file, and its offset.
     line: Option<(String, u64)>,
 }
 
-/// What the names of a pod are made of.
+/// The parts of a pod's names.
 struct Names {
     address: Ipv4Addr,
     hostname: String,
@@ -61,7 +60,7 @@ struct Names {
     labels: BTreeMap<String, String>,
 }
 
-/// A pod's place in the file. Its names go when it is dropped.
+/// The entry of a pod in its hosts file, which is removed when this is dropped.
 pub struct Membership {
     hosts: Rc<Hosts>,
     domain: String,
@@ -77,7 +76,7 @@ impl Hosts {
         })
     }
 
-    /// Gives a pod its names, from before its first container starts.
+    /// Adds the names of a pod, before its first container starts.
     pub fn join(
         self: &Rc<Self>,
         object: &Object,
@@ -93,7 +92,7 @@ impl Hosts {
         };
         let membership = Membership {
             hosts: self.clone(),
-            // A pod without a subdomain has a file for itself.
+            // A pod without a subdomain has a file of its own.
             domain: match names.subdomain.as_str() {
                 "" => object.uid.clone(),
                 subdomain => domain(&names.namespace, subdomain),
@@ -117,7 +116,7 @@ impl Hosts {
         written.map(|()| membership)
     }
 
-    /// Looks again at the names that a Service gives.
+    /// Updates the lines of the pods that a Service selects.
     pub fn refresh(&self, service: &Object) {
         let domain = domain(service.namespace(), service.name());
         let file = self.directory.join(&domain);
@@ -127,7 +126,7 @@ impl Hosts {
         }
     }
 
-    /// Brings a pod's line up to date.
+    /// Updates a pod's line.
     fn write(&self, file: &Path, member: &mut Member) -> io::Result<()> {
         let pod = &member.pod;
         let service = self
@@ -155,7 +154,7 @@ impl Membership {
         self.hosts.directory.join(&self.domain)
     }
 
-    /// Notes whether the pod is ready, which some Services ask for.
+    /// Notes whether the pod is ready: some Services publish only ready pods.
     pub fn set_ready(&self, ready: bool) {
         let mut domains = self.hosts.domains.borrow_mut();
         let member = domains
@@ -185,12 +184,12 @@ impl Drop for Membership {
 }
 
 impl Names {
-    /// The pod's line; its longest name is the canonical one, as in the kubelet's file.
+    /// The pod's line. The longest name is the canonical one, as in the kubelet's file.
     fn line(&self, is_published: bool) -> String {
         let (hostname, namespace) = (&self.hostname, &self.namespace);
         let mut names = Vec::new();
         if is_published {
-            // The Service's name leads to each of its pods.
+            // The name of the Service resolves to all of its pods.
             for name in [
                 format!("{hostname}.{}", self.subdomain),
                 self.subdomain.clone(),
@@ -208,7 +207,7 @@ impl Names {
     }
 }
 
-/// Whether the Service that a pod's subdomain names gives the pod its name.
+/// Whether the Service of a pod's subdomain publishes the pod.
 fn publishes(service: &Value, labels: &BTreeMap<String, String>, ready: bool) -> bool {
     let selector = string_map(&service["selector"]);
     text(&service["clusterIP"]) == "None"
@@ -219,7 +218,7 @@ fn publishes(service: &Value, labels: &BTreeMap<String, String>, ready: bool) ->
         && (ready || service["publishNotReadyAddresses"] == true)
 }
 
-/// The name of a subdomain's file; a namespace has no dots, so it is unique.
+/// The name of a subdomain's file. A namespace has no dots, so the name is unique.
 fn domain(namespace: &str, subdomain: &str) -> String {
     format!("{subdomain}.{namespace}")
 }

@@ -1,8 +1,8 @@
-//! Image names: which cannot be parsed, and which this machine pretends not to find.
+//! Image names: the malformed ones, and the ones whose pull fails.
 //!
-//! Nothing is ever pulled; containers run with the machine's own programs. So that a failing pull can be tried out, images from
-//! hosts under the reserved name `.invalid` and images called `no-such-...` cannot be had. Wording as recorded from
-//! containerd 2 under Kubernetes 1.36.
+//! No image is ever pulled: containers run with the machine's own programs. The pull of an image from a host under the reserved name
+//! `.invalid`, or of an image called `no-such-...`, fails, so that users can try it. The messages are recorded from containerd 2 under
+//! Kubernetes 1.36.
 
 /// Explains why an image name is malformed.
 pub fn check_name(image: &str) -> Option<String> {
@@ -82,7 +82,7 @@ fn split_tag(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The registry's host if the name starts with one.
+/// The host of the registry, if the name starts with one.
 fn host(repository: &str) -> &str {
     match repository.split_once('/') {
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,

@@ -1,8 +1,8 @@
-//! How containers are kept apart from the machine: what works here, and the command line that does it.
+//! The isolation of containers from the machine: the kind that works here, and its command line.
 //!
-//! A pod gets process and mount namespaces of its own where the kernel lets us, through util-linux's `unshare`: nothing it
-//! started can outlive it, and volumes appear at their paths without touching the machine. Which way works is found out once,
-//! by trying. What is mounted is decided in `volumes`; processes are run by `container`.
+//! Where the kernel allows it, a container gets process and mount namespaces of its own by util-linux's `unshare`. Then none of its
+//! processes can outlive it, and volumes have their paths without a change to the machine. A test run finds out, once, which kind
+//! works. `volumes` plans the mounts, and `process` runs the command line.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,13 +11,13 @@ use std::{
 
 use tokio::process::Command;
 
-/// The script that is process 1 of a container.
+/// The script of a container's process 1.
 pub const INIT: &str = include_str!("init.sh");
 
-/// What makes `setpriv` have the kernel kill a process whose parent is gone.
+/// The option of `setpriv` by which the kernel kills a process whose parent is gone.
 const DEATH_SIGNAL: [&str; 2] = ["--pdeathsig", "KILL"];
 
-/// What keeps a container apart.
+/// A kind of isolation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Level {
     /// Namespaces, made by root.
@@ -32,17 +32,17 @@ enum Level {
 #[derive(Clone, Debug)]
 pub struct Isolation {
     level: Level,
-    /// Where `setpriv` is, if it can see to it that a process dies with this one.
+    /// The path of `setpriv`, if it can bind the life of a process to its parent's.
     ///
-    /// NB: a name would do, but the standard library looks a name up in the child's `PATH`, and to be able to do so it copies
-    /// this process's page tables: with two thousand pods that takes longer than all the rest.
+    /// NB: with a name instead of a path, the standard library forks, to look the name up in the child's `PATH`. A fork copies the page
+    /// tables of this process, which with two thousand pods takes longer than all other steps.
     setpriv: Option<String>,
-    /// `env` can undo that a shell's background processes ignore SIGINT.
+    /// Whether `env` can reset signals: background processes of a shell ignore SIGINT.
     default_signals: bool,
 }
 
 impl Isolation {
-    /// Tries what works, best first.
+    /// Tries the kinds of isolation, best first.
     pub async fn probe() -> Self {
         let death_signal = works(&["setpriv", DEATH_SIGNAL[0], DEATH_SIGNAL[1], "true"]).await;
         let path = std::env::var("PATH").unwrap_or_default();
@@ -67,14 +67,14 @@ impl Isolation {
         }
     }
 
-    /// Whether pods have namespaces, and so can have volumes.
+    /// Whether pods have namespaces, which volumes need.
     pub fn has_namespaces(&self) -> bool {
         self.level != Level::Group
     }
 
-    /// The command line that runs `command`, after `steps`, in `directory`; `init` is where [`INIT`] is.
+    /// The command line that runs `command`, after `steps`, in `directory`. `init` is the path of [`INIT`].
     ///
-    /// `odd` are variables with names that a shell would lose on the way.
+    /// `odd` are variables whose names a shell would not pass on.
     pub fn command_line(
         &self,
         init: &Path,
@@ -114,7 +114,7 @@ impl Isolation {
     }
 }
 
-/// Finds a program as a shell would.
+/// Finds a program in a `PATH`, as a shell does.
 pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.exists());

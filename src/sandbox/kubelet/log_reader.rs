@@ -1,9 +1,8 @@
-//! Reading a container's log: from where, until when, and what of it a client gets to see.
+//! A reader of a container's log, which selects and renders the records.
 //!
-//! It follows Kubernetes, `staging/src/k8s.io/cri-client/pkg/logs/logs.go` (`ReadLogs`), v1.36: one record of the file after the other
-//! is left out or rendered, and the pieces of one line are put together again. Of a log that was rotated only the newest file is
-//! read; who follows reads the file at hand to its end and goes on with the newest, so that what was between is lost, without a
-//! word. What may be asked for is in `pod_logs`; the records come from `logs`.
+//! It follows Kubernetes, `staging/src/k8s.io/cri-client/pkg/logs/logs.go` (`ReadLogs`), v1.36: each record is left out or rendered,
+//! and the pieces of one line are joined. Of a rotated log, only the newest file is read. A reader that follows reads its file to
+//! the end and continues with the newest, so the files in between are lost without notice.
 
 use std::{
     fs::File,
@@ -19,10 +18,10 @@ use tokio::sync::watch;
 use super::logs::{LogFile, Progress, Record};
 use crate::sandbox::objects::clock;
 
-/// How much is read at once: enough for few system calls, and little enough to stay in the processor's cache.
+/// The size of one read: large enough for few system calls, and small enough for the processor's cache.
 const BLOCK: usize = 256 << 10;
 
-/// What part of a log is asked for.
+/// The part of a log that a client asks for.
 #[derive(Debug, Default)]
 pub struct Options {
     pub follow: bool,
@@ -36,11 +35,11 @@ pub struct Options {
 pub struct LogReader {
     path: PathBuf,
     file: File,
-    /// Which file of the log it is.
+    /// The number of the file in the log.
     rotations: u64,
     progress: watch::Receiver<Progress>,
     position: u64,
-    /// Where blocks of the file are read to; empty while there is nothing to read.
+    /// The buffer for blocks of the file; empty while there is nothing to read.
     block: Vec<u8>,
     renderer: Renderer,
     follow: bool,
@@ -48,10 +47,10 @@ pub struct LogReader {
     sent: usize,
 }
 
-/// Turns records into what a client gets to see of them.
+/// Renders records for a client.
 struct Renderer {
     timestamps: bool,
-    /// The first stamp that is wanted.
+    /// The stamp of the oldest record to render.
     since: Option<String>,
     at_line_start: bool,
 }
@@ -78,7 +77,7 @@ impl LogReader {
         })
     }
 
-    /// Waits for more of the log; none means that it is over.
+    /// Waits for more of the log; the result is none at its end.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             if self.limit.is_some_and(|limit| self.sent >= limit) {
@@ -88,7 +87,7 @@ impl LogReader {
             match self.available(&progress) {
                 Ok(end) if self.position < end => match self.read(end) {
                     Ok(chunk) if chunk.is_empty() => {
-                        // A long log of which nothing is wanted must not keep other requests waiting.
+                        // A long log without any record to render must not block other requests.
                         tokio::task::yield_now().await;
                         continue;
                     }
@@ -101,7 +100,7 @@ impl LogReader {
             if self.follow && progress.rotations != self.rotations {
                 match self.go_on() {
                     Ok(()) => continue,
-                    // The pod is gone, and its files with it.
+                    // The pod and its files are gone.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
                     Err(error) => return Some(Err(error)),
                 }
@@ -110,21 +109,21 @@ impl LogReader {
                 return None;
             }
             self.block = Vec::new();
-            // The sender lives as long as the log is known; a deleted pod's log ends here.
+            // The sender is dropped with the log, so the log of a deleted pod ends here.
             self.progress.changed().await.ok()?;
         }
     }
 
-    /// Where the whole records in the file at hand end.
+    /// The end of the whole records in the open file.
     fn available(&self, progress: &Progress) -> io::Result<u64> {
         if progress.rotations == self.rotations {
             return Ok(progress.written);
         }
-        // Nobody writes to a file that was put aside.
+        // A rotated file does not grow.
         self.file.metadata().map(|metadata| metadata.len())
     }
 
-    /// Begins with the newest file.
+    /// Opens the newest file.
     fn go_on(&mut self) -> io::Result<()> {
         let (file, at) = open_newest(&self.path, &self.progress)?;
         self.file = file;
@@ -142,7 +141,7 @@ impl LogReader {
         }
         let block = &mut self.block[..size];
         self.file.read_exact_at(block, self.position)?;
-        // A record is at most a piece of 16 KiB and its head, so a block always ends behind at least one.
+        // A record has at most 16 KiB and its head, so a block contains the end of at least one.
         let end = block
             .iter()
             .rposition(|byte| *byte == b'\n')
@@ -167,10 +166,10 @@ impl Renderer {
         }
     }
 
-    /// Appends the records that are not too old.
+    /// Renders the records that are new enough.
     ///
-    /// Each is judged by itself, since a clock may have been set back. A stamp is due behind the end of a line, whether or not that
-    /// end was old enough to be left out: of a line whose first piece is too old, the rest comes without a stamp.
+    /// Each record is checked, since the clock may have been set back. Only the first piece of a line gets a stamp. If that piece is
+    /// too old, the rest of the line comes without one.
     fn render(&mut self, chunk: &mut Vec<u8>, mut records: &[u8]) {
         while let Some((Record { stamp, text }, rest)) = Record::split_first(records) {
             records = rest;
@@ -193,14 +192,14 @@ impl Renderer {
     }
 }
 
-/// Opens the file that is being written; returns how far it has come, too.
+/// Opens the present file, and returns the progress of its writer.
 fn open_newest(path: &Path, progress: &watch::Receiver<Progress>) -> io::Result<(File, Progress)> {
-    // NB: the file cannot be rotated as long as somebody looks.
+    // NB: the writer cannot rotate the file while the progress is borrowed.
     let progress = progress.borrow();
     Ok((File::open(path)?, *progress))
 }
 
-/// Where the last `lines` records begin.
+/// The offset of the last `lines` records.
 fn tail_position(file: &File, written: u64, lines: usize) -> io::Result<u64> {
     if lines == 0 {
         return Ok(written);

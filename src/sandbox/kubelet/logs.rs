@@ -1,8 +1,7 @@
-//! Log files of containers: written once, followed by any number of readers without polling, and rotated if that is wanted.
+//! Log files of containers. Any number of readers can follow one without polling.
 //!
-//! The format is that of CRI (`<time> stdout F text`, pieces of lines marked `P`), Kubernetes,
-//! `staging/src/k8s.io/cri-client/pkg/logs/logs.go`, v1.36. Bytes are kept as they are. What a client gets to see of them is in
-//! `log_reader`.
+//! The format is that of CRI (`<time> stdout F text`, with `P` for a piece of a line), Kubernetes,
+//! `staging/src/k8s.io/cri-client/pkg/logs/logs.go`, v1.36. `log_reader` reads them.
 
 use std::{
     collections::HashMap,
@@ -17,31 +16,31 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::sandbox::objects::clock;
 
-/// Longer lines are cut into pieces of this size, as containerd does.
+/// The size of the pieces of a longer line, as in containerd.
 const MAX_PIECE: usize = 16 << 10;
 
-/// Length of a record's stamp, as [`clock::nanos`] writes it.
+/// The length of a record's stamp, as [`clock::nanos`] writes it.
 const STAMP: usize = 30;
 
-/// Where a record's tag stands, and where its text begins.
+/// The offsets of a record's tag and text.
 const TAG: usize = STAMP + STREAM.len();
 const TEXT: usize = TAG + 2;
 
-/// Standard output and standard error are one pipe.
+/// The stream of all records, since standard output and standard error are one pipe.
 const STREAM: &[u8] = b" stdout ";
 
-/// How long the beginning of a line waits for its end. CRI-O's conmon does not wait at all; a little patience keeps a line in one
-/// record that a program writes in a few steps.
+/// The longest wait of the beginning of a line for its end. With it, a line that a program writes in a few steps is one record.
+/// CRI-O's conmon does not wait.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How far a log has come.
+/// The progress of the writer of a log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// How many files came before the one that is being written.
+    /// The number of files before the present one.
     pub rotations: u64,
-    /// Whole records in this file, in bytes.
+    /// The bytes of whole records in the present file.
     pub written: u64,
-    /// No more will come.
+    /// The log is complete.
     pub ended: bool,
 }
 
@@ -66,29 +65,28 @@ type Runs = Vec<Arc<LogFile>>;
 #[derive(Default)]
 pub struct Logs {
     files: Mutex<HashMap<(String, String), Runs>>,
-    /// A file that would become bigger is put aside; none lets them grow.
+    /// The size at which a file is rotated; none for never.
     max_size: Option<u64>,
 }
 
 /// Splits a byte stream into records and appends them to a log file.
 ///
-/// The file is open only while something comes: most containers are quiet most of the time, and thousands of them would hold
-/// thousands of files open.
+/// The file is open only while output comes, since most of thousands of containers are silent most of the time.
 pub struct LogWriter {
     log: Arc<LogFile>,
     file: Option<File>,
     max_size: Option<u64>,
-    /// What is not in the file yet of a line without an end.
+    /// The part of an unfinished line that is not in the file yet.
     line: Vec<u8>,
-    /// When that line began, or else when the last one ended.
+    /// The time when that line began, or else when the last one ended.
     line_began: Instant,
 }
 
 impl Record<'_> {
-    /// Splits the first record off whole records; none if nothing is left.
+    /// Splits the first record from whole records; the result is none if there are none.
     ///
-    /// NB: its parts stand where [`write_record`] has put them, so there is nothing to search but the end; that the standard
-    /// library does several bytes at a time. It is what decides how fast a long log can be read.
+    /// NB: this decides how fast a long log is read. The parts have fixed offsets, so only the end has to be searched for, which the
+    /// standard library does several bytes at a time.
     pub fn split_first(records: &[u8]) -> Option<(Record<'_>, &[u8])> {
         let mut rest = records.get(TEXT..)?;
         let length = rest.skip_until(b'\n').ok()?;
@@ -146,7 +144,7 @@ impl Logs {
         })
     }
 
-    /// Forgets the logs of a pod that is gone; readers that have one open finish it.
+    /// Forgets the logs of a deleted pod. Readers that have one open can read it to the end.
     pub fn forget(&self, uid: &str) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.retain(|(pod, _), _| pod != uid);
@@ -154,7 +152,7 @@ impl Logs {
 }
 
 impl LogFile {
-    /// Where the file is that is being written, and that readers see.
+    /// The path of the present file, which readers see.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -165,7 +163,7 @@ impl LogFile {
 }
 
 impl LogWriter {
-    /// Appends what a container wrote, up to the end of the last line.
+    /// Appends output of a container, up to the end of the last line.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stamp = clock::nanos(clock::now());
         if self.line.is_empty() || bytes.contains(&b'\n') {
@@ -191,13 +189,13 @@ impl LogWriter {
         self.append(&records)
     }
 
-    /// When to flush unless more comes before; none if there is nothing to flush.
+    /// The time to flush unless more output comes before; none if there is nothing to flush.
     pub fn flush_time(&self) -> Option<Instant> {
         let idle = self.line.is_empty() && self.file.is_none();
         (!idle).then(|| self.line_began + PATIENCE)
     }
 
-    /// Appends the beginning of a line as a piece, so that a prompt is seen before it is answered, and closes the file.
+    /// Appends the beginning of a line as a piece, so that a reader sees a prompt before its answer, and closes the file.
     pub fn flush(&mut self) -> io::Result<()> {
         let line = std::mem::take(&mut self.line);
         let mut records = Vec::new();
@@ -209,7 +207,7 @@ impl LogWriter {
         appended
     }
 
-    /// Ends the log; an unfinished last line is kept as a piece, so that a reader gets no line break that was not written.
+    /// Ends the log. An unfinished last line becomes a piece, so that a reader gets no line break that the container did not write.
     pub fn end(mut self) {
         if let Err(error) = self.flush() {
             log::warn!("log {}: {error}", self.log.path.display());
@@ -229,7 +227,7 @@ impl LogWriter {
             Some(file) => file,
             None => match OpenOptions::new().append(true).open(&self.log.path) {
                 Ok(file) => file,
-                // A pod that was deleted by force may write for longer than there is anybody who could read it.
+                // A pod that was deleted by force may still write after its files are gone.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(error),
             },
@@ -244,15 +242,15 @@ impl LogWriter {
 }
 
 impl LogWriter {
-    /// Puts the file aside, in place of the one that was put aside before, and begins a new one.
+    /// Renames the file, over the one that was renamed before, and begins a new one.
     ///
-    /// The kubelet looks at sizes every ten seconds (`pkg/kubelet/logs/container_log_manager.go`, v1.36); here a file is
-    /// rotated by the write that it has no room for, as CRI-O does, so that it is certain what is where.
+    /// A real kubelet checks the sizes every ten seconds (`pkg/kubelet/logs/container_log_manager.go`, v1.36). Here the write that
+    /// would exceed the size rotates the file, as in CRI-O, so that tests know the content of each file.
     fn rotate(&mut self) -> io::Result<()> {
         self.file = None;
         let path = &self.log.path;
         let mut begun = Ok(());
-        // Readers open the file while they hold the progress, so they get no file with the numbers of another.
+        // Readers open the file while they hold the progress, so that the two belong together.
         self.log.progress.send_modify(|progress| {
             begun = fs::rename(path, path.with_extension("log.1"))
                 .and_then(|()| File::create(path).map(drop));

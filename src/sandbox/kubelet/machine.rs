@@ -1,4 +1,4 @@
-//! The part of the kubelet that all pods share: stores to read and write, directories, and how containers are kept apart.
+//! The part of the kubelet that all pods share: the registry, the logs, directories, hosts files and isolation.
 
 use std::{fs, path::PathBuf, rc::Rc, sync::Arc};
 
@@ -47,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// The way to keep containers apart. The first call tries what this machine allows.
+    /// The isolation of containers. The first call finds out which kind this machine allows.
     pub async fn isolation(&self) -> &Isolation {
         self.isolation.get_or_init(Isolation::probe).await
     }
@@ -57,6 +57,7 @@ impl Machine {
         self.pods_directory.join("init.sh")
     }
 
+    /// Writes that script. A failure is only logged, since each container then reports it.
     pub fn write_init_script(&self) {
         let path = self.init_script();
         if let Err(error) = fs::write(&path, INIT) {

@@ -1,8 +1,8 @@
 //! The kubelet: runs the pods of the node as processes of this machine.
 //!
 //! Each pod has a `worker`, which runs its `container`s, and each run of a container is a `process`; this file starts the workers
-//! and wakes them when their pod changes. The sandbox's `mod.rs` starts the kubelet, and `api` reads `logs` by `log_reader`. No
-//! other wing comes in: the kubelet learns of pods from `objects` and reports by writing their status there.
+//! and notifies them when their pod changes. The sandbox's `mod.rs` starts the kubelet, and `api` reads logs with `log_reader`.
+//! The kubelet does not decide which pods there are: it reads them from `objects` and writes their status there.
 
 pub mod log_reader;
 pub mod logs;
@@ -36,10 +36,10 @@ use crate::sandbox::objects::{
     feed::Feed, node::NODE, object::Object, resource::Kind, store::Change,
 };
 
-/// How long dying containers are waited for when the sandbox ends.
+/// The longest wait for the containers when the sandbox ends.
 const SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to reach a worker.
+/// The signals to a worker.
 struct Handle {
     changed: Rc<Notify>,
     stop: watch::Sender<Option<Duration>>,
@@ -62,8 +62,7 @@ impl Kubelet {
         })
     }
 
-    /// Runs pods for as long as the sandbox lives. Must be awaited on the thread that outlives them: a process dies with
-    /// the thread that started it.
+    /// Runs pods as long as the sandbox lives. Containers die with the thread that polls this.
     pub async fn run(self: Rc<Self>) {
         self.machine.write_init_script();
         let mut feed = Feed::new(self.machine.registry.clone());
@@ -138,7 +137,7 @@ impl Kubelet {
         });
     }
 
-    /// Removes what a pod that is gone has left.
+    /// Removes the files of a deleted pod.
     fn forget(&self, uid: &str) {
         if self.machine.registry.store().get_uid(uid).is_some() {
             return;

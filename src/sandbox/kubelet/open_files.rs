@@ -1,14 +1,14 @@
-//! How many files the process may have open.
+//! The limit of open files of this process.
 //!
-//! A server of many streams needs many: a running pod holds two, and a follower of its log three (both ends of the connection, and
-//! the file). The soft limit is often 1,024 for the sake of programs that use `select`, which this one does not; Go programs raise
-//! theirs in the same way (`src/os/rlimit.go`, 1.26), and give their children back what they had.
+//! A running pod holds two files open, and a follower of its log three: both ends of the connection, and the log file. The soft limit
+//! is often 1,024, for programs that use `select`, which this one does not. Go programs raise their limit in the same way
+//! (`src/os/rlimit.go`, 1.26), and give their children the original one.
 
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the soft limit was before it was raised.
+/// The soft limit before it was raised.
 static ORIGINAL: OnceLock<u64> = OnceLock::new();
 
 /// Raises the soft limit of this process to the hard one.
@@ -30,12 +30,12 @@ pub fn raise_limit() {
         Err(error) => return log::debug!("open files: limit stays {:?}: {error}", limit.current),
     }
     if let Some(original) = limit.current {
-        // Only the first is the original.
+        // A second call must not replace it.
         ORIGINAL.get_or_init(|| original);
     }
 }
 
-/// What the soft limit of containers is to be; none if it is that of this process.
+/// The soft limit for containers; none if it is that of this process.
 pub fn original_limit() -> Option<u64> {
     ORIGINAL.get().copied()
 }

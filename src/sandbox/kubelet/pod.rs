@@ -1,4 +1,4 @@
-//! A running pod, as its worker and its containers share it: its status, and the signal to end.
+//! The state of a pod that its worker and its containers share: its status, and the signal to end.
 
 use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 

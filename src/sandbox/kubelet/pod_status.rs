@@ -1,7 +1,7 @@
-//! The status of a pod, from what the kubelet knows about its containers.
+//! The status of a pod, from the state of its containers.
 //!
-//! Pure. It follows Kubernetes, `pkg/kubelet/status` and `pkg/kubelet/kubelet_pods.go`, v1.36, down to which condition carries which
-//! reason, because clients read these.
+//! Pure. It follows Kubernetes, `pkg/kubelet/status` and `pkg/kubelet/kubelet_pods.go`, v1.36, including the reasons of the
+//! conditions, because clients read them.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::sandbox::objects::{
     object::{elements, text},
 };
 
-/// What the kubelet knows about one container.
+/// The state of a container.
 #[derive(Clone, Debug)]
 pub struct ContainerView {
     pub name: String,
@@ -20,22 +20,22 @@ pub struct ContainerView {
     pub state: Value,
     pub last_state: Value,
     pub restarts: usize,
-    /// Empty until it was started once.
+    /// Empty before the first start.
     pub id: String,
     pub resources: Value,
 }
 
-/// What the kubelet knows about a pod.
+/// The state of a pod.
 #[derive(Clone, Debug)]
 pub struct View {
     pub containers: Vec<ContainerView>,
     pub init_containers: Vec<ContainerView>,
-    /// Volumes and network are there.
+    /// Volumes and network are ready.
     pub prepared: bool,
     pub phase: &'static str,
     pub ip: String,
     pub started: Timestamp,
-    /// Reason and message of the pod as a whole.
+    /// The reason and message for which the pod fails.
     pub verdict: Option<(&'static str, String)>,
 }
 
@@ -64,7 +64,7 @@ impl ContainerView {
             "restartCount": self.restarts, "image": self.image, "imageID": "", "started": self.is_running(),
         });
         if !self.id.is_empty() {
-            // The image is this machine; the digest only has the right shape.
+            // There is no image, so the digest only has the right form.
             status["imageID"] = json!(format!("sha256:{:064x}", 0));
             status["containerID"] = json!(self.id);
             status["resources"] = self.resources.clone();
@@ -114,7 +114,7 @@ impl View {
         matches!(self.phase, "Succeeded" | "Failed")
     }
 
-    /// Whether all of it runs and nothing is about to end it.
+    /// Whether all containers run and the pod is not about to end.
     pub fn is_ready(&self) -> bool {
         !self.is_done()
             && self.verdict.is_none()
@@ -142,7 +142,7 @@ fn conditions(old: &Value, view: &View, generation: &Value, now: Timestamp) -> V
     let (ready, why) = match view.phase {
         "Succeeded" => (false, Some(("PodCompleted", String::new()))),
         "Failed" => (false, Some(("PodFailed", String::new()))),
-        // It is being ended because of its deadline, and its containers are still winding down.
+        // The deadline has passed, and the containers are about to end.
         _ if view.verdict.is_some() => (false, Some(("PodFailed", String::new()))),
         _ if waiting.is_empty() => (true, None),
         _ => (false, not_ready()),

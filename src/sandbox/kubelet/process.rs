@@ -1,7 +1,7 @@
-//! One run of one container: a process, its output, its end.
+//! The process of one run of a container, its output and its end.
 //!
-//! Standard output and standard error are one pipe, so that lines keep the order in which they were written. Only processes are
-//! here; `container` decides what a run means for the container.
+//! Standard output and standard error are one pipe, so that lines keep the order in which they were written. `container` starts
+//! the process and decides whether the container runs again.
 
 use std::{
     fs::File,
@@ -27,38 +27,38 @@ use super::{
 
 const BUFFER: usize = 64 << 10;
 
-/// Exit code of a container whose program could not be started, as containerd reports it.
+/// The exit code of a container whose program cannot be started, as containerd reports it.
 pub const START_ERROR: i32 = 128;
 
-/// What to run.
+/// The parameters of a process.
 #[derive(Debug, Default)]
 pub struct Launch {
-    /// Where the container's own first process finds its script.
+    /// The path of the script of the container's first process.
     pub init: std::path::PathBuf,
-    /// Mounts and the like, for the container's own first process.
+    /// Steps for that script, such as mounts.
     pub steps: Vec<String>,
     pub directory: std::path::PathBuf,
     pub command: Vec<String>,
     pub environment: Vec<(String, String)>,
 }
 
-/// A container that runs.
+/// A running container.
 pub struct Process {
     child: Child,
-    /// Who gets SIGTERM.
+    /// The process that gets SIGTERM.
     main: Option<Pid>,
-    /// Who gets SIGKILL.
+    /// The group that gets SIGKILL.
     group: Option<Pid>,
     output: JoinHandle<()>,
     ended: oneshot::Sender<()>,
 }
 
-/// Why a container did not start.
+/// The reason why a container did not start.
 #[derive(Debug)]
 pub enum Failure {
     /// The program cannot be run, in containerd's words.
     Program(String),
-    /// The surroundings could not be made.
+    /// The environment of the program cannot be prepared.
     Setup(String),
 }
 
@@ -111,7 +111,7 @@ impl Process {
             command.stdin(std::process::Stdio::null());
         }
         let child = command.spawn().map_err(broken)?;
-        // The command holds the ends of the pipes that belong to the child.
+        // The command holds the child's ends of the pipes.
         drop(command);
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let mut main = group;
@@ -134,7 +134,7 @@ impl Process {
         })
     }
 
-    /// Waits for the end and returns the exit code, 128 and more for a signal. All output is in the log then.
+    /// Waits for the end, with all output in the log, and returns the exit code: 128 and more for a signal.
     pub async fn wait(&mut self) -> io::Result<i32> {
         self.child.wait().await.map(exit_code)
     }
@@ -144,12 +144,12 @@ impl Process {
         signal(self.main, Signal::TERM, kill_process);
     }
 
-    /// Ends everything.
+    /// Kills the whole group.
     pub fn kill(&self) {
         signal(self.group, Signal::KILL, kill_process_group);
     }
 
-    /// Cleans up after the end: what is left of the group dies, and the rest of the output is read.
+    /// Kills the rest of the group after the end, and reads the rest of the output.
     pub async fn finish(self) {
         signal(self.group, Signal::KILL, kill_process_group);
         drop(self.ended);
@@ -159,7 +159,7 @@ impl Process {
     }
 }
 
-/// Says in runc's words that a program is not there.
+/// The message of runc if a program does not exist.
 pub fn not_found(program: &str) -> String {
     let why = if program.contains('/') {
         format!("stat {program}: no such file or directory")
@@ -192,7 +192,7 @@ fn read_report(line: &str, program: &str) -> Result<Pid, Failure> {
     }
 }
 
-/// Copies output to the log until all writers are gone, or until the container ended and what it wrote is read.
+/// Copies output to the log until all writers have closed the pipe, or until the container has ended and its output is read.
 async fn pump(output: pipe::Receiver, mut log: LogWriter, end: oneshot::Receiver<()>) {
     let mut buffer = vec![0; BUFFER];
     let mut end = std::pin::pin!(end);
@@ -220,8 +220,8 @@ async fn pump(output: pipe::Receiver, mut log: LogWriter, end: oneshot::Receiver
             }
         }
     }
-    // What was written before the end is in the pipe, whether or not the runtime has noticed; `try_read` would ask the runtime.
-    // Somebody who got away may hold the pipe open; nobody waits for them.
+    // The pipe has all output from before the end. The runtime may not know of it yet, so `try_read` would not do. A process that
+    // left the group may hold the pipe open, so the end of the pipe is not awaited.
     match output.into_nonblocking_fd().map(File::from) {
         Ok(mut rest) => {
             while let Ok(size @ 1..) = rest.read(&mut buffer) {

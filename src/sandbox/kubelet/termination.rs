@@ -1,8 +1,8 @@
-//! Termination messages: what a container that has ended says about it in its status.
+//! Termination messages, which a container leaves in a file for its status.
 //!
 //! It follows Kubernetes, `pkg/kubelet/kuberuntime/kuberuntime_container.go` (`getTerminationMessage` and
-//! `readLastStringFromContainerLogs`), v1.36. A container that is a plain process, because there are no namespaces, has no file
-//! to write to: the default path would be one of the machine's. It still can have its log as its message.
+//! `readLastStringFromContainerLogs`), v1.36. A container without namespaces has no such file, since the path would be one of the
+//! machine. It can still have the end of its log as its message.
 
 use std::{
     fs::{self, File},
@@ -20,26 +20,27 @@ use super::{
 };
 use crate::sandbox::objects::object::text;
 
-/// How many bytes a message has at most, taken from the end: `MaxContainerTerminationMessageLength` and its sister for logs.
+/// The most bytes of a message, taken from its end: `MaxContainerTerminationMessageLength` and
+/// `MaxContainerTerminationMessageLogLength`.
 const MAX_LENGTH: u64 = 4096;
 const MAX_LOG_LENGTH: usize = 2048;
 
-/// How many lines of a log can be a message.
+/// The most lines of a log that become a message.
 const MAX_LOG_LINES: usize = 80;
 
-/// Where the machine's devices are in a device directory of ours.
+/// The place of the machine's devices in a device directory of ours.
 const MACHINE: &str = ".machine";
 
-/// The file for a message, and how the container gets it.
+/// The file for a message, and its mount.
 pub struct MessageFile {
     pub path: PathBuf,
-    /// Steps to take before anything is mounted.
+    /// Steps before all mounts.
     pub steps: Vec<String>,
-    /// A place of the machine, and what stands there in the container instead.
+    /// A path in the container, and the file or directory to mount there.
     pub mount: Option<(PathBuf, PathBuf)>,
 }
 
-/// Makes an empty file for the message of a container's next run.
+/// Creates an empty file for the message of a container's next run.
 pub fn prepare(container: &Value, directory: &Path) -> io::Result<MessageFile> {
     let name = text(&container["name"]);
     let target = text(&container["terminationMessagePath"]);
@@ -66,7 +67,7 @@ pub fn prepare(container: &Value, directory: &Path) -> io::Result<MessageFile> {
     Ok(file)
 }
 
-/// Reads the message of a run that ended with `code`; none if it left none.
+/// The message of a run that ended with `code`, if there is one.
 pub async fn message(
     container: &Value,
     path: &Path,
@@ -89,9 +90,9 @@ pub async fn message(
     (!message.is_empty()).then(|| String::from_utf8_lossy(&message).into_owned())
 }
 
-/// Makes a directory that looks like `/dev` once that is mounted inside of it, and in which a file can be made.
+/// Creates a directory of links to the devices of `/dev`, in which a file can be created.
 ///
-/// Links rather than mounts, because there are a hundred devices, and a pod has to start fast.
+/// Mounts of a hundred devices would delay the start of a pod.
 fn link_devices(directory: &Path) -> io::Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -105,7 +106,7 @@ fn link_devices(directory: &Path) -> io::Result<()> {
 }
 
 fn read_end(path: &Path) -> io::Result<Vec<u8>> {
-    // What the container made of it is not followed or waited for.
+    // The container may have replaced the file, for example by a link or a pipe.
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));
     }

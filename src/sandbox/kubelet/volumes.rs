@@ -1,8 +1,8 @@
-//! Volumes: what is mounted where in a container's own view of the file system.
+//! Volumes, and the mounts in a container's own view of the file system.
 //!
-//! The view is a new root of bind mounts: every entry of a directory in which a mount point is missing is bound into a fresh
-//! tmpfs, so that a volume can appear at a path that the machine does not have, and nothing is made on the machine. This file
-//! plans the steps; `init.sh` takes them, as arguments, so no path is ever read as script.
+//! The view is a new root of bind mounts. A volume may have a path that the machine does not have. Then the nearest directory becomes
+//! a new tmpfs into which all its entries are bound, so that the machine itself does not change. This file plans the steps. `init.sh`
+//! takes them as arguments, so no path is ever read as script.
 
 use std::{
     collections::BTreeSet,
@@ -22,18 +22,18 @@ use crate::sandbox::{
     state_dir::claim_directory,
 };
 
-/// Why volumes are not ready.
+/// The reason why volumes are not ready.
 pub struct NotReady(pub String);
 
-/// Directories of a pod.
+/// The directories with the data of volumes.
 pub struct Directories<'a> {
-    /// The pod's own.
+    /// The directory of the pod.
     pub pod: &'a Path,
-    /// Where claims have their data.
+    /// The directory of all claims.
     pub claims: &'a Path,
 }
 
-/// Makes the sources of a pod's volumes and returns the directory of each.
+/// Prepares the data of a pod's volumes. The result has the name and the directory of each, and whether it is read-only.
 pub fn prepare(
     registry: &Registry,
     pod: &Value,
@@ -67,7 +67,7 @@ pub fn prepare(
     Ok(sources)
 }
 
-/// Plans the steps for one container; `own` are places of the machine, and what stands there in the container instead.
+/// Plans the steps for one container. `own` has the kubelet's own mounts: paths in the container, and the files to mount there.
 pub fn plan(
     container: &Value,
     sources: &[(String, PathBuf, bool)],
@@ -93,7 +93,7 @@ pub fn plan(
     }
     let needs_root = !mounts.is_empty() || own.iter().any(|(target, _)| !target.exists());
     for (target, source) in own {
-        // A volume at the same place was wanted there.
+        // A volume at the same path takes precedence.
         if mounts.iter().all(|(taken, ..)| *taken != target) {
             mounts.push((target, source, false));
         }
@@ -116,13 +116,13 @@ pub fn plan(
     Ok(plan.steps)
 }
 
-/// Targets, sources, and whether a container may not write there.
+/// Targets, sources, and whether the mount is read-only.
 type Mounts = Vec<(PathBuf, PathBuf, bool)>;
 
 struct Plan<'a> {
     root: &'a Path,
     steps: Vec<String>,
-    /// Directories that are a tmpfs of ours, or inside one.
+    /// The directories that are a new tmpfs, or inside one.
     fresh: BTreeSet<PathBuf>,
 }
 
@@ -149,7 +149,7 @@ impl Plan<'_> {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Binds the machine's entries of `directory` into the fresh directory at the same place.
+    /// Binds the machine's entries of `directory` into the new directory at the same path.
     fn refill(&mut self, directory: &Path) {
         self.fresh.insert(directory.to_owned());
         let Ok(entries) = fs::read_dir(directory) else {
@@ -182,7 +182,7 @@ impl Plan<'_> {
         if inside_other.is_none() {
             self.make_room(target);
         }
-        // NB: a link to an absolute path, followed inside of the new root before it is the root, leads out to the machine.
+        // NB: while the new root is not the root yet, a link in it to an absolute path leads out to the machine.
         let place = self.inside(&Self::real(target));
         if is_file {
             if let Some(parent) = place.parent() {
@@ -198,7 +198,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Where a path leads on this machine once its links are followed, as far as it exists.
+    /// The path on this machine after its links are followed, as far as it exists.
     fn real(target: &Path) -> PathBuf {
         let deepest = target
             .ancestors()
@@ -206,7 +206,7 @@ impl Plan<'_> {
         let Some((path, real)) = deepest else {
             return target.to_owned();
         };
-        // Not joined when nothing is left: that would add a slash.
+        // To join an empty path would add a slash.
         match target.strip_prefix(path) {
             Ok(rest) if rest.as_os_str().is_empty() => real,
             Ok(rest) => real.join(rest),
@@ -214,7 +214,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Makes the deepest directory that the machine has on the way to `target` a fresh one, if `target` is not there.
+    /// Replaces the deepest existing directory above `target` by a new one, if `target` does not exist.
     fn make_room(&mut self, target: &Path) {
         if target.exists() {
             return;
@@ -222,7 +222,7 @@ impl Plan<'_> {
         let Some(deepest) = target.ancestors().find(|path| path.is_dir()) else {
             return;
         };
-        // The real path: a mount point below a symbolic link belongs where the link leads.
+        // A mount point below a symbolic link belongs to the directory that the link leads to.
         let deepest = fs::canonicalize(deepest).unwrap_or_else(|_| deepest.to_owned());
         if self.fresh.contains(&deepest) {
             return;
@@ -237,14 +237,14 @@ impl Plan<'_> {
     }
 }
 
-/// Finds, or makes, a path inside a volume without following a link out of it.
+/// Finds or creates a path inside a volume, without following a link out of it.
 fn sub_path(volume: &Path, inner: &str) -> io::Result<PathBuf> {
     if inner.is_empty() {
         return Ok(volume.to_owned());
     }
     let path = volume.join(inner);
     if !path.exists() {
-        // Part of it may exist and lead away, so what exists is checked before anything is made.
+        // The existing part of the path may lead out of the volume, so it is checked before a directory is created.
         let existing = path
             .ancestors()
             .find(|path| path.symlink_metadata().is_ok())
@@ -263,7 +263,7 @@ fn contained(volume: &Path, path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("it leads out of the volume"))
 }
 
-/// Fills the directory of an `emptyDir` (with nothing) or of a projection; true if a container may not write to it.
+/// Writes the files of a Secret or `ConfigMap` volume. The result is whether the volume is read-only: an `emptyDir` is not.
 fn fill(
     registry: &Registry,
     namespace: &str,
@@ -309,7 +309,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// Takes `.` and `..` out of a path without looking at the machine.
+/// Removes `.` and `..` from a path without reading the file system.
 pub fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {

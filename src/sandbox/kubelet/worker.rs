@@ -1,7 +1,7 @@
-//! The life of one pod: prepare, run its containers, report, wind down.
+//! The life cycle of one pod: preparation, containers, status, termination.
 //!
 //! A worker ends when its pod has ended or is gone. It follows Kubernetes, `pkg/kubelet/kubelet.go` (`SyncPod`) and
-//! `pkg/kubelet/pod_workers.go`, v1.36; the order of status writes is that of a recording. Processes are in `container`.
+//! `pkg/kubelet/pod_workers.go`, v1.36. The order of its status writes is that of a recording.
 
 use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::sandbox::objects::{
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
-/// How often volumes that are not ready are tried again.
+/// The pause before the next attempt to prepare volumes.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs one pod.
@@ -76,7 +76,7 @@ impl Worker {
         }
     }
 
-    /// What makes the pod's containers end.
+    /// The signal to end the pod's containers.
     pub fn stop(&self) -> watch::Sender<Option<Duration>> {
         self.pod.stop.clone()
     }
@@ -92,7 +92,7 @@ impl Worker {
         self.wind_down().await;
     }
 
-    /// Watches the pod and tells its containers when they have to end; ends itself when the pod is gone.
+    /// Watches the pod and signals its containers to end. It ends when the pod is gone.
     async fn supervise(&self) {
         let pod = &self.pod;
         let mut told = false;
@@ -120,7 +120,7 @@ impl Worker {
                 pod.stop
                     .send_replace(Some(grace.map_or(DEFAULT_GRACE, Duration::from_secs)));
             }
-            // The status names the generation it belongs to.
+            // The status must have the present generation.
             if value["status"]["observedGeneration"] != value["metadata"]["generation"] {
                 pod.publish();
             }
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    /// Writes the last status and, if the pod is being deleted, lets it go.
+    /// Writes the last status, and completes the deletion of the pod when it is being deleted.
     async fn wind_down(&self) {
         let pod = &self.pod;
         let failed = {
@@ -197,7 +197,7 @@ async fn prepare(pod: &Pod, address: Ipv4Addr) -> Result<(), Stopped> {
             Err(volumes::NotReady(why)) => why,
         };
         pod.say(Severity::Warning, "FailedMount", &problem, "");
-        // A real kubelet says it in the event only; here it is also where people look first.
+        // A real kubelet reports it only in the event. Here the status has it, too, since users look there first.
         for container in &mut pod.view.borrow_mut().containers {
             container.state =
                 json!({ "waiting": { "reason": "ContainerCreating", "message": problem } });
@@ -207,7 +207,7 @@ async fn prepare(pod: &Pod, address: Ipv4Addr) -> Result<(), Stopped> {
     }
 }
 
-/// Makes the pod's directory, volumes and names.
+/// Prepares the pod's directory, volumes and names.
 fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::NotReady> {
     let failed = |error: std::io::Error| volumes::NotReady(error.to_string());
     let directories = volumes::Directories {
@@ -227,7 +227,7 @@ fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::N
         return Err(needs_namespaces("names of other pods need"));
     }
     pod.sources.replace(sources);
-    // Without namespaces a pod has the machine's names, its own excepted.
+    // Without namespaces a pod has the hosts file of the machine.
     if isolated {
         let names = pod.machine.hosts.join(&pod.object, &pod.value, address);
         pod.names.replace(Some(names.map_err(failed)?));

@@ -1,7 +1,6 @@
-//! The sandbox's clock: the instant, and the four ways Kubernetes writes one down.
+//! The sandbox's clock, and the formats in which Kubernetes writes a time.
 //!
-//! Separate because objects, events and log lines each want another precision, and mixing them up is the kind of mistake
-//! that only shows in a client's parser. Arithmetic on times stays with the callers.
+//! Objects, events and log lines have different precisions, and strict clients reject a wrong one.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -30,7 +29,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-/// The whole seconds from `earlier` to `later`, negative when they are the other way round.
+/// The whole seconds from `earlier` to `later`, negative if `later` is earlier.
 pub fn elapsed_seconds(earlier: Timestamp, later: Timestamp) -> i64 {
     later.as_second() - earlier.as_second()
 }

@@ -1,7 +1,7 @@
-//! What the server fills in: the fields that a client left out and that a real server would show.
+//! Defaults of fields that a client left out.
 //!
-//! Pure, per kind. Values follow Kubernetes, `pkg/apis/core/v1/defaults.go` and `pkg/apis/batch/v1/defaults.go`, v1.36. Here, too,
-//! quantities get their canonical spelling, because a real server decodes them before anything else looks at an object.
+//! Pure. They follow Kubernetes, `pkg/apis/core/v1/defaults.go` and `pkg/apis/batch/v1/defaults.go`, v1.36. This file also gives
+//! quantities their canonical spelling, which a real server does when it decodes an object.
 
 use serde_json::{Map, Value, json};
 
@@ -17,7 +17,7 @@ pub const STORAGE_CLASS: &str = "standard";
 const BAD_QUANTITY: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
-/// Fills in the defaults of `kind`; an object that has them does not change.
+/// Sets the defaults of a kind. An object that has them does not change.
 pub fn apply(kind: Kind, object: &mut Value) {
     match kind {
         Kind::Job => job(object),
@@ -36,7 +36,7 @@ pub fn apply(kind: Kind, object: &mut Value) {
     }
 }
 
-/// Rewrites every quantity of the object; the error is the server's word for one that is none.
+/// Rewrites every quantity of an object. The error is the server's message for text that is not a quantity.
 pub fn canonicalize_quantities(kind: Kind, object: &mut Value) -> Result<(), String> {
     match kind {
         Kind::Job => pod_quantities(&mut object["spec"]["template"]["spec"]),
@@ -256,7 +256,7 @@ fn quality_of_service(spec: &Value) -> &'static str {
 
 fn claim(object: &mut Value) {
     default(&mut object["spec"], "volumeMode", json!("Filesystem"));
-    // The default class is filled in by an admission plugin, so it is spelled out in what a client reads back.
+    // In a real cluster an admission plugin sets the default class.
     default(
         &mut object["spec"],
         "storageClassName",

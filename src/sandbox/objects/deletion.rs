@@ -1,8 +1,8 @@
-//! Deleting: grace, preconditions, finalizers and what becomes of dependents.
+//! Deletion: grace periods, preconditions, finalizers and the propagation to dependents.
 //!
-//! Separate from `registry` because it is a protocol of its own: a deletion often only marks an object, and others (kubelet,
-//! collector, job controller) finish it. It follows Kubernetes, `staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go` and
-//! `pkg/registry/core/pod/strategy.go`, v1.36.
+//! Separate from `registry` because it is a protocol of its own: a deletion often only marks an object, and the kubelet, the
+//! collector or the job controller finishes it. It follows Kubernetes,
+//! `staging/src/k8s.io/apiserver/pkg/registry/rest/delete.go` and `pkg/registry/core/pod/strategy.go`, v1.36.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use super::{
     status::Status,
 };
 
-/// The grace of a pod that does not name one.
+/// The grace period of a pod that does not name one.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
-/// What a client may say about a deletion.
+/// The options of a deletion: `metav1.DeleteOptions`.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub grace_seconds: Option<i64>,
@@ -30,7 +30,7 @@ pub struct Options {
     pub dry_run: bool,
 }
 
-/// What becomes of the objects that the deleted one owns.
+/// The effect of a deletion on the objects that the deleted one owns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Propagation {
     Background,
@@ -38,10 +38,10 @@ pub enum Propagation {
     Orphan,
 }
 
-/// What a deletion did.
+/// The result of a deletion.
 pub struct Deleted {
     pub object: Arc<Object>,
-    /// False if the object is only marked and still there.
+    /// False if the object is only marked.
     pub gone: bool,
 }
 
@@ -64,7 +64,7 @@ impl Propagation {
     }
 }
 
-/// Deletes an object, or marks it for those who have to finish it.
+/// Deletes an object, or marks it if its finalizers or the kubelet have to act first.
 pub fn delete(
     registry: &Registry,
     kind: Kind,
@@ -103,7 +103,7 @@ pub fn delete(
     }
     let mut finalizer = options.propagation.and_then(Propagation::finalizer);
     if options.propagation.is_none() && kind == Kind::Job {
-        // For compatibility with clients that delete pods themselves, `batch/v1` Jobs leave theirs behind unless told otherwise.
+        // A deleted `batch/v1` Job leaves its pods unless the request says otherwise, for old clients that delete the pods themselves.
         finalizer = Propagation::Orphan.finalizer();
     }
     if finalizer.is_some() && !has_dependents(registry, &before) {
@@ -117,7 +117,7 @@ pub fn delete(
     Ok(Deleted { object, gone })
 }
 
-/// Takes a finalizer off an object that may be waiting for just that.
+/// Removes a finalizer from an object, which may be the last one that holds up its deletion.
 pub fn remove_finalizer(registry: &Registry, object: &Object, finalizer: &str) {
     registry.edit(object, |value| {
         retain(&mut value["metadata"], "finalizers", |name| {
@@ -154,7 +154,7 @@ fn mark(kind: Kind, value: &mut Value, grace: Option<i64>, finalizer: Option<&st
     }
 }
 
-/// A pod that no kubelet runs has nothing to wind down.
+/// The grace period of a pod: zero unless a kubelet runs it.
 fn pod_grace(pod: &Value, asked: Option<i64>) -> i64 {
     let done = matches!(text(&pod["status"]["phase"]), "Succeeded" | "Failed");
     if text(&pod["spec"]["nodeName"]).is_empty() || done {

@@ -1,8 +1,7 @@
-//! Event objects: what the parts of the sandbox say about the objects they work on.
+//! Event objects, by which the components of the cluster report about other objects.
 //!
-//! Separate because all parts speak here, in two dialects: the scheduler's, one event each time with a precise time, and
-//! everybody else's, one event that counts. Both follow Kubernetes, `staging/src/k8s.io/client-go/tools/events` and
-//! tools/record, v1.36.
+//! There are two formats: the scheduler writes events with a series and microseconds, and all others write events with a count
+//! and seconds. They follow Kubernetes, `staging/src/k8s.io/client-go/tools/events` and `tools/record`, v1.36.
 
 use std::{
     collections::hash_map::DefaultHasher,
@@ -25,7 +24,7 @@ use super::{
 /// The lifetime of an event, that of a real API server.
 const LIFETIME_SECONDS: i64 = 3600;
 
-/// Who speaks.
+/// A part of the cluster that records events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Component {
     JobController,
@@ -34,7 +33,7 @@ pub enum Component {
     VolumeController,
 }
 
-/// Whether it is bad news.
+/// The `type` of an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Severity {
     Normal,
@@ -50,7 +49,7 @@ struct News<'a> {
     field: &'a str,
 }
 
-/// Writes events.
+/// Writes the events of one component.
 #[derive(Clone)]
 pub struct Recorder {
     registry: Arc<Registry>,

@@ -1,7 +1,7 @@
-//! What the controllers read: every change, in order, in batches.
+//! The stream of changes that the controllers and the kubelet read, in order and in batches.
 //!
-//! Separate because scheduler, job controller, collector and kubelet share it. A reader that falls behind what the store keeps
-//! gets every present object once more, which is why readers judge by what is there and not by what happened.
+//! A reader that falls behind the changes that the store keeps gets every present object once more. Therefore a reader must
+//! decide by the present state and not by the change.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{registry::Registry, resource::RESOURCES, selection::Selection, store::Change};
 
-/// One reader's place in the stream of changes.
+/// The position of one reader in the stream of changes.
 pub struct Feed {
     registry: Arc<Registry>,
     changed: watch::Receiver<u64>,
@@ -17,7 +17,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts with the objects that are there.
+    /// Starts with the present objects.
     pub fn new(registry: Arc<Registry>) -> Self {
         Self {
             changed: registry.subscribe(),
@@ -26,7 +26,7 @@ impl Feed {
         }
     }
 
-    /// Waits for changes; none means that the registry is gone.
+    /// Waits for changes; the result is none when the registry is gone.
     pub async fn next(&mut self) -> Option<Vec<Change>> {
         loop {
             self.changed.borrow_and_update();

@@ -1,8 +1,6 @@
-//! What makes an object unmistakable: its uid and the letters of a generated name.
-//!
-//! The only place that rolls dice for objects; the rules of names are in `names`.
+//! Random identifiers of objects: uids and the letters of generated names.
 
-/// Letters of generated names: no vowels and nothing that looks alike, as in Kubernetes' `rand.String`.
+/// The letters of generated names: no vowels and no letters that look alike, as in Kubernetes' `rand.String`.
 const NAME_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A random version 4 UUID.
@@ -20,7 +18,7 @@ pub fn new_uid() -> String {
     )
 }
 
-/// Returns `count` random letters that may end a name.
+/// Random letters that may end a name.
 pub fn random_letters(count: usize) -> String {
     (0..count)
         .map(|_| char::from(NAME_LETTERS[rand::random_range(0..NAME_LETTERS.len())]))

@@ -1,12 +1,12 @@
-//! What of an object may not change any more.
+//! Fields that are immutable after creation.
 //!
-//! Pure; it follows the update validations of Kubernetes, `pkg/apis/batch/validation` and `pkg/apis/core/validation`, v1.36.
+//! Pure. It follows the update validation of Kubernetes, `pkg/apis/batch/validation` and `pkg/apis/core/validation`, v1.36.
 
 use serde_json::Value;
 
 use super::{object::elements_mut, resource::Kind, status::FieldError};
 
-/// Lists what of a change is not allowed.
+/// Lists the errors of a change.
 pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
     let immutable = |field: &str, value: &Value| {
         FieldError::invalid(field, value.clone(), "field is immutable")
@@ -56,7 +56,7 @@ pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Whether a pod's deadline does not move away.
+/// Whether the new deadline of a pod is not later than the old one.
 fn keeps_deadline(old: &Value, new: &Value) -> bool {
     let deadline = |spec: &Value| spec["activeDeadlineSeconds"].as_i64();
     match (deadline(old), deadline(new)) {

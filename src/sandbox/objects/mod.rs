@@ -1,8 +1,7 @@
 //! The objects of the cluster: their kinds, their versions, and the rules by which they change.
 //!
-//! The `store` keeps them, and the `registry` is the only door for writers: it applies `defaults`, `validation` and
-//! `immutability`, as a real API server does, and `feed` tells every reader of a change. All other wings import this one. It
-//! starts no process, answers no request and decides nothing on its own: clients and controllers do.
+//! The `store` keeps the objects, the `registry` writes them by the API server's rules, and a `feed` reads their changes. All
+//! other wings import this one. It starts no process, answers no HTTP request and never acts without a caller.
 
 pub mod clock;
 pub mod defaults;

@@ -1,6 +1,6 @@
-//! The one node: its name, what it has, and which pods could run on it at all.
+//! The only node: its name, its capacity, and the node selectors that it meets.
 //!
-//! Pure; who is on the node at the moment is the scheduler's business.
+//! Pure. The scheduler knows how much of the capacity is free.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ use crate::k8s::{
 /// The name of the only node.
 pub const NODE: &str = "sandbox";
 
-/// What the node has, in the order in which a shortage is reported.
+/// The capacity of the node, in the order in which a shortage is reported.
 pub const CAPACITY: [(&str, &str); 3] = [("pods", "10000"), ("cpu", "64"), ("memory", "256Gi")];
 
 /// Amounts by name, in billionths.
 pub type Amounts = BTreeMap<String, i128>;
 
-/// How much of something the node has.
+/// The capacity of the node for one resource, in billionths.
 pub fn capacity(name: &str) -> i128 {
     let row = CAPACITY.iter().find(|(known, _)| *known == name);
     row.and_then(|(_, amount)| Quantity::parse(amount))
         .map_or(0, Quantity::nanos)
 }
 
-/// Sums what a pod asks for.
+/// The sum of the requests of a pod's containers.
 pub fn requests(spec: &Value) -> Amounts {
     let mut sum = Amounts::from([("pods".to_owned(), 1_000_000_000)]);
     for container in elements(&spec["containers"]) {

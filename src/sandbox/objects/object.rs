@@ -1,7 +1,7 @@
-//! One version of one object, as the store keeps it: its JSON, once, and the few values that lookups need.
+//! One version of one object: its JSON, and the few values that lookups need.
 //!
-//! Keeping bytes rather than a parsed tree makes ten thousand Jobs with their Pods fit in little memory and lets every
-//! watcher share them; whoever needs the tree parses it. Which versions exist is the store's business.
+//! The store keeps bytes and not a parsed tree, so ten thousand Jobs with their Pods fit in little memory and all watchers share
+//! them. A caller that needs the tree parses the bytes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,12 +25,12 @@ pub struct Object {
     pub owners: Vec<String>,
     /// The values of [`super::resource::Resource::selectable`], in that order.
     fields: Vec<String>,
-    /// The JSON object without `kind` and `apiVersion`, as it stands in a list.
+    /// The JSON object without `kind` and `apiVersion`, as an item of a list.
     pub body: Bytes,
 }
 
 impl Object {
-    /// Freezes `value` as `version`.
+    /// Makes `value` the version with that number.
     pub fn new(kind: Kind, version: u64, mut value: Value) -> Self {
         if let Some(map) = value.as_object_mut() {
             map.remove("kind");
@@ -89,7 +89,7 @@ impl Object {
         Some(&self.fields[index])
     }
 
-    /// The JSON with `kind` and `apiVersion`, as it stands alone.
+    /// The JSON with `kind` and `apiVersion`, as the answer to a `get`.
     pub fn standalone(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(self.body.len() + 64);
         self.write_standalone(&mut json);
@@ -109,7 +109,7 @@ impl Object {
     }
 }
 
-/// The string in `value`, or nothing.
+/// The string in `value`, or an empty one.
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

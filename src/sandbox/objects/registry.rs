@@ -1,8 +1,8 @@
-//! The rules by which objects come, change and go; the only place that writes to the store.
+//! The rules by which objects are created, changed and removed. Only this file writes to the store.
 //!
-//! The HTTP API and the controllers both go through here, as in Kubernetes they both go through the API server. Rules follow
+//! Clients and controllers both write through the registry, as they write through the API server in a real cluster. It follows
 //! Kubernetes, `staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go` and `pkg/registry/batch/job/strategy.go`,
-//! v1.36. Deletion has enough rules of its own to be in `deletion`; defaults and validation are pure and apart, too.
+//! v1.36. The rules of a deletion are in `deletion`, and the pure rules in `defaults`, `validation` and `immutability`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,23 +20,23 @@ use super::{
     validation,
 };
 
-/// How often a name made from `generateName` may collide before the request fails.
+/// The number of collisions of a name made from `generateName` after which a request fails.
 const NAME_ATTEMPTS: usize = 8;
 
-/// The objects and a bell that rings when they change.
+/// The store, and a channel that tells of its changes.
 pub struct Registry {
     store: Mutex<Store>,
     changed: watch::Sender<u64>,
 }
 
-/// Who changes an object, which decides what of it may change.
+/// The part of an object that a write may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Part {
     /// A client's write: everything but the status.
     Spec,
     /// A client's write to the `status` subresource.
     Status,
-    /// A controller's write, which knows what it does.
+    /// A controller's write, which is not validated.
     Anything,
 }
 
@@ -55,7 +55,7 @@ impl Registry {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A receiver that wakes after every change.
+    /// A receiver that is notified of every change.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -65,7 +65,7 @@ impl Registry {
         found.ok_or_else(|| Status::not_found(kind.resource(), name))
     }
 
-    /// Creates an object from what a client or controller sent. A dry run returns what would be stored.
+    /// Creates an object. A dry run returns the object that it would store.
     pub fn create(
         &self,
         kind: Kind,
@@ -105,17 +105,17 @@ impl Registry {
         Ok(with_type(resource, object.value()))
     }
 
-    /// Takes over an object as it is, but for its version.
+    /// Stores an object unchanged, except for its version.
     pub fn restore(&self, kind: Kind, mut value: Value) {
         strip_type(&mut value);
         let object = self.store().put(kind, value);
         self.ring(object.version);
     }
 
-    /// Changes an object by `change`, which sees its present state.
+    /// Changes an object; `change` gets the present state.
     ///
-    /// A `resourceVersion` or `uid` that `change` leaves behind and that is not the present one is a conflict. A change that
-    /// changes nothing is not stored. An object whose last finalizer goes while it is being deleted is removed.
+    /// It is a conflict if `change` sets a `resourceVersion` or `uid` that is not the present one. A change without effect is not
+    /// stored. An object that is being deleted is removed with its last finalizer.
     pub fn update(
         &self,
         kind: Kind,
@@ -159,7 +159,7 @@ impl Registry {
         }
         let object = if is_gone(kind, &new) {
             if old["metadata"]["deletionTimestamp"].is_null() {
-                // An object that goes at once is never seen being deleted.
+                // A watcher never sees the deletion timestamp of an object that is removed at once.
                 remove_fields(
                     &mut new["metadata"],
                     &["deletionTimestamp", "deletionGracePeriodSeconds"],
@@ -167,7 +167,7 @@ impl Registry {
             }
             let winding_down = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
             if kind == Kind::Pod && winding_down.is_some_and(|grace| grace > 0) {
-                // A pod is seen with its grace cut to nothing before it goes.
+                // A watcher sees a grace period of zero before the pod is removed.
                 store.put(kind, new.clone());
             }
             store.remove(kind, new)
@@ -195,7 +195,7 @@ impl Registry {
     }
 
     fn ring(&self, version: u64) {
-        // The number only grows: two writers may ring in the other order.
+        // Two writers may notify in the other order, so the number must not go back.
         self.changed
             .send_modify(|newest| *newest = version.max(*newest));
     }
@@ -250,19 +250,19 @@ impl Registry {
     }
 }
 
-/// Whether changes of the object's spec are counted.
+/// Whether objects of the kind have a `generation`.
 pub fn has_generation(kind: Kind) -> bool {
     matches!(kind, Kind::Job | Kind::Pod)
 }
 
-/// Puts `kind` and `apiVersion` on top.
+/// Adds `kind` and `apiVersion`.
 pub fn with_type(resource: &Resource, mut value: Value) -> Value {
     value["kind"] = json!(resource.kind);
     value["apiVersion"] = json!(resource.api_version());
     value
 }
 
-/// Whether nothing holds back an object that is being deleted.
+/// Whether an object is being deleted and nothing holds up its removal.
 pub fn is_gone(kind: Kind, value: &Value) -> bool {
     let metadata = &value["metadata"];
     let waits_for_kubelet =
@@ -272,7 +272,7 @@ pub fn is_gone(kind: Kind, value: &Value) -> bool {
         && !waits_for_kubelet
 }
 
-/// Checks types and drops unknown fields, once the spellings that only a real server knows are translated.
+/// Checks the types of all fields and drops unknown fields, after it has rewritten quantities.
 fn decode(resource: &Resource, mut value: Value) -> Result<Value, Status> {
     let given = (
         text(&value["apiVersion"]).to_owned(),
@@ -335,7 +335,7 @@ fn check_precedence(
     Ok(())
 }
 
-/// Puts back what a client's write does not change.
+/// Restores the fields that a client's write must not change.
 fn keep(part: Part, old: &Value, new: &mut Value) {
     if part == Part::Status {
         let status = new["status"].take();

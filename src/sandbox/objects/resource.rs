@@ -1,7 +1,7 @@
-//! The kinds of objects that exist: one table row each.
+//! The table of kinds, with one row for each kind of object.
 //!
-//! Everything that is the same for all kinds (paths, verbs, lists, watches, discovery) reads this table; a new kind is a new
-//! row. What is special about a kind (defaults, validation, columns) is in the file of that concern.
+//! Code that is the same for all kinds (paths, verbs, lists, watches, discovery) reads this table, so a new kind is a new row.
+//! Defaults, validation and columns of a kind are in the files with these names.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 
-/// A kind of object; also its row in [`RESOURCES`].
+/// A kind of object; its number is that of its row in [`RESOURCES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Job,
@@ -31,7 +31,7 @@ pub enum Kind {
     StorageClass,
 }
 
-/// What the API has to know about a kind.
+/// A row of the table.
 pub struct Resource {
     pub id: Kind,
     pub group: &'static str,
@@ -42,9 +42,9 @@ pub struct Resource {
     pub short_names: &'static [&'static str],
     pub namespaced: bool,
     pub has_status: bool,
-    /// Fields that a field selector may ask for, besides name and namespace: the selector's word and the JSON pointer.
+    /// The fields of field selectors: the name and the JSON pointer.
     pub selectable: &'static [(&'static str, &'static str)],
-    /// Decodes and encodes again, which checks the types and drops fields that are not known, as the real server does.
+    /// Decodes an object and encodes it again, which checks types and drops unknown fields, as a real server does.
     pub normalize: fn(Value) -> serde_json::Result<Value>,
 }
 
@@ -52,7 +52,7 @@ const NAME: (&str, &str) = ("metadata.name", "/metadata/name");
 const NAMESPACE: (&str, &str) = ("metadata.namespace", "/metadata/namespace");
 const PLAIN: &[(&str, &str)] = &[NAME, NAMESPACE];
 
-/// Every kind, in the order of [`Kind`].
+/// All kinds, in the order of [`Kind`].
 pub static RESOURCES: [Resource; 11] = [
     Resource {
         id: Kind::Job,
@@ -198,7 +198,7 @@ impl Kind {
 }
 
 impl Resource {
-    /// Returns `group/version`, or just the version for the core group.
+    /// `group/version`, or only the version for the core group.
     pub fn api_version(&self) -> String {
         match self.group {
             "" => self.version.to_owned(),
@@ -206,7 +206,7 @@ impl Resource {
         }
     }
 
-    /// The name that error messages use: `jobs.batch`, `pods`.
+    /// The name in most error messages: `jobs.batch`, `pods`.
     pub fn qualified(&self) -> String {
         match self.group {
             "" => self.plural.to_owned(),
@@ -214,7 +214,7 @@ impl Resource {
         }
     }
 
-    /// The kind that messages about invalid objects use: `Job.batch`, `Pod`.
+    /// The kind in messages about invalid objects: `Job.batch`, `Pod`.
     pub fn qualified_kind(&self) -> String {
         match self.group {
             "" => self.kind.to_owned(),
@@ -223,7 +223,7 @@ impl Resource {
     }
 }
 
-/// Finds the row that a path names.
+/// The row of a path.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
     RESOURCES.iter().find(|resource| {
         resource.group == group && resource.version == version && resource.plural == plural

@@ -1,6 +1,4 @@
-//! What is there from the start: namespaces, the node, the default service account and storage class.
-//!
-//! Separate because it is only data, shaped like that of a real cluster of one node.
+//! The first objects of a cluster: namespaces, the node, the service accounts and the storage class.
 
 use std::{
     fs::File,
@@ -19,7 +17,7 @@ use super::{
     status::Status,
 };
 
-/// Creates it all; `namespace` is one more namespace.
+/// Creates the first objects; `namespace` is one more namespace.
 pub fn create(registry: &Registry, namespace: &str) -> Result<(), Status> {
     let mut namespaces = vec!["default", "kube-system"];
     if !namespaces.contains(&namespace) {
@@ -44,8 +42,8 @@ pub fn create(registry: &Registry, namespace: &str) -> Result<(), Status> {
     Ok(())
 }
 
-/// Puts in objects as they stand in a file, one a line, as a list of a cluster shows them, status and all. They are believed:
-/// nothing is checked or made complete. So a cluster of many tasks is there in seconds.
+/// Stores the objects of a file that has one object a line, each as a cluster lists it, with its status. They are neither
+/// validated nor completed, so that a cluster with many objects starts within seconds.
 ///
 /// # Errors
 /// The file cannot be read, or a line is not an object of a known kind.

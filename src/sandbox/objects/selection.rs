@@ -3,10 +3,10 @@
 use super::{object::Object, resource::Resource, status::Status};
 use crate::k8s::selector::{Requirement, matches_labels, parse_labels};
 
-/// What a list, a watch or a deletion of many is about.
+/// A namespace and two selectors.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// None means all namespaces.
+    /// None for all namespaces.
     pub namespace: Option<String>,
     pub labels: Vec<Requirement>,
     /// Field, value, and whether they must be equal.
@@ -28,7 +28,7 @@ impl Selection {
         })
     }
 
-    /// Selects everything in one namespace.
+    /// The selection of all objects in one namespace.
     pub fn in_namespace(namespace: &str) -> Self {
         Self {
             namespace: Some(namespace.to_owned()),

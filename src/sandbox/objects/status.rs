@@ -1,8 +1,7 @@
-//! What the API answers when it refuses: `metav1.Status` with the words of a real server.
+//! Refusals of the API: `metav1.Status` with the messages of a real server.
 //!
-//! Separate so that every other file names the refusal (`not_found`, `conflict`, ...) and no wording is written twice. The
-//! wording follows Kubernetes, `staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go` and
-//! `pkg/util/validation/field/errors.go`, v1.36. Which requests are refused is decided elsewhere.
+//! Other files name the refusal (`not_found`, `conflict`, ...), and only this one words it. The messages follow Kubernetes,
+//! `staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go` and `pkg/util/validation/field/errors.go`, v1.36.
 
 use std::fmt::{self, Display};
 
@@ -20,7 +19,7 @@ pub struct Status {
     continue_token: Option<String>,
 }
 
-/// One field of an object that is not valid.
+/// An error of one field of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
     field: String,
@@ -127,7 +126,7 @@ impl Status {
         )
     }
 
-    /// The next page belongs to a list that cannot be had any more; `token` continues with the present instead.
+    /// The next page belongs to a list that is no longer kept; `token` continues with the present list.
     pub fn page_expired(token: String) -> Self {
         let mut status = Self::new(
             410,
@@ -151,7 +150,7 @@ impl Status {
         status
     }
 
-    /// All that is wrong with one object; `errors` is not empty.
+    /// The object is not valid; `errors` is not empty.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
         let mut lines: Vec<String> = Vec::new();
         for error in errors {
@@ -180,7 +179,7 @@ impl Status {
         status
     }
 
-    /// Renders the object that goes over the wire.
+    /// The JSON of the `Status` object.
     pub fn to_value(&self) -> Value {
         let mut value = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",

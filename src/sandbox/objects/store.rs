@@ -1,9 +1,8 @@
-//! Objects, their versions, and what changed recently: the sandbox's etcd.
+//! The present objects and their recent changes: the sandbox's etcd.
 //!
-//! One counter numbers all changes. The newest changes are kept with the state before them, which serves three readers:
-//! watches (what happened since), pages of a list (what was there then), and the controllers. Lookups by label pair and by
-//! owner are indexed, so that ten thousand objects do not make a list per object quadratic. Rules about what may change are
-//! not here but in `registry`.
+//! One counter numbers all changes. The store keeps the newest changes, each with the state before it, for watches, for later pages
+//! of a list, and for the controllers. It has indexes by label and by owner, so that a list for each of ten thousand objects does
+//! not take quadratic time. The rules of changes are in `registry`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -19,10 +18,10 @@ use super::{
 };
 use crate::k8s::selector::Test;
 
-/// The first version given out is one more. It is not 0 or 1, so that a client's tiny made-up version is "too old".
+/// The version of the empty store. It is so high that a small version that a client made up is too old.
 const FIRST_VERSION: u64 = 1000;
 
-/// How many changes, and how many bytes of objects in them, are kept for watches and pages.
+/// The most changes that are kept, and the most bytes of objects in them.
 const MAX_CHANGES: usize = 50_000;
 const MAX_CHANGED_BYTES: usize = 96 << 20;
 
@@ -30,7 +29,7 @@ const MAX_CHANGED_BYTES: usize = 96 << 20;
 #[derive(Clone, Debug)]
 pub struct Change {
     pub before: Option<Arc<Object>>,
-    /// The state after it; of a deleted object the last state, numbered as the deletion.
+    /// The state after the change. For a deletion it is the last state, with the version of the deletion.
     pub object: Arc<Object>,
     pub deleted: bool,
 }
@@ -39,7 +38,7 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Store {
     version: u64,
-    /// The newest version whose change is not kept any more.
+    /// The newest version whose change is no longer kept.
     oldest: u64,
     objects: Vec<BTreeMap<Key, Arc<Object>>>,
     labels: Vec<HashMap<(String, String), BTreeSet<Key>>>,
@@ -86,7 +85,7 @@ impl Store {
         self.list_from(kind, selection, &<_>::default(), usize::MAX)
     }
 
-    /// At most so many of the selected objects, in the order of their keys, beginning with that key.
+    /// At most `limit` of the selected objects in the order of their keys, from the key `from` on.
     pub fn list_from(
         &self,
         kind: Kind,
@@ -130,7 +129,7 @@ impl Store {
             .collect()
     }
 
-    /// What `list_from` returned when `version` was the newest, or nothing if that is too long ago.
+    /// The result of [`Store::list_from`] at the time of `version`, or none if the store no longer keeps the changes since.
     pub fn list_at(
         &self,
         kind: Kind,
@@ -147,7 +146,7 @@ impl Store {
             let later = newest.take_while(|change| change.object.version > version);
             later.filter(|change| change.object.kind == kind)
         };
-        // Each of them can have brought an object that was not there.
+        // Each later change may have created an object.
         let most = limit.saturating_add(later().count());
         let mut found: BTreeMap<Key, Arc<Object>> = self
             .list_from(kind, selection, from, most)
@@ -175,7 +174,7 @@ impl Store {
             .collect()
     }
 
-    /// The changes after `version`, or the oldest version that could be asked for.
+    /// The changes after `version`; the error is the oldest version that can be asked for.
     pub fn changes_since(&self, version: u64) -> Result<impl Iterator<Item = &Change>, u64> {
         if version < self.oldest {
             return Err(self.oldest);

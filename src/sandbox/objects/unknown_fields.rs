@@ -1,13 +1,13 @@
-//! Fields that nobody knows: named to a client that asks for it with `fieldValidation=Strict`, as `kubectl` does.
+//! Refusal of unknown fields, for clients that send `fieldValidation=Strict`, as `kubectl` does.
 //!
-//! Pure. It follows Kubernetes, `staging/src/k8s.io/apimachinery/pkg/runtime/serializer/json/json.go`, v1.36. Without it they are
-//! dropped. A field that is `null` is not there, whether or not it is known; a field that is given twice is not noticed.
+//! Pure. It follows Kubernetes, `staging/src/k8s.io/apimachinery/pkg/runtime/serializer/json/json.go`, v1.36. For other clients the
+//! registry drops unknown fields. An unknown field that is `null` is accepted, and a field that is given twice is not noticed.
 
 use serde_json::{Value, json};
 
 use super::{defaults, resource::Resource, status::Status};
 
-/// Refuses an object with unknown fields. What else is wrong with it is left to others.
+/// Refuses an object with unknown fields. Other errors are left to the registry.
 pub fn check(resource: &Resource, given: &Value) -> Result<(), Status> {
     let mut known = given.clone();
     known["kind"] = json!(resource.kind);

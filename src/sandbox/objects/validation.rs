@@ -1,7 +1,7 @@
-//! Whether an object is valid, and everything that is wrong with it, in the server's order and words.
+//! Validation of objects, with the errors in the API server's order and words.
 //!
-//! Pure: an object with its defaults in, a list of field errors out. It follows Kubernetes, `pkg/apis/batch/validation` and
-//! `pkg/apis/core/validation`, v1.36, for the fields that a Job, its pod and a claim usually have; rarer fields pass unchecked.
+//! Pure. It follows Kubernetes, `pkg/apis/batch/validation` and `pkg/apis/core/validation`, v1.36, for the fields that a Job, its
+//! pod and a claim usually have; other fields are not checked.
 
 use std::collections::HashSet;
 
@@ -21,11 +21,11 @@ const ACCESS_MODES: [&str; 4] = [
     "ReadWriteOncePod",
 ];
 
-/// How many bytes the annotations of an object may have together
+/// The most bytes of all annotations of an object together
 /// (`staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`, v1.36).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// Lists what is wrong with an object.
+/// Lists the errors of an object that has its defaults.
 pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     check_metadata(kind, &object["metadata"], &mut errors);

@@ -1,4 +1,4 @@
-//! Every recorded request gets the recorded answer.
+//! Tests of the answers to all recorded requests.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use super::{Cluster, job, recording};
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Requests whose answers differ on purpose:
+/// Requests with other answers than the recorded ones, for a reason:
 ///
-/// - `forbidden`: everybody who has the token may do everything;
+/// - `forbidden`: the token gives all rights;
 /// - `watch with timeoutSeconds=1 ends`: the recorded error is about the storage behind that server (no `RequestWatchProgress`).
 const SKIPPED: [&str; 2] = ["forbidden", "watch with timeoutSeconds=1 ends"];
 
@@ -55,7 +55,7 @@ fn recorded_requests_get_the_recorded_answers() {
     assert!(checked > 30);
 }
 
-/// Makes the objects that the recorded requests name; returns the recorded and the present names of pods.
+/// Creates the objects that the recorded requests name, and returns the recorded and the present names of pods.
 fn seed(cluster: &Cluster) -> Vec<(String, String)> {
     let with = |name: &str, field: &str, value: Value| {
         let mut job = job(name, "echo err >&2; echo out");
@@ -96,7 +96,7 @@ fn seed(cluster: &Cluster) -> Vec<(String, String)> {
     names
 }
 
-/// The recording has no bodies; these are what its requests were.
+/// The bodies of the requests, which the recording does not have.
 fn request_body(name: &str, token: &str) -> String {
     let with = |pointer: &str, value: Value| {
         let mut job = job("q", "true");
@@ -162,7 +162,7 @@ fn request_body(name: &str, token: &str) -> String {
     body.to_string()
 }
 
-/// What of an answer must be the same.
+/// The part of an answer that must be equal.
 fn shape(name: &str, body: &Value) -> Value {
     let mut body = body.clone();
     match name {

@@ -1,4 +1,4 @@
-//! What containers get, and what they leave.
+//! Tests of the environment, the volumes and the messages of containers.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ fn pod(name: &str, script: &str) -> Value {
     json!({ "metadata": { "name": name }, "spec": spec })
 }
 
-/// Waits until the only container of a pod is in a state of that name, and returns the state.
+/// Waits until the only container of a pod is in the named state, and returns the state.
 #[track_caller]
 fn wait_state(cluster: &Cluster, name: &str, state: &str) -> Value {
     let of = |pod: &Value| pod["status"]["containerStatuses"][0]["state"][state].clone();
@@ -105,7 +105,7 @@ fn a_container_leaves_a_message() {
             Some("why".to_owned()),
         ),
         (
-            // With a volume the container has a root of its own, and in it the same files.
+            // A container with a volume has a root of its own, with the same files.
             "mounted",
             format!(
                 "getent hosts mounted | grep -q 127; echo -n $? > {log}; touch /no/such/volume/x"
@@ -156,7 +156,7 @@ fn a_missing_program_is_told_as_recorded() {
     let list = cluster.wait(PODS, |list| list["items"][0]["status"]["phase"] == "Failed");
     let state = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone();
     let present = state(&list["items"][0]);
-    // There the image had no bash.
+    // The recorded image had no bash.
     let wanted = state(recorded)
         .to_string()
         .replace("/bin/bash", "/bin/nope");

@@ -1,4 +1,4 @@
-//! Deadlines that are set while things happen.
+//! Tests of deadlines that change while a Job or pod runs.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Cluster, job};
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// The two ways in which clients patch typed objects.
+/// The two types of patches for typed objects.
 const WAYS: [&str; 2] = ["merge-patch", "strategic-merge-patch"];
 
 fn stop() -> Value {

@@ -1,4 +1,4 @@
-//! What is only asked: dry runs, strictness, and what there is to see.
+//! Tests of dry runs, of the refusal of unknown fields, and of reads.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A Job's life, change by change, is that of the recording.
+//! Tests of the life cycle of Jobs, change by change, against recordings.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn a_job_is_created_runs_and_is_deleted_as_recorded() {
     });
     let name = pod["items"][0]["metadata"]["name"].as_str().unwrap();
     let log = format!("{PODS}/{name}/log");
-    // The trap is set when the word is out.
+    // When the log has the word, the trap is set.
     cluster.wait_log(&log, "ready\n");
     let path = format!("{JOBS}/todelete?propagationPolicy=Background");
     let deleted = cluster
@@ -29,7 +29,7 @@ fn a_job_is_created_runs_and_is_deleted_as_recorded() {
         .json();
     assert_eq!(deleted["status"], "Success", "{deleted}");
     assert_eq!(deleted["details"]["kind"], "jobs");
-    // The number of ready pods may have been written meanwhile, which the recorded Job was too short-lived for.
+    // The recorded Job ended before its number of ready pods was written. Here it may have been.
     let jobs = until_deleted(jobs)
         .into_iter()
         .filter(|event| event["object"]["status"]["ready"] != 1);
@@ -138,7 +138,7 @@ fn finished_jobs_have_the_recorded_status() {
     }
 }
 
-/// The keys of a value, all the way down, without the values.
+/// The keys of a value and of all values in it.
 pub fn keys(value: &Value) -> Value {
     match value {
         Value::Object(map) => map

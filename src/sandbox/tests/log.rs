@@ -1,4 +1,4 @@
-//! Logs as a client gets them while a container writes them.
+//! Tests of logs that a client reads while a container writes them.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::sandbox::state_dir::StateDir;
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
-/// Runs a script in a pod and returns the path of its log, once there is one.
+/// Runs a script in a pod, waits for its log and returns the path of the log.
 fn run(cluster: &Cluster, script: &str) -> String {
     assert_eq!(cluster.create(JOBS, &job("writer", script)).code, 201);
     let list = cluster.wait(PODS, |list| {
@@ -32,7 +32,7 @@ fn a_prompt_is_seen_before_it_is_answered() {
     let mut chunks = cluster.stream(&format!("{log}?follow=true"));
     assert_eq!(chunks.next().unwrap(), "user: ");
     cluster.wait_log(&log, "user: ");
-    // It is there with its content, or not at all.
+    // The file must appear together with its content.
     let draft = directory.path().join("draft");
     fs::write(&draft, "ada\n").unwrap();
     fs::rename(&draft, &answer).unwrap();
@@ -49,13 +49,13 @@ fn a_prompt_is_seen_before_it_is_answered() {
         .map(|line| line.split_at(31).1)
         .collect();
     assert_eq!(stamps, ["user: ada", "no end"]);
-    // A line break without text is a record of its own, behind the piece that it ends.
+    // A line break after a piece is a record of its own.
     cluster.wait_log(&format!("{log}?tailLines=2"), "ada\nno end");
 }
 
 #[test]
 fn a_rotated_log_begins_with_the_newest_file() {
-    // A record of six letters has 47 bytes.
+    // A record with six letters has 47 bytes.
     let cluster = Cluster::start_with_log_max_size(Some("0.05k"));
     let directory = StateDir::create().unwrap();
     let go = directory.path().join("go");

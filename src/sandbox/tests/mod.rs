@@ -1,7 +1,7 @@
-//! The sandbox from outside: a client that speaks HTTP, and waiting for what should happen.
+//! Tests of the sandbox from outside, by HTTP.
 //!
-//! The tests compare with recordings of a real cluster in `fixtures/recorded`. They start processes, but wait for conditions
-//! only, never for time.
+//! They compare with recordings of a real cluster in `fixtures/recorded`. They start processes, and wait for conditions but never
+//! for a fixed time.
 
 mod answers;
 mod containers;
@@ -23,10 +23,10 @@ use serde_json::{Value, json};
 
 use crate::sandbox::Sandbox;
 
-/// What anything may take before a test fails.
+/// The longest wait before a test fails.
 const CEILING: Duration = Duration::from_secs(30);
 
-/// A sandbox and how to reach it.
+/// A sandbox and its address.
 pub struct Cluster {
     address: String,
     pub token: String,
@@ -99,7 +99,7 @@ impl Cluster {
         self.patch_as("merge-patch", path, patch);
     }
 
-    /// Patches in the way of that name.
+    /// Sends a patch of that type.
     pub fn patch_as(&self, way: &str, path: &str, patch: &Value) {
         let mut reader = self.open(
             "PATCH",
@@ -119,7 +119,7 @@ impl Cluster {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
         read_headers(&mut reader);
-        // A chunk holds whole events, so what is not one is the frame of a chunk.
+        // A chunk has whole events, so all other lines are frames of chunks.
         let lines = reader
             .lines()
             .filter(|line| line.as_ref().is_ok_and(|line| line.starts_with('{')));
@@ -139,7 +139,7 @@ impl Cluster {
         })
     }
 
-    /// Gets an object until it is as wanted.
+    /// Gets an object until it fulfils a condition.
     #[track_caller]
     pub fn wait(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let start = Instant::now();
@@ -153,7 +153,7 @@ impl Cluster {
         }
     }
 
-    /// Reads a log until it is as wanted.
+    /// Reads a log until it has the wanted content.
     #[track_caller]
     pub fn wait_log(&self, path: &str, wanted: &str) {
         let start = Instant::now();
@@ -167,7 +167,7 @@ impl Cluster {
         }
     }
 
-    // One request per connection, so that an answer ends where the connection does.
+    // There is one request per connection, so an answer ends with its connection.
     fn open(
         &self,
         method: &str,

@@ -1,4 +1,4 @@
-//! Pods find each other by name.
+//! Tests of the names by which pods find each other.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::Cluster;
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const SERVICES: &str = "/api/v1/namespaces/default/services";
 
-/// Listens on the address of its own name, in two spellings, and says who came.
+/// Listens on the address of its own name, in two spellings, and prints the message of the first peer.
 const LISTEN: &str = "
 import os, socket
 own = socket.gethostbyname(socket.gethostname())
@@ -17,7 +17,7 @@ peer, _ = server.accept()
 print(peer.recv(100).decode())
 ";
 
-/// Connects by every name, once there is somebody of that name.
+/// Connects by all names, once they resolve.
 const CONNECT: &str = "
 import socket, time
 names = ['node-0.party' + zone for zone in ['', '.default', '.default.svc', '.default.svc.cluster.local']]
@@ -58,7 +58,7 @@ fn pod(hostname: &str, command: &[&str]) -> Value {
 fn pods_of_a_headless_service_reach_each_other_by_name() {
     let cluster = Cluster::start();
     assert_eq!(cluster.create(SERVICES, &service()).code, 201);
-    // The one who connects is there first, and sees the other's name appear.
+    // The pod that connects starts first and waits for the name of the other.
     let connect = pod("node-1", &["python3", "-c", CONNECT]);
     assert_eq!(cluster.create(PODS, &connect).code, 201);
     cluster.wait(&format!("{PODS}/node-1"), |pod| {
@@ -91,7 +91,7 @@ fn pods_of_a_headless_service_reach_each_other_by_name() {
 #[test]
 fn a_name_comes_with_its_service_and_goes_with_its_pod() {
     let cluster = Cluster::start();
-    // Says which of two names there are, whenever that changes.
+    // Prints a `+` for each name that resolves, whenever that changes.
     let script = "while true; do now=; for name in node-0.party node-1.party; do
         getent hosts $name >/dev/null && now=$now+; done; [ \"$now\" = \"$was\" ] || echo \"$now\"; was=$now; sleep 0.01; done";
     let (watcher, other) = (

@@ -1,6 +1,6 @@
-//! The cells of a table row: one object as a line of words.
+//! The cells of a table row.
 //!
-//! Pure. Words follow Kubernetes, `pkg/printers/internalversion/printers.go`, v1.36; the columns they stand under are in `table`.
+//! Pure. They follow Kubernetes, `pkg/printers/internalversion/printers.go`, v1.36.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -162,7 +162,7 @@ pub fn render(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
     }
 }
 
-/// The one word that `kubectl get pods` shows.
+/// The status that `kubectl get pods` shows.
 fn pod_status(pod: &Value) -> String {
     let status = &pod["status"];
     let mut word = text(&status["phase"]).to_owned();
@@ -244,7 +244,7 @@ fn age(time: &Value, now: Timestamp) -> String {
     })
 }
 
-/// Writes a duration as `kubectl` does: two units while the larger one is small.
+/// A duration as `kubectl` writes it: with two units if the number of the larger unit is small.
 fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let two = |large: i64, unit: &str, small: i64, small_unit: &str| match small {

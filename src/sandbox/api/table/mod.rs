@@ -1,7 +1,6 @@
-//! Tables: how a server presents objects to `kubectl get`.
+//! Tables: the form in which `kubectl get` asks for objects.
 //!
-//! Pure: an object in, a row of cells out. Columns follow Kubernetes, `pkg/printers/internalversion/printers.go`, v1.36; kinds
-//! without columns of their own get name and age.
+//! Columns follow Kubernetes, `pkg/printers/internalversion/printers.go`, v1.36.
 
 mod cells;
 
@@ -13,7 +12,7 @@ use crate::sandbox::objects::{clock, object::Object, registry::with_type, resour
 /// Column name and the lowest `kubectl -o wide` level that shows it.
 type Column = (&'static str, i64);
 
-/// Renders objects one after another; only the first carries the columns, as in a watch.
+/// The table format that a client accepts. In a watch only the first event has the columns.
 #[derive(Clone, Debug)]
 pub struct Tables {
     api_version: &'static str,
@@ -21,7 +20,7 @@ pub struct Tables {
     first: bool,
 }
 
-/// How much of the object goes with each row.
+/// The part of the object that each row contains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Include {
     Nothing,
@@ -30,7 +29,7 @@ enum Include {
 }
 
 impl Tables {
-    /// Reads what the client accepts; none if it wants plain objects.
+    /// Reads the `Accept` header; the result is none if the client wants plain objects.
     pub fn accepted(accept: &str, include: Option<&str>) -> Option<Self> {
         let wanted = accept
             .split(',')
@@ -53,7 +52,7 @@ impl Tables {
         })
     }
 
-    /// Renders one object of a watch.
+    /// Renders an event of a watch.
     pub fn event(&mut self, object: &Object) -> Value {
         let version = object.version.to_string();
         let mut table = self.list(object.kind, [object], json!({ "resourceVersion": version }));
@@ -64,7 +63,7 @@ impl Tables {
         table
     }
 
-    /// Renders a list; `metadata` is the list's.
+    /// Renders a list that has this `metadata`.
     pub fn list<'a>(
         &self,
         kind: Kind,

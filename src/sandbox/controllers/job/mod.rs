@@ -1,8 +1,8 @@
-//! The job controller: makes pods for Jobs and tells how they went.
+//! The job controller: creates the pods of Jobs and writes the status of Jobs.
 //!
-//! It looks at a Job whenever the Job or one of its pods changes, lets `job_status` work out what should be, and does it. It
-//! follows Kubernetes, `pkg/controller/job/job_controller.go`, v1.36. Retrying (`backoffLimit`), deadlines, suspension and
-//! `ttlSecondsAfterFinished` work; Indexed Jobs and pod failure policies are not here.
+//! When a Job or one of its pods changes, `status` plans the next step, and this file carries it out. It follows Kubernetes,
+//! `pkg/controller/job/job_controller.go`, v1.36, with retries (`backoffLimit`), deadlines, suspension and
+//! `ttlSecondsAfterFinished`, but without Indexed Jobs and pod failure policies.
 
 mod status;
 
@@ -25,10 +25,10 @@ use crate::sandbox::objects::{
     store::Change,
 };
 
-/// A change of the number of ready pods alone is written this late, as Kubernetes' `syncJobBatchPeriod` does.
+/// The delay of a write that only changes the number of ready pods: Kubernetes' `syncJobBatchPeriod`.
 const READY_DELAY: SignedDuration = SignedDuration::from_secs(1);
 
-/// Jobs to look at, now and later.
+/// The queue of Jobs.
 pub struct JobController {
     registry: Arc<Registry>,
     recorder: Recorder,
@@ -49,7 +49,7 @@ impl JobController {
         }
     }
 
-    /// Notes which Job a change is about.
+    /// Queues the Job of a change.
     pub fn observe(&mut self, change: &Change) {
         match change.object.kind {
             Kind::Job if change.deleted => {
@@ -64,12 +64,12 @@ impl JobController {
         }
     }
 
-    /// When to call [`JobController::sync`] even if nothing changes.
+    /// The time for the next call of [`JobController::sync`] if nothing changes before.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.later.first().map(|(time, _)| *time)
     }
 
-    /// Looks at every Job that needs it.
+    /// Reconciles all queued Jobs.
     pub fn sync(&mut self) {
         let now = clock::now();
         while let Some((time, uid)) = self.later.pop_first() {
@@ -154,7 +154,7 @@ impl JobController {
         true
     }
 
-    /// Says in events what is new in the conditions.
+    /// Records events for new conditions.
     fn announce(&self, job: &Object, old: &Value, new: &Value, settled: bool) {
         let became = |kind: &str| condition(new, kind).filter(|_| condition(old, kind).is_none());
         let last = [
@@ -229,7 +229,7 @@ impl JobController {
 
     fn create_pod(&self, object: &Object, job: &Value) -> bool {
         let template = &job["spec"]["template"];
-        // The prefix is cut so that the name with its five letters stays a label.
+        // The name, with a dash and five letters, must stay a DNS label.
         let prefix: String = object.name().chars().take(57).collect();
         let pod = json!({
             "metadata": {

@@ -1,7 +1,8 @@
-//! What a Job's status should be, and which pods it wants, from the Job, its pods and the time.
+//! The plan for a Job: its next status and the pods to create or delete, from the Job, its pods and the time.
 //!
-//! Pure. It follows Kubernetes, `pkg/controller/job/job_controller.go`, v1.36, with its two steps: a finished pod is first listed
-//! as uncounted together with an interim condition, then counted, when its finalizer is gone, with the final one.
+//! Pure. It follows Kubernetes, `pkg/controller/job/job_controller.go`, v1.36, and its two steps. First the status lists a finished
+//! pod as uncounted, with an interim condition. When the finalizer of the pod is gone, the status counts it, with the final
+//! condition.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,10 +12,10 @@ use crate::sandbox::objects::{
     object::{elements, text},
 };
 
-/// Keeps a pod until its Job has counted it.
+/// The finalizer that keeps a pod until its Job has counted it.
 pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
-/// What to do about a Job.
+/// The next step for a Job.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The status to write first.
@@ -22,22 +23,22 @@ pub struct Plan {
     pub create: usize,
     /// Names of pods to delete.
     pub delete: Vec<String>,
-    /// Names of pods that are counted and need not be kept.
+    /// Names of pods that lose their finalizer.
     pub release: Vec<String>,
-    /// Look again at this time even if nothing happens.
+    /// The time of the next plan if nothing changes before.
     pub wake: Option<Timestamp>,
-    /// True when nothing is left but the memory.
+    /// Whether the Job has ended.
     pub finished: bool,
 }
 
-/// The condition of that type if it is true.
+/// The condition of that type, if it is true.
 pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
     elements(&status["conditions"])
         .iter()
         .find(|condition| text(&condition["type"]) == kind && text(&condition["status"]) == "True")
 }
 
-/// Works out the first step.
+/// Plans the first step.
 pub fn plan(job: &Value, pods: &[Value], now: Timestamp) -> Plan {
     let (spec, old) = (&job["spec"], &job["status"]);
     let mut plan = Plan {
@@ -128,7 +129,7 @@ pub fn plan(job: &Value, pods: &[Value], now: Timestamp) -> Plan {
     plan
 }
 
-/// Counts the uncounted pods and, if no pod is left, turns the interim condition into the final one.
+/// The second step: counts the uncounted pods and, if no pod is left, sets the final condition.
 pub fn settle(status: &mut Value, now: Timestamp) {
     for field in ["succeeded", "failed"] {
         let total = count(status, field) + uids(status, field).len();
@@ -204,7 +205,7 @@ fn conclude(
     None
 }
 
-/// How many pods should be running.
+/// The number of pods that should run.
 fn wanted(spec: &Value, succeeded: usize) -> usize {
     let parallelism = spec["parallelism"].as_u64().unwrap_or(1);
     let wanted = match spec["completions"].as_u64() {
@@ -221,7 +222,7 @@ fn deadline(spec: &Value, status: &Value) -> Option<Timestamp> {
     Some(start + k8s_openapi::jiff::SignedDuration::from_secs(seconds))
 }
 
-/// A failed pod is replaced after 10 s, the next after 20 s, and so on, at most after 10 minutes.
+/// The pause before a failed pod is replaced: 10 s, then 20 s, and so on up to 10 minutes.
 fn retry_time(pods: &[Value], failed: usize) -> Option<Timestamp> {
     let ends = pods
         .iter()
@@ -312,7 +313,7 @@ fn pod_name(pod: &Value) -> String {
 }
 
 fn is_done(pod: &Value) -> bool {
-    // A pod that never ran and is being deleted waits for nobody but its finalizer.
+    // Only the finalizer holds up the deletion of a pod that never ran.
     matches!(phase(pod), "Succeeded" | "Failed")
         || is_leaving(pod) && text(&pod["spec"]["nodeName"]).is_empty()
 }
