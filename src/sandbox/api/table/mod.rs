@@ -9,9 +9,6 @@ use serde_json::{Value, json};
 
 use crate::sandbox::objects::{clock, object::Object, registry::with_type, resource::Kind};
 
-/// Column name and the lowest `kubectl -o wide` level that shows it.
-type Column = (&'static str, i64);
-
 /// The table format that a client accepts. In a watch only the first event has the columns.
 #[derive(Clone, Debug)]
 pub struct Tables {
@@ -70,8 +67,10 @@ impl Tables {
         objects: impl IntoIterator<Item = &'a Object>,
         metadata: Value,
     ) -> Value {
-        let columns: Vec<Value> = columns(kind)
-            .iter()
+        let (always, wide) = columns(kind);
+        let names = always.iter().map(|name| (name, 0));
+        let names = names.chain(wide.iter().map(|name| (name, 1)));
+        let columns: Vec<Value> = names
             .map(|(name, priority)| {
                 let format = if *name == "Name" { "name" } else { "" };
                 json!({ "name": name, "type": "string", "format": format, "description": "", "priority": priority })
@@ -106,70 +105,58 @@ impl Tables {
     }
 }
 
-fn columns(kind: Kind) -> &'static [Column] {
+/// The columns of a kind, and those that only `kubectl -o wide` shows.
+fn columns(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
-        Kind::Job => &[
-            ("Name", 0),
-            ("Status", 0),
-            ("Completions", 0),
-            ("Duration", 0),
-            ("Age", 0),
-            ("Containers", 1),
-            ("Images", 1),
-            ("Selector", 1),
-        ],
-        Kind::Pod => &[
-            ("Name", 0),
-            ("Ready", 0),
-            ("Status", 0),
-            ("Restarts", 0),
-            ("Age", 0),
-            ("IP", 1),
-            ("Node", 1),
-        ],
-        Kind::Claim => &[
-            ("Name", 0),
-            ("Status", 0),
-            ("Volume", 0),
-            ("Capacity", 0),
-            ("Access Modes", 0),
-            ("StorageClass", 0),
-            ("Age", 0),
-            ("VolumeMode", 1),
-        ],
-        Kind::Event => &[
-            ("Last Seen", 0),
-            ("Type", 0),
-            ("Reason", 0),
-            ("Object", 0),
-            ("Message", 0),
-            ("Name", 1),
-        ],
-        Kind::Service => &[
-            ("Name", 0),
-            ("Type", 0),
-            ("Cluster-IP", 0),
-            ("External-IP", 0),
-            ("Port(s)", 0),
-            ("Age", 0),
-        ],
-        Kind::Node => &[
-            ("Name", 0),
-            ("Status", 0),
-            ("Roles", 0),
-            ("Age", 0),
-            ("Version", 0),
-        ],
-        Kind::Namespace => &[("Name", 0), ("Status", 0), ("Age", 0)],
-        Kind::Secret => &[("Name", 0), ("Type", 0), ("Data", 0), ("Age", 0)],
-        Kind::ConfigMap => &[("Name", 0), ("Data", 0), ("Age", 0)],
-        Kind::StorageClass => &[
-            ("Name", 0),
-            ("Provisioner", 0),
-            ("ReclaimPolicy", 0),
-            ("VolumeBindingMode", 0),
-            ("Age", 0),
-        ],
-        Kind::ServiceAccount => &[("Name", 0), ("Age", 0)],
+        Kind::Job => (
+            &["Name", "Status", "Completions", "Duration", "Age"],
+            &["Containers", "Images", "Selector"],
+        ),
+        Kind::Pod => (
+            &["Name", "Ready", "Status", "Restarts", "Age"],
+            &["IP", "Node"],
+        ),
+        Kind::Claim => (
+            &[
+                "Name",
+                "Status",
+                "Volume",
+                "Capacity",
+                "Access Modes",
+                "StorageClass",
+                "Age",
+            ],
+            &["VolumeMode"],
+        ),
+        Kind::Event => (
+            &["Last Seen", "Type", "Reason", "Object", "Message"],
+            &["Name"],
+        ),
+        Kind::Service => (
+            &[
+                "Name",
+                "Type",
+                "Cluster-IP",
+                "External-IP",
+                "Port(s)",
+                "Age",
+            ],
+            &[],
+        ),
+        Kind::Node => (&["Name", "Status", "Roles", "Age", "Version"], &[]),
+        Kind::Namespace => (&["Name", "Status", "Age"], &[]),
+        Kind::Secret => (&["Name", "Type", "Data", "Age"], &[]),
+        Kind::ConfigMap => (&["Name", "Data", "Age"], &[]),
+        Kind::StorageClass => (
+            &[
+                "Name",
+                "Provisioner",
+                "ReclaimPolicy",
+                "VolumeBindingMode",
+                "Age",
+            ],
+            &[],
+        ),
+        Kind::ServiceAccount => (&["Name", "Age"], &[]),
     }
 }
