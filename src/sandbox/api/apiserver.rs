@@ -103,7 +103,7 @@ async fn dispatch(
     let body = read_body(payload).await?;
     match request::parse_path(path).ok_or_else(Status::no_such_path)? {
         Target::Other => other(http.method(), path, api, &body),
-        Target::Objects(place) => {
+        Target::Objects(path) => {
             let query = Query::parse(http.query_string());
             let content_type = header(header::CONTENT_TYPE)
                 .split(';')
@@ -113,7 +113,7 @@ async fn dispatch(
             let request = Request {
                 tables: Tables::accepted(header(header::ACCEPT), query.get("includeObject")),
                 content_type: content_type.to_owned(),
-                place,
+                path,
                 query,
                 body,
             };
@@ -148,7 +148,7 @@ async fn objects(
         name,
         subresource,
         namespace,
-    } = request.place.clone();
+    } = request.path.clone();
     match subresource.as_deref() {
         None => (),
         Some("status") if resource.has_status && method != Method::DELETE => (),

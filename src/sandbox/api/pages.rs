@@ -28,11 +28,11 @@ pub struct Page {
 /// Lists the selected objects from the token on, up to the limit.
 pub fn list(
     store: &Store,
-    place: &ResourcePath,
+    path: &ResourcePath,
     query: &Query,
     selection: &Selection,
 ) -> Result<Page, Status> {
-    let kind = place.resource.id;
+    let kind = path.resource.id;
     let limit = query
         .number("limit")?
         .and_then(|limit| usize::try_from(limit).ok())
@@ -43,7 +43,7 @@ pub fn list(
             Status::bad_request("continue key is not valid: invalid value for the continue token")
         })?,
     };
-    let start = key(&token, place);
+    let start = key(&token, path);
     // A list with a selector does not tell how many items remain.
     let most = limit.filter(|_| !selection.is_everything());
     let most = most.map_or(usize::MAX, |limit| limit + 1);
@@ -72,7 +72,7 @@ pub fn list(
         page.objects.truncate(limit);
         if let Some(last) = page.objects.last() {
             let number = i64::try_from(version).unwrap_or(i64::MAX);
-            page.continue_token = write_token(number, &format!("{}\0", position(last, place)));
+            page.continue_token = write_token(number, &format!("{}\0", position(last, path)));
         }
     }
     Ok(page)
@@ -95,18 +95,18 @@ fn wanted_version(store: &Store, query: &Query) -> Result<Option<u64>, Status> {
     Ok(exact.then_some(wanted))
 }
 
-fn position(object: &Object, place: &ResourcePath) -> String {
-    match place.namespace {
-        None if place.resource.namespaced => format!("{}/{}", object.namespace(), object.name()),
+fn position(object: &Object, path: &ResourcePath) -> String {
+    match path.namespace {
+        None if path.resource.namespaced => format!("{}/{}", object.namespace(), object.name()),
         _ => object.name().to_owned(),
     }
 }
 
 /// The key at a position.
-fn key(position: &str, place: &ResourcePath) -> (String, String) {
-    match (&place.namespace, position.split_once('/')) {
+fn key(position: &str, path: &ResourcePath) -> (String, String) {
+    match (&path.namespace, position.split_once('/')) {
         (Some(namespace), _) => (namespace.clone(), position.to_owned()),
-        (None, Some((namespace, name))) if place.resource.namespaced => {
+        (None, Some((namespace, name))) if path.resource.namespaced => {
             (namespace.to_owned(), name.to_owned())
         }
         (None, _) => (String::new(), position.to_owned()),

@@ -15,7 +15,6 @@ use crate::sandbox::objects::{
 pub enum Target {
     /// No object: discovery, versions, health.
     Other,
-    /// A collection, an object, or a subresource of it.
     Objects(ResourcePath),
 }
 
@@ -72,15 +71,15 @@ pub fn parse_path(path: &str) -> Option<Target> {
         _ => return Some(Target::Other),
     };
     let find = |plural: &str| resource::find(group, version, plural);
-    let place = |resource, namespace: Option<&str>, rest: &[&str]| {
+    let objects = |resource, namespace: Option<&str>, rest: &[&str]| {
         let mut rest = rest.iter().map(|segment| (*segment).to_owned());
-        let place = ResourcePath {
+        let path = ResourcePath {
             resource,
             namespace: namespace.map(str::to_owned),
             name: rest.next(),
             subresource: rest.next(),
         };
-        rest.next().is_none().then_some(Target::Objects(place))
+        rest.next().is_none().then_some(Target::Objects(path))
     };
     match rest {
         [] => Some(Target::Other),
@@ -88,12 +87,12 @@ pub fn parse_path(path: &str) -> Option<Target> {
             if *plural != "status" && *plural != "finalize" =>
         {
             let resource = find(plural).filter(|resource| resource.namespaced)?;
-            place(resource, Some(namespace), rest)
+            objects(resource, Some(namespace), rest)
         }
         [plural, rest @ ..] => match find(plural) {
             None => Some(Target::Other),
             Some(resource) if resource.namespaced && !rest.is_empty() => None,
-            Some(resource) => place(resource, None, rest),
+            Some(resource) => objects(resource, None, rest),
         },
     }
 }
@@ -175,9 +174,9 @@ mod tests {
         let text = match parse_path(path) {
             None => "none".to_owned(),
             Some(Target::Other) => "other".to_owned(),
-            Some(Target::Objects(place)) => format!(
+            Some(Target::Objects(path)) => format!(
                 "{} {:?} {:?} {:?}",
-                place.resource.plural, place.namespace, place.name, place.subresource
+                path.resource.plural, path.namespace, path.name, path.subresource
             ),
         };
         assert_eq!(text, expected);

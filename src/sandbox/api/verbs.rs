@@ -34,7 +34,7 @@ const JOB_DELETION_WARNING: &str = "299 - \"child pods are preserved by default 
 
 /// The parts of a request that the verbs need.
 pub struct Request {
-    pub place: ResourcePath,
+    pub path: ResourcePath,
     pub query: Query,
     pub content_type: String,
     pub body: Bytes,
@@ -42,8 +42,8 @@ pub struct Request {
 }
 
 pub fn get(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
-    let place = &request.place;
-    let object = registry.get(place.resource.id, place.namespace(), name)?;
+    let path = &request.path;
+    let object = registry.get(path.resource.id, path.namespace(), name)?;
     if let Some(tables) = &request.tables {
         let metadata = json!({ "resourceVersion": object.version.to_string() });
         return Ok(answer(
@@ -55,10 +55,10 @@ pub fn get(registry: &Registry, request: &Request, name: &str) -> Result<HttpRes
 }
 
 pub fn list(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
-    let (place, query) = (&request.place, &request.query);
-    let resource = place.resource;
-    let selection = place.selection(query)?;
-    let page = pages::list(&registry.store(), place, query, &selection)?;
+    let (path, query) = (&request.path, &request.query);
+    let resource = path.resource;
+    let selection = path.selection(query)?;
+    let page = pages::list(&registry.store(), path, query, &selection)?;
     let mut metadata = json!({ "resourceVersion": page.version.to_string() });
     if !page.continue_token.is_empty() {
         metadata["continue"] = json!(page.continue_token);
@@ -93,8 +93,8 @@ pub fn list(registry: &Registry, request: &Request) -> Result<HttpResponse, Stat
 }
 
 pub fn watch(registry: Arc<Registry>, request: Request) -> Result<HttpResponse, Status> {
-    let (place, query) = (&request.place, &request.query);
-    let selection = place.selection(query)?;
+    let (path, query) = (&request.path, &request.query);
+    let selection = path.selection(query)?;
     let since = match query.get("resourceVersion").unwrap_or("0") {
         "0" => None,
         version => Some(version.parse::<u64>().map_err(|_| {
@@ -108,7 +108,7 @@ pub fn watch(registry: Arc<Registry>, request: Request) -> Result<HttpResponse, 
         .number("timeoutSeconds")?
         .and_then(|seconds| u64::try_from(seconds).ok());
     let watch = Watch {
-        kind: place.resource.id,
+        kind: path.resource.id,
         selection,
         since: since.filter(|_| !initial_events),
         bookmarks: query.flag("allowWatchBookmarks"),
@@ -124,11 +124,11 @@ pub fn watch(registry: Arc<Registry>, request: Request) -> Result<HttpResponse, 
 }
 
 pub fn create(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
-    let place = &request.place;
+    let path = &request.path;
     let value = read_object(request)?;
     let value = registry.create(
-        place.resource.id,
-        place.namespace(),
+        path.resource.id,
+        path.namespace(),
         value,
         request.query.dry_run(),
     )?;
@@ -159,21 +159,15 @@ pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpR
 }
 
 pub fn delete(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
-    let place = &request.place;
+    let path = &request.path;
     let options = read_options(request)?;
-    let deleted = deletion::delete(
-        registry,
-        place.resource.id,
-        place.namespace(),
-        name,
-        &options,
-    )?;
-    let mut response = if deleted.gone && place.resource.id != Kind::Pod {
+    let deleted = deletion::delete(registry, path.resource.id, path.namespace(), name, &options)?;
+    let mut response = if deleted.gone && path.resource.id != Kind::Pod {
         answer(200, &success(&deleted.object))
     } else {
         bytes(200, deleted.object.standalone())
     };
-    if place.resource.id == Kind::Job && options.propagation.is_none() {
+    if path.resource.id == Kind::Job && options.propagation.is_none() {
         let warning = actix_web::http::header::HeaderValue::from_static(JOB_DELETION_WARNING);
         response
             .headers_mut()
@@ -183,19 +177,13 @@ pub fn delete(registry: &Registry, request: &Request, name: &str) -> Result<Http
 }
 
 pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
-    let place = &request.place;
+    let path = &request.path;
     let options = read_options(request)?;
-    let selection = place.selection(&request.query)?;
-    let objects = registry.store().list(place.resource.id, &selection);
+    let selection = path.selection(&request.query)?;
+    let objects = registry.store().list(path.resource.id, &selection);
     let mut items = Vec::new();
     for object in objects {
-        match deletion::delete(
-            registry,
-            object.kind,
-            object.namespace(),
-            object.name(),
-            &options,
-        ) {
+        match deletion::delete_object(registry, &object, &options) {
             Ok(deleted) => items.push(deleted.object.value()),
             // Another client has deleted it.
             Err(status) if status.code == 404 => (),
@@ -206,7 +194,7 @@ pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpR
     Ok(answer(
         200,
         &json!({
-            "kind": format!("{}List", place.resource.kind), "apiVersion": place.resource.api_version(),
+            "kind": format!("{}List", path.resource.kind), "apiVersion": path.resource.api_version(),
             "metadata": { "resourceVersion": version }, "items": items,
         }),
     ))
@@ -228,16 +216,16 @@ fn change(
     name: &str,
     change: impl FnOnce(&mut Value),
 ) -> Result<HttpResponse, Status> {
-    let place = &request.place;
-    let part = if place.subresource.as_deref() == Some("status") {
+    let path = &request.path;
+    let part = if path.subresource.as_deref() == Some("status") {
         Part::Status
     } else {
         Part::Spec
     };
     let dry_run = request.query.dry_run();
     let object = registry.update(
-        place.resource.id,
-        place.namespace(),
+        path.resource.id,
+        path.namespace(),
         name,
         part,
         dry_run,
@@ -257,11 +245,11 @@ fn read_object(request: &Request) -> Result<Value, Status> {
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {why} \
              ({body})",
-            request.place.resource.kind
+            request.path.resource.kind
         ))
     })?;
     if request.query.get("fieldValidation") == Some("Strict") {
-        unknown_fields::check(request.place.resource, &object)?;
+        unknown_fields::check(request.path.resource, &object)?;
     }
     Ok(object)
 }

@@ -87,13 +87,7 @@ fn collect(registry: &Registry, dependent: &Object, gone: &str) {
         propagation: Some(Propagation::Background),
         ..Options::default()
     };
-    if let Err(status) = deletion::delete(
-        registry,
-        dependent.kind,
-        dependent.namespace(),
-        dependent.name(),
-        &options,
-    ) {
+    if let Err(status) = deletion::delete_object(registry, dependent, &options) {
         log::debug!("collector: {status}");
     }
 }

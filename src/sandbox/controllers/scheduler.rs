@@ -21,7 +21,7 @@ use crate::sandbox::objects::{
 };
 
 /// A pod that waits for the node.
-struct Waiting {
+struct PendingPod {
     pod: Arc<Object>,
     requests: Amounts,
     claims: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Scheduler {
     used: Amounts,
     placed: HashMap<String, Amounts>,
     /// By the version in which the scheduler first saw the pod, which is the order of creation.
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, PendingPod>,
     order: HashMap<String, u64>,
     retry: bool,
 }
@@ -122,7 +122,7 @@ impl Scheduler {
             .iter()
             .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
             .map(str::to_owned);
-        let waiting = Waiting {
+        let waiting = PendingPod {
             pod: object.clone(),
             requests: requests(&pod["spec"]),
             claims: claims.collect(),
@@ -152,7 +152,7 @@ impl Scheduler {
     }
 
     /// The reason why a pod cannot be bound.
-    fn problem(&self, waiting: &Waiting) -> Option<String> {
+    fn problem(&self, waiting: &PendingPod) -> Option<String> {
         let store = self.registry.store();
         for name in &waiting.claims {
             let Some(claim) = store.get(Kind::Claim, waiting.pod.namespace(), name) else {
@@ -200,7 +200,7 @@ impl Scheduler {
         ))
     }
 
-    fn bind(&self, waiting: &Waiting) {
+    fn bind(&self, waiting: &PendingPod) {
         let pod = &waiting.pod;
         let is_bound = self.registry.edit(pod, |value| {
             value["spec"]["nodeName"] = json!(NODE);

@@ -36,7 +36,7 @@ pub struct View {
     pub ip: String,
     pub started: Timestamp,
     /// The reason and message for which the pod fails.
-    pub verdict: Option<(&'static str, String)>,
+    pub failure: Option<(&'static str, String)>,
 }
 
 impl ContainerView {
@@ -102,7 +102,7 @@ pub fn render(pod: &mut Value, view: &View, now: Timestamp) {
             .collect::<Vec<_>>()
             .into();
     }
-    if let Some((reason, message)) = view.verdict.as_ref().filter(|_| view.is_done()) {
+    if let Some((reason, message)) = view.failure.as_ref().filter(|_| view.is_done()) {
         status["reason"] = json!(reason);
         status["message"] = json!(message);
     }
@@ -117,7 +117,7 @@ impl View {
     /// Whether all containers run and the pod is not about to end.
     pub fn is_ready(&self) -> bool {
         !self.is_done()
-            && self.verdict.is_none()
+            && self.failure.is_none()
             && self.containers.iter().all(ContainerView::is_running)
     }
 }
@@ -143,7 +143,7 @@ fn conditions(old: &Value, view: &View, generation: &Value, now: Timestamp) -> V
         "Succeeded" => (false, Some(("PodCompleted", String::new()))),
         "Failed" => (false, Some(("PodFailed", String::new()))),
         // The deadline has passed, and the containers are about to end.
-        _ if view.verdict.is_some() => (false, Some(("PodFailed", String::new()))),
+        _ if view.failure.is_some() => (false, Some(("PodFailed", String::new()))),
         _ if waiting.is_empty() => (true, None),
         _ => (false, not_ready()),
     };

@@ -100,33 +100,33 @@ pub fn plan(
     }
     // Outer mounts first, so that inner ones are not hidden.
     mounts.sort();
-    let mut plan = Plan {
+    let mut steps = Steps {
         root,
-        steps: Vec::new(),
+        words: Vec::new(),
         fresh: BTreeSet::new(),
     };
     if needs_root {
-        plan.new_root(&mounts);
+        steps.new_root(&mounts);
     } else {
-        plan.step(&["proc"], &[Path::new("/proc")]);
+        steps.step(&["proc"], &[Path::new("/proc")]);
         for (target, source, _) in &mounts {
-            plan.step(&["bind"], &[source, target]);
+            steps.step(&["bind"], &[source, target]);
         }
     }
-    Ok(plan.steps)
+    Ok(steps.words)
 }
 
 /// Targets, sources, and whether the mount is read-only.
 type Mounts = Vec<(PathBuf, PathBuf, bool)>;
 
-struct Plan<'a> {
+struct Steps<'a> {
     root: &'a Path,
-    steps: Vec<String>,
+    words: Vec<String>,
     /// The directories that are a new tmpfs, or inside one.
     fresh: BTreeSet<PathBuf>,
 }
 
-impl Plan<'_> {
+impl Steps<'_> {
     fn new_root(&mut self, mounts: &Mounts) {
         let root = self.root;
         self.step(&["tmpfs", "0755"], &[root]);
@@ -139,9 +139,9 @@ impl Plan<'_> {
     }
 
     fn step(&mut self, words: &[&str], paths: &[&Path]) {
-        self.steps
+        self.words
             .extend(words.iter().map(|word| (*word).to_owned()));
-        self.steps
+        self.words
             .extend(paths.iter().map(|path| path.to_string_lossy().into_owned()));
     }
 

@@ -23,7 +23,6 @@ use crate::sandbox::objects::{
     deletion::{self, Options},
     events::Severity,
     object::{Object, elements, text},
-    resource::Kind,
 };
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
@@ -55,7 +54,7 @@ impl Worker {
             phase: "Pending",
             ip: String::new(),
             started: clock::now(),
-            verdict: None,
+            failure: None,
         };
         let directory = machine.pods_directory.join(&object.uid);
         let pod = Pod {
@@ -113,7 +112,7 @@ impl Worker {
             if deadline.is_some_and(|deadline| deadline <= now) && !leaving && !told {
                 told = true;
                 pod.say(Severity::Normal, "DeadlineExceeded", DEADLINE_MESSAGE, "");
-                pod.view.borrow_mut().verdict =
+                pod.view.borrow_mut().failure =
                     Some(("DeadlineExceeded", DEADLINE_MESSAGE.to_owned()));
                 pod.publish();
                 let grace = value["spec"]["terminationGracePeriodSeconds"].as_u64();
@@ -141,7 +140,7 @@ impl Worker {
         let failed = {
             let mut view = pod.view.borrow_mut();
             let fine = |one: &ContainerView| one.state["terminated"]["exitCode"] == 0;
-            let all_fine = view.containers.iter().all(fine) && view.verdict.is_none();
+            let all_fine = view.containers.iter().all(fine) && view.failure.is_none();
             view.phase = if all_fine { "Succeeded" } else { "Failed" };
             !all_fine
         };
@@ -163,10 +162,9 @@ impl Worker {
             uid: Some(pod.object.uid.clone()),
             ..Options::default()
         };
-        let (namespace, name) = (pod.object.namespace(), pod.object.name());
-        let deleted = deletion::delete(&pod.machine.registry, Kind::Pod, namespace, name, &options);
-        if let Err(status) = deleted.map(drop) {
-            log::debug!("pod {name}: {status}");
+        let deleted = deletion::delete_object(&pod.machine.registry, &pod.object, &options);
+        if let Err(status) = deleted {
+            log::debug!("pod {}: {status}", pod.object.name());
         }
     }
 }

@@ -117,6 +117,16 @@ pub fn delete(
     Ok(Deleted { object, gone })
 }
 
+/// Deletes an object that was read before.
+pub fn delete_object(
+    registry: &Registry,
+    object: &Object,
+    options: &Options,
+) -> Result<Deleted, Status> {
+    let (namespace, name) = (object.namespace(), object.name());
+    delete(registry, object.kind, namespace, name, options)
+}
+
 /// Removes a finalizer from an object, which may be the last one that holds up its deletion.
 pub fn remove_finalizer(registry: &Registry, object: &Object, finalizer: &str) {
     registry.edit(object, |value| {

@@ -140,15 +140,8 @@ pub fn sweep(registry: &Registry) {
         ];
         let time = times.into_iter().find_map(|time| clock::parse(text(time)));
         if time.is_some_and(|time| clock::elapsed_seconds(time, now) > LIFETIME_SECONDS) {
-            let (namespace, name) = (event.namespace(), event.name());
             let options = Options::default();
-            drop(deletion::delete(
-                registry,
-                Kind::Event,
-                namespace,
-                name,
-                &options,
-            ));
+            drop(deletion::delete_object(registry, &event, &options));
         }
     }
 }

@@ -203,10 +203,8 @@ impl JobController {
             propagation: Some(Propagation::Foreground),
             ..Options::default()
         };
-        let (namespace, name) = (object.namespace(), object.name());
-        if let Err(status) = deletion::delete(&self.registry, Kind::Job, namespace, name, &options)
-        {
-            log::debug!("job {name}: {status}");
+        if let Err(status) = deletion::delete_object(&self.registry, object, &options) {
+            log::debug!("job {}: {status}", object.name());
         }
     }
 
