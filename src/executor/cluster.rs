@@ -15,8 +15,13 @@ use kube::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Error, Result, identity::Version};
-use crate::api::Reason;
+use crate::{
+    api::Reason,
+    executor::{
+        error::{Error, Result},
+        identity::Version,
+    },
+};
 
 /// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; no user waits that long.
 pub const DEADLINE: Duration = Duration::from_secs(10);

@@ -15,8 +15,8 @@ use crate::{
         VolumePhase, VolumeStatus, describe,
     },
     executor::{
-        Error, Result,
         cluster::call,
+        error::{Error, Result},
         fresh,
         identity::Uid,
         objects::{self, labels},

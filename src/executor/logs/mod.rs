@@ -60,8 +60,8 @@ use self::{
 use crate::{
     api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, User},
     executor::{
-        Error, Result,
         cluster::Cluster,
+        error::{Error, Result},
         observed::{first_failure, setup_failure},
         view::{LiveView, TaskWatch},
     },

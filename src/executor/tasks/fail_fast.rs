@@ -24,8 +24,8 @@ use crate::{
     api::TaskId,
     backoff::Backoff,
     executor::{
-        Result,
         cluster::{CONCURRENCY, call},
+        error::Result,
         objects::labels,
         observed::{JobRow, JobState, Observed, stopped_after},
         view::LiveView,

@@ -3,7 +3,7 @@
 use crate::{
     api::{TaskStatus, User},
     executor::{
-        Result,
+        error::Result,
         view::{Listed, LiveView},
     },
 };

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::{
     api::{Accelerators, Reason, TaskDefinition, TaskDryRunResponse, User, VolumeMount, describe},
     executor::{
-        Error, Result,
         cluster::{Cluster, call},
+        error::{Error, Result},
         fresh,
         objects::{self, Placement, Submission, names, pod_config},
         view::LiveView,

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use crate::{
     api::{TaskId, User},
-    executor::{Error, Result, observed::JobRow, view::LiveView},
+    executor::{
+        error::{Error, Result},
+        observed::JobRow,
+        view::LiveView,
+    },
 };
 
 /// Stops a task of `user`.

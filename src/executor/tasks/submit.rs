@@ -21,8 +21,8 @@ use super::prepare::{Prepared, job, try_first};
 use crate::{
     api::{Reason, TaskId, TaskSubmitResponse},
     executor::{
-        Error, Result,
         cluster::{CONCURRENCY, DEADLINE, call},
+        error::{Error, Result},
         objects,
         observed::JobRow,
         view::{LiveView, Table},

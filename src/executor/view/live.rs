@@ -14,8 +14,8 @@ use super::{Listed, Scope, Table, TaskWatch, View, ViewRow, feed};
 use crate::{
     api::{Reason, TaskId, User},
     executor::{
-        Error, Result,
         cluster::{CONCURRENCY, Cluster, call},
+        error::{Error, Result},
         identity::Uid,
         objects::{labels, names},
         observed::{EventRow, JobRow, Observed, PodRow},

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, watch};
 use super::LiveView;
 use crate::{
     api::TaskId,
-    executor::{Error, observed::Observed},
+    executor::{error::Error, observed::Observed},
 };
 
 /// A watch on one task, for as long as it is held.

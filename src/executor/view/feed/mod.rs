@@ -23,8 +23,8 @@ use crate::{
     api::Reason,
     backoff::Backoff,
     executor::{
-        Error, Result,
         cluster::{PAGE, Page},
+        error::{Error, Result},
         identity::Version,
         objects::labels,
         observed::{ClaimRow, EventRow, JobRow, PodRow},
