@@ -1,52 +1,54 @@
-# What people and CI do with this tree. `make demo` shows the program, `make test` tests it.
+# What people and CI do with this tree. The text behind `##` is the line of `make help`; times are rough, of a machine with two cores.
 
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
 
-.PHONY: demo test check corpus fuzz e2e golden bench install
+.PHONY: help demo test check corpus fuzz e2e golden record bench install
 
-# The tour: a sandbox, a volume, a task on two nodes, and back to nothing.
-demo:
+help: ## list the targets (1 s)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## build, then show a tour in a sandbox: a volume, a task on two nodes (4 min the first time, then 2 s)
 	$(CARGO) build --locked
 	tests/demo.sh $(BIN)
 
-# Everything that needs no cluster.
-test:
+test: ## run all tests that need no cluster (6 min the first time, then 2 min)
 	$(CARGO) test --locked
 
-# What a change has to pass.
-check:
+check: ## run the checks that a change has to pass: format, lints, tests, docs, corpus (10 min the first time, then 3 min)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(MAKE) corpus
 
-# Real task files, and SkyPilot's verdict on each beside ours. They are not in this tree: K8S_CLI_CORPUS names their folder, else
-# ../shared/skypilot is looked at. The other tests include them, without the table.
-corpus:
+# The task files are not in this tree: K8S_CLI_CORPUS names their folder, else ../shared/skypilot is tried. `make test` runs the
+# same comparison without printing the table.
+corpus: ## compare the verdicts on real task files with SkyPilot's, where these are at hand (1 s once it is built)
 	$(CARGO) test --locked --bin k8s-cli client::task_file::corpus -- --nocapture --test-threads 1
 
-# Feeds the reader of task files with what nobody would write, for FUZZ_SECONDS. Needs nothing but the compiler; see tests/fuzz.
+# It needs nothing but the compiler; see tests/fuzz.
 FUZZ_SECONDS ?= 600
-fuzz:
+fuzz: ## feed the reader of task files with random input (10 min, or FUZZ_SECONDS)
 	tests/fuzz/run.sh $(FUZZ_SECONDS)
 
-# The end-to-end tests against the cluster that KUBECONFIG names; each makes and deletes a namespace of its own. Where
-# K8S_CLI_E2E_RESTART names a program that restarts parts of that cluster, logs are followed while it does.
-e2e:
+# Each test makes a namespace of its own and deletes it. If K8S_CLI_E2E_RESTART names a program that restarts parts of the
+# cluster, logs are followed while it does.
+e2e: ## run the end-to-end tests on the cluster that KUBECONFIG names (10 min)
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to the cluster to test on" >&2; exit 2; }
 	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 4
 	test -z "$$K8S_CLI_E2E_RESTART" || \
 		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 
-# Rewrites the golden files; look at the diff.
-golden:
+golden: ## rewrite the golden files under fixtures/; look at the diff (as long as make test)
 	UPDATE_GOLDEN=1 $(CARGO) test --locked
 
-# Prints numbers of the release build, with one handler more that the others are compared with. With KUBECONFIG, also what
-# logs and many tasks cost on that cluster. Needs curl, python3 and wrk; what compares with kubectl is left out where there is none.
-bench:
+record: ## record fixtures/recorded anew from the cluster that KUBECONFIG names; look at the diff (1 min)
+	tests/record.py fixtures/recorded
+
+# Numbers of the release build, which has one more handler to compare the others with. With KUBECONFIG also the cost of logs and
+# of many tasks on that cluster. It needs curl, python3 and wrk. Without kubectl, the comparisons with it are left out.
+bench: ## print the numbers of `k8s-cli help performance` (15 min)
 	$(CARGO) build --locked --release --features bench
 	tests/bench/start.sh target/release/k8s-cli
 	env -u KUBECONFIG tests/bench/logs.py target/release/k8s-cli
@@ -54,5 +56,5 @@ bench:
 	test -z "$$KUBECONFIG" || tests/bench/logs.py target/release/k8s-cli
 	test -z "$$KUBECONFIG" || tests/bench/tasks.py target/release/k8s-cli
 
-install:
+install: ## build the release and install it into ~/.cargo/bin (6 min)
 	$(CARGO) install --locked --path .
