@@ -1,7 +1,7 @@
 //! The lines of several nodes, written one after the other without ever gluing two together.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
@@ -21,6 +21,8 @@ struct Held {
 pub struct LineWriter {
     /// The node whose line stands there without its end.
     open: Option<u32>,
+    /// The nodes whose unfinished line was ended, because another text had to be written.
+    torn: BTreeSet<u32>,
     /// The beginnings of lines, by node.
     held: BTreeMap<u32, Held>,
     held_size: usize,
@@ -43,11 +45,15 @@ impl LineWriter {
     ) -> io::Result<()> {
         if self.open == Some(node) {
             out.write_all(text)?;
-            return if is_partial {
-                Ok(())
-            } else {
-                self.end_open(out)
-            };
+            if !is_partial {
+                self.open = None;
+                out.write_all(b"\n")?;
+            }
+            return Ok(());
+        }
+        // The rest of a torn line gets a line of its own, unless only its newline was missing.
+        if self.torn.remove(&node) && text.is_empty() && !is_partial {
+            return Ok(());
         }
         if is_partial {
             let held = self.held.entry(node).or_insert_with(|| {
@@ -166,6 +172,7 @@ impl LineWriter {
         if self.is_within(node) {
             self.write(node, "", b"", false, out)?;
         }
+        self.torn.remove(&node);
         Ok(())
     }
 
@@ -184,7 +191,10 @@ impl LineWriter {
     /// `out` cannot be written.
     pub fn end_open(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         match self.open.take() {
-            Some(_) => out.write_all(b"\n"),
+            Some(node) => {
+                self.torn.insert(node);
+                out.write_all(b"\n")
+            }
             None => Ok(()),
         }
     }
@@ -241,6 +251,16 @@ mod tests {
             "0> name?\n1> b\n0>  ada!\n"
         );
         assert_eq!(written(&[(0, "last", true)]), "0> last\n");
+        // Only the newline of the torn line was missing.
+        assert_eq!(
+            written(&[
+                (0, "done?", true),
+                (1, "b", false),
+                (0, "", false),
+                (0, "", false)
+            ]),
+            "0> done?\n1> b\n0> \n"
+        );
     }
 
     #[test]

@@ -56,9 +56,10 @@ impl Form {
         }
     }
 
-    /// Whether lines are held back because they are unfinished.
+    /// Whether unfinished lines are held back that may be shown. The text of several nodes has whole lines only: a line that is
+    /// shown unfinished is torn when another node writes.
     fn holds(&self) -> bool {
-        matches!(self, Self::Text(text) if text.lines.holds())
+        matches!(self, Self::Text(text) if !text.has_prefix && text.lines.holds())
     }
 
     fn release(&mut self, out: &mut Vec<u8>) {

@@ -179,7 +179,7 @@ impl<'a> FollowedLog<'a> {
                 looked = Instant::now();
                 self.view.release_old(context)?;
             }
-            if self.view.holds() && !self.feed.is_there_within(context.out, patience)? {
+            if self.view.holds(context) && !self.feed.is_there_within(context.out, patience)? {
                 self.view.release(context)?;
             }
             let bytes = match self.feed.next_heartbeat(context.out)? {

@@ -187,9 +187,10 @@ impl LogView {
         context.out.write_all(b"\n")
     }
 
-    /// Whether lines are held back because they are unfinished.
-    pub fn holds(&self) -> bool {
-        self.lines.holds()
+    /// Whether unfinished lines are held back that may be shown. A pipe gets whole lines of several nodes only: a line that is shown
+    /// unfinished is torn when another node writes.
+    pub fn holds(&self, context: &Context<'_>) -> bool {
+        self.lines.holds() && (self.num_nodes == 1 || context.terminal.out)
     }
 
     /// Shows them as they are.

@@ -212,3 +212,23 @@ fn the_last_words_of_a_failed_task_name_its_nodes() {
     let (_, err, _) = show(Session::default(), PLAIN, &records);
     assert_eq!(err, "failed: setup on node-1 exited with 1\n");
 }
+
+#[test]
+fn a_pipe_gets_whole_lines_of_several_nodes() {
+    for (mut session, num_nodes, may_show) in [
+        (Session::default(), 1, true),
+        (Session::default(), 2, false),
+        (Session::at_a_terminal(""), 2, true),
+    ] {
+        let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
+        let holds = session.run(|context| {
+            for record in [start(num_nodes), piece(0, "name? ")] {
+                let json = record.to_string();
+                let record = LogRecord::from_json(json.as_bytes()).unwrap();
+                view.show(context, record, json.as_bytes()).unwrap();
+            }
+            view.holds(context)
+        });
+        assert_eq!(holds, may_show, "{num_nodes} nodes");
+    }
+}
