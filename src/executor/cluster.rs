@@ -1,7 +1,8 @@
 //! The handle on Kubernetes: a client, a namespace, a deadline for each call, and lists in pages.
 //!
 //! `kube`'s own `Api` decodes each object whole. [`Cluster::page`] and its neighbours make the same requests, but decode only the
-//! fields that a [`Resource`] names. A list of 10,000 Jobs then fits into a few megabytes.
+//! fields that a [`Resource`] names. A list of 10,000 Jobs then fits into a few megabytes. The module does not know what the
+//! objects mean.
 
 use std::{env, fmt, future::Future, path::Path, time::Duration};
 
@@ -23,14 +24,15 @@ use crate::{
     },
 };
 
-/// How long Kubernetes may take to answer one request. The API server itself gives up after 60 s; no user waits that long.
+/// The most time that Kubernetes may take to answer one request. The API server itself gives up after 60 s; no user waits that
+/// long.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// How many requests one operation makes at the same time.
+/// The number of requests that one operation makes at the same time.
 pub const CONCURRENCY: usize = 16;
-/// How many objects one page of a list holds: the page size of kubectl.
+/// The number of objects in one page of a list: the page size of kubectl.
 pub const PAGE: u32 = 500;
 
-/// Where the configuration of the cluster comes from.
+/// The source of the cluster's configuration.
 pub enum ClusterConfig<'a> {
     /// From the environment: in-cluster, else `KUBECONFIG`, else `~/.kube/config`.
     Environment,
@@ -48,18 +50,18 @@ pub struct Cluster {
 
 /// A kind of object of which only some fields are decoded.
 pub trait Resource: DeserializeOwned {
-    /// The path of its group and version, and its plural name in paths.
+    /// The API path of the group and version, and the plural name of the kind in paths.
     const PATH: (&'static str, &'static str);
-    /// Its plural name in messages.
+    /// The plural name of the kind in messages.
     const KIND: &'static str;
 }
 
 /// A part of a list.
 pub struct Page<R> {
     pub items: Vec<R>,
-    /// The version at which the list was true.
+    /// The resource version of the list.
     pub version: Version,
-    /// The token that continues the list, if there is more of it.
+    /// The token that continues the list; none on the last page.
     pub next: Option<String>,
 }
 
@@ -115,8 +117,8 @@ impl Cluster {
         })
     }
 
-    /// The same handle with connections of its own, for a thread with a runtime of its own. Without them each request and its
-    /// answer would have to wake up another thread.
+    /// The same handle with connections of its own, for a thread with a runtime of its own. A shared connection would wake up
+    /// another thread for each request and each answer.
     ///
     /// # Errors
     /// When a file that the kubeconfig names is no longer usable.
@@ -124,7 +126,7 @@ impl Cluster {
         Self::new(self.config.clone(), &self.namespace)
     }
 
-    /// Makes sure that Kubernetes answers.
+    /// Checks that Kubernetes answers.
     pub async fn check(&self) -> Result<()> {
         let doing = "ask Kubernetes for its version";
         call(doing, self.client.apiserver_version()).await?;
@@ -159,7 +161,7 @@ impl Cluster {
         Request::new(format!("{group}/namespaces/{}/{plural}", self.namespace))
     }
 
-    /// One page of a list.
+    /// Reads one page of a list.
     pub async fn page<R: Resource>(&self, params: &ListParams) -> Result<Page<R>> {
         let doing = format!("list {}", R::KIND);
         let request = self.requests::<R>().list(params);
@@ -168,7 +170,7 @@ impl Cluster {
         let list: List<R> = call(&doing, self.client.request(request)).await?;
         let next = list.metadata.next.filter(|token| !token.is_empty());
         if next.is_some() && next == params.continue_token {
-            let message = format!("cannot {doing}: the list does not go on where it was left");
+            let message = format!("cannot {doing}: the continue token of the list did not change");
             return Err(Error::new(Reason::InternalError, message));
         }
         Ok(Page {
@@ -178,7 +180,7 @@ impl Cluster {
         })
     }
 
-    /// A whole list, read in pages, and the version at which it was true.
+    /// Reads a whole list in pages; returns the objects and the resource version of the list.
     pub async fn list<R: Resource>(&self, params: ListParams) -> Result<(Vec<R>, Version)> {
         let mut items = Vec::new();
         let mut params = params.limit(PAGE);
@@ -192,7 +194,7 @@ impl Cluster {
         }
     }
 
-    /// The changes of objects after a version.
+    /// Watches the objects of a kind, from a version on.
     pub async fn watch<R: Resource + Clone + 'static>(
         &self,
         params: &WatchParams,
@@ -213,7 +215,7 @@ impl Cluster {
         self.client.request(request).await
     }
 
-    /// The object of a name, if it exists.
+    /// Reads the object of a name; `None` if it does not exist.
     pub async fn get<R: Resource>(&self, name: &str) -> kube::Result<Option<R>> {
         let request = self.requests::<R>().get(name, &GetParams::default());
         let request = request.map_err(kube::Error::BuildRequest)?;
@@ -262,7 +264,8 @@ fn unusable(what: &str, error: impl fmt::Display) -> Error {
     Error::new(Reason::InternalError, format!("cannot use {what}: {error}"))
 }
 
-/// Waits for one answer of Kubernetes, for at most [`DEADLINE`]. `doing` says what for, as in ``create Job `train-ab12cd34` ``.
+/// Waits for one answer of Kubernetes, for at most [`DEADLINE`]. `doing` names the action in messages, as in ``create Job
+/// `train-ab12cd34` ``.
 ///
 /// # Errors
 /// When Kubernetes refuses, cannot be reached, or takes too long.

@@ -1,7 +1,7 @@
-//! What can go wrong between the executor and Kubernetes.
+//! The errors of the executor.
 //!
-//! One type: a word to branch on, a sentence to show, and the cause for the log. How a Kubernetes error becomes a word is
-//! decided here and nowhere else.
+//! An error has a [`Reason`] to branch on, a message for the user, and a source for the log. Only this module maps the errors of
+//! Kubernetes to reasons.
 
 use std::{error, fmt};
 
@@ -26,7 +26,7 @@ impl Error {
         }
     }
 
-    /// What a failed call to Kubernetes means; `doing` says what was being done, as in ``create Job `train-ab12cd34` ``.
+    /// The error of a failed call to Kubernetes. `doing` names the action, as in ``create Job `train-ab12cd34` ``.
     pub fn kube(error: kube::Error, doing: impl fmt::Display) -> Self {
         let (reason, message) = match &error {
             kube::Error::Api(status) => (
@@ -38,7 +38,7 @@ impl Error {
             ),
             kube::Error::Auth(_) | kube::Error::SerdeError(_) => (
                 Reason::InternalError,
-                format!("cannot {doing}: the server and Kubernetes do not understand each other"),
+                format!("cannot {doing}: the answer of Kubernetes or the credentials of the server are not usable"),
             ),
             _ => (
                 Reason::ServiceUnavailable,
@@ -52,15 +52,15 @@ impl Error {
         }
     }
 
-    /// The error of a task that does not exist, or is another user's, which looks the same.
+    /// The error of a task that does not exist. A task of another user gets the same error.
     pub fn no_such_task(id: TaskId) -> Self {
         Self::new(Reason::NotFound, format!("task `{id}` not found"))
     }
 
-    /// The same error, with more to say.
+    /// The same error with `more` at the end of its message.
     #[must_use]
-    pub fn but(mut self, what: &str) -> Self {
-        self.message = format!("{}; {what}", self.message);
+    pub fn and(mut self, more: &str) -> Self {
+        self.message = format!("{}; {more}", self.message);
         self
     }
 
@@ -69,10 +69,10 @@ impl Error {
     }
 }
 
-/// The word for a `Status` with which Kubernetes refused a request of ours.
+/// The reason for a `Status` with which Kubernetes refused a request.
 fn refusal(status: &kube::core::Status) -> Reason {
     match status.code {
-        // Kubernetes found fault with an object that was made from what the user gave.
+        // The user's definition made an object that is not valid.
         400 | 422 => Reason::Invalid,
         403 => Reason::Forbidden,
         409 if status.is_already_exists() => Reason::AlreadyExists,
@@ -80,8 +80,8 @@ fn refusal(status: &kube::core::Status) -> Reason {
         413 => Reason::RequestEntityTooLarge,
         408 | 429 | 500 | 502 | 503 => Reason::ServiceUnavailable,
         504 => Reason::Timeout,
-        // 401: the server's credentials, not the user's. 404: what the server relies on, such as its namespace, is missing;
-        // where a missing object is the user's affair, the caller says so.
+        // 401 is about the server's credentials, not the user's. 404 is about an object that the server relies on, such as its
+        // namespace; a caller that reads an object of the user handles 404 itself.
         _ => Reason::InternalError,
     }
 }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_real_kubernetes_refuses_gets_a_word() {
+    fn each_recorded_refusal_has_a_reason() {
         let reasons: Vec<_> = recorded()
             .map(|(name, status)| {
                 (
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_says_what_was_tried_and_the_source_why() {
+    fn the_message_names_the_action_and_the_source_is_the_cause() {
         let status =
             Status::failure("jobs.batch \"a\" already exists", "AlreadyExists").with_code(409);
         let error = Error::kube(kube::Error::Api(status.boxed()), "create Job `a`");

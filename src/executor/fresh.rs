@@ -1,4 +1,4 @@
-//! Fresh values: random ids and the time of day. Everything else in this room gets them as arguments.
+//! Random ids and the current time. The other modules of the executor get both as arguments, so they stay testable.
 
 use std::str::FromStr;
 

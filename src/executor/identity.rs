@@ -1,4 +1,4 @@
-//! The names of Kubernetes objects and of their states: uids and resource versions. Pure.
+//! Uids and resource versions of Kubernetes objects, as numbers. Pure.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ impl Uid {
             .ok()
             .filter(|digits| digits.len() == 32)
             .and_then(|digits| u128::from_str_radix(digits, 16).ok());
-        // Kubernetes promises a UUID. If another server breaks that promise, different texts stay different.
+        // Kubernetes promises a UUID. For any other text, a hash keeps different uids apart.
         Self(uuid.unwrap_or_else(|| {
             let hash = |seed: u8| {
                 let mut hasher = DefaultHasher::new();
@@ -45,7 +45,7 @@ impl fmt::Debug for Uid {
 }
 
 /// The `resourceVersion` of an object, a list or a watch: a number that grows with each write to objects of its kind (Kubernetes
-/// enhancement 5504). A version that is not a number becomes 0, which is before every other one.
+/// enhancement 5504). A text that is not a number becomes 0, the unknown version, which sorts before all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u64);
 
@@ -64,7 +64,7 @@ impl Version {
         other.0 != 0 && self > other
     }
 
-    /// Whether a watch that has come to `seen` has told of this version.
+    /// Whether a watch that has reached `seen` has shown this version.
     pub fn is_seen_at(self, seen: Self) -> bool {
         self.0 != 0 && self <= seen
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uids_are_uuids_and_stay_apart_if_not() {
+    fn uids_are_uuids_or_hashes() {
         let text = "0f5b8b0e-7c5c-4f0e-8f53-0123456789ab";
         assert_eq!(Uid::new(text).to_string(), text);
         assert_ne!(Uid::new("a"), Uid::new("b"));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_numbers_or_always_news() {
+    fn versions_are_compared_as_numbers_and_unknown_ones_are_news() {
         let version = Version::new;
         assert!(version("10").is_news(version("9")) && !version("9").is_news(version("9")));
         assert!(!version("9").is_news(version("10")));

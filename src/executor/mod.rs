@@ -1,18 +1,18 @@
-//! Tasks on Kubernetes: the only room that knows both.
+//! Tasks on Kubernetes: the only module that knows both.
 //!
-//! [`Executor`] is the door: a cheap handle whose methods are all that the server may do. Behind it are floors. Each uses the floors
-//! below it, and none above:
+//! [`Executor`] is the façade: a cheap handle with all operations of the server. The modules behind it are layers. Each layer uses
+//! only the layers below it:
 //!
 //! ```text
 //! tasks, logs          submit, list, stop, fail fast; a log from the pod to the viewer
-//! volumes              claims with an owner and a name
+//! volumes              claims with an owner and a name that the owner chooses
 //! view                 live state: rows of the cluster's objects, kept by watches
-//! observed             the cluster's objects in our words                           (pure)
-//! objects              a task in the cluster's words                                (pure)
+//! observed             the cluster's objects as rows and statuses                   (pure)
+//! objects              the objects that a task becomes                              (pure)
 //! cluster              requests to Kubernetes; error, identity and fresh beside it
 //! ```
 //!
-//! The state is the cluster's: the view holds a copy of it, and a server that starts reads all of it again. Nothing here knows of
+//! The cluster holds the state. The view is a copy of it, and a server that starts reads it again. The executor knows nothing of
 //! HTTP towards the user.
 
 mod cluster;
@@ -60,7 +60,7 @@ use crate::api::{
 #[derive(Clone)]
 pub struct Executor {
     live: LiveView,
-    /// Whether `pod_config` may reach beyond the pods of a task.
+    /// Whether `pod_config` may set fields that affect more than the pods of a task.
     any_pod_config: bool,
     creations: Arc<Creations>,
     creating_volume: Arc<Mutex<()>>,
@@ -83,7 +83,7 @@ impl Executor {
         })
     }
 
-    /// The same executor with connections of its own, for a thread with a runtime of its own. To be called within that runtime.
+    /// The same executor with connections of its own, for a thread with a runtime of its own. Call it within that runtime.
     ///
     /// # Errors
     /// When a file that the kubeconfig names is no longer usable.
@@ -100,7 +100,7 @@ impl Executor {
         self
     }
 
-    /// Makes sure that questions can be answered: Kubernetes answers, and its tasks were listed once.
+    /// Checks that the executor can answer: Kubernetes answers, and the view has listed all tasks once.
     ///
     /// # Errors
     /// When Kubernetes does not answer, or the first list is not complete.
@@ -108,17 +108,17 @@ impl Executor {
         self.live.check_ready().await
     }
 
-    /// Keeps the view of the cluster alive, for ever.
+    /// Keeps the view of the cluster up to date. Never returns.
     pub async fn keep_view(&self) {
         self.live.keep_alive().await;
     }
 
-    /// Stops the other nodes of each task of which a node fails, for ever.
+    /// Stops the other nodes of each task of which a node fails. Never returns.
     pub async fn fail_fast(&self) {
         fail_fast::run(&self.live).await;
     }
 
-    /// Lets no further task begin, and rolls back the tasks that are being created. Returns when none is half-made, as far as
+    /// Lets no further task begin, and rolls back the tasks that are being created. Returns when no task is incomplete, as far as
     /// Kubernetes allows.
     pub async fn stop_creating(&self) {
         self.creations.stop().await;
@@ -126,8 +126,8 @@ impl Executor {
 
     // === Tasks ===
 
-    /// Starts a task: all of it, or nothing. If one of its objects is refused, or the caller drops the future before it is done,
-    /// the others are deleted again. `fail_fast`: the failure of a node stops the others.
+    /// Starts a task: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
+    /// other objects are deleted again. `fail_fast`: the failure of a node stops the other nodes.
     ///
     /// # Errors
     /// When the task may not have what it asks for, or Kubernetes refuses an object.
@@ -141,11 +141,11 @@ impl Executor {
         submit::submit(&self.live, &self.creations, prepared).await
     }
 
-    /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are left
-    /// out.
+    /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are
+    /// omitted.
     ///
     /// # Errors
-    /// As of [`Executor::submit`], as far as they can be known before.
+    /// Those of [`Executor::submit`], as far as a dry run can detect them.
     pub async fn dry_run(
         &self,
         user: &User,
@@ -176,21 +176,21 @@ impl Executor {
         status.ok_or_else(|| Error::no_such_task(id))
     }
 
-    /// The tasks of `user`, or of all.
+    /// The tasks of `user`, or of all users.
     ///
     /// # Errors
-    /// When Kubernetes has to be asked and does not answer.
+    /// When the view is not fresh and Kubernetes does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<TaskList> {
         list::list(&self.live, user).await
     }
 
-    /// The version of the list of `user`'s tasks, or of all; none while the view is not fresh.
+    /// The version of the list of `user`'s tasks, or of all tasks; none while the view is not fresh.
     pub fn list_version(&self, user: Option<&User>) -> Option<ListVersion> {
         let view = &self.live.view;
         view.is_fresh().then(|| view.list_version(user))
     }
 
-    /// How old an answer about tasks may be; none while Kubernetes itself is asked.
+    /// The age of the view, which is the age of an answer about tasks; none while each answer comes from Kubernetes.
     pub fn age(&self) -> Option<Duration> {
         self.live.age()
     }
@@ -203,16 +203,16 @@ impl Executor {
         stop::stop(&self.live, user, id).await
     }
 
-    /// Stops the unfinished tasks of `user`, or of all, for the user `asking`; returns their ids.
+    /// Stops the unfinished tasks of `user`, or of all users, in the name of `asking`; returns their ids.
     ///
     /// # Errors
-    /// When Kubernetes does not answer, or refuses. Some tasks may have been stopped by then.
+    /// When Kubernetes does not answer, or refuses. Some tasks may be stopped already.
     pub async fn stop_all(&self, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
         stop::stop_all(&self.live, asking, user).await
     }
 
-    /// The log of a task of `user`, as a channel that ends with [`LogRecord::End`](crate::api::LogRecord). Dropping the receiver ends
-    /// the work.
+    /// The log of a task of `user`, as a channel that ends with [`LogRecord::End`](crate::api::LogRecord). Dropping the receiver
+    /// stops the reading.
     ///
     /// # Errors
     /// When `user` has no such task, or `query` names a node that the task does not have.
@@ -230,16 +230,16 @@ impl Executor {
     /// Creates a volume.
     ///
     /// # Errors
-    /// When `user` has a volume of that name already, or Kubernetes refuses the claim.
+    /// When `user` already has a volume of that name, or Kubernetes refuses the claim.
     pub async fn create_volume(&self, user: &User, volume: &VolumeDefinition) -> Result<VolumeId> {
         let volumes = Volumes(&self.live);
         volumes.create(&self.creating_volume, user, volume).await
     }
 
-    /// The volumes of `user`, or of all, newest first.
+    /// The volumes of `user`, or of all users, newest first.
     ///
     /// # Errors
-    /// When Kubernetes has to be asked and does not answer.
+    /// When the view is not fresh and Kubernetes does not answer.
     pub async fn list_volumes(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
         Volumes(&self.live).list(user).await
     }

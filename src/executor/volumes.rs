@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What becomes of a task of several nodes whose volume is for one machine.
+/// The warning for a task of several nodes whose volume only one machine can mount.
 pub const WAITS: &str = "can be mounted on one machine at a time (ReadWriteOnce): nodes of the task on other machines will wait";
 
 /// Whether an access mode lets only one machine mount a volume.
@@ -33,22 +33,22 @@ pub fn is_for_one_machine(mode: &str) -> bool {
     mode.starts_with("ReadWriteOnce")
 }
 
-/// What stands behind the volumes of a task.
+/// The claims of a task's volumes.
 #[derive(Default)]
 pub struct ResolvedVolumes {
-    /// The claim behind each mount path.
+    /// The name of the claim for each mount path.
     pub claims: BTreeMap<String, String>,
     pub warnings: Vec<String>,
 }
 
-/// The verbs of volumes.
+/// The operations on volumes.
 pub struct Volumes<'a>(pub &'a LiveView);
 
 impl Volumes<'_> {
-    /// Creates a volume. `creating` is held meanwhile, so that two volumes of one name are not created at the same time.
+    /// Creates a volume. Holds `creating` meanwhile, so that two requests cannot create volumes of the same name.
     ///
     /// # Errors
-    /// When `user` has a volume of that name already, or Kubernetes refuses the claim.
+    /// When `user` already has a volume of that name, or Kubernetes refuses the claim.
     pub async fn create(
         &self,
         creating: &Mutex<()>,
@@ -56,7 +56,7 @@ impl Volumes<'_> {
         volume: &VolumeDefinition,
     ) -> Result<VolumeId> {
         let _one_at_a_time = creating.lock().await;
-        // Another server may have made one.
+        // Another server may have created one that the view does not show yet.
         self.refresh_volumes(Some(user)).await?;
         if let Some(claim) = self.claim_named(user, &volume.name).await? {
             let name = &volume.name;
@@ -75,10 +75,10 @@ impl Volumes<'_> {
         Ok(id)
     }
 
-    /// The volumes of `user`, or everyone's, newest first.
+    /// The volumes of `user`, or of all users, newest first.
     ///
     /// # Errors
-    /// When Kubernetes cannot be asked.
+    /// When Kubernetes does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
         let claims = self.volume_claims(user).await?;
         let mut volumes = self.statuses(&claims).await;
@@ -93,7 +93,7 @@ impl Volumes<'_> {
     /// One volume of `user`.
     ///
     /// # Errors
-    /// When there is none of that id, or it is another user's, which looks the same.
+    /// When `user` has no such volume. A volume of another user looks the same.
     pub async fn get(&self, user: &User, id: VolumeId) -> Result<VolumeStatus> {
         let claim = self.look_up_volume(user, id).await?;
         log::debug!("volume status read volume_id={id} user={:?}", user.as_str());
@@ -101,7 +101,7 @@ impl Volumes<'_> {
         volumes.pop().ok_or_else(|| not_found(id))
     }
 
-    /// What is to be told of claims, and why those are pending that are.
+    /// The statuses of the volumes of these claims, with a reason for each pending one.
     async fn statuses(&self, claims: &[Arc<ClaimRow>]) -> Vec<VolumeStatus> {
         let is_pending = |claim: &&Arc<ClaimRow>| claim.phase == VolumePhase::Pending;
         let pending: Vec<_> = claims.iter().filter(is_pending).collect();
@@ -116,8 +116,8 @@ impl Volumes<'_> {
         volumes.collect()
     }
 
-    /// What the last event about each of these claims says, and perhaps about others. No watch tells of them: few ask, and only
-    /// while there is something to wait for.
+    /// The last event about each of these claims, and perhaps about others. No watch follows these events: they are read rarely,
+    /// and only while a volume is pending.
     async fn last_events(&self, claims: &[&Arc<ClaimRow>]) -> HashMap<Uid, String> {
         let selector = match claims {
             [] => return HashMap::new(),
@@ -131,19 +131,21 @@ impl Volumes<'_> {
         let mut events = match events.await {
             Ok((events, _)) => events,
             Err(error) => {
-                log::debug!("why volumes are pending is not known: {error}");
+                log::debug!("cannot read the events of claims: {error}");
                 return HashMap::new();
             }
         };
         events.sort_by_key(|event| (event.last, event.version));
-        let said = events.into_iter();
-        said.map(|event| (event.object, event.why.into())).collect()
+        let reasons = events.into_iter();
+        reasons
+            .map(|event| (event.object, event.why.into()))
+            .collect()
     }
 
     /// Deletes a volume and the data in it.
     ///
     /// # Errors
-    /// When there is none of that id, it is another user's, or a pod still uses it.
+    /// When `user` has no such volume, or a pod still uses it.
     pub async fn delete(&self, user: &User, id: VolumeId) -> Result<()> {
         let claim = self.look_up_volume(user, id).await?;
         if let Some(user) = self.user_of_claim(&claim.name).await? {
@@ -159,8 +161,7 @@ impl Volumes<'_> {
         Ok(())
     }
 
-    /// What mounts a claim and has not ended: a pod, or a Job whose pod is still to come. They need not be of tasks, so the view
-    /// does not know them all.
+    /// The task, Job or pod that mounts a claim and has not ended. It need not belong to a task, so the view may not know it.
     async fn user_of_claim(&self, claim: &str) -> Result<Option<String>> {
         let ((jobs, _), (pods, _)) = futures::try_join!(
             self.0.cluster.list::<JobRow>(ListParams::default()),
@@ -179,14 +180,14 @@ impl Volumes<'_> {
         }))
     }
 
-    /// The claim behind each mount path of a task: the user's own volume of that name, else a claim of exactly that name,
-    /// unless it belongs to another user's volume.
+    /// Finds the claim for each mount path of a task: the user's own volume of that name, else a claim of exactly that name, unless
+    /// it belongs to another user's volume.
     ///
     /// # Errors
-    /// All names that mean nothing.
+    /// One error for all names that match no claim.
     pub async fn resolve(&self, user: &User, task: &TaskDefinition) -> Result<ResolvedVolumes> {
         if !task.volumes.is_empty() && !self.0.view.is_fresh() {
-            // Who has them mounted.
+            // The warning about shared volumes needs the running pods.
             let running = ListParams::default().labels(&labels::tasks_selector(None));
             self.0.refresh::<PodRow>(running, &Scope::All).await?;
         }
@@ -219,7 +220,7 @@ impl Volumes<'_> {
         }
     }
 
-    /// What may keep a task from running if a claim can be mounted on one machine only.
+    /// A warning if only one machine can mount a claim, and a node of the task may have to wait for that.
     fn warn_of_sharing(&self, claim: &ClaimRow, num_nodes: u32) -> Option<String> {
         let mut modes = claim.access_modes.iter();
         if !modes.all(|mode| is_for_one_machine(mode)) {
@@ -245,12 +246,12 @@ impl Volumes<'_> {
         }
         let claim = self.0.cluster.get::<ClaimRow>(name);
         let claim = call(format!("look for claim `{name}`"), claim).await?;
-        // What goes with a task is that task's.
+        // The claim of an ephemeral volume belongs to its task.
         let is_free = |claim: &ClaimRow| !claim.is_taken || claim.owner.is(user);
         Ok(claim.filter(is_free).map(Arc::new))
     }
 
-    /// The claim of the user's volume of that name; the oldest, should there be several.
+    /// The claim of the user's volume of that name. If there are several, the oldest.
     async fn claim_named(&self, user: &User, name: &str) -> Result<Option<Arc<ClaimRow>>> {
         let claims = self.volume_claims(Some(user)).await?.into_iter();
         let named = claims.filter(|claim| {
@@ -260,7 +261,7 @@ impl Volumes<'_> {
         Ok(named.min_by_key(|claim| claim.created_at))
     }
 
-    /// The claim of a volume of `user`: one that the view does not know is looked for in Kubernetes.
+    /// The claim of a volume of `user`, from the view, else from Kubernetes.
     async fn look_up_volume(&self, user: &User, id: VolumeId) -> Result<Arc<ClaimRow>> {
         let find = || {
             let claims = self.0.view.volumes(Some(user)).into_iter();
@@ -276,7 +277,7 @@ impl Volumes<'_> {
         find().ok_or_else(|| not_found(id))
     }
 
-    /// The claims of the volumes of `user`, or of all.
+    /// The claims of the volumes of `user`, or of all users.
     async fn volume_claims(&self, user: Option<&User>) -> Result<Vec<Arc<ClaimRow>>> {
         if !self.0.view.has_fresh_volumes() {
             self.refresh_volumes(user).await?;

@@ -1,48 +1,48 @@
-//! Lines of one container's log as they came, many at once and not copied: what readers, rings and viewers pass on.
+//! Blocks of log lines from one container, which readers, rings and viewers share without a copy.
 
 use std::{ops::Range, sync::Arc};
 
 use crate::api::{LogCursor, LogPlace, LogPoint};
 
-/// A part of a log, as Kubernetes sent it, and where the lines in it are.
+/// A part of a log, as Kubernetes sent it, and the positions of the lines in it.
 #[derive(Debug, Default)]
 pub struct Block {
     pub bytes: Vec<u8>,
     pub pieces: Vec<Piece>,
 }
 
-/// A line, or a piece of a long one.
+/// A line, or a part of a long line.
 #[derive(Debug)]
 pub struct Piece {
-    /// Where its time stands; nowhere if it goes on with a line.
+    /// The range of its time; empty if it continues a line.
     pub stamp: Range<usize>,
     pub text: Range<usize>,
-    /// The place behind it. A word of the kubelet's has that of the line before.
+    /// The place behind it in the log. A message of the kubelet has the place of the line before.
     pub point: Option<LogPoint>,
-    /// How many bytes of the line come before it.
+    /// The number of bytes of its line before it.
     pub offset: u64,
-    /// Whether the line ends with it.
+    /// Whether it ends its line.
     pub ends: bool,
 }
 
 impl Block {
-    /// What it takes in memory, about.
+    /// The approximate size in memory, in bytes.
     pub fn size(&self) -> usize {
         self.bytes.capacity() + self.pieces.capacity() * size_of::<Piece>()
     }
 
-    /// The place behind it, if there is a line in it.
+    /// The place behind its last line; none if it has no line.
     pub fn point(&self) -> Option<LogPoint> {
         self.pieces.last()?.point
     }
 }
 
-/// A container whose log is read, as records name it.
+/// The container of a log, as log records name it.
 #[derive(Debug)]
 pub struct LogSource {
     pub node: u32,
     pub pod: String,
-    /// Names the container in cursors: its pod's uid, shortened, and how often it was restarted.
+    /// Identifies the container in cursors: the uid of its pod, shortened, and the number of restarts.
     pub key: String,
 }
 
@@ -58,27 +58,27 @@ impl LogSource {
     }
 }
 
-/// Lines for one viewer.
+/// The lines of a block for one viewer.
 #[derive(Clone, Debug)]
 pub struct LogLines {
     pub source: Arc<LogSource>,
     block: Arc<Block>,
-    /// The first piece that is for the viewer, and the first byte of it.
+    /// The first piece for the viewer, and the first byte of that piece.
     first: (usize, usize),
 }
 
-/// One of them.
+/// One piece of [`LogLines`].
 pub struct LogLineView<'a> {
     stamp: &'a [u8],
     pub bytes: &'a [u8],
-    /// The same as text; none if it is not UTF-8.
+    /// The bytes as text; none if they are not UTF-8.
     pub text: Option<&'a str>,
     pub point: Option<&'a LogPoint>,
     pub is_partial: bool,
 }
 
 impl LogLineView<'_> {
-    /// RFC 3339; empty for what goes on with a line.
+    /// The time in RFC 3339; empty if the piece continues a line.
     pub fn time(&self) -> &str {
         std::str::from_utf8(self.stamp).unwrap_or_default()
     }
@@ -100,7 +100,7 @@ impl LogLines {
     pub fn iter(&self) -> impl Iterator<Item = LogLineView<'_>> {
         let (first, skip) = self.first;
         let bytes = &self.block.bytes;
-        // To check all lines at once takes a fraction of the time.
+        // One check of all bytes is much faster than one check a line.
         let whole = std::str::from_utf8(bytes).ok();
         let text = move |range: Range<usize>| {
             let text = whole.and_then(|whole| whole.get(range.clone()));

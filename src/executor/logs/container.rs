@@ -1,4 +1,4 @@
-//! One container whose log is asked for, and what its refusals mean.
+//! Reads the log of one container from Kubernetes, and tells passing errors from final ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,26 +16,26 @@ use super::{
 };
 use crate::executor::{cluster::DEADLINE, objects::CONTAINER};
 
-/// How long a log that is not followed may be silent before its end.
+/// The longest silence of a log that is not followed.
 const STALL: Duration = Duration::from_secs(30);
 
-/// A container whose log can be asked for. Clones are cheap.
+/// A container whose log can be read. Clones are cheap.
 #[derive(Clone)]
 pub struct Container {
     pub pods: Api<Pod>,
     pub source: ContainerRun,
-    /// The same as records name it.
+    /// The same container, as log records name it.
     pub name: Arc<LogSource>,
-    /// A permit is held for as long as a log is open that is not followed.
+    /// The limit of open logs that are not followed.
     pub reads: Reads,
 }
 
-/// Why a log, or more of it, did not come.
+/// The reason why a log, or more of it, cannot be read.
 #[derive(Debug)]
 pub enum Failure {
-    /// For reasons that may pass.
+    /// A reason that may pass.
     Broken(String),
-    /// Kubernetes answers, and says that there is none.
+    /// Kubernetes answered that there is no log.
     Refused(String),
 }
 
@@ -47,20 +47,20 @@ impl Failure {
     }
 }
 
-/// Which part of a log to ask for.
+/// The part of a log to read.
 #[derive(Clone, Copy, Default)]
 pub struct Part {
-    /// The lines from this second on.
+    /// Begin with the lines of this second.
     pub since: Option<i64>,
     pub follow: bool,
-    /// The last lines.
+    /// Only the last lines, this many.
     pub tail: Option<u32>,
-    /// So many bytes.
+    /// At most this many bytes.
     pub limit: Option<u32>,
 }
 
 impl Container {
-    /// Asks for the log. What is not followed needs one of [`Self::reads`].
+    /// Opens the log. A caller that does not follow it needs a permit of [`Self::reads`].
     pub async fn open(
         &self,
         part: Part,
@@ -69,7 +69,7 @@ impl Container {
             container: Some(CONTAINER.to_owned()),
             follow: part.follow,
             previous: self.source.is_previous,
-            // Whole seconds: the API server cuts what is smaller, and `kube` rounds it.
+            // Whole seconds: the API server drops fractions, and `kube` rounds them.
             since_time: part.since.map(|second| {
                 Timestamp::from_second(second).unwrap_or(Timestamp::constant(200_000_000_000, 0))
             }),
@@ -92,7 +92,7 @@ impl Container {
         }
     }
 
-    /// Reads the part that there is, and shows `each` what is new. Returns when `each` says so, or at the end.
+    /// Reads a part of the log, and calls `each` with every step. Returns at the end, or when `each` returns false.
     pub async fn read(
         &self,
         part: Part,
@@ -110,12 +110,12 @@ impl Container {
         }
     }
 
-    /// The time of the first of the last lines, so many; none if there is no line, or that one has no time. Kubernetes counts the
-    /// pieces of long lines.
+    /// The time of the first of the last `lines` lines, in nanoseconds since 1970; none if there is no such line, or if it has no
+    /// time. Kubernetes counts each piece of a long line as a line.
     pub async fn time_of_last(&self, lines: u32) -> Result<Option<i64>, Failure> {
         let part = Part {
             tail: Some(lines),
-            // Less than two times with their lines.
+            // Shorter than two times with their lines.
             limit: Some(40),
             ..Part::default()
         };
@@ -125,7 +125,7 @@ impl Container {
     }
 }
 
-/// The next of a log that is not followed.
+/// The next step of a log that is not followed.
 pub async fn next<R: AsyncBufRead + Unpin>(
     lines: &mut Lines<R>,
     position: &mut Position,
@@ -134,11 +134,11 @@ pub async fn next<R: AsyncBufRead + Unpin>(
         Ok(Ok(Next::Complaint(reason))) => Err(Failure::Broken(reason)),
         Ok(Ok(next)) => Ok(next),
         Ok(Err(error)) => Err(Failure::Broken(describe(&error))),
-        Err(_) => Err(Failure::Broken("Kubernetes fell silent".to_owned())),
+        Err(_) => Err(Failure::Broken("Kubernetes stopped sending".to_owned())),
     }
 }
 
-/// An error with its causes: the outermost says little when a connection fails.
+/// An error with its causes, since the outermost says little about a failed connection.
 pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

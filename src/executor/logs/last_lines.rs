@@ -1,4 +1,4 @@
-//! Where the last lines of a log begin.
+//! Finds the place in a log where its last lines begin.
 
 use tokio::time::Instant;
 
@@ -10,10 +10,13 @@ use super::{
     reader::Reader,
 };
 
-/// Finds out where the last lines of a log begin: from which second on to ask for it, and how many lines to leave out then.
+/// Finds the start of the last `tail` lines: the second from which to read the log, and the number of lines to skip from there.
 ///
-/// Kubernetes can give the last lines, but not say which they are, and counts the pieces of a long one. So it is asked for the
-/// time of the first, and then for all from that second on, which are counted; if they are too few, from further up.
+/// Kubernetes can send the last lines, but without their places, and it counts the pieces of a long line as lines. So this asks for
+/// the time of the first of them, and counts all lines from that second on. If they are too few, it repeats this with more pieces.
+///
+/// # Errors
+/// When the reader is gone.
 pub async fn before_last_lines(
     reader: &mut Reader,
     tail: u32,
@@ -22,8 +25,8 @@ pub async fn before_last_lines(
     loop {
         match count_before(&reader.container, tail).await {
             Ok(start) => return Ok(start),
-            // Whoever reads it next says so.
-            Err(failure) if reader.is_hopeless(&failure, began).await => return Ok((None, 0)),
+            // The next read of the log reports the failure.
+            Err(failure) if reader.is_final(&failure, began).await => return Ok((None, 0)),
             Err(failure) => reader.pause(Some(failure)).await?,
         }
     }
@@ -47,7 +50,7 @@ async fn count_before(container: &Container, tail: u32) -> Result<(Option<i64>, 
     }
 }
 
-/// How many lines there are from a second on.
+/// The number of lines from a second on.
 async fn count(container: &Container, since: Option<i64>) -> Result<u64, Failure> {
     let part = Part {
         since,

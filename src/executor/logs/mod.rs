@@ -1,4 +1,4 @@
-//! Follows every node of a task at once, until the task has ended.
+//! Follows the logs of all nodes of a task until the task has ended.
 //!
 //! ```text
 //!                      one for each viewer            one for each container
@@ -12,19 +12,19 @@
 //!
 //! 1. The container writes it, its runtime puts the time before it, and the kubelet serves it to [`container::Container::open`].
 //! 2. [`lines::Lines`] cuts the bytes into pieces, and asks [`position::Position`] which of them are new.
-//! 3. The pieces of one read are a [`block::Block`], which is not copied any more.
+//! 3. The pieces of one read are a [`block::Block`], which is not copied again.
 //! 4. Until a viewer has caught up, [`reader::Reader`] sends it the blocks of a read of its own.
 //! 5. Then one [`tail::Tail`] a container reads into a [`ring::Ring`], and each [`node::Follower`] takes blocks from there.
 //! 6. A [`LogItem`] goes through the channel of [`open`] to `server::log_body`, one channel a viewer.
 //! 7. `log_body` writes a record, with a cursor behind the line, or text for `curl`.
 //! 8. `client::logs` reads the records; after a cut it asks again with the last cursor of each node.
 //! 9. Its view puts `node-0 | ` before the line, and holds an unfinished line for a moment.
-//! 10. The line is on the screen, once, whatever broke on the way.
+//! 10. The line is on the screen exactly once, whatever connection broke on the way.
 //!
-//! A [`node::Follower`] decides what to do next from what was observed ([`step`], pure). What is in a container's log when a
-//! viewer comes it reads for that viewer alone; then it joins the [`tail::Tail`] of the container, the one stream that all who
-//! follow it share. Whoever is too slow for that goes back to reading alone, and comes again. Both know where they are in the log
-//! ([`position`], pure), so that no step loses or repeats a line.
+//! A [`node::Follower`] decides on its next step from the observed rows ([`step`], pure). It reads the existing log for its viewer
+//! alone. Then it joins the [`tail::Tail`] of the container, the one stream that all its followers share. A viewer that is too slow
+//! for the ring reads alone again, and joins later. Both know their place in the log ([`position`], pure), so that no step loses or
+//! repeats a line.
 
 mod block;
 mod container;
@@ -70,7 +70,7 @@ use crate::{
 /// How many items may wait for a slow viewer. Each is at most a block of lines, so this bounds the memory of a stream.
 const BUFFER: usize = 8;
 
-/// What a viewer gets.
+/// An item of a log, for a viewer.
 #[derive(Debug)]
 pub enum LogItem {
     Lines(LogLines),
@@ -78,7 +78,7 @@ pub enum LogItem {
 }
 
 impl LogItem {
-    /// What a reader said, for a viewer who wants it from there on.
+    /// An entry of a reader as an item, from the given piece and byte on.
     fn new(source: &Arc<block::LogSource>, entry: Entry, first: (usize, usize)) -> Self {
         let node = source.node;
         match entry {
@@ -97,11 +97,11 @@ impl LogItem {
     }
 }
 
-/// Nobody wants the items any more.
+/// The viewer has closed the channel of items.
 #[derive(Debug)]
 struct ReaderGone;
 
-/// The logs that are followed, and the tasks whose logs are followed.
+/// The tasks and containers whose logs are followed.
 pub struct Logs {
     watches: Shared<(User, TaskId), TaskWatch>,
     tails: Tails,
@@ -186,12 +186,12 @@ async fn follow(
     items: &mpsc::Sender<LogItem>,
 ) {
     let num_nodes = watch.num_nodes();
-    // The caller notices when the viewer has gone.
-    let say = async |record| drop(items.send(LogItem::Record(record)).await);
-    say(LogRecord::Start { num_nodes }).await;
+    // The caller notices a closed channel.
+    let send = async |record| drop(items.send(LogItem::Record(record)).await);
+    send(LogRecord::Start { num_nodes }).await;
     let from = query.since.map_or(i64::MIN, nanoseconds);
     let query = Arc::new(query);
-    let is_limit_told = Arc::new(AtomicBool::new(false));
+    let is_limit_reported = Arc::new(AtomicBool::new(false));
     let reads = logs.tails.reads();
     let mut followers = JoinSet::new();
     for rank in ranks {
@@ -205,7 +205,7 @@ async fn follow(
             watch: watch.clone(),
             items: items.clone(),
             place: place.map(|cursor| cursor.place.clone()),
-            is_limit_told: is_limit_told.clone(),
+            is_limit_reported: is_limit_reported.clone(),
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,
@@ -214,10 +214,10 @@ async fn follow(
     }
     let outcomes = followers.join_all().await;
     let (status, reason) = conclude(&outcomes);
-    say(LogRecord::End { status, reason }).await;
+    send(LogRecord::End { status, reason }).await;
 }
 
-/// The moment that is meant, in nanoseconds since 1970.
+/// The beginning of the wanted lines, in nanoseconds since 1970.
 fn nanoseconds(since: Since) -> i64 {
     match since {
         Since::Ago(duration) => {
@@ -234,7 +234,7 @@ fn rfc3339(nanoseconds: i64) -> String {
         .map_or_else(|_| nanoseconds.to_string(), |time| time.to_string())
 }
 
-/// What the ends of the nodes mean for the whole.
+/// The end of the log, from the ends of its nodes.
 fn conclude(outcomes: &[NodeOutcome]) -> (LogEnd, Option<String>) {
     if outcomes
         .iter()

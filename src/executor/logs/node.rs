@@ -1,4 +1,4 @@
-//! Follows one node for one viewer: waits for its pod, reads its log, and learns how it ended.
+//! Follows one node for one viewer: waits for its pod, reads its log, and reports its end.
 
 use std::{
     collections::HashSet,
@@ -33,22 +33,21 @@ use crate::{
     executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
 };
 
-/// How long a log may go on after its task was stopped: what a task says as it shuts down is worth seeing, but a task that
-/// ignores its SIGTERM is not worth waiting for.
+/// How long a log is followed after its task was stopped. The last output of a task is useful, but a task may ignore its SIGTERM.
 const STOP_DRAIN: Duration = Duration::from_secs(5);
-/// How long the one stream of a container may take to come to where this viewer is, before this viewer looks itself.
+/// How long the shared stream of a container may take to reach the place of this viewer, before the viewer reads alone.
 const JOIN_DELAY: Duration = Duration::from_secs(2);
-/// How often a log is read that cannot be followed.
+/// The interval at which a log is read that cannot be followed.
 const POLL: Duration = Duration::from_secs(2);
-/// How long to wait before joining again when that came to nothing.
+/// The pause after an attempt to join that brought nothing.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long the Job's verdict on a pod that has ended is waited for before Kubernetes is asked.
+/// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const VERDICT_DELAY: Duration = Duration::from_secs(5);
 
-/// Why the log of a node is not there that had one.
+/// The reason for a missing log.
 pub const POD_GONE: &str = "its pod is gone";
 
-/// Where in the log of a container to begin.
+/// The place at which to begin the log of a container.
 pub enum Start {
     /// At its beginning, or before its last lines.
     Fresh {
@@ -57,12 +56,12 @@ pub enum Start {
     Behind(Option<LogPoint>),
 }
 
-/// How it ended with a node.
+/// The outcome of following a node.
 #[derive(Debug, PartialEq)]
 pub enum NodeOutcome {
     Ended(NodeStatus),
     Stopped,
-    /// It goes on, or did not start in time for this reason.
+    /// The node still runs, or did not start in time for this reason.
     Unfinished(Option<String>),
 }
 
@@ -72,19 +71,19 @@ pub struct Follower {
     pub cluster: Cluster,
     pub rank: u32,
     pub query: Arc<LogQuery>,
-    /// The time from which on lines are wanted, in nanoseconds since 1970.
+    /// The time of the first wanted lines, in nanoseconds since 1970.
     pub from: i64,
     pub watch: Arc<TaskWatch>,
     pub items: mpsc::Sender<LogItem>,
-    /// Where the viewer was cut off.
+    /// The place at which the viewer was cut off.
     pub place: Option<LogPlace>,
-    /// Whether the viewer knows that not every log can be followed.
-    pub is_limit_told: Arc<AtomicBool>,
-    /// What this viewer may read at once, of all nodes.
+    /// Whether the viewer has the notice that not every log can be followed.
+    pub is_limit_reported: Arc<AtomicBool>,
+    /// The limit of this viewer's reads, for all nodes together.
     pub reads: Reads,
-    /// The keys of the containers that were read to their ends, or are not wanted.
+    /// The keys of the containers whose logs were read completely, or are not wanted.
     pub read: HashSet<String>,
-    /// Whether the node has a Job, or had one. One without may be that of a task that is just being created.
+    /// Whether the node has or had a Job. Without one, its task may still be being created.
     pub has_job: bool,
 }
 
@@ -117,15 +116,16 @@ impl Follower {
                         return Ok(NodeOutcome::Unfinished(reason));
                     }
                     waiting.is_for(reason);
-                    // That those of the other nodes are gone too is told to those who look at them.
+                    // The followers of the other nodes notice a task that was stopped.
                     limit = limit.min(Instant::now() + POLL);
                 }
                 Step::Stopped => return Ok(NodeOutcome::Stopped),
                 Step::Ended(status) => return Box::pin(self.end(status)).await,
                 Step::Read(source) => {
-                    Box::pin(self.announce(&source, last.as_ref())).await?;
+                    Box::pin(self.report_new_container(&source, last.as_ref())).await?;
                     let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
-                    // Most nodes of a large task wait most of the time: what they need only to read, they get for that.
+                    // Most nodes of a large task wait most of the time. Boxed futures allocate the memory for reading only when it
+                    // is needed.
                     Box::pin(self.read_source(&source, start)).await?;
                     let is_over =
                         source.is_over || step::remaining_grace(&node.borrow(), &source).is_some();
@@ -147,7 +147,7 @@ impl Follower {
                 self.record(LogRecord::Waiting { node, reason }).await?;
             }
             if !self.read.is_empty() {
-                // What is waited for is the Job's verdict, however long that takes.
+                // The node waits for the end of its Job, which may take any time.
                 match timeout(VERDICT_DELAY, node.changed()).await {
                     Ok(changed) => changed.map_err(|_| ReaderGone)?,
                     Err(_) => drop(Box::pin(self.watch.refresh()).await),
@@ -169,7 +169,7 @@ impl Follower {
         }
     }
 
-    /// What is to be done next, and whether everything is known that ran on the node, as of one moment.
+    /// The next step, and whether all pods of the node are known at the same moment.
     fn next_step(&mut self, node: &mut watch::Receiver<Observed>) -> (Step, bool) {
         let observed = node.borrow_and_update();
         self.has_job |= !observed.jobs.is_empty();
@@ -177,11 +177,11 @@ impl Follower {
         (next, step::knows_all_pods(&observed, self.rank))
     }
 
-    /// Tells the end of the node, and what of its log nobody can read any more.
+    /// Sends the end of the node, and a gap if its log cannot be read any more.
     async fn end(&self, status: NodeStatus) -> Result<NodeOutcome, ReaderGone> {
         let node = self.rank;
         let has_read = !self.read.is_empty() || self.has_place();
-        // What was stopped before it had a pod has written nothing.
+        // A node that was stopped before it had a pod has written nothing.
         let has_run = status.stopped_after.is_none();
         if !has_read && status.pod_name.is_none() && has_run {
             let (since, reason) = (None, POD_GONE.to_owned());
@@ -205,7 +205,7 @@ impl Follower {
         Ok(NodeOutcome::Ended(status))
     }
 
-    /// Makes sure that what is known is not old, for as long as that takes.
+    /// Lists the task until that succeeds, so that the observed rows are recent.
     pub async fn refresh(&self) -> Result<(), ReaderGone> {
         let node = self.rank;
         let (mut backoff, mut is_interrupted) = (Backoff::default(), false);
@@ -223,8 +223,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Says that a log is not that of the container before.
-    async fn announce(
+    /// Reports that the next log is not that of the previous container.
+    async fn report_new_container(
         &self,
         source: &ContainerRun,
         last: Option<&ContainerRun>,
@@ -307,7 +307,7 @@ impl Follower {
             }
             let point = reader.position.point();
             if point.is_none() && self.from > now() {
-                // What comes now is not wanted.
+                // Lines of this time are not wanted.
                 sleep(POLL).await;
                 continue;
             }
@@ -323,14 +323,14 @@ impl Follower {
                     }
                 }
                 None => {
-                    self.tell_limit(tails.max_streams).await?;
+                    self.report_limit(tails.max_streams).await?;
                     sleep(POLL).await;
                 }
             }
         }
     }
 
-    /// Takes what others read too; returns when that ends, or when this viewer is too far ahead or behind.
+    /// Takes lines from the shared stream. Returns when that ends, or when this viewer is too far ahead or behind.
     async fn follow_tail(
         &self,
         reader: &mut Reader,
@@ -384,8 +384,8 @@ impl Follower {
         }
     }
 
-    async fn tell_limit(&self, max_streams: usize) -> Result<(), ReaderGone> {
-        if self.is_limit_told.swap(true, Ordering::Relaxed) {
+    async fn report_limit(&self, max_streams: usize) -> Result<(), ReaderGone> {
+        if self.is_limit_reported.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         let message = format!(
@@ -405,7 +405,7 @@ impl Follower {
         self.items.send(item).await.map_err(|_| ReaderGone)
     }
 
-    /// Whether the viewer was cut off after it had got something of the node's log.
+    /// Whether the viewer already has a part of the node's log.
     pub fn has_place(&self) -> bool {
         matches!(self.place, Some(LogPlace::Pod { .. } | LogPlace::End))
     }
@@ -421,13 +421,13 @@ impl Follower {
         step::sources(&self.watch.node(self.rank).borrow(), self.rank)
     }
 
-    /// Decides where to begin, given what there is now, and leaves out what comes before.
+    /// Decides where to begin, given the containers that exist now, and marks the earlier ones as read.
     pub async fn first_start(&mut self) -> Result<Start, ReaderGone> {
         let mut sources = self.sources();
         let is_missing = match &self.place {
             Some(LogPlace::Pod { key, .. }) => sources.iter().all(|source| source.key() != *key),
             Some(LogPlace::Begin | LogPlace::End) => false,
-            // What is told of later is read whole.
+            // The logs of later containers are read completely.
             None => self.query.tail.is_some() && sources.is_empty(),
         };
         if is_missing {
@@ -443,7 +443,7 @@ impl Follower {
                     let earlier = sources.len() - 1;
                     self.read.extend(keys(&sources[..earlier]));
                 } else if self.query.tail.is_some() {
-                    // Whoever is cut off and asks again is to get all that has come meanwhile.
+                    // A viewer that is cut off and asks again has to get all lines that came in the meantime.
                     self.record(LogRecord::Pod {
                         node: self.rank,
                         pod: String::new(),
@@ -480,8 +480,7 @@ impl Follower {
         }
     }
 
-    /// Makes sure that a place in the log is known if there is a line in it, wanted or not: those who read together know by its
-    /// place what of the log somebody has.
+    /// Finds a place in the log if there is any line in it, even an unwanted one. The shared stream needs a place to start from.
     pub async fn find_place(&self, reader: &mut Reader) -> Result<(), ReaderGone> {
         if reader.position.point().is_some() || self.from == i64::MIN {
             return Ok(());
@@ -490,7 +489,7 @@ impl Follower {
         let last = loop {
             match reader.container.time_of_last(1).await {
                 Ok(last) => break last,
-                Err(failure) if reader.is_hopeless(&failure, began).await => break None,
+                Err(failure) if reader.is_final(&failure, began).await => break None,
                 Err(failure) => reader.pause(Some(failure)).await?,
             }
         };

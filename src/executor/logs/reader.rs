@@ -1,8 +1,8 @@
-//! Reads the log of one container, opening it again for as long as it breaks off before its end.
+//! Reads the log of one container to its end, and reopens streams that break.
 //!
-//! That a stream ends says nothing: connections are cut, proxies time out, the kubelet restarts. Only the cluster says that a
-//! container has ended, and then what is left of its log is read once more. And that a stream is silent says nothing either:
-//! now and then the reader looks whether there is more than it was sent.
+//! The end of a stream means nothing: connections break, proxies time out, kubelets restart. Only the cluster says that a container
+//! has ended; then the rest of its log is read once more. Silence of a stream means nothing either, so the reader checks now and
+//! then whether the log has more.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,25 +26,25 @@ use crate::{
     executor::{observed::Observed, view::TaskWatch},
 };
 
-/// How long the cluster may take to say that a container has ended whose log has, before it is opened again.
+/// How long the cluster may take to report the end of a container whose log has ended. After that the log is reopened.
 const END_DELAY: Duration = Duration::from_secs(2);
-/// How long a kubelet may take to tell that it has started a container again.
+/// How long a kubelet may take to report that it has restarted a container.
 const REPORT_DELAY: Duration = Duration::from_secs(5);
-/// How long a followed log is silent before it is looked at by another way, first and at most.
+/// The silence after which a followed log is checked by a second request, at first and at most.
 const SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
-/// How far a reader may fall behind before it stops to follow, in nanoseconds. The kubelet rotates logs every 10 s at most, and
-/// one who follows and is more than a file behind is silently led past it; one who asks anew is not.
+/// How far a reader may fall behind before it stops following, in nanoseconds. The kubelet rotates logs every 10 s at most. A
+/// stream that is more than one file behind silently skips lines; a new request does not.
 const LAG: i64 = 5_000_000_000;
 
-/// How long the end of the log of a container that has ended is tried for.
+/// How long the reader tries to read the end of the log of a container that has ended.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// The same for a container that was started again: a kubelet removes what ran before, and then says so in words that it has for
-/// passing troubles, too.
+/// The same for a container that was restarted. A kubelet deletes the log of the previous run, and reports that with the message of
+/// passing errors.
 const PATIENCE_WITH_PREVIOUS: Duration = Duration::from_secs(10);
-/// A log is read again to see whether that was all of it, unless more than so many bytes of it were read.
+/// Up to this many bytes, a log is read twice to make sure that it is complete.
 const LONG: u64 = 1024 * 1024;
 
-/// To whom a reader reads.
+/// The receiver of a reader's entries.
 pub enum Listener {
     Viewer(mpsc::Sender<LogItem>),
     Ring(Arc<Ring>),
@@ -56,17 +56,17 @@ pub struct Reader {
     pub position: Position,
     pub listener: Listener,
     pub watch: Arc<TaskWatch>,
-    /// From which second on to ask for the log as long as no line has come.
+    /// The second from which to read the log until the first line has come.
     pub since: Option<i64>,
     pub backoff: Backoff,
     pub is_interrupted: bool,
-    /// Whether anything was handed on.
+    /// Whether any line was passed on.
     pub has_read: bool,
-    /// How much was read, in bytes.
+    /// The number of bytes that were read.
     pub bytes: u64,
 }
 
-/// Why a stream that was followed ended.
+/// The reason why a followed stream ended.
 enum StreamEnd {
     Closed,
     Failed(Failure),
@@ -93,7 +93,7 @@ impl Reader {
         }
     }
 
-    /// Follows the log to its end into a ring.
+    /// Follows the log into a ring, to its end.
     pub async fn follow(&mut self, ring: &Ring) -> Result<(), ReaderGone> {
         loop {
             let began = Instant::now();
@@ -105,10 +105,12 @@ impl Reader {
                 StreamEnd::Closed => None,
                 StreamEnd::Failed(failure) => Some(failure),
             };
-            // A stream that broke may have had more to say even if its pod has failed.
+            // A broken stream may not have contained the last lines, even if the pod has failed.
             let has_ended = match failure {
-                // What is read before it is known that a container was started again is read under the wrong name.
-                _ if self.unsure().is_some() => self.has_ended(REPORT_DELAY, true).await,
+                // Lines that come before the restart is known would get the wrong container.
+                _ if self.uncertain_position().is_some() => {
+                    self.has_ended(REPORT_DELAY, true).await
+                }
                 None => self.has_ended(END_DELAY, true).await,
                 Some(_) => self.has_ended(Duration::ZERO, false).await,
             };
@@ -142,23 +144,23 @@ impl Reader {
             Err(failure) => return Ok(Err(failure)),
         };
         loop {
-            let before = self.unsure();
+            let before = self.uncertain_position();
             match next(&mut lines, &mut self.position).await {
                 Ok(Next::Block { block, gap }) => {
                     if let Some(failure) = self.check_container(&block, gap, before).await {
                         return Ok(Err(failure));
                     }
-                    self.hand_on(block, gap).await?;
+                    self.pass_on(block, gap).await?;
                 }
                 Ok(Next::End | Next::Complaint(_)) => break,
                 Err(failure) => return Ok(Err(failure)),
             }
         }
-        // Of a container that goes on it shows in what comes next.
+        // If the container still runs, its next line shows a rotation.
         if self.container.source.is_over
             && let Some(since) = self.position.is_lost()
         {
-            self.say(rotated(since)).await?;
+            self.send(rotated(since)).await?;
         }
         Ok(Ok(()))
     }
@@ -183,7 +185,7 @@ impl Reader {
             let at_its_end = |node: &Observed| {
                 step::is_over(node, &source) || step::remaining_grace(node, &source).is_some()
             };
-            // An error means that nobody looks any more.
+            // An error means that the watch is gone.
             let grace = match node.wait_for(at_its_end).await {
                 Ok(node) if !step::is_over(&node, &source) => step::remaining_grace(&node, &source),
                 _ => None,
@@ -192,11 +194,11 @@ impl Reader {
         };
         let mut over = std::pin::pin!(over);
         loop {
-            let before = self.unsure();
+            let before = self.uncertain_position();
             let next = tokio::select! {
                 next = timeout(silence, lines.next(&mut self.position)) => next,
-                // What is left is read without following, which cannot hang.
-                () = &mut over => return Ok(StreamEnd::Failed(Failure::Broken("its end did not come".to_owned()))),
+                // The rest is read without following, which cannot hang.
+                () = &mut over => return Ok(StreamEnd::Failed(Failure::Broken("the stream did not end".to_owned()))),
             };
             match next {
                 Ok(Ok(Next::Block { block, gap })) => {
@@ -205,7 +207,7 @@ impl Reader {
                     if let Some(failure) = self.check_container(&block, gap, before).await {
                         return Ok(StreamEnd::Failed(failure));
                     }
-                    self.hand_on(block, gap).await?;
+                    self.pass_on(block, gap).await?;
                     if let Some(point) = newest {
                         let delay = now().saturating_sub(point.time);
                         least_delay = least_delay.min(delay);
@@ -222,7 +224,7 @@ impl Reader {
                     return Ok(StreamEnd::Failed(Failure::Broken(describe(&error))));
                 }
                 Err(_) => {
-                    if let Err(failure) = self.look_for_more().await {
+                    if let Err(failure) = self.check_for_more().await {
                         return Ok(StreamEnd::Failed(failure));
                     }
                     silence = (silence * 2).min(SILENCE.1);
@@ -231,8 +233,8 @@ impl Reader {
         }
     }
 
-    /// Looks, past the stream that is followed, whether there is more than it gave.
-    async fn look_for_more(&self) -> Result<(), Failure> {
+    /// Checks with a second request whether the log has more lines than the followed stream.
+    async fn check_for_more(&self) -> Result<(), Failure> {
         let mut position = self.position.clone();
         let part = Part {
             since: position.resume().or(self.since),
@@ -245,22 +247,22 @@ impl Reader {
         };
         self.container.read(part, &mut position, look).await?;
         if has_more {
-            return Err(Failure::Broken("the stream fell silent".to_owned()));
+            return Err(Failure::Broken("the stream stopped sending".to_owned()));
         }
         Ok(())
     }
 
-    /// The position, if a block may be of another container than the one that is asked for.
+    /// The position, if a block may be from another run of the container than the requested one.
     ///
-    /// Kubernetes cannot be asked for the log of a certain run of a container, only for the last one's and the one's before. So
-    /// the log may be that of a run that nobody has heard of yet.
-    fn unsure(&self) -> Option<Position> {
+    /// Kubernetes cannot send the log of a given run of a container, only those of the last run and the one before. So the log may
+    /// be from a run that the cluster has not reported yet.
+    fn uncertain_position(&self) -> Option<Position> {
         let source = &self.container.source;
         (source.may_restart && !source.is_previous).then(|| self.position.clone())
     }
 
-    /// Makes sure that a block that does not go on where the last one ended is of the same container. If that is not certain,
-    /// the position is again what it was `before`, and the log is to be asked for again, perhaps as that of the previous run.
+    /// Checks that a block that does not continue the last one is from the same run of the container. If that is uncertain, the
+    /// position is reset to `before`, and the log has to be read again, perhaps as that of the previous run.
     async fn check_container(
         &mut self,
         block: &Block,
@@ -271,7 +273,7 @@ impl Reader {
         if block.pieces.is_empty() || (before.point().is_some() && gap.is_none()) {
             return None;
         }
-        // The kubelet knows of a new run before it tells anybody.
+        // The kubelet reports a new run some time after it has started.
         sleep(REPORT_DELAY).await;
         let reason = match self.watch.refresh().await {
             Ok(()) if self.note_restarts() == 0 => return None,
@@ -282,7 +284,7 @@ impl Reader {
         Some(Failure::Broken(reason))
     }
 
-    /// Takes note that the container was started again, as often as is returned.
+    /// Takes over the restarts of the container from the cluster; returns their number.
     fn note_restarts(&mut self) -> i32 {
         let source = &mut self.container.source;
         let node = self.watch.node(self.container.name.node);
@@ -293,9 +295,9 @@ impl Reader {
         restarts
     }
 
-    async fn hand_on(&mut self, block: Block, gap: Option<i64>) -> Result<(), ReaderGone> {
+    async fn pass_on(&mut self, block: Block, gap: Option<i64>) -> Result<(), ReaderGone> {
         if let Some(since) = gap {
-            self.say(rotated(since)).await?;
+            self.send(rotated(since)).await?;
         }
         self.bytes += block.bytes.len() as u64;
         if block.pieces.is_empty() {
@@ -303,10 +305,10 @@ impl Reader {
         }
         self.has_read = true;
         self.backoff = Backoff::default();
-        self.say(Entry::Lines(Arc::new(block))).await
+        self.send(Entry::Lines(Arc::new(block))).await
     }
 
-    pub async fn say(&self, entry: Entry) -> Result<(), ReaderGone> {
+    pub async fn send(&self, entry: Entry) -> Result<(), ReaderGone> {
         match &self.listener {
             Listener::Viewer(items) => {
                 let item = LogItem::new(&self.container.name, entry, (0, 0));
@@ -319,16 +321,16 @@ impl Reader {
         }
     }
 
-    /// Waits before the next attempt, and says what is wrong when there was one already.
+    /// Waits before the next attempt, and reports the failure from the second one on.
     pub async fn pause(&mut self, failure: Option<Failure>) -> Result<(), ReaderGone> {
         if let Some(failure) = failure {
             let reason = failure.reason();
             log::debug!("the log of {}: {reason}", self.container.source.pod);
             if !self.backoff.is_fresh() && !self.is_interrupted {
                 self.is_interrupted = true;
-                self.say(Entry::Interrupted(reason.to_owned())).await?;
+                self.send(Entry::Interrupted(reason.to_owned())).await?;
             }
-            // That it cannot be read may mean that it is gone, and a watch that is dead does not say so.
+            // The container may be gone, and a dead watch does not show that.
             if matches!(failure, Failure::Refused(_)) {
                 drop(self.watch.refresh().await);
             }
@@ -339,24 +341,24 @@ impl Reader {
 
     pub async fn recover(&mut self) -> Result<(), ReaderGone> {
         if std::mem::take(&mut self.is_interrupted) {
-            self.say(Entry::Resumed).await?;
+            self.send(Entry::Resumed).await?;
         }
         Ok(())
     }
 
-    /// Reads what there is, trying for as long as there is hope. `is_complete`: it may well be that there is nothing more, so
-    /// a log that is gone is no loss.
+    /// Reads the existing log, with retries as long as they can succeed. `is_complete`: the log was probably read completely, so a
+    /// log that is gone is no loss.
     pub async fn read_rest(&mut self, is_complete: bool) -> Result<(), ReaderGone> {
         let began = Instant::now();
         loop {
             let Err(failure) = self.read_stream().await? else {
                 return self.recover().await;
             };
-            if self.is_hopeless(&failure, began).await {
-                if !is_complete || !self.is_silence_right(&failure) {
+            if self.is_final(&failure, began).await {
+                if !is_complete || !self.is_without_gap(&failure) {
                     let since = self.position.point().map(|point| point.time);
                     let reason = format!("its log cannot be read: {}", failure.reason());
-                    self.say(Entry::Gap { since, reason }).await?;
+                    self.send(Entry::Gap { since, reason }).await?;
                 }
                 return Ok(());
             }
@@ -364,11 +366,11 @@ impl Reader {
         }
     }
 
-    /// Reads what there is when nothing will be read after it.
+    /// Reads the existing log for the last time.
     ///
-    /// When a kubelet goes away in the middle of a log, the API server ends its answer as if that had been all (`StreamObject` in
-    /// `apiserver/pkg/endpoints/handlers/responsewriters/writers.go` copies and looks at no error; seen: 1.20). So the end is
-    /// believed when it is found twice.
+    /// When a kubelet fails in the middle of a log, the API server ends its answer as if the log were complete (`StreamObject` in
+    /// `apiserver/pkg/endpoints/handlers/responsewriters/writers.go` ignores errors of the copy; seen: 1.20). So the end counts
+    /// only when it is found twice.
     pub async fn read_to_end(&mut self, is_complete: bool) -> Result<(), ReaderGone> {
         self.read_rest(is_complete).await?;
         let (is_over, is_long) = (self.container.source.is_over, self.bytes > LONG);
@@ -379,7 +381,7 @@ impl Reader {
         };
         loop {
             let point = self.position.point();
-            // Of a log that goes on, no more is wanted than there was.
+            // If the log grows, only the lines up to now are wanted.
             let is_behind = |last| point.is_some_and(|point| point.latest > last);
             if (!is_over && last.is_some_and(is_behind)) || (is_long && self.is_at_end(last).await)
             {
@@ -392,7 +394,7 @@ impl Reader {
         }
     }
 
-    /// Whether there is no line behind the position, given the time of the log's last line. When in doubt, there is.
+    /// Whether the position is at the end of the log, given the time of its last line. In doubt, it is not.
     async fn is_at_end(&self, last: Option<i64>) -> bool {
         let Some(point) = self.position.point() else {
             return false;
@@ -400,18 +402,18 @@ impl Reader {
         if last != Some(point.time) || point.offset.is_some() {
             return false;
         }
-        // Whether it was the last of the lines with its time.
+        // Check that it was the last one of the lines with its time.
         let before = self.time_of_last(point.nth.saturating_add(2)).await;
         before.is_some_and(|before| before != point.time)
     }
 
-    /// The time of the first of the last lines of the log, so many, if it can be known.
+    /// The time of the first of the last `lines` lines of the log; none if it is unknown.
     async fn time_of_last(&self, lines: u32) -> Option<i64> {
         self.container.time_of_last(lines).await.ok().flatten()
     }
 
-    /// Whether there is no use in trying to read the log again after a failure.
-    pub async fn is_hopeless(&self, failure: &Failure, began: Instant) -> bool {
+    /// Whether further attempts to read the log cannot succeed.
+    pub async fn is_final(&self, failure: &Failure, began: Instant) -> bool {
         let is_over = self.has_ended(Duration::ZERO, true).await;
         match failure {
             Failure::Refused(_) => is_over,
@@ -422,16 +424,16 @@ impl Reader {
         }
     }
 
-    /// Whether a log that cannot be read any more may be left without a word, given that it seemed to be read: it is gone, and
-    /// its container was seen to end, or somebody stopped the task.
-    fn is_silence_right(&self, failure: &Failure) -> bool {
+    /// Whether no gap is reported for a log that cannot be read any more but was probably read completely: the log is gone, and its
+    /// container was seen to end, or its task was stopped.
+    fn is_without_gap(&self, failure: &Failure) -> bool {
         let node = self.watch.node(self.container.name.node);
         let node = node.borrow();
         let has_ended = step::has_terminated(&node, &self.container.source) || node.jobs.is_empty();
         matches!(failure, Failure::Refused(_)) && has_ended
     }
 
-    /// Whether the container has ended, or does so in a moment. `with_pod`: or its pod has, which ends it.
+    /// Whether the container ends within `patience`. `with_pod`: the end of its pod counts as well.
     pub async fn has_ended(&self, patience: Duration, with_pod: bool) -> bool {
         let source = &self.container.source;
         let mut node = self.watch.node(self.container.name.node);
@@ -450,7 +452,7 @@ fn rotated(since: i64) -> Entry {
     }
 }
 
-/// The time, in nanoseconds since 1970.
+/// The current time, in nanoseconds since 1970.
 pub fn now() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }

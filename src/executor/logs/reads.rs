@@ -1,10 +1,10 @@
-//! The limit of logs that are read at the same time without being followed.
+//! The limit of concurrent reads of logs that are not followed.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// A share of the reads: what one viewer may have, and what there is for all.
+/// The permits of one viewer, and those of all viewers together.
 #[derive(Clone)]
 pub struct Reads {
     pub own: Arc<Semaphore>,
@@ -12,9 +12,9 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Waits until one more log may be read, for as long as the returned permit is kept.
+    /// Waits for a permit to read one more log. The log may be read as long as the permit is held.
     pub async fn permit(&self) -> impl Sized + use<'_> {
-        // In this order no viewer waits while it holds a permit that the others need.
+        // In this order no viewer waits while it holds a permit that others need.
         let own = self.own.acquire().await;
         (own, self.all.acquire().await)
     }

@@ -1,4 +1,4 @@
-//! Work that is done once for all who want its result, for as long as somebody does.
+//! Work that all interested callers share, for as long as one of them holds it.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// What is under way, by what it is about.
+/// The running work, by key.
 #[derive(Debug)]
 pub struct Shared<K, V>(Mutex<HashMap<K, Weak<V>>>);
 
@@ -19,13 +19,13 @@ impl<K, V> Default for Shared<K, V> {
 }
 
 impl<K: Eq + Hash, V> Shared<K, V> {
-    /// What is under way about `key`, if it still fits.
+    /// The running work for `key`, if it fits.
     pub fn get(&self, key: &K, fits: impl FnOnce(&V) -> bool) -> Option<Arc<V>> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(key).and_then(Weak::upgrade).filter(|one| fits(one))
     }
 
-    /// The same, begun by `begin` if there is none. It ends when nobody holds it any more.
+    /// The running work for `key`, started by `begin` if there is none. It ends when the last holder drops it.
     pub fn join(
         &self,
         key: K,
@@ -44,7 +44,7 @@ impl<K: Eq + Hash, V> Shared<K, V> {
     }
 }
 
-/// A spawned piece of work that ends with its owner.
+/// A spawned task that ends with its owner.
 #[derive(Debug)]
 pub struct AbortOnDrop(AbortHandle);
 

@@ -1,4 +1,4 @@
-//! What a follower does next, decided from what was observed. Pure.
+//! Decides the next step of a follower from the observed rows. Pure.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -10,38 +10,38 @@ use crate::{
     },
 };
 
-/// The next thing to do for a node.
+/// The next step for a node.
 #[derive(Debug, PartialEq)]
 pub enum Step {
     /// Nothing to read yet, for this reason if one is known.
     Wait(Option<String>),
     /// Read the log of this pod.
     Read(ContainerRun),
-    /// The node has ended and everything was read.
+    /// The node has ended and its log was read.
     Ended(NodeStatus),
-    /// The node's Job is gone: somebody stopped the task.
+    /// The node's Job is gone: the task was stopped.
     Stopped,
 }
 
-/// A container whose log can be read.
+/// A run of a container, whose log can be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerRun {
     pub pod: String,
     pub uid: Uid,
-    /// How often the pod's container was started before this one.
+    /// The number of runs of the pod's container before this one.
     pub restarts: i32,
-    /// Whether the pod's container was started again since.
+    /// Whether the pod's container was restarted since.
     pub is_previous: bool,
-    /// Whether it has ended, so that nothing will be added.
+    /// Whether it has ended, so that its log is complete.
     pub is_over: bool,
-    /// Whether the pod's container may be started again: never one of ours, but those of other programs.
+    /// Whether the pod's container may be restarted. Those of this program never are; those of other programs may be.
     pub may_restart: bool,
-    /// When the pod was created, in nanoseconds since 1970.
+    /// The time of the pod's creation, in nanoseconds since 1970.
     pub created: i64,
 }
 
 impl ContainerRun {
-    /// A short name for it, of digits and lower-case letters.
+    /// A short name of digits and lower-case letters.
     pub fn key(&self) -> String {
         let digits = self.uid.to_string();
         let uid = &digits[..8];
@@ -52,7 +52,7 @@ impl ContainerRun {
     }
 }
 
-/// The containers of the node of this rank that run or ran, oldest first.
+/// The container runs of the node of this rank, oldest first.
 pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
     let Some(job) = job(observed, rank) else {
         return Vec::new();
@@ -65,7 +65,7 @@ fn job(observed: &Observed, rank: u32) -> Option<&JobRow> {
     jobs.find(|job| job.rank == rank).map(|job| &**job)
 }
 
-/// The containers of a pod: what runs, and what ran before it. Kubernetes keeps the log of one of those.
+/// The container runs of a pod: the current one and the one before. Kubernetes keeps the logs of those two only.
 fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
     let is_over = matches!(pod.container, Container::Terminated { .. });
     let current = ContainerRun {
@@ -87,7 +87,7 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
     previous.into_iter().chain(current).collect()
 }
 
-/// The next step for the node of this rank, given the keys of the sources that were read already.
+/// The next step for the node of this rank. `read` holds the keys of the sources that were read already.
 pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     let Some(job) = job(observed, rank) else {
         return Step::Stopped;
@@ -105,13 +105,13 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     }
 }
 
-/// Whether all that ran on the node is known, given that its Job has ended: the Job's end may be known before its pod's beginning.
+/// Whether all pods of the node are known, given that its Job has ended. The end of a Job may be known before its pod is.
 pub fn knows_all_pods(observed: &Observed, rank: u32) -> bool {
     let ended = |job| observed.pods_of(job).any(PodRow::has_ended);
     job(observed, rank).is_none_or(|job| !job.may_retry && ended(job))
 }
 
-/// Whether the container that `source` names can write no more, as far as was observed.
+/// Whether the container of `source` has ended, as far as the rows show.
 pub fn is_over(observed: &Observed, source: &ContainerRun) -> bool {
     pod_of(observed, source).is_none_or(|pod| {
         let key = source.key();
@@ -122,15 +122,15 @@ pub fn is_over(observed: &Observed, source: &ContainerRun) -> bool {
     })
 }
 
-/// Whether the container that `source` names was seen to end. One that is gone may have had more to say.
+/// Whether the rows show the end of the container of `source`. The log of one that is gone may be incomplete.
 pub fn has_terminated(observed: &Observed, source: &ContainerRun) -> bool {
     pod_of(observed, source).is_some() && is_over(observed, source)
 }
 
-/// How long the container that `source` names may still write, if its pod is at its end and it is not.
+/// How long the container of `source` may still write, if its pod has ended and it has not.
 ///
-/// A pod that has outlived its deadline has failed before its container was stopped, and kubelets before 1.22 never say that
-/// it was (seen: 1.20).
+/// A pod that passes its deadline fails before its container stops, and kubelets before 1.22 never report the end of the container
+/// (seen: 1.20).
 pub fn remaining_grace(observed: &Observed, source: &ContainerRun) -> Option<Duration> {
     /// `terminationGracePeriodSeconds` unless a pod says otherwise.
     const GRACE: u64 = 30;
@@ -139,13 +139,13 @@ pub fn remaining_grace(observed: &Observed, source: &ContainerRun) -> Option<Dur
     pod.has_ended().then(|| Duration::from_secs(grace))
 }
 
-/// The pod that `source` is of, if it is there.
+/// The pod of `source`; none if the rows do not contain it.
 fn pod_of<'a>(observed: &'a Observed, source: &ContainerRun) -> Option<&'a PodRow> {
     let mut pods = observed.pods.iter();
     pods.find(|pod| pod.uid == source.uid).map(|pod| &**pod)
 }
 
-/// How often the container that `source` names was started again since, as far as was observed.
+/// The number of restarts of the container of `source` since, as far as the rows show.
 pub fn restarts_since(observed: &Observed, source: &ContainerRun) -> i32 {
     let newest = pod_of(observed, source).and_then(|pod| sources_of(pod).pop());
     newest.map_or(0, |newest| newest.restarts - source.restarts)
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::golden;
 
-    /// What a real Kubernetes 1.36 showed of one task.
+    /// The rows of one task from a real Kubernetes 1.36.
     fn recorded(task: &str) -> Observed {
         let mut jobs: Vec<JobRow> = golden::items("recorded/jobs.json");
         jobs.retain(|job| job.task_name.as_deref() == Some(task));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_runs_or_ran_is_read_first() {
+    fn the_log_of_a_container_is_read_first() {
         for (task, is_over) in [
             ("running", false),
             ("succeeded", true),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_started_is_waited_for() {
+    fn a_node_that_has_not_started_is_waited_for() {
         for (task, expected) in [
             ("bigcpu", "Unschedulable: 0/1 nodes"),
             ("noimage", "ImagePullBackOff: "),

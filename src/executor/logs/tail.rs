@@ -1,4 +1,4 @@
-//! The one stream of a container that is followed, for all who follow it.
+//! The one stream of a followed container, for all its followers.
 
 use std::sync::Arc;
 
@@ -18,30 +18,30 @@ use crate::{
     executor::{identity::Uid, view::TaskWatch},
 };
 
-/// The open files that are not for logs: the listening socket, the clients' connections, the connections for other requests.
+/// The number of open files that are not for logs: the listening socket, connections of clients, connections for other requests.
 const OTHER_FILES: usize = 512;
 
-/// The end of a log, read for as long as somebody follows it.
+/// The end of a log, which is read as long as it has a follower.
 pub struct Tail {
     pub ring: Arc<Ring>,
     _reading: AbortOnDrop,
     _stream: OwnedSemaphorePermit,
 }
 
-/// All logs that are followed, and how many streams may be open.
+/// All followed logs, and the limit of open streams.
 pub struct Tails {
     tails: Shared<(Uid, i32), Tail>,
     streams: Arc<Semaphore>,
-    /// How many there may be.
+    /// The limit of open streams.
     pub max_streams: usize,
-    /// For logs that viewers read without following them.
+    /// The limit of reads by viewers that do not follow.
     reads: Arc<Semaphore>,
-    /// The same for the streams that all share. A viewer who takes long holds up none of them.
+    /// The limit of reads by shared streams. It is separate, so that slow viewers do not block them.
     own_reads: Arc<Semaphore>,
 }
 
 impl Tails {
-    /// Bounded by the number of files that the process may have open.
+    /// Derives the limits from the number of files that the process may open.
     pub fn new() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let files = usize::try_from(files)
@@ -58,7 +58,7 @@ impl Tails {
         }
     }
 
-    /// What one viewer may read at once: a quarter, since a viewer may take as long as they like.
+    /// The limit of one viewer's concurrent reads: a quarter of all, since a viewer may be slow.
     pub fn reads(&self) -> Reads {
         let most = (self.max_streams / 16).max(1);
         Reads {
@@ -67,7 +67,7 @@ impl Tails {
         }
     }
 
-    /// The end of the log of a container, from a place on if nobody follows it yet; none if too many are followed.
+    /// The shared stream of a container, started at `point` if there is none yet; none if too many logs are followed.
     pub fn join(
         &self,
         container: &Container,
@@ -91,7 +91,7 @@ impl Tails {
                 let mut reader = Reader::new(container, position, listener, watch.clone());
                 let filled = ring.clone();
                 let reading = tokio::spawn(async move {
-                    // A ring always takes what it is given.
+                    // A ring never refuses an entry.
                     let _ = reader.follow(&filled).await;
                 });
                 Some(Tail {

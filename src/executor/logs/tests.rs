@@ -1,4 +1,4 @@
-//! The items that a viewer gets of a task, from a scripted server.
+//! The items of a task's log, from a scripted server.
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ fn ended(rank: u32, status: TaskState) -> NodeOutcome {
 }
 
 #[test]
-fn the_end_of_a_log_is_that_of_its_nodes() {
+fn the_nodes_decide_the_end_of_a_log() {
     let (done, failed) = (
         || ended(0, TaskState::Completed),
         || ended(1, TaskState::Failed),
@@ -70,7 +70,7 @@ fn job(rank: u32, num_nodes: u32) -> Value {
     })
 }
 
-/// Its pod.
+/// The pod of [`job`].
 fn pod(rank: u32) -> Value {
     let owner =
         json!({"kind": "Job", "name": "j", "uid": format!("uid-j-{rank}"), "controller": true});
@@ -90,8 +90,8 @@ fn list(items: &[Value]) -> String {
     json!({"metadata": {"resourceVersion": "8"}, "items": items}).to_string()
 }
 
-/// Tells the view of Jobs and pods, as its watches would.
-fn tell(live: &LiveView, jobs: &[Value], pods: &[Value]) {
+/// Merges Jobs and pods into the view, as its watches would.
+fn merge(live: &LiveView, jobs: &[Value], pods: &[Value]) {
     for row in jobs {
         let row: JobRow = serde_json::from_value(row.clone()).unwrap();
         live.view.change::<JobRow, _>(|table| table.put(row));
@@ -115,7 +115,7 @@ async fn logs(live: &LiveView, query: LogQuery) -> mpsc::Receiver<LogItem> {
         .unwrap()
 }
 
-/// The next that a viewer gets, in words.
+/// The next item of a viewer, as text.
 async fn next(items: &mut mpsc::Receiver<LogItem>) -> Option<String> {
     loop {
         return Some(match items.recv().await? {
@@ -134,17 +134,17 @@ async fn next(items: &mut mpsc::Receiver<LogItem>) -> Option<String> {
 }
 
 async fn all(items: &mut mpsc::Receiver<LogItem>) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     while let Some(words) = next(items).await {
-        told.push(words);
+        seen.push(words);
     }
-    told
+    seen
 }
 
 const LINE: &str = "2026-01-02T03:04:05.6Z a line\n";
 
 #[actix_rt::test]
-async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
+async fn the_log_of_a_pod_that_no_watch_has_shown_is_waited_for() {
     let mut fails = [true, true].into_iter();
     let cluster = scripted_server::cluster(move |request| {
         if request.contains("/pods/p-0/log") {
@@ -158,8 +158,8 @@ async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
     })
     .await;
     let live = LiveView::new(cluster);
-    // One watch has told of the Job's end, the other not of its pod.
-    tell(&live, &[job(0, 1)], &[]);
+    // One watch has shown the end of the Job, the other one has not shown its pod.
+    merge(&live, &[job(0, 1)], &[]);
     assert_eq!(
         all(&mut logs(&live, LogQuery::default()).await).await,
         [
@@ -172,7 +172,7 @@ async fn the_log_of_a_pod_that_nobody_has_told_of_yet_is_waited_for() {
 }
 
 #[actix_rt::test]
-async fn a_log_that_ends_too_early_without_a_word_is_read_to_its_end() {
+async fn a_log_that_ends_early_without_an_error_is_read_to_its_end() {
     let lines = |count: usize| {
         let lines = (0..count).map(|nth| format!("2026-01-02T03:04:05.{nth:09}Z {nth}\n"));
         lines.collect::<String>()
@@ -184,7 +184,7 @@ async fn a_log_that_ends_too_early_without_a_word_is_read_to_its_end() {
     })
     .await;
     let live = LiveView::new(cluster);
-    tell(&live, &[job(0, 1)], &[pod(0)]);
+    merge(&live, &[job(0, 1)], &[pod(0)]);
     assert_eq!(
         all(&mut logs(&live, LogQuery::default()).await).await,
         ["0/1/", "2/3/", "Completed"]
@@ -192,7 +192,7 @@ async fn a_log_that_ends_too_early_without_a_word_is_read_to_its_end() {
 }
 
 #[actix_rt::test]
-async fn a_job_that_is_still_to_be_created_is_waited_for() {
+async fn a_job_that_does_not_exist_yet_is_waited_for() {
     let cluster = scripted_server::cluster(|request| {
         Some(match request {
             _ if request.contains("/log") => LINE.to_owned(),
@@ -202,20 +202,20 @@ async fn a_job_that_is_still_to_be_created_is_waited_for() {
     })
     .await;
     let live = LiveView::new(cluster);
-    tell(&live, &[], &[]);
+    merge(&live, &[], &[]);
     let mut items = logs(&live, LogQuery::default()).await;
-    let mut told = [next(&mut items).await, next(&mut items).await];
-    told.sort();
+    let mut seen = [next(&mut items).await, next(&mut items).await];
+    seen.sort();
     assert_eq!(
-        told.each_ref().map(Option::as_deref),
+        seen.each_ref().map(Option::as_deref),
         [Some("1: its Job does not exist yet"), Some("a line/")]
     );
-    tell(&live, &[job(1, 2)], &[pod(1)]);
+    merge(&live, &[job(1, 2)], &[pod(1)]);
     assert_eq!(all(&mut items).await, ["a line/", "Completed"]);
 }
 
 #[actix_rt::test]
-async fn what_came_while_a_viewer_was_away_is_no_tail() {
+async fn lines_after_a_cut_are_not_limited_by_tail() {
     let cluster = scripted_server::cluster(|request| {
         Some(match request {
             _ if request.contains("/log") => [LINE, LINE, LINE].concat(),
@@ -227,7 +227,7 @@ async fn what_came_while_a_viewer_was_away_is_no_tail() {
     let live = LiveView::new(cluster);
     let mut active = job(0, 1);
     active["status"] = json!({});
-    tell(&live, &[active], &[]);
+    merge(&live, &[active], &[]);
     let query = || LogQuery {
         tail: Some(1),
         ..LogQuery::default()
@@ -238,9 +238,9 @@ async fn what_came_while_a_viewer_was_away_is_no_tail() {
             break cursor.parse().unwrap();
         }
     };
-    // The connection is cut, and what was waited for happens.
+    // The connection is cut, and the task ends.
     drop(items);
-    tell(&live, &[job(0, 1)], &[pod(0)]);
+    merge(&live, &[job(0, 1)], &[pod(0)]);
     let again = LogQuery {
         after: vec![cursor],
         ..query()

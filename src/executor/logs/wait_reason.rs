@@ -1,18 +1,18 @@
-//! What a node waits for, told once per change.
+//! The reason why a node waits, reported once per change.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a container may take to be created before that is worth a word.
+/// The time that the creation of a container usually takes. Only a longer one is reported.
 const USUAL_START: Duration = Duration::from_secs(10);
 
-/// What a node waits for, and whether its reader knows.
+/// The reason why a node waits, and whether it was reported.
 #[derive(Default)]
 pub struct WaitReason {
     pub reason: Option<String>,
     since: Option<Instant>,
-    is_told: bool,
+    is_reported: bool,
 }
 
 impl WaitReason {
@@ -21,14 +21,14 @@ impl WaitReason {
             *self = Self {
                 reason,
                 since: Some(Instant::now()),
-                is_told: false,
+                is_reported: false,
             };
         }
     }
 
-    /// When there is something to tell. That a container is being created is no news until it takes long.
+    /// The time of the next report; none if there is none. The creation of a container is reported only if it takes long.
     pub fn next_news(&self) -> Option<Instant> {
-        let reason = self.reason.as_deref().filter(|_| !self.is_told)?;
+        let reason = self.reason.as_deref().filter(|_| !self.is_reported)?;
         let is_usual = matches!(reason, "ContainerCreating" | "PodInitializing");
         Some(
             self.since?
@@ -40,10 +40,10 @@ impl WaitReason {
         )
     }
 
-    /// The reason, once, when it is time to tell it.
+    /// The reason, once, when it is time to report it.
     pub fn news(&mut self) -> Option<String> {
         self.next_news().filter(|time| *time <= Instant::now())?;
-        self.is_told = true;
+        self.is_reported = true;
         self.reason.clone()
     }
 }

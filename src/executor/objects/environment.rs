@@ -1,4 +1,4 @@
-//! The variables of a node.
+//! The environment variables of a node. Pure.
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 
@@ -8,8 +8,8 @@ use super::{
     submission::{NODE_IPS, Submission},
 };
 
-/// The user's variables first, so that what the program says about the node wins. What stands in the task's Secret is left out
-/// here, since a pod's own variables win over those.
+/// The variables of the container of a node, those of the user first, so that those of the program override them. Variables in the
+/// task's Secret are left out, since a container's own variables override those of `envFrom`.
 pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
     let Submission { id, task, .. } = submission;
     let gpus = task
@@ -24,12 +24,12 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
         ("SKYPILOT_NUM_NODES", task.num_nodes.to_string()),
     ];
     let unless_given = [
-        // Python holds its output back when it does not write to a terminal; SkyPilot sets this too.
+        // Python buffers its output when it does not write to a terminal. SkyPilot sets this too.
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("SKYPILOT_NUM_GPUS_PER_NODE", gpus.to_string()),
         ("SKYPILOT_TASK_ID", id.to_string()),
         ("SKYPILOT_USER", escape_dollars(submission.user.as_str())),
-        // Where PyTorch's and other launchers look for rank 0 (its port is torchrun's default).
+        // PyTorch and other launchers look for rank 0 here. The port is torchrun's default.
         ("MASTER_ADDR", master_address(submission)),
         ("MASTER_PORT", "29500".to_owned()),
     ];
@@ -52,7 +52,7 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
     environment
 }
 
-/// How the nodes of a task find the one of rank 0.
+/// The address at which the nodes of a task find rank 0.
 fn master_address(submission: &Submission) -> String {
     if submission.is_multi_node() {
         return format!(
@@ -64,7 +64,7 @@ fn master_address(submission: &Submission) -> String {
     "127.0.0.1".to_owned()
 }
 
-/// The addresses of all nodes in rank order, one a line: names in the task's Service, or a lone pod's own address.
+/// The addresses of all nodes in rank order, one a line: names in the task's Service, or the own address of a single pod.
 fn node_ips(submission: &Submission) -> Option<EnvVar> {
     if submission.is_multi_node() {
         return Some(variable(NODE_IPS, submission.node_names.clone()?));
@@ -90,7 +90,7 @@ fn variable(name: &str, value: String) -> EnvVar {
     }
 }
 
-/// Protects a text from Kubernetes, which replaces `$(NAME)` and `$$` in arguments and variables before bash sees them
+/// Escapes a text for Kubernetes, which expands `$(NAME)` and `$$` in arguments and variables before bash sees them
 /// (`third_party/forked/golang/expansion/expand.go`, v1.36): `$$` stands for one `$`.
 pub fn escape_dollars(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kubernetes_gives_back_the_dollars_that_were_escaped() {
-        /// What Kubernetes makes of an argument when no variable is defined.
+    fn kubernetes_restores_escaped_dollars() {
+        /// The expansion of an argument when no variable is defined.
         fn expand(text: &str) -> String {
             text.replace("$$", "$")
         }

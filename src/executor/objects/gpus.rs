@@ -1,5 +1,5 @@
-//! Which nodes have the GPUs that a task wants. Clusters label them in many ways, and this knows those that SkyPilot knows
-//! (SkyPilot 0.14.1, `sky/provision/kubernetes/utils.py`). Pure.
+//! The nodes that have the GPUs that a task wants. Clusters label their nodes in several ways; this module knows those that
+//! SkyPilot knows (SkyPilot 0.14.1, `sky/provision/kubernetes/utils.py`). Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ use crate::api::Accelerators;
 const NVIDIA: &str = "nvidia.com/gpu";
 const AMD: &str = "amd.com/gpu";
 
-/// How a pod says which GPUs it wants.
+/// The GPUs that a pod asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
-    /// The name of the resource that is counted.
+    /// The name of the GPU resource, such as `nvidia.com/gpu`.
     pub resource: &'static str,
-    /// The label that a node must have, with one of these values.
+    /// The key of a node label, and the values that a node may have.
     pub label: Option<(String, Vec<String>)>,
 }
 
@@ -28,10 +28,10 @@ impl Default for Placement {
     }
 }
 
-/// A label's key, and what its values mean.
+/// A label key, and the function that maps its values to GPU names.
 type Scheme = (&'static str, fn(&str) -> String);
 
-/// The ways to label nodes, in SkyPilot's order: the first that any node carries is that of the whole cluster.
+/// The known label keys, in SkyPilot's order. The first key that any node has is the one of the whole cluster.
 const SCHEMES: [Scheme; 6] = [
     ("skypilot.co/accelerator", str::to_uppercase),
     ("cloud.google.com/gke-accelerator", gke),
@@ -47,7 +47,7 @@ fn gke(value: &str) -> String {
     name.trim_start_matches("tesla-").to_uppercase()
 }
 
-/// What GPU feature discovery and CoreWeave say: `NVIDIA-A100-SXM4-80GB`, `Tesla-V100-SXM2-16GB`, `NVIDIA-GeForce-RTX-3090`,
+/// The labels of GPU feature discovery and CoreWeave: `NVIDIA-A100-SXM4-80GB`, `Tesla-V100-SXM2-16GB`, `NVIDIA-GeForce-RTX-3090`,
 /// `H100_NVLINK_80GB`.
 fn product(value: &str) -> String {
     let upper = value.to_uppercase().replace(['_', ' '], "-");
@@ -55,14 +55,14 @@ fn product(value: &str) -> String {
         .split('-')
         .filter(|word| !matches!(*word, "NVIDIA" | "TESLA" | "GEFORCE"))
         .collect();
-    // Of several memory sizes, one has a name of its own.
+    // SkyPilot has a name of its own for this memory size only.
     if words.first() == Some(&"A100") && words.contains(&"80GB") {
         return "A100-80GB".to_owned();
     }
     words.join("-").replace("RTX-", "RTX")
 }
 
-/// Where the GPUs that are wanted are; and what the user should know about it.
+/// The placement for the wanted GPUs, and a warning for the user if any GPU will do.
 pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String>) {
     let resource = resource(nodes);
     let anywhere = Placement {
@@ -99,18 +99,18 @@ pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String
     (Placement { resource, label }, None)
 }
 
-/// Whether a name means a type: in any case, and `H200` any `H200-...`.
+/// Whether a wanted name means a GPU type. Case does not matter, and `H200` means every `H200-...`.
 fn is_same(wanted: &str, canonical: &str) -> bool {
     let wanted = wanted.to_uppercase();
     match canonical.strip_prefix(&wanted) {
-        // The one with 80 GB is another type.
+        // The A100 with 80 GB has a name of its own.
         Some("-80GB") => wanted != "A100",
         Some(rest) => rest.is_empty() || rest.starts_with('-'),
         None => false,
     }
 }
 
-/// AMD's, where no node has NVIDIA's.
+/// The GPU resource of the cluster: AMD's if nodes have only that one, else NVIDIA's.
 fn resource(nodes: &[Node]) -> &'static str {
     let has = |resource: &str| {
         nodes.iter().any(|node| {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_known_by_the_labels_of_every_scheme() {
+    fn gpu_types_are_found_by_each_label_key() {
         for (name, key, value, is_it) in [
             ("H100", "skypilot.co/accelerator", "h100", true),
             ("h100", "skypilot.co/accelerator", "h100", true),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn one_scheme_is_that_of_the_cluster() {
+    fn the_first_label_key_is_that_of_the_whole_cluster() {
         let nodes = [
             node(("nvidia.com/gpu.product", "NVIDIA-L4"), NVIDIA),
             node(("skypilot.co/accelerator", "t4"), NVIDIA),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_without_labels_have_any_gpu() {
+    fn nodes_without_labels_match_any_gpu() {
         let (placement, warning) = place(&[node(("a", "b"), AMD)], &wanted("MI300"));
         assert_eq!((placement.resource, placement.label), (AMD, None));
         assert!(warning.unwrap().contains("no node says"));

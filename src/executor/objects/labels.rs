@@ -1,8 +1,8 @@
-//! The labels and annotations by which the program finds its objects again. Pure.
+//! The labels and annotations by which the program finds its objects. Pure.
 //!
-//! *The label selects, the annotation decides.* A label value is short and has few characters, so different users may share one; the
-//! exact name stands in an annotation and is compared after every selection. The keys without a prefix are those of the program's
-//! Python ancestor, whose objects have no others.
+//! *The label selects, the annotation decides.* A label value is short and allows few characters, so different users may share one.
+//! An annotation holds the exact name, and is compared after every selection. The keys without a prefix come from the program's
+//! Python predecessor, whose objects have no other keys.
 
 use super::names;
 use crate::api::{TaskId, User};
@@ -20,12 +20,12 @@ pub const CREATED_AT: &str = "created-at";
 pub const NUM_NODES: &str = "num-nodes";
 pub const EXACT_USER: &str = "k8s-cli/user";
 pub const EXACT_TASK_NAME: &str = "k8s-cli/task-name";
-/// `false`: when a node of the task fails, the others go on.
+/// `false`: the failure of a node does not stop the other nodes.
 pub const FAIL_FAST: &str = "k8s-cli/fail-fast";
-/// The rank of the node after whose failure this one was stopped.
+/// The rank of the node whose failure stopped this one.
 pub const STOPPED_AFTER: &str = "k8s-cli/stopped-after";
 
-/// Whether a key, of a label or of an annotation, is one that the program relies on.
+/// Whether the program relies on this key of a label or an annotation.
 pub fn is_ours(key: &str) -> bool {
     const KEYS: [&str; 10] = [
         TASK,
@@ -47,12 +47,12 @@ pub fn task_selector(id: TaskId) -> String {
     format!("{TASK}=true,{TASK_ID}={id}")
 }
 
-/// Selects the Jobs and pods of one user's tasks, or of everyone's.
+/// Selects the Jobs and pods of the tasks of one user, or of all users.
 pub fn tasks_selector(user: Option<&User>) -> String {
     selector(TASK, user)
 }
 
-/// Selects the claims of one user's volumes, or of everyone's.
+/// Selects the claims of the volumes of one user, or of all users.
 pub fn volumes_selector(user: Option<&User>) -> String {
     selector(VOLUME, user)
 }

@@ -1,4 +1,4 @@
-//! The Job of each node of a task. Pure.
+//! The Job of each node of a task: labels, annotations and the pod with `pod_config` applied. Pure.
 
 use k8s_openapi::{
     api::{
@@ -11,16 +11,16 @@ use k8s_openapi::{
 use super::{labels, names, pod, pod_config, submission::Submission};
 use crate::api::Problem;
 
-/// The Job that runs the node of this rank, with the user's `pod_config` merged into its pod.
+/// The Job of the node of this rank, with the user's `pod_config` merged into its pod.
 ///
 /// # Errors
-/// When `pod_config` is not a part of a Pod.
+/// When `pod_config` does not fit the schema of a Pod.
 pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     let task = &submission.task;
     let mut labels = submission.labels();
     labels.insert(labels::NODE_IDX.to_owned(), rank.to_string());
     let mut pod_labels = task.resources.labels.clone();
-    // The labels that say whose a pod is win.
+    // The program's labels override the user's.
     pod_labels.extend(labels.clone());
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {

@@ -1,9 +1,10 @@
-//! A task in the words of Kubernetes: the objects that the program creates for it.
+//! The Kubernetes objects that the program creates for a task.
 //!
-//! [`Submission`] holds all that is decided about a task; [`job`], [`service`] and their neighbours turn it into objects. The
-//! golden files under `fixtures/manifests` show the results. [`labels`] and [`names`] say how the program finds its objects again.
+//! [`Submission`] holds all decisions about a task; [`job`], [`service`] and their neighbours turn it into objects. The golden
+//! files under `fixtures/manifests` show the results. [`labels`] and [`names`] define how the program finds its objects again.
 //!
-//! Pure: what is random, timed or looked up comes in as an argument. Nothing here reads an object of Kubernetes; that is `observed`.
+//! Pure: random values, the time and looked-up values are arguments. Nothing here reads an object of Kubernetes; `observed` does
+//! that.
 
 mod environment;
 mod gpus;

@@ -1,4 +1,4 @@
-//! The names of the objects of a task, and the label values that user and task names become. Pure.
+//! The names of the objects of a task, and the label values of user and task names. Pure.
 
 use crate::{
     api::{TaskDefinition, TaskId, User},
@@ -11,7 +11,7 @@ const MAX_NAME: usize = MAX_LABEL - "-ab12cd34-node-9999-abcde".len();
 
 /// The value of the `username` label.
 pub fn username(user: &User) -> String {
-    let replaced = ancestor_username(user);
+    let replaced = predecessor_username(user);
     if is_value(&replaced) {
         replaced
     } else {
@@ -19,8 +19,8 @@ pub fn username(user: &User) -> String {
     }
 }
 
-/// What the Python ancestor made of a user's name.
-pub fn ancestor_username(user: &User) -> String {
+/// The value that the Python predecessor used for the `username` label.
+pub fn predecessor_username(user: &User) -> String {
     user.as_str().replace('@', "-")
 }
 
@@ -33,12 +33,13 @@ pub fn task_name(name: &str) -> String {
     }
 }
 
-/// The name of a task whose definition has none.
+/// The default name of a task.
 pub fn default_task_name(id: TaskId) -> String {
     format!("task-{id}")
 }
 
-/// The name that all Jobs of a task begin with: lower case, shortened, with `-` for what a DNS label does not hold.
+/// The common prefix of the names of all Jobs of a task: lower case, shortened, with `-` for each character that a DNS label does
+/// not allow.
 pub fn job_name(task: &TaskDefinition, id: TaskId) -> String {
     let name = task.name.clone().unwrap_or_else(|| default_task_name(id));
     let name: String = name
@@ -50,7 +51,7 @@ pub fn job_name(task: &TaskDefinition, id: TaskId) -> String {
     format!("{}-{id}", short.trim_end_matches('-'))
 }
 
-/// The name of the Job that runs one node.
+/// The name of the Job of one node.
 pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
     match num_nodes {
         1 => job_name.to_owned(),
@@ -58,8 +59,8 @@ pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
     }
 }
 
-/// The name of a task's headless Service, the domain in which its nodes find each other. A Service's name has to begin with
-/// a letter, which a task's id need not.
+/// The name of a task's headless Service, the domain in which its nodes find each other. A Service's name has to begin with a
+/// letter; the id of a task need not.
 pub fn service_name(id: TaskId) -> String {
     format!("task-{id}")
 }
@@ -74,7 +75,7 @@ pub fn script_secret_name(id: TaskId) -> String {
     format!("task-{id}-shared")
 }
 
-/// The hostname of a node, by which the other nodes find it in the domain of the Service.
+/// The hostname of a node, under which the other nodes find it in the domain of the Service.
 pub fn hostname(rank: u32) -> String {
     format!("node-{rank}")
 }
@@ -84,12 +85,12 @@ pub fn ephemeral_claim_name(id: TaskId, index: usize) -> String {
     format!("task-{id}-volume-{index}")
 }
 
-/// Whether a text can be a label value that selects: the empty one does not.
+/// Whether a text can be a label value that selects objects. The empty value is valid but selects nothing.
 fn is_value(text: &str) -> bool {
     !text.is_empty() && is_label_value(text)
 }
 
-/// A valid label value for a text that is none: what can be read of it, and a hash of all of it.
+/// A valid label value for any text: its readable characters, and a hash of the whole text.
 fn hashed(text: &str, max: usize) -> String {
     let hash = format!("{:016x}", fnv1a(text.as_bytes()));
     let is_value_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
@@ -104,7 +105,7 @@ fn hashed(text: &str, max: usize) -> String {
     }
 }
 
-/// FNV-1a, 64 bits (RFC 9923). It keeps unlike names apart by accident only, which is enough: see the module's first lines.
+/// FNV-1a, 64 bits (RFC 9923). Collisions are harmless: see the docs of `labels`.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

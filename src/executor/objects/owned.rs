@@ -1,4 +1,4 @@
-//! What belongs to a task beside its Jobs, and goes with the first of them; and the claims of volumes, which go with nothing.
+//! The objects of a task beside its Jobs, which the first Job owns; and the claims of volumes, which have no owner.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::api::{AccessMode, Timestamp, User, VolumeDefinition, VolumeId, VolumeMount};
 
-/// The headless Service of a task with several nodes, by which they find each other.
+/// The headless Service of a task with several nodes, through which they find each other.
 ///
-/// Names resolve before the pods are ready, since the nodes of a task wait for each other.
+/// It publishes addresses of pods that are not ready, since the nodes of a task wait for each other.
 pub fn service(submission: &Submission, first_job: &ObjectMeta) -> Service {
     let name = names::service_name(submission.id);
     let selector = (labels::TASK_ID.to_owned(), submission.id.to_string());
@@ -39,7 +39,7 @@ pub fn service(submission: &Submission, first_job: &ObjectMeta) -> Service {
     }
 }
 
-/// The Secrets of a task: its `secrets`, whose values stand in no other object, and its script where that is not in the Jobs.
+/// The Secrets of a task: one for the values of its `secrets`, and one for its script if the Jobs do not hold it.
 pub fn secrets(submission: &Submission, first_job: &ObjectMeta) -> Vec<Secret> {
     let own = (!submission.task.secrets.is_empty()).then(|| secret(submission, first_job));
     let script = script_secret(submission, first_job);
@@ -53,13 +53,13 @@ fn secret(submission: &Submission, first_job: &ObjectMeta) -> Secret {
     Secret {
         metadata: owned_by(first_job, name, submission),
         data: Some(data.collect()),
-        // Nobody changes it, and a kubelet need not watch it.
+        // The data never changes, and kubelets do not watch an immutable Secret.
         immutable: Some(true),
         ..Secret::default()
     }
 }
 
-/// The Secret of a task whose script stands in one.
+/// The Secret that holds the script of a task, if the Jobs do not hold it.
 fn script_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Secret> {
     let Script::InSecret(script) = &submission.script else {
         return None;
@@ -95,7 +95,7 @@ pub fn ephemeral_claims(
         let name = submission.claims.get(path)?.clone();
         let mut metadata = owned_by(first_job, name, submission);
         let own = metadata.labels.get_or_insert_default();
-        // Another's volume is found by its labels.
+        // The program finds volumes by these labels, so a user must not set them.
         for (key, value) in wanted.iter().filter(|(key, _)| !labels::is_ours(key)) {
             own.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -115,7 +115,7 @@ fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission) -> Ob
         name: Some(name),
         labels: Some(submission.labels()),
         annotations: Some(submission.annotations()),
-        // A Job that is not there yet owns nothing: Kubernetes takes no owner without a uid.
+        // Kubernetes refuses an owner without a uid, so a Job that is not created yet (a dry run) owns nothing.
         owner_references: first_job.uid.clone().map(|uid| {
             vec![OwnerReference {
                 api_version: "batch/v1".to_owned(),

@@ -1,4 +1,4 @@
-//! The pod of a node: one container, what it asks for, and what is mounted into it.
+//! The pod of a node: one container, its resources, and its mounts. Pure.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use super::{
 };
 use crate::api::{self, TaskDefinition};
 
-/// The name of the one container of a pod.
+/// The name of the task's container in a pod.
 pub const CONTAINER: &str = "task";
-/// The image of a task that names none.
+/// The default image.
 const DEFAULT_IMAGE: &str = "python:3.13-slim";
 /// The name of the volume behind `/dev/shm`.
 const SHARED_MEMORY: &str = "shared-memory";
 
-/// The pod that runs the node of this rank.
+/// The pod of the node of this rank.
 pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let task = &submission.task;
     let (volumes, mounts) = volumes(submission);
@@ -38,7 +38,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
             (RUN_VARIABLE.to_owned(), Some(script))
         }
     };
-    // The last one wins.
+    // The last source wins.
     let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
     let env_from: Vec<_> = script.into_iter().chain(secrets).collect();
     let image = task.resources.image_id.as_deref().unwrap_or(DEFAULT_IMAGE);
@@ -70,7 +70,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     }
 }
 
-/// The variables in a Secret of the task.
+/// The variables of a Secret of the task.
 fn env_from(secret: String) -> EnvFromSource {
     EnvFromSource {
         secret_ref: Some(SecretEnvSource {
@@ -81,7 +81,7 @@ fn env_from(secret: String) -> EnvFromSource {
     }
 }
 
-/// CPU and memory are requests and limits, or only requests where more would do; GPUs are limits, as Kubernetes wants it.
+/// CPU and memory are both request and limit, or only a request for a quantity with `+`. GPUs are limits, as Kubernetes requires.
 fn resources(task: &TaskDefinition, placement: &Placement) -> Option<ResourceRequirements> {
     let wanted = &task.resources;
     let mut requests = BTreeMap::new();
@@ -111,7 +111,7 @@ fn resources(task: &TaskDefinition, placement: &Placement) -> Option<ResourceReq
     })
 }
 
-/// Only nodes that have GPUs of the wanted type.
+/// The affinity to the nodes that have GPUs of the wanted type.
 fn affinity(placement: &Placement) -> Option<Affinity> {
     let (key, values) = placement.label.clone()?;
     let term = NodeSelectorTerm {
@@ -134,7 +134,7 @@ fn affinity(placement: &Placement) -> Option<Affinity> {
     })
 }
 
-/// Nodes with GPUs are often tainted so that nothing else runs there.
+/// The toleration of the taint that keeps other pods off nodes with GPUs.
 fn toleration(placement: &Placement) -> Toleration {
     Toleration {
         key: Some(placement.resource.to_owned()),
@@ -144,7 +144,7 @@ fn toleration(placement: &Placement) -> Toleration {
     }
 }
 
-/// The volumes of the pod, one for each claim, and where the container mounts them.
+/// The volumes of the pod, one for each claim, and the mounts of the container.
 fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
     let mut volumes: Vec<Volume> = Vec::new();
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
@@ -176,7 +176,7 @@ fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
     }
     const PATH: &str = "/dev/shm";
     if submission.task.resources.accelerators.is_some() && !submission.claims.contains_key(PATH) {
-        // Data loaders hand over tensors in it, and runtimes give it 64 MiB.
+        // Data loaders pass tensors through it, and the default of container runtimes is 64 MiB.
         volumes.push(Volume {
             name: SHARED_MEMORY.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource {

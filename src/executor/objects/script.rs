@@ -1,8 +1,8 @@
-//! The script of a task: the commands of its containers, and the object that holds them. Pure.
+//! The script of a task: the commands of its containers, and the choice of the object that holds it. Pure.
 //!
-//! A Job is an object, so a script of 1 KiB and 256 nodes cost etcd, each list and each watch 256 KiB. Beyond [`MAX_REPEATED`] the
-//! script stands once, in a Secret of the task, and the containers get it from their environment. The program may create Secrets
-//! anyway, so that needs no further right.
+//! A script in each Job costs much in a large task: with 1 KiB and 256 nodes, etcd and each list and watch carry 256 KiB. Beyond
+//! [`MAX_REPEATED`] a Secret of the task holds the script once, and the containers get it from their environment. The program may
+//! create Secrets anyway, so it needs no further right.
 
 use serde_json::{Map, Value};
 
@@ -15,20 +15,20 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Root needs no `sudo`, and many images have none, but task files call it. SkyPilot defines it as an empty alias there.
 const SUDO: &str =
     r#"[ "$EUID" != 0 ] || command -v sudo >/dev/null || { sudo() { "$@"; }; export -f sudo; }"#;
-/// SkyPilot's names of these variables during `setup` (SkyPilot 0.14.1, `sky/skylet/constants.py`).
+/// Sets SkyPilot's names of these variables for `setup` (SkyPilot 0.14.1, `sky/skylet/constants.py`).
 const SETUP_VARIABLES: &str = "SKYPILOT_SETUP_NODE_RANK=$SKYPILOT_NODE_RANK SKYPILOT_SETUP_NODE_IPS=$SKYPILOT_NODE_IPS \
                                SKYPILOT_SETUP_NUM_GPUS_PER_NODE=$SKYPILOT_NUM_GPUS_PER_NODE";
 
-/// The longest variable, with its name: Linux' `MAX_ARG_STRLEN`, less a little. A process that gets a longer one does not start.
+/// The longest variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does not start.
 pub const MAX_VARIABLE: usize = 128 * 1024 - 16;
-/// How many bytes all Jobs of a task may repeat together.
+/// The most bytes of script in all Jobs of a task together.
 const MAX_REPEATED: usize = 256 * 1024;
 /// The variable that holds the script.
 pub const VARIABLE: &str = "K8S_CLI_SCRIPT";
-/// Runs the script in [`VARIABLE`] as if it had been an argument, without that variable in its environment.
+/// Runs the script in [`VARIABLE`] as if it were an argument, without that variable in its environment.
 pub const RUN_VARIABLE: &str =
     r#"set -- "${K8S_CLI_SCRIPT:?}"; unset K8S_CLI_SCRIPT; exec /bin/bash -c "$1""#;
-/// Variables of the user that would make [`RUN_VARIABLE`] do something else.
+/// Variables that would change the effect of [`RUN_VARIABLE`] if the user set them.
 const RESERVED: [&str; 2] = [VARIABLE, "BASH_ENV"];
 
 /// The script of a task, by the object that holds it.
@@ -41,7 +41,7 @@ pub enum Script {
 }
 
 impl Script {
-    /// Decides where the script of a task stands.
+    /// Builds the script of a task, and decides which object holds it.
     pub fn new(task: &TaskDefinition) -> Self {
         let script = text(task);
         let is_given =
@@ -63,7 +63,7 @@ impl Script {
     }
 }
 
-/// Whether a user runs another program than our bash, which gets the script as an argument.
+/// Whether the user replaces our bash, which gets the script as an argument.
 fn sets_command(pod_config: &Map<String, Value>) -> bool {
     let containers = pod_config
         .get("spec")
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_one_word_for_the_shell() {
+    fn quoted_text_is_one_word_for_the_shell() {
         assert_eq!(quote("it's"), r"'it'\''s'");
     }
 }

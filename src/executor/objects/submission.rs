@@ -1,4 +1,4 @@
-//! A task about to be created, with all that is decided about it. Each decision is made once, here or before.
+//! A task that is about to be created, with all decisions about it. Each decision is made once, here or before.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use super::{
 };
 use crate::api::{TaskDefinition, TaskId, Timestamp, User};
 
-/// The variable with the addresses of all nodes.
+/// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
 
-/// A task about to be created.
+/// A task that is about to be created.
 pub struct Submission {
     pub id: TaskId,
     pub user: User,
     pub task: TaskDefinition,
     pub created_at: Timestamp,
-    /// Whether the failure of a node ends the others.
+    /// Whether the failure of a node stops the other nodes.
     pub fail_fast: bool,
     /// The name of the claim behind each mount path of the task.
     pub claims: BTreeMap<String, String>,
-    /// The nodes that have its GPUs.
+    /// The GPUs that its pods ask for.
     pub placement: Placement,
     /// The commands of its containers, and the object that holds them.
     pub script: Script,
-    /// The names of its nodes in its Service, one a line, by rank; none for one node, or if a variable cannot hold them.
+    /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
     pub node_names: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Submission {
         self.task.num_nodes > 1
     }
 
-    /// The warning that the nodes do not get the list of their names.
+    /// A warning if the nodes do not get the list of their names.
     pub fn warning(&self) -> Option<String> {
         let is_missing = self.is_multi_node() && self.node_names.is_none();
         is_missing.then(|| {

@@ -6,7 +6,7 @@ use crate::{
     golden,
 };
 
-/// Compares what becomes of `fixtures/tasks/<case>.yaml` with `fixtures/manifests/<case>.yaml`.
+/// Compares the objects of `fixtures/tasks/<case>.yaml` with `fixtures/manifests/<case>.yaml`.
 #[track_caller]
 fn check(case: &str) {
     let task =
@@ -105,7 +105,7 @@ fn a_volume() {
 }
 
 #[test]
-fn a_script_that_the_jobs_would_repeat_too_often_stands_in_a_secret() {
+fn a_secret_holds_a_long_script_of_many_jobs() {
     let run = format!("echo $$ # {}", "x".repeat(64 * 1024));
     let task = |num_nodes: u32, run: &str| {
         let task =
@@ -118,7 +118,7 @@ fn a_script_that_the_jobs_would_repeat_too_often_stands_in_a_secret() {
         (1, &*run, false),
         (4, "true", false),
         (5, &*run, true),
-        // The names of many nodes are long, too.
+        // The names of many nodes are long as well.
         (200, "true", true),
     ] {
         assert_eq!(
@@ -149,7 +149,7 @@ fn a_script_that_the_jobs_would_repeat_too_often_stands_in_a_secret() {
 }
 
 #[test]
-fn names_that_are_too_long_for_a_variable_are_left_out_with_a_warning() {
+fn node_names_too_long_for_a_variable_give_a_warning() {
     let task = |num_nodes: u32| {
         let task = serde_json::json!({"num_nodes": num_nodes, "run": "true"});
         submission(TaskDefinition::from_json(&task).unwrap())

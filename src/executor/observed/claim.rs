@@ -1,4 +1,4 @@
-//! A claim, as far as it says something about a volume.
+//! The row of a claim, and the status of its volume. Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What is kept of a claim.
+/// The fields of a claim that the program uses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Wire<Spec, Status>")]
 pub struct ClaimRow {
@@ -22,9 +22,9 @@ pub struct ClaimRow {
     pub version: Version,
     pub name: Box<str>,
     pub is_deleted: bool,
-    /// The volume that it says it stands behind.
+    /// The id and the name of its volume, from its labels; none if it is not the claim of a volume.
     pub volume: Option<(VolumeId, Box<str>)>,
-    /// Whether it belongs to a volume or a task, and so to somebody.
+    /// Whether it belongs to a volume or a task. Other claims are free to use.
     pub is_taken: bool,
     pub owner: Owner,
     pub created_at: Timestamp,
@@ -35,7 +35,7 @@ pub struct ClaimRow {
 }
 
 impl ClaimRow {
-    /// What it says about its volume; `None` when it is not the claim of one.
+    /// The status of its volume; `None` if it is not the claim of a volume.
     pub fn status(&self, namespace: &str) -> Option<VolumeStatus> {
         let (volume_id, name) = self.volume.clone()?;
         let modes = self.access_modes.iter();
@@ -138,7 +138,7 @@ mod tests {
     use crate::golden;
 
     #[test]
-    fn a_recorded_claim_is_told_as_a_volume() {
+    fn a_recorded_claim_gives_the_status_of_a_volume() {
         let claims: Vec<ClaimRow> = golden::items("recorded/persistentvolumeclaims.json");
         let volumes: Vec<_> = claims
             .iter()

@@ -1,4 +1,4 @@
-//! An event that says why something is not there yet: nothing else does.
+//! The row of an event. Only events say why a Job has no pod, or why a claim is pending. Pure.
 
 use serde::Deserialize;
 
@@ -11,22 +11,22 @@ use crate::{
     },
 };
 
-/// What is kept of an event.
+/// The fields of an event that the program uses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Wire")]
 pub struct EventRow {
     pub uid: Uid,
     pub version: Version,
-    /// The Job or the claim that it is about.
+    /// The uid of the Job or claim that the event is about.
     pub object: Uid,
     pub last: Option<Timestamp>,
     pub why: Box<str>,
 }
 
 impl EventRow {
-    /// Selects those that say why a Job has no pod.
+    /// Selects the events that say why a Job has no pod.
     pub const OF_JOBS: &'static str = "involvedObject.kind=Job,reason=FailedCreate";
-    /// Selects those that say what becomes of a claim.
+    /// Selects the events about claims.
     pub const OF_CLAIMS: &'static str = "involvedObject.kind=PersistentVolumeClaim";
 }
 
@@ -68,8 +68,8 @@ struct InvolvedObject {
 
 impl From<Wire> for EventRow {
     fn from(wire: Wire) -> Self {
-        // `Error creating: pods "train-ab12cd34-x7x2v" is forbidden: exceeded quota: ...`: the pod does not exist, its name helps
-        // nobody.
+        // `Error creating: pods "train-ab12cd34-x7x2v" is forbidden: exceeded quota: ...`: the name of a pod that does not exist is
+        // left out.
         let message = wire.message.as_str();
         let why = message
             .split_once(" is forbidden: ")

@@ -1,4 +1,4 @@
-//! A Job, as far as it says something about a node of a task.
+//! The row of a Job, which runs one node of a task. Pure.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What is kept of a Job.
+/// The fields of a Job that the program uses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Wire<Spec, Status>")]
 pub struct JobRow {
@@ -20,33 +20,33 @@ pub struct JobRow {
     pub version: Version,
     pub name: Box<str>,
     pub is_deleted: bool,
-    /// The task that it says it belongs to; none if it is not a task's.
+    /// The id of its task, from its labels; none if it is not the Job of a task.
     pub task: Option<TaskId>,
     pub rank: u32,
-    /// How many nodes the task has, as was noted when it was created.
+    /// The number of nodes of the task, from an annotation.
     pub num_nodes: Option<u32>,
-    /// The name of the task; none if it was not noted.
+    /// The name of the task, from an annotation or a label.
     pub task_name: Option<Box<str>>,
     pub owner: Owner,
     pub created_at: Timestamp,
-    /// When it last changed, as far as it says.
+    /// The last change that its status shows.
     pub changed_at: Option<Timestamp>,
-    /// Whether it may have another pod when one has failed: never one of ours, but those of other programs.
+    /// Whether it may replace a failed pod. Jobs of this program never do; those of other programs may.
     pub may_retry: bool,
-    /// Whether the failure of a node of its task ends the others.
+    /// Whether the failure of a node of its task stops the other nodes.
     pub fails_fast: bool,
-    /// The rank of the node after whose failure it was stopped.
+    /// The rank of the node whose failure stopped this one.
     pub stopped_after: Option<u32>,
     pub state: JobState,
     /// The claims that its pods mount.
     pub claims: Box<[Box<str>]>,
 }
 
-/// Where a Job stands.
+/// The state of a Job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobState {
     Active,
-    /// No pod is made for it, for this reason.
+    /// Kubernetes makes no pod for it, for this reason.
     Suspended(Option<Box<str>>),
     Complete,
     Failed {
@@ -113,7 +113,7 @@ impl From<Wire<Spec, Status>> for JobRow {
         let num_nodes = meta
             .annotation(labels::NUM_NODES)
             .and_then(|number| number.parse().ok())
-            // No task of ours has more, and whoever says so wants us to make room for them.
+            // The view allocates memory for each node, so it must not believe an absurd number in a foreign object.
             .filter(|number| (1..=MAX_NUM_NODES).contains(number));
         let is_kept = meta.annotation(labels::FAIL_FAST) == Some("false");
         let task_name = meta.annotation(labels::EXACT_TASK_NAME);

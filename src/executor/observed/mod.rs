@@ -1,10 +1,10 @@
-//! The objects of Kubernetes in our words: rows, and the status that they add up to.
+//! The objects of Kubernetes as rows, and the status that they add up to.
 //!
 //! ```text
 //! JSON of an object ──► row (job, pod, event, claim) ──► Observed (task) ──► TaskStatus, NodeStatus
 //! ```
 //!
-//! Pure. No state is kept here, so none becomes stale: `view` keeps the rows.
+//! Pure, and without state: `view` keeps the rows.
 
 mod claim;
 mod event;

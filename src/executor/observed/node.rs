@@ -1,9 +1,9 @@
-//! What one Job and its pod say about one node, and why it does not run or has failed.
+//! The status of one node, from its Job and its pod. Pure.
 
 use super::{Container, JobRow, JobState, Observed, PodRow};
 use crate::api::{NodeStatus, TaskState};
 
-/// What one Job and its newest pod say about a node.
+/// The status of a node, from its Job and its newest pod.
 pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> NodeStatus {
     let mut stopped_after = None;
     let (status, reason) = match &job.state {
@@ -16,7 +16,8 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
                 .or_else(|| of_pod.or(reason.as_deref()).map(str::to_owned));
             (TaskState::Failed, reason)
         }
-        // A pod that has ended counts as running until its Job has noticed, so that no node ever goes back a step.
+        // A pod that has ended counts as running until its Job has ended too. Otherwise a node could go back from running to
+        // pending.
         _ if pod.is_some_and(PodRow::has_run) => (TaskState::Running, None),
         _ => (TaskState::Pending, pending(job, pod, observed)),
     };
@@ -34,13 +35,13 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
     }
 }
 
-/// The rank of the node after whose failure this one was stopped. What has started says so itself, else its Job does.
+/// The rank of the node whose failure stopped this one. The annotation stands on the pod if it had started, else on the Job.
 pub fn stopped_after(job: &JobRow, pod: Option<&PodRow>) -> Option<u32> {
     job.stopped_after
         .or_else(|| pod.and_then(|pod| pod.stopped_after))
 }
 
-/// Why a node does not run yet: the first step of its way to a running process that has not been taken.
+/// The reason why a node does not run yet.
 fn pending(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> Option<String> {
     let why = match (&job.state, pod) {
         (JobState::Suspended(why), _) => why.as_deref(),

@@ -1,4 +1,4 @@
-//! A pod, as far as it says something about a node of a task.
+//! The row of a pod, which runs the processes of one node of a task. Pure.
 
 use serde::Deserialize;
 
@@ -12,36 +12,36 @@ use crate::{
     },
 };
 
-/// What is kept of a pod.
+/// The fields of a pod that the program uses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "Wire<PodSpec, Status>")]
 pub struct PodRow {
     pub uid: Uid,
     pub version: Version,
     pub name: Box<str>,
-    /// The task that it says it belongs to.
+    /// The id of its task, from its labels.
     pub task: Option<TaskId>,
     pub rank: u32,
-    /// The Job that made it. Only this says whose it is: anyone in the namespace can give a pod our labels.
+    /// The uid of the Job that controls it. Labels do not prove that a pod belongs to a task: anyone in the namespace can set them.
     pub job: Option<Uid>,
-    /// In nanoseconds since 1970.
+    /// The time of its creation, in nanoseconds since 1970.
     pub created: Option<i64>,
-    /// When it last changed, as far as it says.
+    /// The last change that its status shows.
     pub changed_at: Option<Timestamp>,
     pub phase: Option<Box<str>>,
-    /// Why it does not run yet.
+    /// The reason why it does not run yet.
     pub pending: Option<Box<str>>,
-    /// Why it failed, if it says.
+    /// The reason why it failed.
     pub failure: Option<Box<str>>,
     pub container: Container,
-    /// How often its container was started again.
+    /// The number of restarts of its container.
     pub restarts: i32,
     pub may_restart: bool,
-    /// Whether a kubelet has taken notice of it. From then on that counts the pod's time.
+    /// Whether a kubelet has accepted it. From then on that kubelet enforces its deadline.
     pub has_started: bool,
-    /// How long its processes may take to end once they are told to, in seconds; none if it does not say.
+    /// Its termination grace period in seconds; none if its spec has none.
     pub grace: Option<u32>,
-    /// The rank of the node after whose failure it was stopped.
+    /// The rank of the node whose failure stopped this one.
     pub stopped_after: Option<u32>,
     /// The claims that it mounts.
     pub claims: Box<[Box<str>]>,
@@ -50,7 +50,7 @@ pub struct PodRow {
 /// The state of the task's container.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Container {
-    /// It does not exist, or waits to be started.
+    /// It does not exist, or waits for its start.
     Absent,
     Running,
     Terminated {
@@ -59,7 +59,7 @@ pub enum Container {
 }
 
 impl PodRow {
-    /// Whether it runs, or has.
+    /// Whether it runs or has run.
     pub fn has_run(&self) -> bool {
         self.phase
             .as_deref()
@@ -85,7 +85,7 @@ impl Row for PodRow {
         self.version
     }
 
-    /// One that is being deleted still runs, and has a log.
+    /// Always false: a pod that is being deleted still runs, and has a log.
     fn is_deleted(&self) -> bool {
         false
     }
@@ -179,7 +179,7 @@ impl Status {
     /// The status of the task's container.
     fn own(&self) -> Option<&ContainerStatus> {
         let containers = self.container_statuses.as_deref()?;
-        // Kubernetes sorts them by name.
+        // Kubernetes sorts the statuses by name, so the first one may be that of another container.
         containers
             .iter()
             .find(|container| container.name == CONTAINER)
@@ -195,7 +195,7 @@ impl Status {
         self.conditions.as_deref().unwrap_or_default()
     }
 
-    /// The first step of its way to a running process that has not been taken.
+    /// The reason why it does not run yet: a condition of the pod, else the state of its container.
     fn pending(&self) -> Option<Box<str>> {
         let mut conditions = self.conditions().iter();
         if let Some(unscheduled) =
@@ -207,7 +207,7 @@ impl Status {
         sentence(waiting.reason.as_deref(), waiting.message.as_deref())
     }
 
-    /// Why it failed, from the nearest witness.
+    /// The reason why it failed: that of the pod, else that of its container.
     fn failure(&self) -> Option<Box<str>> {
         let of_pod = sentence(self.reason.as_deref(), self.message.as_deref());
         let terminated = || self.state().and_then(|state| state.terminated.as_ref());

@@ -1,13 +1,14 @@
-//! What is kept of the objects of Kubernetes: a row each, decoded straight from what it sends.
+//! The parts that all rows share: metadata, owner, conditions, times.
 //!
-//! A Job or a pod is several kilobytes of JSON, and a multiple of that once decoded whole; what is ever asked of it fits into a few
-//! hundred bytes. So only that is decoded: the rest is skipped while it is read.
+//! A row holds the few fields of a Kubernetes object that the program uses. A Job or a pod is several kilobytes of JSON, and a
+//! multiple of that once decoded whole. A row takes a few hundred bytes, since only its fields are decoded and the others are
+//! skipped.
 //!
 //! ```text
-//! JSON of an object ──► wire shape (only the fields named here) ──► row (what they say, in our words)
+//! JSON of an object ──► wire shape (only the fields named here) ──► row
 //! ```
 //!
-//! Pure: what rows mean together is decided in `status`, where they are kept is `view`.
+//! Pure. `task` folds the rows into a status; `view` keeps them.
 
 use std::collections::BTreeMap;
 
@@ -22,19 +23,19 @@ use crate::{
     },
 };
 
-/// A kind of object that is kept as rows.
+/// A kind of object that the view keeps as rows.
 pub trait Row: Resource + Clone + Send + 'static {
     fn uid(&self) -> Uid;
     fn version(&self) -> Version;
-    /// Whether it is being deleted: who looks for it does not find it any more.
+    /// Whether it is being deleted, so that the program treats it as gone.
     fn is_deleted(&self) -> bool;
 }
 
-/// Whose an object is. The label selects, the annotation decides: see `labels`.
+/// The owner of an object. The label selects, the annotation decides: see `labels`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     pub label: Box<str>,
-    /// The exact name; objects of the Python ancestor do not have it.
+    /// The exact name; none in objects of the Python predecessor.
     pub exact: Option<Box<str>>,
 }
 
@@ -46,7 +47,7 @@ impl Owner {
         }
     }
 
-    /// The owners of all that is `user`'s.
+    /// The owners of all objects of `user`: of this program's and of the predecessor's.
     pub fn all_of(user: &User) -> [Self; 2] {
         [
             Self {
@@ -54,7 +55,7 @@ impl Owner {
                 exact: Some(user.as_str().into()),
             },
             Self {
-                label: names::ancestor_username(user).into(),
+                label: names::predecessor_username(user).into(),
                 exact: None,
             },
         ]
@@ -63,12 +64,12 @@ impl Owner {
     pub fn is(&self, user: &User) -> bool {
         match &self.exact {
             Some(exact) => **exact == *user.as_str(),
-            None => *self.label == *names::ancestor_username(user),
+            None => *self.label == *names::predecessor_username(user),
         }
     }
 }
 
-/// What is read of an object: of most kinds the same, with a spec and a status of their own.
+/// The decoded part of an object. Most kinds differ only in spec and status.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "S: Default + Deserialize<'de>, T: Default + Deserialize<'de>"))]
 pub struct Wire<S, T> {
@@ -79,7 +80,7 @@ pub struct Wire<S, T> {
     pub status: T,
 }
 
-/// What is read of the metadata of an object.
+/// The decoded part of an object's metadata.
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 #[derive(Default)]
@@ -111,23 +112,23 @@ impl Meta {
         Some(self.annotations.as_ref()?.get(key)?)
     }
 
-    /// The task that an object says it belongs to.
+    /// The id of the task that the labels name.
     pub fn task(&self) -> Option<TaskId> {
         self.label(labels::TASK_ID)?.parse().ok()
     }
 
-    /// The node that an object says it belongs to.
+    /// The rank of the node that the labels name, or 0.
     pub fn rank(&self) -> u32 {
         let rank = self.label(labels::NODE_IDX);
         rank.and_then(|rank| rank.parse().ok()).unwrap_or(0)
     }
 
-    /// The rank of the node after whose failure this one was stopped.
+    /// The rank of the node whose failure stopped this one.
     pub fn stopped_after(&self) -> Option<u32> {
         self.annotation(labels::STOPPED_AFTER)?.parse().ok()
     }
 
-    /// When an object came to be: what we or the Python ancestor noted, which is finer than what Kubernetes notes.
+    /// The time of creation: that of our annotation, which has fractions of a second, else that of Kubernetes.
     pub fn created_at(&self) -> Timestamp {
         let noted = self.annotation(labels::CREATED_AT);
         noted
@@ -136,7 +137,7 @@ impl Meta {
             .unwrap_or(Timestamp::EPOCH)
     }
 
-    /// The object that made this one, and minds it.
+    /// The uid of the object that controls this one.
     pub fn controller(&self) -> Option<Uid> {
         let owners = self.owner_references.as_deref().unwrap_or_default();
         let owner = owners.iter().find(|owner| owner.controller)?;
@@ -167,7 +168,7 @@ impl Condition {
     }
 }
 
-/// What is read of a pod's spec.
+/// The decoded part of a pod's spec.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodSpec {
@@ -197,21 +198,20 @@ impl PodSpec {
     }
 }
 
-/// Kubernetes' time as ours: the only place where the two meet. What is no time is none: one odd object must not hide all
-/// others.
+/// Decodes a time of Kubernetes. An invalid time becomes `None`: one odd object must not make a whole list unreadable.
 pub fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
-/// What Kubernetes says in a word and a sentence, as one sentence.
+/// Joins the reason and the message of a status into one sentence.
 pub fn sentence(reason: Option<&str>, message: Option<&str>) -> Option<Box<str>> {
     let given = |text: Option<&str>| {
         text.map(str::trim)
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
     };
-    // Runtimes say it in many words, but all with these (runc, crun).
+    // Container runtimes word the error differently, but all of them use these two phrases (runc, crun).
     let lacks_bash = |message: &str| {
         message.contains("\"/bin/bash\"") && message.contains("no such file or directory")
     };
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_annotation_decides_who_owns_an_object() {
+    fn the_annotation_decides_about_the_owner() {
         let user = |name: &str| -> User { name.parse().unwrap() };
         let owner = |exact: Option<&str>| Owner {
             label: "a-b.c".into(),
@@ -240,7 +240,7 @@ mod tests {
         };
         assert!(owner(Some("a@b.c")).is(&user("a@b.c")));
         assert!(!owner(Some("a@b.c")).is(&user("a-b.c")));
-        // The ancestor's objects do not say which of the two it was.
+        // `a@b` and `a-b` have the same label, and the predecessor's objects have no annotation.
         assert!(owner(None).is(&user("a@b.c")) && owner(None).is(&user("a-b.c")));
         assert!(!owner(None).is(&user("ada")));
         for exact in [None, Some("a@b.c")] {

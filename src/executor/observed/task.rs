@@ -1,6 +1,6 @@
-//! What was observed in the cluster, folded into what a user is told. Pure: no state is kept, so none goes stale.
+//! The observed rows of one task, and the status that they add up to. Pure.
 //!
-//! The Job says whether a node succeeded or failed, its pod whether it runs and why it does not.
+//! The Job says whether a node succeeded or failed; its pod says whether it runs, and why it does not.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,14 +10,14 @@ use crate::{
     executor::{identity::Uid, objects::names},
 };
 
-/// What Kubernetes showed of one task, or of one of its nodes, at about the same moment.
+/// The rows of one task, or of one of its nodes, at about the same moment.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// By rank.
     pub jobs: Vec<Arc<JobRow>>,
     /// By rank, then by age.
     pub pods: Vec<Arc<PodRow>>,
-    /// Why Jobs have no pods, as the last event about each says; by the uid of the Job.
+    /// The last event that says why a Job has no pod, by the uid of the Job.
     pub failures: HashMap<Uid, EventRow>,
 }
 
@@ -31,18 +31,18 @@ impl Observed {
     /// The newest pod of each Job.
     pub fn newest_pods(&self) -> HashMap<Uid, &PodRow> {
         let pods = self.pods.iter();
-        // Later ones take the place of those before.
+        // A newer pod replaces an older one.
         pods.filter_map(|pod| Some((pod.job?, &**pod))).collect()
     }
 
-    /// Whether an unfinished Job has no pod, so that only events can say why.
+    /// Whether an unfinished Job has no pod. Only events say why.
     pub fn misses_pods(&self) -> bool {
         let pods = self.newest_pods();
         let mut unfinished = self.jobs.iter().filter(|job| !job.state.has_ended());
         unfinished.any(|job| !pods.contains_key(&job.uid))
     }
 
-    /// What of it is about the node of a rank, without Jobs that are not `user`'s.
+    /// The part about the node of a rank, without Jobs of other users.
     pub fn node(&self, rank: u32, user: &User) -> Self {
         let first = self.jobs.partition_point(|job| job.rank < rank);
         let jobs = self.jobs[first..].iter();
@@ -59,7 +59,7 @@ impl Observed {
         }
     }
 
-    /// What is told about a task, to `user` or to anybody; `None` if there is none of that user's.
+    /// The status of the task, from the Jobs of `user` or of all users; `None` if there is no such Job.
     pub fn status(&self, id: TaskId, user: Option<&User>, namespace: &str) -> Option<TaskStatus> {
         let all = self.jobs.iter();
         let jobs: Vec<&JobRow> = all
@@ -104,7 +104,7 @@ impl Observed {
                 succeeded_nodes: count(TaskState::Completed),
                 failed_nodes: count(TaskState::Failed),
                 running_nodes: count(TaskState::Running),
-                // A node whose Job is still to be made is pending too.
+                // A node without a Job is pending too.
                 pending_nodes: num_nodes.saturating_sub(
                     count(TaskState::Completed)
                         + count(TaskState::Failed)
@@ -116,7 +116,7 @@ impl Observed {
     }
 }
 
-/// The state of the whole, decided from top to bottom.
+/// The state of the task, by precedence: failed, completed, running, pending.
 fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
     let any = |state| nodes.iter().any(|node| node.status == state);
     let all_completed = nodes
@@ -132,7 +132,7 @@ fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
     }
 }
 
-/// Why a task has failed or does not run in full: the reason of its first node that has one, unless nodes are missing.
+/// The reason why a task has failed or does not run: missing Jobs, else that of the first node that has one.
 fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<String> {
     if status == TaskState::Failed {
         let node = first_failure(nodes)?;
@@ -161,7 +161,7 @@ fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<Str
     })
 }
 
-/// The failed node whose failure is that of the task: the one that failed first, as far as that was noted.
+/// The node that made the task fail: the one that failed first, if an annotation tells.
 pub fn first_failure(nodes: &[NodeStatus]) -> Option<&NodeStatus> {
     let failed = || nodes.iter().filter(|node| node.status == TaskState::Failed);
     let first = failed().find_map(|node| node.stopped_after);
@@ -172,13 +172,13 @@ pub fn first_failure(nodes: &[NodeStatus]) -> Option<&NodeStatus> {
         .or_else(|| failed().next())
 }
 
-/// `setup on node-1 exited with 3`, if that is why a node failed.
+/// `setup on node-1 exited with 3`, if a node failed in its setup.
 pub fn setup_failure(node: &NodeStatus) -> Option<String> {
     let how = node.reason.as_deref()?.strip_prefix("setup ")?;
     Some(format!("setup on node-{} {how}", node.rank))
 }
 
-/// The name of the task's Jobs without what tells them apart.
+/// The common part of the names of the task's Jobs.
 fn job_name(job: &JobRow, num_nodes: u32) -> String {
     let suffix = format!("-node-{}", job.rank);
     match job.name.strip_suffix(&suffix) {

@@ -16,7 +16,7 @@ use crate::{
     golden,
 };
 
-/// What a real Kubernetes 1.36 showed, 70 s after the tasks were created.
+/// The tasks of a real Kubernetes 1.36, 70 s after their creation.
 fn recorded() -> Vec<TaskStatus> {
     let jobs = ["jobs", "jobs-quota"].map(|file| golden::items(&format!("recorded/{file}.json")));
     let mut jobs: Vec<JobRow> = jobs.into_iter().flatten().collect();
@@ -47,7 +47,7 @@ fn row<R: DeserializeOwned>(object: impl Serialize) -> Arc<R> {
 }
 
 #[test]
-fn what_a_real_kubernetes_shows_is_told_in_words() {
+fn recorded_tasks_have_the_expected_status() {
     let lines = recorded().into_iter().map(|task| {
         let reason = task.reason.as_deref().unwrap_or("-");
         format!("{}\t{}\t{reason}\n", task.name, task.status)
@@ -62,7 +62,7 @@ fn a_task_shows_every_key() {
     golden::assert("observed/oom.yaml", &golden::to_yaml(task));
 }
 
-/// A Job as the cluster shows it, of a task with three nodes.
+/// A Job of a task with three nodes, as the cluster shows it.
 fn job(rank: u32, condition: Option<&str>) -> Job {
     let mut job: Job = first("recorded/jobs.json", |job: &Job| {
         job.metadata.labels.as_ref().unwrap()[labels::TASK_NAME] == "running"
@@ -97,13 +97,13 @@ fn pod(rank: u32, phase: &str) -> Pod {
 }
 
 #[test]
-fn the_failure_of_a_task_is_that_of_the_node_that_failed_first() {
+fn the_first_failed_node_gives_the_reason_of_the_task() {
     let stopped = |mut pod: Pod| {
         let annotations = pod.metadata.annotations.get_or_insert_default();
         annotations.insert(labels::STOPPED_AFTER.to_owned(), "1".to_owned());
         pod
     };
-    let told = |message: Option<&str>| {
+    let status = |message: Option<&str>| {
         let mut second = pod(1, "Failed");
         let status = second.status.as_mut().unwrap();
         status.container_statuses.as_mut().unwrap()[0].state = Some(ContainerState {
@@ -119,14 +119,14 @@ fn the_failure_of_a_task_is_that_of_the_node_that_failed_first() {
             job(1, Some("Failed")),
             job(2, Some("Complete")),
         ];
-        tell(&observed(jobs, [stopped(pod(0, "Failed")), second])).unwrap()
+        status_of(&observed(jobs, [stopped(pod(0, "Failed")), second])).unwrap()
     };
-    let task = told(None);
+    let task = status(None);
     let node = &task.metadata.nodes[0];
     assert_eq!(node.stopped_after, Some(1));
     assert_eq!(node.reason.as_deref(), Some("stopped: node-1 failed first"));
     assert_eq!(task.reason.as_deref(), Some("node-1: exit code 3"));
-    let task = told(Some(SETUP_FAILED));
+    let task = status(Some(SETUP_FAILED));
     assert_eq!(
         task.reason.as_deref(),
         Some("setup on node-1 exited with 3")
@@ -141,7 +141,7 @@ fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> O
     }
 }
 
-fn tell(observed: &Observed) -> Option<TaskStatus> {
+fn status_of(observed: &Observed) -> Option<TaskStatus> {
     observed.status("running0".parse().unwrap(), None, "default")
 }
 
@@ -152,7 +152,7 @@ fn check<const J: usize, const P: usize>(
     state: TaskState,
     counts: [u32; 4],
 ) {
-    let task = tell(&observed(jobs, pods)).unwrap();
+    let task = status_of(&observed(jobs, pods)).unwrap();
     let metadata = &task.metadata;
     let counted = [
         metadata.succeeded_nodes,
@@ -168,7 +168,7 @@ fn check<const J: usize, const P: usize>(
 }
 
 #[test]
-fn a_task_is_what_its_nodes_are() {
+fn the_nodes_decide_the_state_of_the_task() {
     use TaskState::{Completed, Failed, Pending, Running};
     let (done, failed) = (Some("Complete"), Some("Failed"));
     check(
@@ -201,19 +201,19 @@ fn a_task_is_what_its_nodes_are() {
         Completed,
         [3, 0, 0, 0],
     );
-    // Its Job has not noticed yet: the node has not gone back to pending.
+    // The Job has not ended yet, but the node does not go back to pending.
     check(
         [job(0, None), job(1, None), job(2, None)],
         [pod(0, "Succeeded")],
         Running,
         [0, 0, 1, 2],
     );
-    // Its Jobs are still being made: what is there does not make it complete.
+    // The other Jobs do not exist yet, so the task is not complete.
     check([job(0, done)], [], Pending, [1, 0, 0, 2]);
 }
 
 #[test]
-fn a_pod_with_our_labels_but_another_owner_says_nothing() {
+fn a_pod_that_another_object_controls_is_ignored() {
     let mut stranger = pod(0, "Running");
     stranger.metadata.owner_references.as_mut().unwrap()[0].controller = None;
     check(

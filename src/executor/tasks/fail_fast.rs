@@ -1,9 +1,9 @@
-//! When a node of a task fails, the others are stopped at once: they would wait for it for as long as they are let.
+//! Stops the other nodes of a task when one node fails: they would wait for it as long as they may.
 //!
-//! What they have printed stays readable, so their Jobs are not deleted: a pod that has started is given a deadline that has
-//! passed already, which its kubelet enforces. A pod that has not started never would notice; there the Job is given
-//! the deadline. Both say in an annotation whose failure it was. Nothing is remembered that the cluster does not know: a server
-//! that starts finds what another one has left to do.
+//! The logs of the stopped nodes stay readable, so their Jobs are not deleted. A pod that has started gets a deadline that has
+//! passed already, which its kubelet enforces. No kubelet enforces the deadline of a pod that has not started, so in that case the
+//! Job gets the deadline. An annotation on either names the rank of the failed node. All state is in the cluster: a server that
+//! starts continues the work of another one.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,22 +32,22 @@ use crate::{
     },
 };
 
-/// Stops the other nodes of each task of which a node fails, for ever.
+/// Stops the other nodes of each task of which a node fails. Never returns.
 pub async fn run(live: &LiveView) {
     let mut backoffs: HashMap<TaskId, Backoff> = HashMap::new();
-    let mut told = String::new();
+    let mut last_message = String::new();
     loop {
-        let id = live.view.next_endangered().await;
+        let id = live.view.next_failing().await;
         let Err(error) = stop_others(live, id).await else {
             backoffs.remove(&id);
             continue;
         };
         let error = error.to_string();
-        if error != told {
-            log::warn!("the other nodes of tasks that fail are not stopped for now: {error}");
-            told = error;
+        if error != last_message {
+            log::warn!("cannot stop the other nodes of failed tasks: {error}");
+            last_message = error;
         }
-        // The other tasks need not wait for it.
+        // The pause is for this task only.
         let pause = backoffs.entry(id).or_default().next(rand::random());
         let view = live.view.clone();
         view.postpone(id);
@@ -58,26 +58,25 @@ pub async fn run(live: &LiveView) {
     }
 }
 
-/// Stops the nodes that still run of a task of which a node has failed.
+/// Stops the running nodes of a task of which a node has failed.
 async fn stop_others(live: &LiveView, id: TaskId) -> Result<()> {
     let (jobs, pods) = (live.cluster.api::<Job>(), live.cluster.api::<Pod>());
-    // Whether a pod has started is decided by its current state.
+    // The choice between pod and Job needs the current state of the pod.
     live.refresh_task(id).await?;
     let observed = live.view.task(id).unwrap_or_default();
-    let Some(plan) = plan(&observed) else {
+    let Some(Plan { first, targets }) = plan(&observed) else {
         return Ok(());
     };
-    let Plan { first, victims } = plan;
-    if !victims.is_empty() {
+    if !targets.is_empty() {
         log::info!(
             "task stopped after a failure task_id={id} failed_node={first} stopped_nodes={}",
-            victims.len()
+            targets.len()
         );
     }
-    let stops = victims.into_iter().map(|victim| async {
-        match victim {
-            Victim::Pod(name) => stop(&pods, "pod", &name, first).await,
-            Victim::Job(name) => stop(&jobs, "Job", &name, first).await,
+    let stops = targets.into_iter().map(|target| async {
+        match target {
+            Target::Pod(name) => stop(&pods, "pod", &name, first).await,
+            Target::Job(name) => stop(&jobs, "Job", &name, first).await,
         }
     });
     let results: Vec<_> = futures::stream::iter(stops)
@@ -87,51 +86,51 @@ async fn stop_others(live: &LiveView, id: TaskId) -> Result<()> {
     results.into_iter().collect()
 }
 
-/// What is to be done about a failure.
+/// The stops that a failure requires.
 #[derive(Debug, PartialEq)]
 struct Plan {
     /// The rank of the node that failed first.
     first: u32,
-    victims: Vec<Victim>,
+    targets: Vec<Target>,
 }
 
-/// Who is to have no time left.
+/// An object that gets a deadline that has passed.
 #[derive(Debug, PartialEq)]
-enum Victim {
+enum Target {
     Pod(String),
     Job(String),
 }
 
-/// Whom to stop of a task; none if no node has failed.
+/// The nodes to stop in a task; `None` if no node has failed.
 fn plan(observed: &Observed) -> Option<Plan> {
     let pods = observed.newest_pods();
     let pod_of = |job: &JobRow| pods.get(&job.uid).copied();
     let jobs = || observed.jobs.iter().filter(|job| job.fails_fast);
     let failures = jobs().filter_map(|job| match &job.state {
-        // Those that were stopped have failed too.
+        // A stopped node has failed too, but not first.
         JobState::Failed { at, .. } if stopped_after(job, pod_of(job)).is_none() => {
             Some((*at, job.rank))
         }
         _ => None,
     });
     let (_, first) = failures.min()?;
-    let victims = jobs().filter_map(|job| {
+    let targets = jobs().filter_map(|job| {
         let pod = pod_of(job);
         if job.state.has_ended() || stopped_after(job, pod).is_some() {
             return None;
         }
         Some(match pod.filter(|pod| pod.has_started) {
-            Some(pod) => Victim::Pod(pod.name.to_string()),
-            None => Victim::Job(job.name.to_string()),
+            Some(pod) => Target::Pod(pod.name.to_string()),
+            None => Target::Job(job.name.to_string()),
         })
     });
     Some(Plan {
         first,
-        victims: victims.collect(),
+        targets: targets.collect(),
     })
 }
 
-/// Gives a pod or a Job a deadline that has passed already, or passes in a second. It may be gone, too.
+/// Gives a pod or a Job a deadline that has passed already, or passes in a second. An object that is gone is no error.
 async fn stop<K>(api: &Api<K>, kind: &str, name: &str, first: u32) -> Result<()>
 where
     K: Clone + DeserializeOwned + Debug,
@@ -217,16 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_is_stopped_after_the_first_that_failed() {
-        let victims = vec![
-            Victim::Pod("pod-0".to_owned()),
-            Victim::Job("job-3".to_owned()),
+    fn running_nodes_are_stopped_after_the_first_failure() {
+        let targets = vec![
+            Target::Pod("pod-0".to_owned()),
+            Target::Job("job-3".to_owned()),
         ];
-        assert_eq!(plan(&four(&[])), Some(Plan { first: 2, victims }));
+        assert_eq!(plan(&four(&[])), Some(Plan { first: 2, targets }));
     }
 
     #[test]
-    fn what_was_stopped_is_not_stopped_again_and_has_not_failed_first() {
+    fn a_stopped_node_is_not_stopped_again_and_is_not_the_first_failure() {
         let mark = json!({ labels::STOPPED_AFTER: "1" });
         let marks = ["pod-0", "job-2", "job-3"].map(|name| (name, mark.clone()));
         let observed = four(&marks);
@@ -234,13 +233,13 @@ mod tests {
             plan(&observed),
             Some(Plan {
                 first: 1,
-                victims: vec![]
+                targets: vec![]
             })
         );
     }
 
     #[test]
-    fn nothing_is_stopped_without_a_failure_or_when_the_user_says_so() {
+    fn no_node_is_stopped_without_a_failure_or_without_fail_fast() {
         let mut observed = four(&[]);
         observed.jobs.retain(|job| !job.state.has_ended());
         assert_eq!(plan(&observed), None);

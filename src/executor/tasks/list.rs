@@ -1,4 +1,4 @@
-//! Lists of tasks, as they were at one moment.
+//! Lists tasks. The status of a task is computed only when a caller asks for it.
 
 use crate::{
     api::{TaskStatus, User},
@@ -8,17 +8,17 @@ use crate::{
     },
 };
 
-/// Tasks as they were at one moment, newest first. The status of a task is computed when it is asked for.
+/// Tasks at one moment, newest first.
 pub struct TaskList {
     tasks: Listed,
     user: Option<User>,
     namespace: String,
 }
 
-/// The tasks of `user`, or of all.
+/// The tasks of `user`, or of all users.
 ///
 /// # Errors
-/// When Kubernetes has to be asked and does not answer.
+/// When the view is not fresh and Kubernetes does not answer.
 pub async fn list(live: &LiveView, user: Option<&User>) -> Result<TaskList> {
     Ok(TaskList {
         tasks: live.list(user).await?,
@@ -51,7 +51,7 @@ impl TaskList {
         let view = View::default();
         for job in jobs {
             let row: JobRow = serde_json::from_value(job).unwrap();
-            view.change::<JobRow, _>(|table| table.tell(row));
+            view.change::<JobRow, _>(|table| table.merge(row));
         }
         Self {
             tasks: view.list(None),

@@ -1,4 +1,4 @@
-//! The verbs of tasks, one file each.
+//! The operations on tasks, one file each.
 //!
 //! Each is a function of the live view and of the values that the façade passes on. `get` needs no file: see
 //! [`LiveView::task`](super::view::LiveView::task).

@@ -1,4 +1,5 @@
-//! Turns the definition of a task into a submission: looks up what the task needs, and refuses what it may not have.
+//! Turns the definition of a task into a submission: looks up volumes and GPUs, and refuses a definition that is not allowed.
+//! Creates nothing.
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::PostParams;
@@ -17,22 +18,25 @@ use crate::{
     },
 };
 
-/// The largest size of all Jobs of a task together, in bytes of JSON. Each node repeats most of the task's definition, in etcd and
+/// The largest size of all Jobs of a task together, in bytes of JSON. Each Job repeats most of the task's definition, in etcd and
 /// in the memory of each watcher.
 const MAX_JOBS: usize = 256 * 1024 * 1024;
 /// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 16 * 1024 * 1024;
 
-/// A task that may be created.
+/// A task that is ready to be created.
 pub struct Prepared {
     pub submission: Submission,
     /// The Job of rank 0.
     pub first: Job,
-    /// What does not do what the task's author may expect.
+    /// Parts of the definition that may not work as its author expects.
     pub warnings: Vec<String>,
 }
 
-/// Looks up what a task needs, and refuses what it may not have. `any_pod_config`: `pod_config` may reach beyond the task's pods.
+/// Prepares a task. `any_pod_config`: `pod_config` may set fields that affect more than the task's pods.
+///
+/// # Errors
+/// When the definition is not allowed, names a volume that does not exist, or is too large.
 pub async fn prepare(
     live: &LiveView,
     user: &User,
@@ -76,13 +80,13 @@ pub async fn prepare(
     })
 }
 
-/// The Job of a node.
+/// The Job of the node of a rank.
 pub fn job(submission: &Submission, rank: u32) -> Result<Job> {
     objects::job(submission, rank)
         .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))
 }
 
-/// Has Kubernetes check the first Job without creating it.
+/// Lets Kubernetes check the first Job without creating it.
 pub async fn try_first(cluster: &Cluster, prepared: &Prepared) -> Result<()> {
     let params = PostParams {
         dry_run: true,
@@ -97,7 +101,7 @@ pub async fn try_first(cluster: &Cluster, prepared: &Prepared) -> Result<()> {
     Ok(())
 }
 
-/// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are left out.
+/// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
 pub async fn dry_run(cluster: &Cluster, prepared: Prepared) -> Result<TaskDryRunResponse> {
     let submission = &prepared.submission;
     check_size(submission, &prepared.first, MAX_SHOWN, "`dry_run`")?;
@@ -126,7 +130,7 @@ pub async fn dry_run(cluster: &Cluster, prepared: Prepared) -> Result<TaskDryRun
     })
 }
 
-/// The nodes that have the GPUs of a task, as far as the server may see them; and a warning.
+/// The placement of a task on nodes that have its GPUs, and a warning if that is not possible.
 async fn place(cluster: &Cluster, wanted: Option<&Accelerators>) -> (Placement, Option<String>) {
     let Some(wanted) = wanted else {
         return (Placement::default(), None);
@@ -135,7 +139,7 @@ async fn place(cluster: &Cluster, wanted: Option<&Accelerators>) -> (Placement, 
         Ok(nodes) => objects::place(&nodes, wanted),
         Err(error) => {
             if error.reason() != Reason::Forbidden {
-                log::warn!("the GPUs of the nodes are not known: {error}");
+                log::warn!("cannot read the GPUs of the nodes: {error}");
             }
             let name = wanted.name.as_ref();
             let warning = name.map(|name| {
@@ -148,7 +152,7 @@ async fn place(cluster: &Cluster, wanted: Option<&Accelerators>) -> (Placement, 
     }
 }
 
-/// Makes sure that the Jobs of a task of several nodes take at most `most` bytes together.
+/// Checks that the Jobs of a task of several nodes take at most `most` bytes together. `doing` names the action in the message.
 fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
     let num_nodes = submission.task.num_nodes as usize;
     if num_nodes == 1 {

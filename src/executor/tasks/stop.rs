@@ -1,4 +1,4 @@
-//! Stops tasks: deletes their Jobs, and with them their pods.
+//! Stops tasks: deletes their Jobs, which deletes their pods.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ pub async fn stop(live: &LiveView, user: &User, id: TaskId) -> Result<()> {
     Ok(())
 }
 
-/// Stops the unfinished tasks of `user`, or of all, for the user `asking`; returns their ids.
+/// Stops the unfinished tasks of `user`, or of all users, in the name of `asking`; returns their ids.
 ///
 /// # Errors
-/// When Kubernetes does not answer, or refuses. Some tasks may have been stopped by then.
+/// When Kubernetes does not answer, or refuses. Some tasks may be stopped already.
 pub async fn stop_all(live: &LiveView, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
-    // A task that ended a moment ago must stay, and one that has just begun must go.
+    // A task that has just ended must stay, and one that has just begun must go.
     live.refresh_list(user).await?;
     let mut tasks = live.view.list(user);
     let is_own = |job: &Arc<JobRow>| user.is_none_or(|user| job.owner.is(user));
@@ -42,7 +42,7 @@ pub async fn stop_all(live: &LiveView, asking: &User, user: Option<&User>) -> Re
     let jobs = tasks.iter().flat_map(|(_, task)| &task.jobs);
     let jobs = jobs.filter(|job| is_own(job)).cloned();
     let deleted = live.delete_jobs(jobs).await?;
-    // Another request may have stopped a task meanwhile.
+    // Another request may have stopped a task in the meantime.
     tasks.retain(|(_, task)| task.jobs.iter().any(|job| deleted.contains(&job.uid)));
     for (id, _) in &tasks {
         log::info!("task stopped task_id={id} user={:?}", asking.as_str());

@@ -1,4 +1,4 @@
-//! Starts a task: all of it, or nothing.
+//! Creates the objects of a task: all of them, or none.
 
 use std::sync::{
     Arc,
@@ -29,28 +29,28 @@ use crate::{
     },
 };
 
-/// The tasks that are being created. None may be left half-made when the server stops.
+/// The tasks that are being created. The server waits for them before it stops, so that it leaves no incomplete task.
 #[derive(Default)]
 pub struct Creations {
-    /// Each creation holds it for reading.
+    /// Each creation holds a read lock.
     under_way: Arc<RwLock<()>>,
-    /// Whether they are to end.
-    is_over: AtomicBool,
+    /// Whether all creations have to end.
+    is_stopping: AtomicBool,
 }
 
 impl Creations {
-    /// Lets no further creation begin, and rolls back those under way. Returns when nothing is half-made, as far as Kubernetes
+    /// Lets no further creation begin, and rolls back those under way. Returns when no task is incomplete, as far as Kubernetes
     /// allows.
     pub async fn stop(&self) {
-        self.is_over.store(true, Ordering::SeqCst);
+        self.is_stopping.store(true, Ordering::SeqCst);
         if self.under_way.try_write().is_err() {
             log::info!("tasks that are being created are rolled back before the server stops");
         }
         drop(self.under_way.write().await);
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::SeqCst)
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
     }
 }
 
@@ -59,8 +59,8 @@ fn stopping() -> Error {
     Error::new(Reason::ServiceUnavailable, message)
 }
 
-/// Creates the objects of a task. If one of them is refused, or the caller drops the future before it is done, the others are
-/// deleted again.
+/// Creates the objects of a task. If Kubernetes refuses one of them, or the caller drops the future before it is done, the others
+/// are deleted again.
 ///
 /// # Errors
 /// When Kubernetes refuses an object.
@@ -84,23 +84,23 @@ pub async fn submit(
     let (answer, answered) = oneshot::channel();
     let under_way = creations.under_way.clone().try_read_owned();
     let under_way = under_way.map_err(|_| stopping())?;
-    if creations.is_over() {
+    if creations.is_stopping() {
         return Err(stopping());
     }
-    // The creation goes on when the request that wants it goes away.
+    // The creation continues, or is rolled back, when its request is dropped.
     tokio::spawn(async move {
         let mut created = creation.run(|| answer.is_closed()).await;
-        let gone = || log::warn!("task {id}: the client went away, rolling back");
+        let gone = || log::warn!("task {id}: rolling back, since the client went away");
         if created.is_err() && answer.is_closed() {
             gone();
         }
         if created.is_err() && !creation.roll_back().await {
             let rest = format!(
-                "what was created of it could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
+                "some of its objects could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
             );
-            created = created.map_err(|error| error.but(&rest));
+            created = created.map_err(|error| error.and(&rest));
         }
-        // No caller waits any more, so no user learns the id.
+        // The caller is gone, so no user learns the id.
         if let Err(Ok(())) = answer.send(created) {
             gone();
             creation.roll_back().await;
@@ -130,8 +130,7 @@ impl Creation {
         self.prepared.submission.id
     }
 
-    /// Creates the objects of the task, but none after the first that is refused, or once the task is unwanted, which is an error
-    /// too.
+    /// Creates the objects of the task. Stops with an error after the first refusal, and once `is_unwanted`.
     async fn run(&self, is_unwanted: impl Fn() -> bool) -> Result<()> {
         let Prepared {
             submission, first, ..
@@ -157,7 +156,7 @@ impl Creation {
         create(&cluster.api::<Service>(), &service).await?;
 
         let num_nodes = submission.task.num_nodes;
-        let is_unwanted = || is_unwanted() || self.creations.is_over();
+        let is_unwanted = || is_unwanted() || self.creations.is_stopping();
         let has_failed = AtomicBool::new(false);
         let results: Vec<Result<JobRow>> = stream::iter(1..num_nodes)
             .take_while(|_| {
@@ -165,7 +164,7 @@ impl Creation {
             })
             .map(|rank| async move { self.create_job(&job(submission, rank)?).await })
             .buffer_unordered(CONCURRENCY)
-            // Requests under way are waited for: a Job that appeared after the roll-back would stay for ever.
+            // Running requests are awaited: a Job that appears after the roll-back would stay for ever.
             .inspect_err(|_| has_failed.store(true, Ordering::Relaxed))
             .collect()
             .await;
@@ -179,8 +178,8 @@ impl Creation {
         self.check_not_stopped(&first).await
     }
 
-    /// Makes sure that the task was not stopped while its Jobs were being created. A stop deletes the Jobs that it sees, always the
-    /// first one, and misses those that came later.
+    /// Checks that the task was not stopped while its Jobs were being created. A stop deletes the Jobs that exist, always the first
+    /// one, and misses later ones.
     async fn check_not_stopped(&self, first: &JobRow) -> Result<()> {
         let name = &first.name;
         let present = self.live.cluster.get::<JobRow>(name);
@@ -197,13 +196,14 @@ impl Creation {
         let name = job.metadata.name.as_deref().unwrap_or_default();
         let created = async {
             match self.live.create::<JobRow>(job).await {
-                // kube repeats a request whose answer was lost. The name has a random part, so the Job that exists is ours.
+                // kube repeats a request whose answer was lost. The name has a random part, so an existing Job of that name is
+                // ours.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
                     let present = self.live.cluster.get::<JobRow>(name).await?;
                     let present = present.ok_or(kube::Error::Api(status))?;
                     self.live
                         .view
-                        .change::<JobRow, _>(|table| table.tell(present.clone()));
+                        .change::<JobRow, _>(|table| table.merge(present.clone()));
                     Ok(present)
                 }
                 answer => answer,
@@ -212,7 +212,7 @@ impl Creation {
         call(format!("create Job `{name}`"), created).await
     }
 
-    /// Deletes the Jobs of the task, with several attempts; returns whether none is left.
+    /// Deletes the Jobs of the task, in up to 5 attempts; returns whether none is left.
     async fn roll_back(&self) -> bool {
         const ATTEMPTS: u32 = 5;
         let id = self.id();
@@ -224,7 +224,7 @@ impl Creation {
             };
             match deleted.await {
                 Ok(deleted) if deleted.is_empty() => return true,
-                // The list may have missed some.
+                // The list may have missed some Jobs.
                 Ok(_) => is_left = false,
                 Err(error) => {
                     is_left = true;
@@ -234,13 +234,13 @@ impl Creation {
             }
         }
         if is_left {
-            log::error!("task {id}: could not be rolled back, its Jobs have to be deleted by hand");
+            log::error!("task {id}: roll-back failed, delete its Jobs by hand");
         }
         !is_left
     }
 }
 
-/// Creates an object of a task. An object that exists under its name is ours: see [`Creation::create_job`].
+/// Creates an object of a task. An existing object of its name is ours: see [`Creation::create_job`].
 async fn create<K>(api: &Api<K>, object: &K) -> Result<()>
 where
     K: kube::Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,

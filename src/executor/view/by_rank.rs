@@ -1,4 +1,4 @@
-//! The rows of a task, kept in the order of its nodes. Pure.
+//! The rows of a task, sorted by the rank of their nodes. Pure.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use crate::executor::{
     observed::{JobRow, PodRow},
 };
 
-/// A row of a node.
+/// A row that belongs to a node.
 pub trait OfNode {
     fn uid(&self) -> Uid;
-    /// The order of the rows of a task.
+    /// The sort key among the rows of a task: rank, then age.
     fn order(&self) -> (u32, i64);
 }
 
@@ -34,14 +34,14 @@ impl OfNode for PodRow {
     }
 }
 
-/// Where the row of an object stands among those of a task.
+/// The index of an object's row among those of a task.
 pub fn find<T: OfNode>(rows: &[Arc<T>], rank: u32, uid: Uid) -> Option<usize> {
     let first = rows.partition_point(|row| row.order().0 < rank);
     let same = rows[first..].iter().take_while(|row| row.order().0 == rank);
     Some(first + same.into_iter().position(|row| row.uid() == uid)?)
 }
 
-/// Puts a row in the place of the one of the same object, which is returned, or where it belongs.
+/// Inserts a row at its place, or replaces the row of the same object, which is returned.
 pub fn put<T: OfNode>(rows: &mut Vec<Arc<T>>, row: T) -> Option<Arc<T>> {
     let order = row.order();
     match find(rows, order.0, row.uid()) {

@@ -1,4 +1,4 @@
-//! The view with the cluster behind it: where the view may be old, the cluster is asked, and the answer goes into the view.
+//! The view together with its cluster: where the view may be old, the cluster is asked, and the view gets the answer.
 
 use std::{
     collections::HashSet,
@@ -41,7 +41,7 @@ impl LiveView {
     /// The same view, with connections of its own.
     ///
     /// # Errors
-    /// As of [`Cluster::with_own_connections`].
+    /// Those of [`Cluster::with_own_connections`].
     pub fn with_own_connections(&self) -> Result<Self> {
         Ok(Self {
             cluster: self.cluster.with_own_connections()?,
@@ -49,20 +49,20 @@ impl LiveView {
         })
     }
 
-    /// Keeps the view alive, for ever.
+    /// Keeps the view up to date. Never returns.
     pub async fn keep_alive(&self) {
         feed::keep_alive(self).await;
     }
 
-    /// How old an answer about tasks may be; none while the cluster itself is asked.
+    /// The age of the view, which is the age of an answer about tasks; none while each answer comes from the cluster.
     pub fn age(&self) -> Option<Duration> {
         self.view.age().filter(|_| self.view.is_fresh())
     }
 
-    /// The tasks of `user`, or all, newest first.
+    /// The tasks of `user`, or of all users, newest first.
     ///
     /// # Errors
-    /// When the cluster has to be asked and does not answer.
+    /// When the view is not fresh and the cluster does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<Listed> {
         if self.view.is_fresh() {
             self.refresh_reasons(&scope_of(user)).await;
@@ -72,11 +72,11 @@ impl LiveView {
         Ok(self.view.list(user))
     }
 
-    /// A task of `user`. The cluster is asked if the view is old, or lacks the task or one of its Jobs: a missing Job means that
-    /// the task was stopped, or never created whole.
+    /// A task of `user`. Asks the cluster if the view is old, or lacks the task or one of its Jobs: a missing Job means that the
+    /// task was stopped, or never created completely.
     ///
     /// # Errors
-    /// When `user` has no such task, or the cluster has to be asked and does not answer.
+    /// When `user` has no such task, or the cluster does not answer when it is asked.
     pub async fn task(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
         let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
         let is_whole = |task: &Arc<Observed>| {
@@ -93,7 +93,7 @@ impl LiveView {
         task.ok_or_else(|| Error::no_such_task(id))
     }
 
-    /// The Jobs of a task, as the cluster lists them now. A caller that deletes them must miss none that the view has not seen.
+    /// Lists the Jobs of a task in the cluster. A caller that deletes them must not miss Jobs that the view does not show yet.
     pub async fn jobs_of(&self, id: TaskId) -> Result<Vec<Arc<JobRow>>> {
         let params = ListParams::default().labels(&labels::task_selector(id));
         self.refresh::<JobRow>(params, &Scope::Task(id)).await?;
@@ -107,13 +107,13 @@ impl LiveView {
         TaskWatch::new(self.clone(), id, nodes)
     }
 
-    /// Lists the Jobs and pods of a task.
+    /// Lists the Jobs and pods of a task in the cluster, for the view.
     pub async fn refresh_task(&self, id: TaskId) -> Result<()> {
         let params = ListParams::default().labels(&labels::task_selector(id));
         self.refresh_tasks(params, Scope::Task(id)).await
     }
 
-    /// Lists the Jobs and pods of the tasks of `user`, or of all.
+    /// Lists the Jobs and pods of the tasks of `user`, or of all users, in the cluster, for the view.
     pub async fn refresh_list(&self, user: Option<&User>) -> Result<()> {
         let params = ListParams::default().labels(&labels::tasks_selector(user));
         self.refresh_tasks(params, scope_of(user)).await
@@ -128,7 +128,8 @@ impl LiveView {
         Ok(())
     }
 
-    /// Asks why Jobs have no pods, if there are such Jobs and no watch tells. A task can do without the answer.
+    /// Lists the events that say why Jobs have no pods, if there are such Jobs and the watch of events is broken. An error is only
+    /// logged.
     async fn refresh_reasons(&self, scope: &Scope) {
         if !self.view.may_lack_reasons(scope) {
             return;
@@ -136,29 +137,29 @@ impl LiveView {
         let params = ListParams::default().fields(EventRow::OF_JOBS);
         match self.cluster.list::<EventRow>(params).await {
             Ok((rows, _)) => self.view.change::<EventRow, _>(|table| {
-                rows.into_iter().for_each(|row| table.tell(row));
+                rows.into_iter().for_each(|row| table.merge(row));
             }),
-            Err(error) => log::debug!("why Jobs have no pods is not known: {error}"),
+            Err(error) => log::debug!("cannot read the events of Jobs: {error}"),
         }
     }
 
-    /// Lists the objects of a scope, and puts them into the view.
+    /// Lists the objects of a scope, and merges them into the view.
     pub async fn refresh<R: ViewRow>(&self, params: ListParams, scope: &Scope) -> Result<()> {
         let highest = self.view.change::<R, _>(|table| table.versions().highest());
         let (rows, version) = self.cluster.list::<R>(params).await?;
         self.view
-            .change::<R, _>(|table| table.take(rows, version, scope, highest));
+            .change::<R, _>(|table| table.merge_list(rows, version, scope, highest));
         Ok(())
     }
 
-    /// Creates an object, and puts it into the view.
+    /// Creates an object, and adds it to the view.
     pub async fn create<R: ViewRow>(&self, object: &impl Serialize) -> kube::Result<R> {
         let row: R = self.cluster.create(object).await?;
-        self.view.change::<R, _>(|table| table.tell(row.clone()));
+        self.view.change::<R, _>(|table| table.merge(row.clone()));
         Ok(row)
     }
 
-    /// Deletes an object and all that it owns, and takes it out of the view; returns whether it existed.
+    /// Deletes an object and all objects that it owns, and removes it from the view; returns whether it existed.
     pub async fn delete<R: ViewRow>(&self, kind: &str, name: &str, uid: Uid) -> Result<bool> {
         let doing = format!("delete {kind} `{name}`");
         let existed = call(doing, self.cluster.delete::<R>(name)).await?;
@@ -183,7 +184,7 @@ impl LiveView {
             .await
     }
 
-    /// Makes sure that questions can be answered: Kubernetes answers, and its tasks were listed once.
+    /// Checks that the view can answer: Kubernetes answers, and the view has listed all tasks once.
     ///
     /// # Errors
     /// When Kubernetes does not answer, or the first list is not complete.
@@ -200,7 +201,7 @@ impl LiveView {
     }
 }
 
-/// The scope of a list of the objects of `user`, or of all.
+/// The scope of a list of the objects of `user`, or of all users.
 pub fn scope_of(user: Option<&User>) -> Scope {
     user.map_or(Scope::All, |user| Scope::User(names::username(user).into()))
 }

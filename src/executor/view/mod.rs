@@ -1,17 +1,17 @@
-//! The live view: what Kubernetes holds of tasks and volumes, as rows in memory, so that nobody has to ask it.
+//! The live view: the tasks and volumes of the cluster as rows in memory, so that most requests need no call to Kubernetes.
 //!
 //! ```text
 //! watches (feed) ───────┐
-//! lists of a scope ─────┼──► table + versions ──► tasks, volumes ──► whoever reads
-//! answers to our writes ┘                              └─────────► whoever looks at a node (sight)
+//! lists of a scope ─────┼──► table + versions ──► tasks, volumes ──► readers
+//! answers to our writes ┘                              └─────────► subscribers of a node (task_watch)
 //! ```
 //!
 //! # A row of a list, from the watch event to the bytes
 //!
 //! 1. [`feed`] lists the Jobs once and watches them; the cluster sends an event for each change.
 //! 2. `observed` decodes it as a `JobRow`: the few fields that the program uses.
-//! 3. `Table::tell_event` asks [`versions`] whether the row is newer than what is known, or of an object that was deleted.
-//! 4. [`tasks`] puts it into its task, in the place of its node, and notes that the owner's list has changed.
+//! 3. `Table::merge_event` asks [`versions`] whether the row is newer than the known one, or of an object that was deleted.
+//! 4. [`tasks`] puts it into its task, at the rank of its node, and notes that the owner's list has changed.
 //! 5. Subscribers of the node get the new state; a failure wakes up the loop that stops the other nodes.
 //! 6. `GET /tasks` comes: `server::task_list` compares the version of the user's list with that of the cached answer.
 //! 7. If they differ, [`LiveView::list`] takes the tasks, newest first: pointers, not copies.
@@ -19,9 +19,8 @@
 //! 9. The JSON is cached, and sent with an `Age` header.
 //! 10. `client::output` renders it as a table, as tab-separated lines, JSON or YAML.
 //!
-//! What was written through this server is seen by the next who asks it, because the answer to the write is put in as well. What
-//! was written by others is seen as soon as the watch tells of it. How old the view may be is for its readers to say: see
-//! [`View::is_fresh`].
+//! A write through this server is visible to the next request, because its answer is merged too. A write by others is visible once
+//! the watch shows it. Each reader decides how old the view may be: see [`View::is_fresh`].
 
 mod by_rank;
 mod feed;
@@ -54,10 +53,10 @@ use crate::{
     executor::observed::{ClaimRow, EventRow, JobRow, Observed, PodRow, Row},
 };
 
-/// How old what is answered may be. Older than that the watches are broken, and Kubernetes is asked itself.
+/// The greatest age of a view that answers requests. In an older view the watches are broken, and Kubernetes is asked.
 const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// A kind of rows of which the view has a table.
+/// A kind of rows that the view has a table of.
 pub trait ViewRow: Row {
     type Table: Table<Self>;
 
@@ -96,20 +95,20 @@ impl ViewRow for ClaimRow {
     }
 }
 
-/// All that is known.
+/// The contents of the view.
 #[derive(Default)]
 pub struct State {
     tasks: Tasks,
     volumes: Volumes,
-    /// Who looks at the nodes of which task.
+    /// The subscribers of the nodes of each task.
     subscribers: HashMap<TaskId, Vec<Subscriber>>,
-    /// The tasks of which a node has failed while others go on, in the order in which that was told.
-    endangered: VecDeque<TaskId>,
-    /// Those of them that cannot be stopped for now.
+    /// The tasks with a failed node and running ones, in the order of their failures.
+    failing: VecDeque<TaskId>,
+    /// The failing tasks that could not be stopped, until [`View::try_again`].
     postponed: HashSet<TaskId>,
 }
 
-/// Somebody who looks at the nodes of a task, by rank.
+/// A subscriber of the nodes of a task.
 struct Subscriber {
     user: User,
     nodes: Vec<watch::Sender<Observed>>,
@@ -119,11 +118,11 @@ struct Subscriber {
 #[derive(Default)]
 pub struct View {
     state: Mutex<State>,
-    danger: Notify,
+    has_failing: Notify,
 }
 
 impl View {
-    /// How old the news of the tasks is; none while nobody can say.
+    /// The age of the view of tasks; none before the first list, and after an error that leaves it unknown.
     pub fn age(&self) -> Option<Duration> {
         let (mut state, now) = (self.state(), Instant::now());
         let jobs = Table::<JobRow>::versions(&mut state.tasks).age(now)?;
@@ -131,12 +130,12 @@ impl View {
         Some(jobs.max(pods))
     }
 
-    /// Whether what is known of tasks is what Kubernetes would say now, or would have said a moment ago.
+    /// Whether the view of tasks is recent enough to answer requests.
     pub fn is_fresh(&self) -> bool {
         self.age().is_some_and(|age| age <= MAX_AGE)
     }
 
-    /// The same of volumes.
+    /// Whether the view of volumes is recent enough to answer requests.
     pub fn has_fresh_volumes(&self) -> bool {
         let mut state = self.state();
         let age = state.volumes.versions().age(Instant::now());
@@ -151,24 +150,24 @@ impl View {
             && Table::<PodRow>::versions(tasks).has_loaded()
     }
 
-    /// Whether a Job without a pod, if there is one within a scope, may be so for a reason that is not known.
+    /// Whether a Job within a scope has no pod, and the reason may be missing because the watch of events is broken.
     pub fn may_lack_reasons(&self, scope: &Scope) -> bool {
         let mut state = self.state();
         let age = Table::<EventRow>::versions(&mut state.tasks).age(Instant::now());
         age.is_none_or(|age| age > MAX_AGE) && state.tasks.misses_pods(scope)
     }
 
-    /// How many tasks are known.
+    /// The number of known tasks.
     pub fn len(&self) -> usize {
         self.state().tasks.len()
     }
 
-    /// A task, if it is known.
+    /// A task; none if the view does not know it.
     pub fn task(&self, id: TaskId) -> Option<Arc<Observed>> {
         self.state().tasks.get(id).cloned()
     }
 
-    /// The tasks of `user`, or all, newest first.
+    /// The tasks of `user`, or of all users, newest first.
     pub fn list(&self, user: Option<&User>) -> Listed {
         let state = self.state();
         match user {
@@ -177,17 +176,17 @@ impl View {
         }
     }
 
-    /// What the list of `user`'s tasks, or of all, is the same as.
+    /// The version of the list of `user`'s tasks, or of all tasks.
     pub fn list_version(&self, user: Option<&User>) -> ListVersion {
         self.state().tasks.list_version(user)
     }
 
-    /// The claims of the volumes of `user`, or of all.
+    /// The claims of the volumes of `user`, or of all users.
     pub fn volumes(&self, user: Option<&User>) -> Vec<Arc<ClaimRow>> {
         self.state().volumes.list(user)
     }
 
-    /// Whether a pod of a task runs that mounts a claim.
+    /// Whether a running pod of a task mounts a claim.
     pub fn is_mounted(&self, claim: &str) -> bool {
         let state = self.state();
         let mut running = state
@@ -197,64 +196,64 @@ impl View {
         running.any(|pod| pod.claims.iter().any(|mounted| **mounted == *claim))
     }
 
-    /// Changes what is known of one kind, and tells those who look.
+    /// Changes the table of one kind, and informs the subscribers.
     pub fn change<R: ViewRow, T>(&self, change: impl FnOnce(&mut R::Table) -> T) -> T {
         let mut state = self.state();
         let result = change(R::table(&mut state));
         let State {
             tasks,
             subscribers,
-            endangered,
+            failing,
             postponed,
             ..
         } = &mut *state;
-        for (id, rank) in std::mem::take(&mut tasks.touched) {
+        for (id, rank) in std::mem::take(&mut tasks.changed_nodes) {
             if let Some(all) = subscribers.get_mut(&id) {
                 all.retain(Subscriber::is_there);
                 let task = tasks.get_or_empty(id);
                 all.iter()
-                    .for_each(|subscriber| subscriber.show(&task, rank));
+                    .for_each(|subscriber| subscriber.send(&task, rank));
                 if all.is_empty() {
                     subscribers.remove(&id);
                 }
             }
         }
-        if !tasks.endangered.is_empty() {
-            for id in tasks.endangered.drain(..) {
-                if !endangered.contains(&id) && !postponed.contains(&id) {
-                    endangered.push_back(id);
+        if !tasks.failing.is_empty() {
+            for id in tasks.failing.drain(..) {
+                if !failing.contains(&id) && !postponed.contains(&id) {
+                    failing.push_back(id);
                 }
             }
-            self.danger.notify_one();
+            self.has_failing.notify_one();
         }
         result
     }
 
-    /// Waits for a task of which a node has failed while others go on.
-    pub async fn next_endangered(&self) -> TaskId {
+    /// Waits for a task with a failed node and running ones.
+    pub async fn next_failing(&self) -> TaskId {
         loop {
-            if let Some(id) = self.state().endangered.pop_front() {
+            if let Some(id) = self.state().failing.pop_front() {
                 return id;
             }
-            self.danger.notified().await;
+            self.has_failing.notified().await;
         }
     }
 
-    /// Says that nothing could be done about it, and that it is to wait, whatever becomes of it, until [`View::try_again`].
+    /// Keeps a failing task out of [`View::next_failing`] until [`View::try_again`].
     pub fn postpone(&self, id: TaskId) {
         self.state().postponed.insert(id);
     }
 
-    /// Says that it is time to try again.
+    /// Returns a postponed task to [`View::next_failing`].
     pub fn try_again(&self, id: TaskId) {
         let mut state = self.state();
         if state.postponed.remove(&id) {
-            state.endangered.push_back(id);
-            self.danger.notify_one();
+            state.failing.push_back(id);
+            self.has_failing.notify_one();
         }
     }
 
-    /// Looks at the nodes of a task of `user`, for as long as somebody holds one of the receivers.
+    /// Subscribes to the nodes of a task of `user`. The subscription ends when all receivers are dropped.
     fn subscribe(&self, user: &User, id: TaskId, num_nodes: u32) -> Vec<watch::Receiver<Observed>> {
         let mut state = self.state();
         let task = state.tasks.get_or_empty(id);
@@ -288,7 +287,7 @@ impl Subscriber {
         self.nodes.iter().any(|node| !node.is_closed())
     }
 
-    fn show(&self, task: &Observed, rank: u32) {
+    fn send(&self, task: &Observed, rank: u32) {
         if let Some(node) = self.nodes.get(rank as usize) {
             node.send_replace(task.node(rank, &self.user));
         }

@@ -1,7 +1,7 @@
-//! A watch on one task: its Jobs and pods as they are now, node by node.
+//! A watch on the Jobs and pods of one task, node by node.
 //!
-//! All viewers of a task share one [`TaskWatch`], and each viewer of a node subscribes to that node. A change of a pod then costs the
-//! viewers of its node only.
+//! All viewers of a task share one [`TaskWatch`], and each viewer of a node subscribes to that node. So a change of a pod costs
+//! only the viewers of its node.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     executor::{error::Error, observed::Observed},
 };
 
-/// A watch on one task, for as long as it is held.
+/// A watch on one task, as long as it is held.
 pub struct TaskWatch {
     live: LiveView,
     id: TaskId,
@@ -48,12 +48,12 @@ impl TaskWatch {
         self.nodes.iter().all(|node| node.borrow().jobs.is_empty())
     }
 
-    /// Lists the task anew. Callers at the same time share one list.
+    /// Lists the task in the cluster, for the view. Concurrent callers share one list.
     ///
-    /// The watches of Jobs and pods are not in step, and a dead watch is silent. A caller that has to be sure asks for a list.
+    /// The watches of Jobs and pods are not in step, and a dead watch is silent. A caller that needs the current state calls this.
     ///
     /// # Errors
-    /// When there is no answer, so that the view may be old.
+    /// When the cluster does not answer, so that the view may be old.
     pub async fn refresh(&self) -> Refreshed {
         let asked = Instant::now();
         let mut listed = self.listed.lock().await;
@@ -65,7 +65,7 @@ impl TaskWatch {
         let begun = Instant::now();
         let refreshed = self.live.refresh_task(self.id).await.map_err(Arc::new);
         if let Err(error) = &refreshed {
-            log::debug!("task {}: cannot be listed anew: {error}", self.id);
+            log::debug!("task {}: cannot list it again: {error}", self.id);
         }
         *listed = Some((begun, refreshed.clone()));
         refreshed

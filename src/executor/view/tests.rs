@@ -1,4 +1,4 @@
-//! The view against the truth: objects are written, and what is told of it arrives late, twice, and in another order.
+//! The view of a random history: objects are written, and lists and events arrive late, twice, and in another order.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -68,7 +68,7 @@ fn failure(task: usize, rank: u32, version: u64) -> EventRow {
     .unwrap()
 }
 
-/// The Jobs that the view knows: what they are called, which they are, and how they were last written.
+/// The Jobs that the view knows: name, uid and version.
 fn known(view: &View) -> BTreeSet<(String, Uid, Version)> {
     let tasks = (0..TASKS.len()).filter_map(|task| view.task(id(task)));
     tasks
@@ -85,29 +85,29 @@ fn knows(view: &View, uid: Uid) -> bool {
     known(view).iter().any(|job| job.1 == uid)
 }
 
-/// What Kubernetes holds, and what it has told so far.
+/// The objects in Kubernetes, and the events of the watch so far.
 #[derive(Default)]
 struct Cluster {
     version: u64,
     jobs: BTreeMap<(usize, u32), u64>,
-    /// What a watch tells, in order.
+    /// The events of the watch, in order.
     events: Vec<(JobRow, bool)>,
 }
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// Somebody writes a Job: creates it, or changes it.
+    /// Another program creates or changes a Job.
     Write(usize, u32),
     Delete(usize, u32),
     /// This server writes a Job, and the answer comes after so many events of the watch.
     Create(usize, u32, usize),
     /// This server deletes a Job.
     Stop(usize, u32),
-    /// The watch tells so many events.
-    Tell(usize),
-    /// A task, or everything, is listed, and the answer comes after so many events of the watch; meanwhile a Job is deleted.
+    /// The watch sends so many events.
+    Watch(usize),
+    /// A task, or everything, is listed, and the answer comes after so many events of the watch. A Job is deleted in the meantime.
     List(Option<usize>, Option<(usize, u32)>, usize),
-    /// The watch has lost its place: everything is listed.
+    /// The watch cannot resume: everything is listed.
     Reload,
 }
 
@@ -118,20 +118,20 @@ fn act() -> impl Strategy<Value = Act> {
         2 => job().prop_map(|(task, rank)| Act::Delete(task, rank)),
         3 => (job(), 0..4_usize).prop_map(|((task, rank), late)| Act::Create(task, rank, late)),
         2 => job().prop_map(|(task, rank)| Act::Stop(task, rank)),
-        4 => (0..4_usize).prop_map(Act::Tell),
+        4 => (0..4_usize).prop_map(Act::Watch),
         2 => (option::of(0..TASKS.len()), option::of(job()), prop_oneof![0..4_usize, Just(usize::MAX)])
             .prop_map(|(task, gone, late)| Act::List(task, gone, late)),
         1 => Just(Act::Reload),
     ]
 }
 
-/// A cluster, a view of it, and how much of the watch has been told.
+/// A cluster, a view of it, and the number of events that the view has got.
 #[derive(Default)]
 struct World {
     cluster: Cluster,
     view: View,
-    told: usize,
-    /// How often a Job of that place was deleted: the next is another object.
+    shown: usize,
+    /// How often a Job of that place was deleted. The next one is another object.
     lives: BTreeMap<(usize, u32), u32>,
 }
 
@@ -162,17 +162,17 @@ impl World {
         Some(row)
     }
 
-    fn tell(&mut self, count: usize) {
+    fn watch(&mut self, count: usize) {
         let end = self
-            .told
+            .shown
             .saturating_add(count)
             .min(self.cluster.events.len());
-        for (row, is_deleted) in self.cluster.events[self.told..end].iter().cloned() {
+        for (row, is_deleted) in self.cluster.events[self.shown..end].iter().cloned() {
             let now = Instant::now();
             self.view
-                .change::<JobRow, _>(|table| table.tell_event(row, is_deleted, now));
+                .change::<JobRow, _>(|table| table.merge_event(row, is_deleted, now));
         }
-        self.told = end;
+        self.shown = end;
     }
 
     fn list(&mut self, task: Option<usize>, gone: Option<(usize, u32)>, late: usize) {
@@ -189,10 +189,10 @@ impl World {
             .view
             .change::<JobRow, _>(|table| Table::<JobRow>::versions(table).highest());
         gone.and_then(|place| self.delete(place));
-        self.tell(late);
+        self.watch(late);
         let scope = task.map_or(Scope::All, |task| Scope::Task(id(task)));
         self.view
-            .change::<JobRow, _>(|table| table.take(rows, version, &scope, highest));
+            .change::<JobRow, _>(|table| table.merge_list(rows, version, &scope, highest));
     }
 
     fn act(&mut self, act: Act) {
@@ -204,9 +204,9 @@ impl World {
                     return;
                 }
                 let row = self.write((task, rank));
-                self.tell(late);
+                self.watch(late);
                 let uid = row.uid;
-                self.view.change::<JobRow, _>(|table| table.tell(row));
+                self.view.change::<JobRow, _>(|table| table.merge(row));
                 assert!(knows(&self.view, uid), "what was created is not seen");
             }
             Act::Stop(task, rank) => {
@@ -219,12 +219,12 @@ impl World {
                 });
                 assert!(!knows(&self.view, row.uid), "what was stopped is seen");
             }
-            Act::Tell(count) => self.tell(count),
+            Act::Watch(count) => self.watch(count),
             Act::List(task, gone, late) => self.list(task, gone, late),
             Act::Reload => {
                 self.view
                     .change::<JobRow, _>(|table| Table::<JobRow>::versions(table).forget());
-                self.told = self.cluster.events.len();
+                self.shown = self.cluster.events.len();
                 self.list(None, None, 0);
                 let version = Version::new(&self.cluster.version.to_string());
                 self.view.change::<JobRow, _>(|table| {
@@ -239,24 +239,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_failure_persistence(REGRESSIONS))]
 
     #[test]
-    fn once_everything_is_told_the_view_is_the_truth(acts in prop::collection::vec(act(), 0..60)) {
+    fn the_view_equals_the_cluster_after_all_events(acts in prop::collection::vec(act(), 0..60)) {
         let mut world = World::default();
         world.act(Act::Reload);
         for act in acts {
             world.act(act);
         }
-        world.tell(usize::MAX / 2);
+        world.watch(usize::MAX / 2);
         let places = world.cluster.jobs.keys();
         let truth: BTreeSet<_> = places.map(|place| named(Arc::new(world.row(*place).unwrap()))).collect();
         prop_assert_eq!(known(&world.view), truth);
-        // The indices say the same as the tasks.
+        // The indices agree with the tasks.
         let of_users: usize = ["a@b.c", "a-b.c"].iter().map(|name| world.view.list(Some(&user(name))).len()).sum();
         prop_assert_eq!(of_users, world.view.list(None).len());
     }
 }
 
 #[test]
-fn lists_are_sorted_and_change_their_version_when_they_change() {
+fn lists_are_sorted_and_each_change_gives_a_new_version() {
     let view = View::default();
     let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
     for task in 0..3 {
@@ -284,7 +284,7 @@ fn lists_are_sorted_and_change_their_version_when_they_change() {
 }
 
 #[test]
-fn those_who_look_at_a_node_see_what_happens_to_it() {
+fn subscribers_of_a_node_see_its_changes() {
     let view = View::default();
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
     view.change::<JobRow, _>(|table| table.put(job(0, 1, 2, None)));
@@ -302,7 +302,7 @@ fn those_who_look_at_a_node_see_what_happens_to_it() {
 }
 
 #[test]
-fn why_a_job_has_no_pod_is_known_for_as_long_as_the_job() {
+fn the_reason_for_a_missing_pod_is_kept_with_the_job() {
     let view = View::default();
     let reason = || {
         let task = view.task(id(0)).unwrap();
@@ -322,42 +322,42 @@ fn why_a_job_has_no_pod_is_known_for_as_long_as_the_job() {
 }
 
 #[test]
-fn a_failure_endangers_those_who_go_on_and_those_who_come() {
+fn a_failure_makes_a_task_failing_for_running_and_new_jobs() {
     let view = View::default();
     let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
-    let endangered = || view.state().endangered.pop_front();
+    let failing = || view.state().failing.pop_front();
     put(job(0, 0, 1, None));
     put(job(0, 1, 2, None));
-    assert_eq!(endangered(), None);
+    assert_eq!(failing(), None);
     put(job(0, 0, 3, Some("Failed")));
-    assert_eq!(endangered(), Some(id(0)));
-    // That others wind down is no news.
+    assert_eq!(failing(), Some(id(0)));
+    // Further failures, of stopped nodes, change nothing.
     put(job(0, 1, 4, None));
-    assert_eq!(endangered(), None);
+    assert_eq!(failing(), None);
     put(job(1, 0, 5, Some("Failed")));
-    assert_eq!(endangered(), None);
+    assert_eq!(failing(), None);
     put(job(1, 1, 6, None));
-    assert_eq!(endangered(), Some(id(1)));
+    assert_eq!(failing(), Some(id(1)));
     put(job(2, 0, 7, Some("Failed")));
     put(job(2, 1, 8, Some("Complete")));
-    assert_eq!(endangered(), None);
+    assert_eq!(failing(), None);
 }
 
 #[test]
-fn what_cannot_be_stopped_waits_alone() {
+fn a_postponed_task_does_not_delay_others() {
     let view = View::default();
     let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
-    let endangered = || view.state().endangered.pop_front();
+    let failing = || view.state().failing.pop_front();
     put(job(0, 0, 1, Some("Failed")));
     put(job(0, 1, 2, None));
-    assert_eq!(endangered(), Some(id(0)));
+    assert_eq!(failing(), Some(id(0)));
     view.postpone(id(0));
     put(job(0, 2, 3, None));
-    assert_eq!(endangered(), None);
+    assert_eq!(failing(), None);
     put(job(1, 0, 4, Some("Failed")));
     put(job(1, 1, 5, None));
-    assert_eq!(endangered(), Some(id(1)));
+    assert_eq!(failing(), Some(id(1)));
     view.try_again(id(0));
     view.try_again(id(0));
-    assert_eq!((endangered(), endangered()), (Some(id(0)), None));
+    assert_eq!((failing(), failing()), (Some(id(0)), None));
 }

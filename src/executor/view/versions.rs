@@ -1,9 +1,8 @@
-//! What decides which of two tellings about an object is the newer one. Pure.
+//! Decides whether a row is newer than the known one. Pure.
 //!
-//! A view hears of the same objects in three ways that overtake one another: by a watch, by lists that somebody asked for
-//! meanwhile, and by the answers to its own writes. Versions put them in order. What is left is that an object that is *not*
-//! known may be new, or gone already: it is gone if the watch has come further than the telling, for the watch would have told
-//! of it; or if this program deleted it.
+//! A view learns of an object in three ways that overtake one another: by a watch, by lists, and by the answers to its own writes.
+//! Resource versions put these in order. An object that is *not* known is either new or deleted. It is deleted if the watch has
+//! passed the row's version, for then the watch would have shown the object, or if this program deleted it.
 
 use std::{
     collections::HashMap,
@@ -12,66 +11,66 @@ use std::{
 
 use crate::executor::identity::{Uid, Version};
 
-/// How long an object that was deleted is remembered if no watch says that it is gone.
+/// How long a deleted object is remembered if no watch confirms its deletion.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
-/// How often those are looked for that need not be remembered any more.
+/// How often expired deletions are removed.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// How much is known of the objects of one kind.
+/// The state of knowledge about the objects of one kind.
 #[derive(Debug, Default)]
 pub struct Versions {
-    /// How far the watch has come; none before everything was listed.
+    /// The version that the watch has reached; none before everything was listed.
     watched: Option<Version>,
-    /// The highest version that a list or a watch has come to.
+    /// The highest version that a list or a watch has reached.
     highest: Version,
-    /// When what is known was last certain to be all there is.
+    /// The last moment at which the view was certain to be complete.
     alive: Option<Instant>,
     has_loaded: bool,
-    /// What this program deleted, until the watch says so too.
-    gone: HashMap<Uid, Instant>,
+    /// The objects that this program deleted, with the time, until the watch confirms it.
+    deleted: HashMap<Uid, Instant>,
     swept: Option<Instant>,
 }
 
 impl Versions {
-    /// How far the watch has come.
+    /// The version that the watch has reached.
     pub fn watched(&self) -> Option<Version> {
         self.watched
     }
 
-    /// The watch has told everything up to this version.
+    /// The watch has shown all changes up to this version.
     pub fn advance(&mut self, version: Version, now: Instant) {
         self.watched = self.watched.max(Some(version));
         self.highest = self.highest.max(version);
         self.alive = Some(now);
     }
 
-    /// Everything was listed; as it was at `began`.
+    /// Everything was listed, in its state at `began`.
     pub fn has_listed(&mut self, version: Version, began: Instant) {
         self.advance(version, began);
         self.has_loaded = true;
     }
 
-    /// Everything has to be listed anew. What is known is true for as long as it was.
+    /// Everything has to be listed again. The view keeps its age.
     pub fn list_again(&mut self) {
         self.watched = None;
     }
 
-    /// The same, and nobody can say since when what is known is not true any more.
+    /// Everything has to be listed again, and the age of the view is unknown.
     pub fn forget(&mut self) {
         (self.watched, self.alive) = (None, None);
     }
 
-    /// The highest version that a list or a watch has come to.
+    /// The highest version that a list or a watch has reached.
     pub fn highest(&self) -> Version {
         self.highest
     }
 
-    /// Whether what was asked for now, and has this version, is of a time before what is known.
+    /// Whether a new answer of this version is older than the view.
     pub fn is_set_back_to(&self, version: Version) -> bool {
         is_set_back(version, self.highest)
     }
 
-    /// Begins anew, with a list of this version.
+    /// Starts again, with a list of this version.
     pub fn start_over(&mut self, version: Version) {
         *self = Self {
             highest: version,
@@ -80,7 +79,7 @@ impl Versions {
         };
     }
 
-    /// How old the news is; none while nobody can say.
+    /// The age of the view; none if it is unknown.
     pub fn age(&self, now: Instant) -> Option<Duration> {
         Some(now.saturating_duration_since(self.alive?))
     }
@@ -90,10 +89,10 @@ impl Versions {
         self.has_loaded
     }
 
-    /// Whether what a list or an answer says of an object is news; `known` is the version that is known, if one is.
+    /// Whether a row of a list or an answer is newer than the view. `known` is the version of the known row.
     pub fn accepts(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
         match known {
-            _ if self.gone.contains_key(&uid) => false,
+            _ if self.deleted.contains_key(&uid) => false,
             Some(known) => version.is_news(known),
             None => !self
                 .watched
@@ -101,29 +100,30 @@ impl Versions {
         }
     }
 
-    /// Whether what a watch says of an object is news.
+    /// Whether a row of a watch is newer than the view.
     pub fn accepts_event(&self, uid: Uid, version: Version, known: Option<Version>) -> bool {
-        !self.gone.contains_key(&uid) && known.is_none_or(|known| version.is_news(known))
+        !self.deleted.contains_key(&uid) && known.is_none_or(|known| version.is_news(known))
     }
 
-    /// Remembers that this program deleted an object.
+    /// Notes that this program deleted an object.
     pub fn mark_deleted(&mut self, uid: Uid, now: Instant) {
         let is_older = |than, moment| now.saturating_duration_since(moment) >= than;
         if self.swept.is_none_or(|swept| is_older(SWEEP, swept)) {
-            self.gone.retain(|_, deleted| !is_older(MEMORY, *deleted));
+            self.deleted
+                .retain(|_, deleted| !is_older(MEMORY, *deleted));
             self.swept = Some(now);
         }
-        self.gone.insert(uid, now);
+        self.deleted.insert(uid, now);
     }
 
-    /// The watch says that an object is gone.
-    pub fn is_told_gone(&mut self, uid: Uid) {
-        self.gone.remove(&uid);
+    /// The watch has shown that an object was deleted.
+    pub fn confirm_deleted(&mut self, uid: Uid) {
+        self.deleted.remove(&uid);
     }
 }
 
-/// Whether a list of this version is of a time before the `highest` that was known when it was asked for: the cluster was set
-/// back, and nothing that is known can be compared.
+/// Whether a list of this version is older than `highest`, the highest known version at the time of its request. Then the cluster
+/// was restored from a backup, and the known versions mean nothing.
 pub fn is_set_back(version: Version, highest: Version) -> bool {
     version != Version::default() && version < highest
 }

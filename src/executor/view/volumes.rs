@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// All volumes: few beside the tasks, so they are looked through.
+/// All volumes. They are few, so each query scans all of them.
 #[derive(Default)]
 pub struct Volumes {
     claims: HashMap<Uid, Arc<ClaimRow>>,
@@ -22,7 +22,7 @@ pub struct Volumes {
 }
 
 impl Volumes {
-    /// The claims of the volumes of `user`, or of all.
+    /// The claims of the volumes of `user`, or of all users.
     pub fn list(&self, user: Option<&User>) -> Vec<Arc<ClaimRow>> {
         let claims = self.claims.values();
         let own = claims.filter(|claim| user.is_none_or(|user| claim.owner.is(user)));

@@ -1,9 +1,9 @@
-//! The bytes of a container's log, cut into lines with their times.
+//! Cuts the bytes of a container's log into lines with times.
 //!
-//! The kubelet puts an RFC 3339 time and a space before each line when asked. A line may be of any length and hold any bytes, so
-//! it is handed on in pieces of bounded size, and an unfinished line as soon as no more of it is there: the last layer, which writes
-//! to the viewer, decides how long to hold it. Container runtimes cut long lines too, and older kubelets (seen: 1.20) put a time
-//! before each of those pieces as well.
+//! On request, the kubelet puts an RFC 3339 time and a space before each line. A line may have any length and any bytes. So it is
+//! passed on in pieces of limited size, and an unfinished line as soon as no more of it is there: the last layer, which writes to
+//! the viewer, decides how long to hold it. Container runtimes cut long lines too, and old kubelets (seen: 1.20) put a time before
+//! each of those pieces.
 
 use std::io;
 
@@ -15,24 +15,24 @@ use super::{
     position::{Head, PieceNews, Position},
 };
 
-/// The most that is held of one line. Where the runtimes cut lines is a multiple of it (CRI-O: 8 KiB, containerd: 16 KiB), so
+/// The largest piece of a line. The sizes at which runtimes cut lines are multiples of it (CRI-O: 8 KiB, containerd: 16 KiB), so
 /// the times within a line stand at the beginnings of pieces.
 const MAX_PIECE: usize = 8 * 1024;
-/// A time and its space are not longer: `2026-11-22T02:11:01.359989251+09:00 `.
+/// The longest time with its space: `2026-11-22T02:11:01.359989251+09:00 `.
 const MAX_STAMP: usize = 40;
-/// How much is gathered of what is there already before it is handed on.
+/// The size of a block, in bytes, above which no more input is added to it.
 const MAX_BLOCK: usize = 64 * 1024;
 
-/// What came next in a log.
+/// The next step of a log.
 #[derive(Debug)]
 pub enum Next {
-    /// Lines, some of them new, perhaps none.
+    /// A block of lines, some of them new, perhaps none.
     Block {
         block: Block,
-        /// The time of the line after which some may be missing that came before this block.
+        /// The time of the last line before a possible gap in front of this block.
         gap: Option<i64>,
     },
-    /// The kubelet gave up.
+    /// The kubelet has failed, with this message.
     Complaint(String),
     End,
 }
@@ -40,13 +40,13 @@ pub enum Next {
 /// Reads a log in blocks.
 pub struct Lines<R> {
     reader: R,
-    /// What was read and is not a whole line yet.
+    /// The bytes after the last whole line.
     rest: Vec<u8>,
     splitter: Splitter,
-    /// What the kubelet said behind the last block.
+    /// The message of a kubelet that failed after the last block.
     complaint: Option<String>,
     is_over: bool,
-    /// How many pieces the last block had.
+    /// The number of pieces in the last block.
     expected: usize,
 }
 
@@ -62,10 +62,10 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next lines, as soon as there are any. Can be cancelled.
+    /// The next lines, as soon as there are any. Cancellation loses nothing.
     ///
     /// # Errors
-    /// When the connection breaks. What was read of a line by then is given up: it will be read again.
+    /// When the connection breaks. The bytes of an unfinished line are dropped; they will be read again.
     pub async fn next(&mut self, position: &mut Position) -> io::Result<Next> {
         loop {
             if let Some(complaint) = self.complaint.take() {
@@ -87,7 +87,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
                 let Some(chunk) = self.reader.fill_buf().now_or_never() else {
                     break;
                 };
-                // A reader says only once that it is broken.
+                // A reader returns an error only once.
                 let chunk = chunk?;
                 length = chunk.len();
                 self.rest.extend_from_slice(chunk);
@@ -100,9 +100,9 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         }
     }
 
-    /// Takes the whole lines off what was read; none if there was not one.
+    /// Takes the whole lines off the input; `None` if there is none.
     fn split(&mut self, flush: Flush, position: &mut Position) -> Option<Next> {
-        // A block is as a rule like the one before it, and to grow is to copy.
+        // A block usually has as many pieces as the one before it, and growing a vector copies it.
         let mut pieces = Vec::with_capacity(self.expected);
         let mut gap = None;
         let complaint = &mut self.complaint;
@@ -112,11 +112,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             if piece.head == Head::Untimed && is_of_kubelet(text) {
                 complaint.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
             }
-            // It is the last that comes.
+            // The complaint is the last line of the stream.
             if complaint.is_some() {
                 return;
             }
-            let known = match position.judge(piece.head, text.len() as u64, piece.ends) {
+            let known = match position.advance(piece.head, text.len() as u64, piece.ends) {
                 PieceNews::Known => return,
                 PieceNews::New(known) => known,
                 PieceNews::AfterGap(since) => {
@@ -125,7 +125,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
                 }
             };
             let mut text = piece.text;
-            // Not more than the piece's length.
+            // `known` is at most the length of the piece.
             text.start += known as usize;
             pieces.push(Piece {
                 stamp: if known == 0 { piece.stamp } else { 0..0 },
@@ -153,7 +153,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     }
 }
 
-/// Whether an unfinished line is wanted.
+/// Whether to pass on an unfinished line.
 #[derive(Clone, Copy, PartialEq)]
 enum Flush {
     /// No: more of it is about to come.
@@ -164,7 +164,7 @@ enum Flush {
     End,
 }
 
-/// A line or a piece of one, by its places in the bytes that were read.
+/// A line or a piece of one, as ranges in the input.
 struct RawPiece {
     head: Head,
     stamp: std::ops::Range<usize>,
@@ -173,10 +173,10 @@ struct RawPiece {
     ends: bool,
 }
 
-/// Finds the lines in bytes. Pure.
+/// Finds lines in bytes. Pure.
 #[derive(Default)]
 struct Splitter {
-    /// How many bytes of a line were handed on; none between lines.
+    /// The number of bytes of the current line that were passed on; none between lines.
     offset: Option<usize>,
     /// The time of the line.
     began: i64,
@@ -184,7 +184,8 @@ struct Splitter {
 }
 
 impl Splitter {
-    /// Calls `each` for every piece, in order; returns how many bytes were used up. The others are to come again, with more.
+    /// Calls `each` for every piece, in order; returns the number of bytes that were used. The caller repeats the others with more
+    /// input.
     fn split(&mut self, bytes: &[u8], flush: Flush, mut each: impl FnMut(RawPiece)) -> usize {
         let mut used = 0;
         loop {
@@ -198,7 +199,8 @@ impl Splitter {
             if offset.is_multiple_of(MAX_PIECE) {
                 let found = self.stamps.read(rest);
                 match (found, self.offset) {
-                    // What a line says of a time was, as a rule, composed before the runtime took the line.
+                    // A program that prints a time usually composes it before the runtime stamps the line, so an earlier time is
+                    // text.
                     (Stamp::Is { time, .. }, Some(_)) if time < self.began => (),
                     (Stamp::Is { length, .. }, Some(_)) => stamp = length,
                     (Stamp::Is { length, time }, None) => {
@@ -206,7 +208,7 @@ impl Splitter {
                         self.began = time;
                         head = Head::Line(time);
                     }
-                    // The rest of it is still to come. It never will at the end, and is no text.
+                    // The rest of the time is still to come. At the end of a stream it never comes, and is no text.
                     (Stamp::Begins, None) if flush == Flush::End => return bytes.len(),
                     (Stamp::Begins, _) if flush != Flush::End => return used,
                     (Stamp::Begins | Stamp::IsNot, Some(_)) => (),
@@ -223,7 +225,7 @@ impl Splitter {
                 None if flush == Flush::Idle && !is_whole => whole_chars(window),
                 None => window.len(),
             };
-            // A line without a time may become a complaint of the kubelet.
+            // A line without a time may be the beginning of a complaint of the kubelet.
             let is_early = flush == Flush::No || (flush == Flush::Idle && head == Head::Untimed);
             if !is_whole && (is_early || length == 0) {
                 return if flush == Flush::End {
@@ -250,7 +252,7 @@ impl Splitter {
     }
 }
 
-/// Reads times, most of which are of the same second as the one before.
+/// Parses times. Most times are in the same second as the one before, which is fast.
 #[derive(Default)]
 struct Stamps {
     /// `2026-11-22T02:11:01.`, and its nanoseconds since 1970.
@@ -259,12 +261,12 @@ struct Stamps {
 
 #[derive(Clone, Copy)]
 enum Stamp {
-    /// A time, this long with its space.
+    /// A time. `length` includes the space behind it, `time` is in nanoseconds since 1970.
     Is {
         length: usize,
         time: i64,
     },
-    /// It may become one when more comes.
+    /// It may become a time with more input.
     Begins,
     IsNot,
 }
@@ -308,7 +310,7 @@ impl Stamps {
     }
 }
 
-/// The length of a text without a character that has only begun.
+/// The length of a text without an incomplete last character.
 fn whole_chars(text: &[u8]) -> usize {
     match std::str::from_utf8(text) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
@@ -323,8 +325,8 @@ fn digits(text: &[u8]) -> Option<i64> {
     })
 }
 
-/// Whether a line is not the container's but a complaint of the kubelet's, which it writes into the log it streams when it
-/// fails half-way (`pkg/kubelet/kuberuntime/kuberuntime_logs.go`, v1.20 to 1.36). Such a line has no time.
+/// Whether a line is a complaint of the kubelet, which it writes into the log stream when it fails half-way
+/// (`pkg/kubelet/kuberuntime/kuberuntime_logs.go`, v1.20 to 1.36). Such a line has no time.
 fn is_of_kubelet(line: &[u8]) -> bool {
     let complaints = [
         &b"rpc error: code = "[..],

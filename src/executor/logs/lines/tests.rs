@@ -16,7 +16,7 @@ fn seen(block: &Block) -> Vec<Seen> {
 
 fn pieces(log: &[u8]) -> Vec<Seen> {
     actix_rt::System::new().block_on(async {
-        // A small buffer, so that lines cross its edges.
+        // A small buffer, so that lines cross its boundaries.
         let mut lines = Lines::new(BufReader::with_capacity(7, log));
         let mut position = Position::at(None);
         let mut pieces = Vec::new();
@@ -52,7 +52,7 @@ fn a_line_is_split_from_its_time() {
 }
 
 #[test]
-fn times_are_read_alike_the_quick_and_the_slow_way() {
+fn the_fast_and_the_slow_parser_of_times_agree() {
     let mut stamps = Stamps::default();
     for (stamp, expected) in [
         ("1970-01-01T00:00:01.000000002Z ", 1_000_000_002),
@@ -94,7 +94,7 @@ fn any_bytes_are_a_line() {
 }
 
 #[test]
-fn a_time_that_was_cut_off_is_no_text() {
+fn an_incomplete_time_is_no_text() {
     for end in 0..=TIME.len() {
         let log = format!("{TIME} one\n{}", &TIME[..end]);
         assert_eq!(pieces(log.as_bytes()), [line(TIME, b"one")], "{end}");
@@ -102,7 +102,7 @@ fn a_time_that_was_cut_off_is_no_text() {
 }
 
 #[test]
-fn times_within_a_long_line_are_not_its_text() {
+fn times_within_a_long_line_are_no_text() {
     for cut in [8 * 1024, 16 * 1024] {
         let text = vec![b'x'; 5 * 8 * 1024 + 100];
         let log: Vec<u8> = text
@@ -117,9 +117,9 @@ fn times_within_a_long_line_are_not_its_text() {
     }
 }
 
-/// A program writes of times that are over.
+/// A program may print a time of the past.
 #[test]
-fn an_earlier_time_within_a_long_line_is_its_text() {
+fn an_earlier_time_within_a_long_line_is_text() {
     let text = [
         &[b'x'; MAX_PIECE][..],
         b"2026-11-22T02:11:01.359989250Z said",
@@ -152,7 +152,7 @@ fn a_long_line_comes_in_pieces() {
     assert!(pieces.iter().all(|(_, bytes, _)| bytes.len() <= MAX_PIECE));
 }
 
-/// What the kubelet gave up with is no line of the container's, with a newline or without.
+/// The complaint of the kubelet is not a line of the container, with a newline or without.
 #[test]
 fn a_complaint_of_the_kubelet_is_no_line() {
     actix_rt::System::new().block_on(async {
@@ -164,7 +164,7 @@ fn a_complaint_of_the_kubelet_is_no_line() {
             assert!(matches!(next, Next::Block { block, .. } if block.pieces.len() == 1));
             let next = lines.next(&mut position).await.unwrap();
             assert!(matches!(next, Next::Complaint(reason) if reason.ends_with("gone")));
-            // What comes behind it has not been handed on, and is asked for again.
+            // The text behind it was not passed on, and is read again.
             let time: Timestamp = TIME.parse().unwrap();
             let point = position.point().unwrap();
             assert_eq!(i128::from(point.time), time.as_nanosecond());
@@ -172,8 +172,7 @@ fn a_complaint_of_the_kubelet_is_no_line() {
     });
 }
 
-/// A prompt is handed on before its line ends, but for a character of which not all bytes are there, and what follows it goes on
-/// with the line.
+/// A prompt is passed on before its line ends, without an incomplete character, and the text after it continues the line.
 #[test]
 fn a_prompt_does_not_wait_for_its_newline() {
     actix_rt::System::new().block_on(async {
@@ -206,7 +205,7 @@ fn a_prompt_does_not_wait_for_its_newline() {
         );
         write(&mut writer, rest).await;
         assert_eq!(next().await, [(None, "ø".as_bytes().to_vec(), true)]);
-        // A line without a time may be a complaint of the kubelet, so it has to be whole.
+        // A line without a time may be a complaint of the kubelet, so it has to be complete.
         write(&mut writer, b"rpc error: ").await;
         assert!(next().now_or_never().is_none());
         write(&mut writer, b"code = Unknown\n").await;

@@ -1,79 +1,80 @@
-//! How far the log of a container was read, so that a stream that broke can go on without losing or repeating a line. Pure.
+//! The place up to which the log of a container was read, so that a broken stream can resume without losing or repeating a line.
+//! Pure.
 //!
-//! Kubernetes can be asked for a log from a whole second on, not from a line on. So a stream is opened again a little before the
-//! last line, and what comes before that line's place is known. The place of a line is its time and how many lines with that
-//! time come before it ([`LogPoint`]): a log file only grows at its end, so that never changes, whatever the clocks do. When a
-//! line that is newer than all before comes first, the last line is not in the log any more: the file was rotated.
+//! Kubernetes can send a log from a whole second on, not from a line on. So a stream is reopened a little before the last line, and
+//! the lines up to that line's place are skipped. The place of a line is its time and the number of earlier lines with that time
+//! ([`LogPoint`]). It never changes, since a log file only grows at its end, whatever the clocks do. When a line that is newer than
+//! all before comes first, the last line is not in the log any more: the file was rotated.
 
 use std::collections::VecDeque;
 
 use crate::api::LogPoint;
 
-/// How many seconds before the last line a stream is opened again: a line may have been stamped before and written after it,
-/// by a second writer, or because the clock was set back meanwhile.
+/// How many seconds before the last line a stream is reopened. A line may have an earlier time than the line before it, because of
+/// a second writer, or because the clock was set back.
 const OVERLAP: i64 = 5;
-/// How many lines are remembered by their times, to tell apart those of equal time that are not neighbours.
+/// The number of lines whose times are remembered, to count those of equal time that are not neighbours.
 const REMEMBERED: usize = 1024;
 
-/// In nanoseconds, the unit of times here.
+/// One second in nanoseconds, the unit of times here.
 pub const SECOND: i64 = 1_000_000_000;
 
-/// A place in a log, and what of it is wanted.
+/// A place in a log, and the wanted part of the log.
 #[derive(Clone, Debug)]
 pub struct Position {
-    /// Behind the last line or piece that came, wanted or not.
+    /// The place behind the last line or piece, wanted or not.
     point: Option<LogPoint>,
-    /// Lines that are older are not wanted.
+    /// Lines with an earlier time are not wanted.
     from: i64,
-    /// So many lines to come are not wanted.
+    /// The number of lines to come that are not wanted.
     unwanted: u64,
     /// The times of the last lines, oldest first.
     recent: VecDeque<i64>,
-    /// While the lines before `point` come again: how many of them had its time.
+    /// While the lines before `point` are repeated: the number of those with its time.
     replayed: Option<u32>,
     line: Line,
     /// Whether the line at `point` is wanted.
     is_wanted: bool,
-    /// Whether what has no time is the rest of a line that began before the stream.
+    /// Whether text without a time is the rest of a line that began before the stream.
     begins_within: bool,
 }
 
-/// The line that is being read.
+/// The state of the line that is being read.
 #[derive(Clone, Copy, Debug)]
 enum Line {
-    /// It was read before, or is not wanted at all.
+    /// It was read before, or is not wanted.
     Known,
-    /// It has no place: a word of the kubelet's, or what is left of a line whose beginning is gone.
+    /// It has no place: a message of the kubelet, or the rest of a line whose beginning is gone.
     Untimed,
-    /// So many of its bytes came.
+    /// It is new; `length` is the number of its bytes so far.
     Open { length: u64 },
 }
 
-/// How a piece of a log begins.
+/// The beginning of a piece of a log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Head {
-    /// With a line, which the container runtime took at this time.
+    /// A new line, which the container runtime stamped with this time.
     Line(i64),
-    /// With a line without a time.
+    /// A new line without a time.
     Untimed,
-    /// It goes on with the line of the piece before.
+    /// The continuation of the line of the piece before.
     Middle,
 }
 
-/// What to do with a piece that was read.
+/// The new part of a piece.
 #[derive(Debug, PartialEq)]
 pub enum PieceNews {
-    /// It was handed on before, or is not wanted.
+    /// Nothing: it was passed on before, or is not wanted.
     Known,
-    /// It is new from this byte on.
+    /// The bytes from this one on.
     New(u64),
-    /// It is new, and what came between it and this earlier moment may be missing.
+    /// All of it, and lines between this earlier time and the piece may be missing.
     AfterGap(i64),
 }
 
 impl Position {
-    /// At the beginning of a log that is asked for from the second `since` on if there is one. Lines from the time `from` on are
-    /// wanted, but for the first `unwanted`.
+    /// The beginning of a log that is read from the second `since` on, if given. Lines from the time `from` on are wanted, except
+    /// the first `unwanted`.
     pub fn start(since: Option<i64>, from: i64, unwanted: u64) -> Self {
         Self {
             from,
@@ -83,7 +84,7 @@ impl Position {
         }
     }
 
-    /// At a place that was reached before; everything behind it is wanted.
+    /// A place that was reached before. All lines behind it are wanted.
     pub fn at(point: Option<LogPoint>) -> Self {
         Self {
             point,
@@ -101,8 +102,8 @@ impl Position {
         self.point
     }
 
-    /// Prepares for a stream that is opened anew; returns the second from which to ask for the log. `None`: no line has come
-    /// yet, ask as at first.
+    /// Prepares for a new stream; returns the second from which to read the log. `None`: no line has come yet, so the first request
+    /// is repeated.
     pub fn resume(&mut self) -> Option<i64> {
         let point = self.point?;
         self.begins_within = true;
@@ -111,14 +112,13 @@ impl Position {
         Some((point.time.div_euclid(SECOND) - OVERLAP).max(0))
     }
 
-    /// The time of the last line if a stream that came to its end did not show it: what followed it may be missing.
+    /// The time of the last line, if a stream that has ended did not contain it. The lines after it may be missing.
     pub fn is_lost(&self) -> Option<i64> {
         self.replayed.and(self.point).map(|point| point.time)
     }
 
-    /// Takes note of a piece of `length` bytes, in the order in which pieces come, and says what of it is new. `ends`: a newline
-    /// follows it.
-    pub fn judge(&mut self, head: Head, length: u64, ends: bool) -> PieceNews {
+    /// Takes the next piece, of `length` bytes; returns its new part. `ends`: a newline follows it.
+    pub fn advance(&mut self, head: Head, length: u64, ends: bool) -> PieceNews {
         let gap = match head {
             Head::Line(time) => self.begin(time),
             Head::Untimed => {
@@ -152,7 +152,7 @@ impl Position {
         }
     }
 
-    /// Begins a line; returns the time of the last one before if there may be others between them.
+    /// Begins a line. Returns the time of the last line before it if lines between the two may be missing.
     fn begin(&mut self, time: i64) -> Option<i64> {
         let mut gap = None;
         if let (Some(point), Some(replayed)) = (self.point, self.replayed) {

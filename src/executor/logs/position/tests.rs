@@ -1,4 +1,4 @@
-//! Logs of all sorts, cut wherever they can be cut.
+//! Random logs, cut at random places.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ type Written = (i64, Vec<u8>);
 
 const BASE: i64 = 1_700_000_000_000_000_000;
 
-/// The pieces in which a stream of the log comes that begins with the second `since`, at most `size` bytes each.
+/// The pieces of a stream from the second `since` on, of at most `size` bytes each.
 fn pieces(log: &[Written], since: Option<i64>, size: usize) -> Vec<(Head, &[u8], bool)> {
     let wanted = log
         .iter()
@@ -30,14 +30,14 @@ fn pieces(log: &[Written], since: Option<i64>, size: usize) -> Vec<(Head, &[u8],
         .collect()
 }
 
-/// One stream: after so many pieces it is cut, and who goes on may know nothing but the last cursor.
+/// One stream: the number of pieces before it is cut, and whether the next one resumes from the last cursor only.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     after: usize,
     forgets: bool,
 }
 
-/// Reads a log whose streams are cut; returns what was handed on, and how many gaps were told.
+/// Reads a log whose streams are cut; returns the bytes that were passed on, and the number of gaps.
 fn read(log: &[Written], start: Position, cuts: &[Cut], size: usize) -> (Vec<u8>, usize) {
     let mut position = start;
     let (mut out, mut gaps) = (Vec::new(), 0);
@@ -48,7 +48,7 @@ fn read(log: &[Written], start: Position, cuts: &[Cut], size: usize) -> (Vec<u8>
     for cut in cuts.iter().chain([&last]) {
         let since = position.resume();
         for (head, text, ends) in pieces(log, since, size).into_iter().take(cut.after) {
-            let from = match position.judge(head, text.len() as u64, ends) {
+            let from = match position.advance(head, text.len() as u64, ends) {
                 PieceNews::Known => continue,
                 PieceNews::New(from) => from,
                 PieceNews::AfterGap(_) => {
@@ -61,7 +61,7 @@ fn read(log: &[Written], start: Position, cuts: &[Cut], size: usize) -> (Vec<u8>
                 out.push(b'\n');
             }
         }
-        // A viewer has a cursor once it has something.
+        // A viewer has a cursor once it has a line.
         if cut.forgets && position.unwanted == 0 && position.is_wanted {
             position = Position::at(position.point());
         }
@@ -75,8 +75,8 @@ fn joined(log: &[Written]) -> Vec<u8> {
         .collect()
 }
 
-/// Logs of two writers that are not in step, with equal times and equal lines, pauses, and clocks that are set forward, and
-/// back by less than the overlap.
+/// Logs of two writers that are not in step, with equal times and lines, pauses, and clocks that are set forward, or back by less
+/// than the overlap.
 fn logs() -> impl Strategy<Value = Vec<Written>> {
     let step = prop_oneof![
         4 => Just(0),
@@ -112,35 +112,35 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn cuts_lose_nothing_and_repeat_nothing(log in logs(), cuts in cuts(), size in 1..20_usize) {
+    fn cuts_neither_lose_nor_repeat_lines(log in logs(), cuts in cuts(), size in 1..20_usize) {
         let (read, gaps) = read(&log, Position::at(None), &cuts, size);
         prop_assert_eq!(read, joined(&log));
         prop_assert_eq!(gaps, 0);
     }
 
     #[test]
-    fn what_is_not_wanted_stays_away(log in logs(), cuts in cuts(), unwanted in 0..70_usize) {
+    fn unwanted_lines_are_left_out(log in logs(), cuts in cuts(), unwanted in 0..70_usize) {
         let start = Position::start(None, i64::MIN, unwanted as u64);
         let (read, _) = read(&log, start, &cuts, 8);
         prop_assert_eq!(read, joined(&log[unwanted.min(log.len())..]));
     }
 
     #[test]
-    fn lines_before_a_moment_stay_away(log in logs(), from in BASE..BASE + 200 * SECOND) {
+    fn lines_before_a_time_are_left_out(log in logs(), from in BASE..BASE + 200 * SECOND) {
         let (read, _) = read(&log, Position::start(None, from, 0), &[], 8);
         let wanted: Vec<_> = log.into_iter().filter(|(time, _)| *time >= from).collect();
         prop_assert_eq!(read, joined(&wanted));
     }
 
-    /// The file is rotated at any line while nobody reads.
+    /// The file is rotated at any line between two streams.
     #[test]
-    fn lines_that_may_be_missing_are_told(log in logs(), after in 1..60_usize, kept in 0..60_usize) {
-        // No runtime writes lines of one time into two files: it takes the time of each, and changing files takes longer.
+    fn possibly_missing_lines_give_a_gap(log in logs(), after in 1..60_usize, kept in 0..60_usize) {
+        // No runtime writes lines of one time into two files: it stamps each line, and changing files takes longer.
         let is_split = |time| log.iter().skip(kept).any(|line| line.0 == time);
         prop_assume!(kept < after || !is_split(log[after.min(log.len()) - 1].0));
         let mut position = Position::at(None);
         for (head, text, ends) in pieces(&log, None, 100).into_iter().take(after) {
-            position.judge(head, text.len() as u64, ends);
+            position.advance(head, text.len() as u64, ends);
         }
         let after = after.min(log.len());
         let kept = &log[kept.min(log.len())..];
@@ -148,7 +148,7 @@ proptest! {
         let since = position.resume();
         let (mut out, mut gaps) = (Vec::new(), 0);
         for (head, text, ends) in pieces(kept, since, 100) {
-            match position.judge(head, text.len() as u64, ends) {
+            match position.advance(head, text.len() as u64, ends) {
                 PieceNews::Known => continue,
                 PieceNews::New(_) => (),
                 PieceNews::AfterGap(_) => gaps += 1,
@@ -157,7 +157,7 @@ proptest! {
             out.push(b'\n');
         }
         if is_kept {
-            // Lines of the last one's very time may have been before it, in the part that is gone.
+            // Lines with the time of the last one may have stood before it, in the part that is gone.
             let last = log[after - 1].0;
             let is_alone = log[..after].iter().filter(|(time, _)| *time == last).count() == 1;
             if is_alone {
@@ -172,7 +172,7 @@ proptest! {
 }
 
 #[test]
-fn a_clock_that_is_set_back_far_is_followed() {
+fn a_clock_that_is_set_back_far_loses_no_line() {
     let hour = 3600 * SECOND;
     let log: Vec<_> = (0..10)
         .map(|i| {
@@ -182,7 +182,7 @@ fn a_clock_that_is_set_back_far_is_followed() {
             )
         })
         .collect();
-    // Somebody who reads on sees it, and so does who comes back after the first line of the new time.
+    // This holds for a continued stream, and for a new one after the first line of the new time.
     for after in 6..10 {
         for forgets in [false, true] {
             let cuts = [Cut { after, forgets }];
@@ -193,7 +193,7 @@ fn a_clock_that_is_set_back_far_is_followed() {
 }
 
 #[test]
-fn a_line_in_whose_middle_the_stream_broke_is_completed() {
+fn a_line_is_completed_after_a_break_within_it() {
     let log = [
         (BASE, b"short".to_vec()),
         (BASE + 5, b"0123456789".repeat(10)),
@@ -211,13 +211,16 @@ fn a_line_in_whose_middle_the_stream_broke_is_completed() {
 }
 
 #[test]
-fn what_has_no_time_is_handed_on_once() {
+fn a_line_without_a_time_is_passed_on_once() {
     let mut position = Position::at(None);
-    assert_eq!(position.judge(Head::Untimed, 3, true), PieceNews::New(0));
-    assert_eq!(position.judge(Head::Line(BASE), 3, true), PieceNews::New(0));
+    assert_eq!(position.advance(Head::Untimed, 3, true), PieceNews::New(0));
+    assert_eq!(
+        position.advance(Head::Line(BASE), 3, true),
+        PieceNews::New(0)
+    );
     position.resume();
-    assert_eq!(position.judge(Head::Untimed, 3, true), PieceNews::Known);
-    // It is the rest of a line that began before the second that was asked for.
+    assert_eq!(position.advance(Head::Untimed, 3, true), PieceNews::Known);
+    // It is the rest of a line that began before the requested second.
     let mut position = Position::start(Some(BASE / SECOND), i64::MIN, 0);
-    assert_eq!(position.judge(Head::Untimed, 3, true), PieceNews::Known);
+    assert_eq!(position.advance(Head::Untimed, 3, true), PieceNews::Known);
 }

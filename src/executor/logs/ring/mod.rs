@@ -1,7 +1,7 @@
-//! The last lines of a container's log, for all who follow it.
+//! The last lines of a container's log, for all its followers.
 //!
-//! One reader fills it, and any number of viewers take from it, each at its own pace. It holds little: a viewer that is too
-//! slow for it reads what it missed from Kubernetes, and comes back. So nobody waits for anybody, and nothing is held for long.
+//! One reader fills a ring, and any number of viewers take lines from it, each at its own pace. A ring is small: a viewer that is
+//! too slow reads the missed lines from Kubernetes, and joins again. So no viewer delays another, and memory stays limited.
 
 use std::{
     collections::VecDeque,
@@ -13,14 +13,14 @@ use tokio::sync::watch;
 use super::block::Block;
 use crate::api::LogPoint;
 
-/// How much it holds, about, in bytes.
+/// The approximate capacity of a ring, in bytes.
 const CAPACITY: usize = 256 * 1024;
 
-/// Something that a reader has to say.
+/// An entry of a ring, from its reader.
 #[derive(Clone, Debug)]
 pub enum Entry {
     Lines(Arc<Block>),
-    /// Lines after this time are missing, or may be.
+    /// Lines after this time are or may be missing.
     Gap {
         since: Option<i64>,
         reason: String,
@@ -29,16 +29,16 @@ pub enum Entry {
     Resumed,
 }
 
-/// Why nothing will be added.
+/// The reason why a ring has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RingEnd {
-    /// The container ended, and all of its log was read.
+    /// The container has ended, and its log was read completely.
     Over,
     /// The reader cannot keep up with the container.
     Behind,
 }
 
-/// A place in a ring: an entry, a piece in it, and a byte in that.
+/// A place in a ring: an entry, a piece of it, and a byte of the piece.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RingPlace {
     pub number: u64,
@@ -46,22 +46,22 @@ pub struct RingPlace {
     pub byte: usize,
 }
 
-/// Where a place in the log is in a ring.
+/// The result of looking for a place of the log in a ring.
 #[derive(Debug, PartialEq)]
 pub enum Found {
     At(RingPlace),
-    /// The ring has not come to it yet.
+    /// The ring has not reached it yet.
     Later,
     /// The ring does not hold it any more.
     Never,
 }
 
-/// What comes next for a viewer.
+/// The result of taking an entry.
 #[derive(Debug)]
 pub enum Taken {
     Entry(Entry),
     Nothing,
-    /// It is not there any more.
+    /// The ring does not hold it any more.
     Missed,
     Ended(RingEnd),
 }
@@ -69,25 +69,25 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Ring {
     state: Mutex<State>,
-    /// How many entries there were.
+    /// The number of entries and of ends so far.
     count: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 struct State {
     entries: VecDeque<Entry>,
-    /// The number of the first.
+    /// The number of the first entry.
     first: u64,
     size: usize,
     /// The place in the log before the first entry.
     before: Option<LogPoint>,
-    /// The place behind the last.
+    /// The place in the log behind the last entry.
     last: Option<LogPoint>,
     end: Option<RingEnd>,
 }
 
 impl Ring {
-    /// A ring for what comes behind a place in a log.
+    /// A ring for the lines behind a place in a log.
     pub fn new(point: Option<LogPoint>) -> Self {
         Self {
             state: Mutex::new(State {
@@ -106,7 +106,7 @@ impl Ring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes whenever there is something new.
+    /// A receiver that changes with each new entry, and at the end.
     pub fn news(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
     }
@@ -141,7 +141,7 @@ impl Ring {
         self.state().end.is_some()
     }
 
-    /// The entry of this number.
+    /// Takes the entry of this number.
     pub fn take(&self, number: u64) -> Taken {
         let state = self.state();
         let Some(index) = number.checked_sub(state.first) else {
@@ -157,7 +157,7 @@ impl Ring {
         }
     }
 
-    /// Where to go on behind a place in the log.
+    /// Finds the place in the ring that follows a place in the log.
     pub fn find(&self, point: Option<&LogPoint>) -> Found {
         let state = self.state();
         let start = |number| RingPlace {
@@ -192,7 +192,7 @@ impl Ring {
                 let end = candidate.offset + candidate.text.len() as u64;
                 match point.offset {
                     None if candidate.ends => return Found::At(next),
-                    // The ring has only a part of the line.
+                    // The ring has only the beginning of the line.
                     None => return Found::Later,
                     Some(offset) if offset == end && !candidate.ends => return Found::At(next),
                     Some(offset) if offset > end => return Found::Later,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::executor::logs::block::Piece;
 
-/// A block of whole lines with these times, each of ten bytes.
+/// A block of complete lines with these times, of ten bytes each.
 fn block(times: &[i64]) -> Entry {
     let pieces = times.iter().map(|time| piece(*time, 0, 10, true)).collect();
     Entry::Lines(Arc::new(Block {
@@ -47,7 +47,7 @@ fn at(number: u64, piece: usize, byte: usize) -> Found {
 }
 
 #[test]
-fn a_viewer_joins_where_it_is() {
+fn a_viewer_joins_at_its_place() {
     let ring = Ring::new(Some(point(1)));
     assert_eq!(ring.find(Some(&point(1))), at(0, 0, 0));
     assert_eq!(ring.find(Some(&point(5))), Found::Later);
@@ -92,7 +92,7 @@ fn a_viewer_joins_within_a_line() {
 }
 
 #[test]
-fn a_ring_holds_little() {
+fn a_ring_drops_its_oldest_entries() {
     let ring = Ring::new(None);
     let large = |time| {
         Entry::Lines(Arc::new(Block {
@@ -108,7 +108,7 @@ fn a_ring_holds_little() {
     assert!(ring.state().size <= CAPACITY);
     assert_eq!(ring.find(Some(&point(1))), Found::Never);
     assert_eq!(ring.find(None), Found::Never);
-    // The last that was let go is a place to begin at.
+    // The place of the last dropped line is a valid start.
     let first = ring.state().first;
     let before = i64::try_from(first).unwrap();
     assert_eq!(ring.find(Some(&point(before))), at(first, 0, 0));

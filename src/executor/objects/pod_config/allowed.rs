@@ -1,4 +1,4 @@
-//! What of a Pod a user may set where others work too. Pure.
+//! The fields of a Pod that a user may set in `pod_config`. Pure.
 
 use serde_json::{Map, Value};
 
@@ -8,9 +8,9 @@ use crate::{
     executor::objects::labels,
 };
 
-/// What every user may set. `*` is any one step, a list's item included, `**` all that follows.
+/// The fields that every user may set. `*` is any one step, including a list item; `**` is all steps that follow.
 ///
-/// NB: Secrets, claims and service accounts are left out on purpose: those of all users stand in one namespace.
+/// NB: Secrets, claims and service accounts are missing on purpose: all users share one namespace.
 const HARMLESS: [&str; 50] = [
     "metadata.annotations.*",
     "metadata.labels.*",
@@ -65,19 +65,20 @@ const HARMLESS: [&str; 50] = [
     "spec.containers.*.workingDir",
 ];
 
-/// More than this many refusals are counted.
+/// The most refusals that are listed. Further ones are only counted.
 const MANY: usize = 50;
 
-/// What of a configuration a user may not set where others work too, and what nobody may.
+/// The fields of a configuration that this user may not set: those of the program, and without `is_trusted` those that are not
+/// harmless.
 pub fn refusals(config: &Map<String, Value>, is_trusted: bool) -> Vec<Problem> {
     let (mut problems, mut others) = (Vec::new(), 0);
     visit_fields(config, &mut Vec::new(), &mut |path, value| {
         let message = if is_ours(path, value) {
-            "is the program's own"
+            "is set by the program itself"
         } else if is_trusted || is_harmless(path, value) {
             return;
         } else {
-            "is not for every user of a server: whoever runs it can allow it with `serve --allow-pod-config`"
+            "is not allowed for users of this server: its operator can allow it with `serve --allow-pod-config`"
         };
         if problems.len() < MANY {
             problems.push(Problem::new(name(path), message));
@@ -117,10 +118,10 @@ fn visit_fields<'a>(
     }
 }
 
-/// Whether the program itself relies on it.
+/// Whether the program itself sets the field.
 fn is_ours(path: &[At<'_>], value: &Value) -> bool {
     match path {
-        // A null clears what is there, and all that is below it.
+        // A null clears the field and all fields below it.
         [At::Key("metadata" | "spec")]
         | [At::Key("metadata"), At::Key("labels" | "annotations")]
         | [At::Key("spec"), At::Key("containers")]
@@ -130,7 +131,7 @@ fn is_ours(path: &[At<'_>], value: &Value) -> bool {
             At::Item(_),
             At::Key("env" | "envFrom"),
         ] if value.is_null() => true,
-        // Which node it is no one else may say.
+        // These variables tell a node its rank.
         [.., At::Key("env"), At::Item(_), At::Key("name")] => {
             value.as_str().is_some_and(is_reserved_env)
         }
@@ -151,12 +152,12 @@ fn is_ours(path: &[At<'_>], value: &Value) -> bool {
 
 fn is_harmless(path: &[At<'_>], value: &Value) -> bool {
     match (path, value) {
-        // Nothing is gained by what is switched off.
+        // A field that is switched off gives no rights.
         (_, Value::Bool(false)) => true,
         ([At::Key("spec"), At::Key("priorityClassName")], Value::String(class)) => {
             !class.starts_with("system-")
         }
-        // Annotations switch off what confines a container, on older clusters.
+        // On older clusters, annotations switch off the confinement of a container.
         ([At::Key("metadata"), At::Key("annotations"), At::Key(key)], _) => {
             !key.contains("apparmor") && !key.contains("seccomp")
         }
@@ -169,7 +170,7 @@ fn is_harmless(path: &[At<'_>], value: &Value) -> bool {
     }
 }
 
-/// Whether a pattern allows to set what stands at a path, or, as `is_cleared`, to clear it with all that is below.
+/// Whether a pattern allows to set the field at a path, or, with `is_cleared`, to clear it and all fields below it.
 fn matches(path: &[At<'_>], is_cleared: bool, pattern: &str) -> bool {
     let mut steps = path.iter();
     let mut parts = pattern.split('.').peekable();
@@ -178,7 +179,7 @@ fn matches(path: &[At<'_>], is_cleared: bool, pattern: &str) -> bool {
             ("**", _) | ("*", Some(_)) => (),
             ("containers", Some(At::Key("initContainers"))) => (),
             (part, Some(At::Key(key))) if part == *key => (),
-            // `{}` and `[]` where more could stand.
+            // `{}` or `[]`, at a path above the pattern's fields.
             (_, None) if !is_cleared => return true,
             ("*", None) => return parts.peek().is_none(),
             _ => return false,

@@ -1,7 +1,7 @@
-//! `config.kubernetes.pod_config`: a part of a Pod that a user puts over the one that the program makes. Pure.
+//! `config.kubernetes.pod_config`: fields of a Pod that override those of the program. Pure.
 //!
-//! It is merged as SkyPilot does (SkyPilot 0.14.1, `sky/utils/config_utils.py`, `merge_k8s_configs`). What would give a user more
-//! than their share of a cluster that others use too is refused: what is not known to be harmless is not allowed.
+//! The merge follows SkyPilot (SkyPilot 0.14.1, `sky/utils/config_utils.py`, `merge_k8s_configs`). A list of harmless fields
+//! ([`allowed`]) keeps users from rights on a shared cluster; all other fields are refused.
 
 mod allowed;
 
@@ -18,9 +18,9 @@ use crate::{
 };
 
 const FIELD: &str = "config.kubernetes.pod_config";
-/// What SkyPilot calls the first container.
+/// The name of the task's container in SkyPilot.
 const SKYPILOT_CONTAINER: &str = "ray-node";
-/// How much of a key is repeated in a message.
+/// The most characters of a key in a message.
 const MAX_KEY: usize = 100;
 
 /// A step of a path: a key, or an item.
@@ -29,7 +29,7 @@ enum At<'a> {
     Item(usize),
 }
 
-/// A path as messages have it.
+/// A path in the notation of messages.
 fn name(path: &[At<'_>]) -> String {
     let mut name = FIELD.to_owned();
     for step in path {
@@ -44,10 +44,10 @@ fn name(path: &[At<'_>]) -> String {
     name
 }
 
-/// Puts a configuration over a pod.
+/// Merges a configuration into a pod.
 ///
 /// # Errors
-/// It is no part of a Pod.
+/// When the result does not fit the schema of a Pod.
 pub fn apply(
     template: &PodTemplateSpec,
     config: &Map<String, Value>,
@@ -56,10 +56,10 @@ pub fn apply(
     if let Some(fields) = merged.as_object_mut() {
         merge_fields(fields, config, &mut Vec::new())?;
     }
-    spell_quantities(&mut merged);
+    quantities_to_text(&mut merged);
     let template: PodTemplateSpec = serde_json::from_value(merged.clone()).map_err(unreadable)?;
     let known = serde_json::to_value(&template).map_err(unreadable)?;
-    match lost(&merged, &known, &mut Vec::new()) {
+    match unknown_field(&merged, &known, &mut Vec::new()) {
         Some(field) => Err(Problem::new(field, "is no field of a Pod")),
         None => Ok(template),
     }
@@ -130,13 +130,13 @@ fn merge_items<'a>(
         return Ok(());
     };
     let identity = |item: &Value| item.get(field).map(Value::to_string);
-    // The first of several is meant.
+    // If several items have the same key, the first one is merged.
     let places = base.iter().enumerate().rev();
     let mut places: HashMap<String, usize> = places
         .filter_map(|(place, item)| Some((identity(item)?, place)))
         .collect();
     for (index, over) in over.iter().enumerate() {
-        // A container without a name is the task's.
+        // A container without a name, or with SkyPilot's, is the task's.
         let is_ours = list == "containers"
             && !base.is_empty()
             && over
@@ -163,33 +163,33 @@ fn merge_items<'a>(
     Ok(())
 }
 
-/// Writes the numbers among quantities as text, which is how their type is sent.
-fn spell_quantities(value: &mut Value) {
+/// Turns the numbers in quantities into strings, the type of a quantity in JSON.
+fn quantities_to_text(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
                 match value {
                     Value::Object(quantities) if matches!(key.as_str(), "limits" | "requests") => {
-                        quantities.values_mut().for_each(spell);
+                        quantities.values_mut().for_each(number_to_text);
                     }
-                    size if key == "sizeLimit" => spell(size),
-                    value => spell_quantities(value),
+                    size if key == "sizeLimit" => number_to_text(size),
+                    value => quantities_to_text(value),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(spell_quantities),
+        Value::Array(items) => items.iter_mut().for_each(quantities_to_text),
         _ => (),
     }
 }
 
-fn spell(value: &mut Value) {
+fn number_to_text(value: &mut Value) {
     if let Value::Number(number) = value {
         *value = number.to_string().into();
     }
 }
 
 /// The first field of a value that its type does not have.
-fn lost<'a>(value: &'a Value, known: &Value, path: &mut Vec<At<'a>>) -> Option<String> {
+fn unknown_field<'a>(value: &'a Value, known: &Value, path: &mut Vec<At<'a>>) -> Option<String> {
     match (value, known) {
         (Value::Object(fields), Value::Object(known)) => fields
             .iter()
@@ -197,7 +197,7 @@ fn lost<'a>(value: &'a Value, known: &Value, path: &mut Vec<At<'a>>) -> Option<S
             .find_map(|(key, value)| {
                 path.push(At::Key(key));
                 let found = match known.get(key) {
-                    Some(known) => lost(value, known, path),
+                    Some(known) => unknown_field(value, known, path),
                     None => Some(name(path)),
                 };
                 path.pop();
@@ -207,7 +207,7 @@ fn lost<'a>(value: &'a Value, known: &Value, path: &mut Vec<At<'a>>) -> Option<S
             let pairs = items.iter().zip(known).enumerate();
             pairs.into_iter().find_map(|(index, (item, known))| {
                 path.push(At::Item(index));
-                let found = lost(item, known, path);
+                let found = unknown_field(item, known, path);
                 path.pop();
                 found
             })

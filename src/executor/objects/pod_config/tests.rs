@@ -31,7 +31,7 @@ fn merged(config: Value) -> Value {
 }
 
 #[test]
-fn a_container_without_a_name_or_with_skypilots_is_the_tasks() {
+fn an_unnamed_container_or_skypilots_is_the_tasks_container() {
     for name in [
         json!({}),
         json!({ "name": "ray-node" }),
@@ -76,13 +76,13 @@ fn lists_are_merged_by_key_or_appended_or_replaced() {
 }
 
 #[test]
-fn null_clears() {
+fn null_clears_a_field() {
     let pod = merged(json!({ "spec": { "tolerations": null } }));
     assert_eq!(pod["spec"]["tolerations"], Value::Null);
 }
 
 #[test]
-fn what_is_no_part_of_a_pod_is_named() {
+fn a_field_that_a_pod_does_not_have_is_named() {
     for (config, field) in [
         (
             json!({ "spec": { "nodeSelctor": { "a": "b" } } }),
@@ -112,7 +112,7 @@ fn refused(config: Value, is_trusted: bool) -> Vec<String> {
 }
 
 #[test]
-fn what_reaches_beyond_the_pod_is_for_trusted_users() {
+fn fields_that_affect_more_than_the_pod_are_for_trusted_users() {
     for (spec, field) in [
         (json!({ "hostNetwork": true }), "spec.hostNetwork"),
         (json!({ "hostPID": true }), "spec.hostPID"),
@@ -141,7 +141,7 @@ fn what_reaches_beyond_the_pod_is_for_trusted_users() {
             json!({ "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }] }),
             "spec.volumes[0].persistentVolumeClaim.claimName",
         ),
-        // A new claim can be a copy of another's.
+        // A new claim can copy the data of another user's claim.
         (
             json!({ "volumes": [{ "name": "v", "ephemeral": { "volumeClaimTemplate": { "spec": { "dataSource": { "name": "theirs" } } } } }] }),
             "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.dataSource.name",
@@ -170,7 +170,7 @@ fn what_reaches_beyond_the_pod_is_for_trusted_users() {
             json!({ "containers": [{ "ports": [{ "containerPort": 1, "hostPort": 1 }] }] }),
             "spec.containers[0].ports[0].hostPort",
         ),
-        // Cleared, it is what Kubernetes makes of it: a token in the pod, an empty path.
+        // A cleared field gets the default of Kubernetes: a token in the pod, an empty path.
         (
             json!({ "automountServiceAccountToken": null }),
             "spec.automountServiceAccountToken",
@@ -191,7 +191,7 @@ fn what_reaches_beyond_the_pod_is_for_trusted_users() {
 }
 
 #[test]
-fn what_users_of_skypilot_set_is_allowed() {
+fn fields_that_skypilot_users_set_are_allowed() {
     let config = json!({
         "metadata": { "labels": { "team": "x" }, "annotations": { "kueue.x-k8s.io/pod-group-name": "g" } },
         "spec": {
@@ -214,7 +214,7 @@ fn what_users_of_skypilot_set_is_allowed() {
 }
 
 #[test]
-fn what_the_program_relies_on_is_nobodys() {
+fn fields_of_the_program_are_refused_for_all_users() {
     for (config, field) in [
         (
             json!({ "metadata": { "labels": { "task-id": "x" } } }),
@@ -252,7 +252,7 @@ fn what_the_program_relies_on_is_nobodys() {
 }
 
 #[test]
-fn what_is_harmless_can_be_cleared_too() {
+fn harmless_fields_can_be_cleared() {
     for spec in [
         json!({ "tolerations": null, "nodeSelector": null, "priorityClassName": null }),
         json!({ "nodeSelector": { "env": null } }),
@@ -265,7 +265,7 @@ fn what_is_harmless_can_be_cleared_too() {
 }
 
 #[test]
-fn a_refusal_is_no_longer_than_somebody_reads() {
+fn the_length_of_a_refusal_is_limited() {
     let config = json!({ "k".repeat(500_000): vec![1; 8000] });
     let problems = refusals(&object(config), false);
     assert_eq!(problems.len(), 51);

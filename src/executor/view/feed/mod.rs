@@ -1,8 +1,8 @@
-//! The watches that keep the view alive.
+//! The watches that keep the view up to date.
 //!
-//! A list in pages, then a watch from its version on. Watches are short: a server ends each after [`WATCH_SECONDS`], and before
-//! that it says how far it has come (a bookmark), so that silence is never mistaken for quiet: one that has not said anything
-//! within that time is dead, whatever its connection looks like. To begin the next costs one small request.
+//! For each kind, the feed lists the objects in pages, then watches from the version of that list on. A watch lasts
+//! [`WATCH_SECONDS`]. Before its end the API server sends a bookmark, the version that the watch has reached. So a watch that is
+//! silent for that time is dead, whatever the state of its connection. The next watch costs one small request.
 
 use std::{
     collections::HashSet,
@@ -31,20 +31,20 @@ use crate::{
     },
 };
 
-/// How long a watch lasts.
+/// The length of a watch.
 const WATCH_SECONDS: u32 = 6;
-/// How long a watch may be silent. Then it is dead, and there is time for another before the view is too old.
+/// The longest silence of a watch that works. After it there is time for another watch before the view is too old.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 2);
-/// A watch that has lasted as long as this was ended by its server, whose clock began a little before ours.
+/// A watch that lasted this long was ended by its server, whose clock began a little before ours.
 const FULL: Duration = Duration::from_millis(WATCH_SECONDS as u64 * 1000 - 500);
-/// What ends earlier than this is not begun again at once.
+/// After a watch that ended earlier than this, the feed pauses.
 const SHORT: Duration = Duration::from_secs(1);
-/// How long to wait at most before trying again what may work.
+/// The longest pause before an attempt that may succeed.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SILENCE.as_secs() < MAX_AGE.as_secs());
 
-/// Keeps the view alive, for ever.
+/// Keeps the view up to date. Never returns.
 pub async fn keep_alive(live: &LiveView) {
     let labelled = |label| (Some(format!("{label}=true")), None);
     let failures = (None, Some(EventRow::OF_JOBS.to_owned()));
@@ -57,11 +57,11 @@ pub async fn keep_alive(live: &LiveView) {
     );
 }
 
-/// Feeds the tables of the view with what the cluster says.
+/// Feeds the tables of the view with the objects of the cluster.
 struct Feed<'a>(&'a LiveView);
 
 impl Feed<'_> {
-    /// Feeds the table of one kind with the objects that these selectors of labels and fields select.
+    /// Feeds the table of one kind with the objects that match these selectors of labels and fields.
     async fn run<R: ViewRow>(&self, selectors: (Option<String>, Option<String>)) {
         let (label_selector, field_selector) = selectors;
         let list = ListParams {
@@ -77,14 +77,14 @@ impl Feed<'_> {
             ..WatchParams::default()
         };
         let mut backoff = Backoff::default();
-        let (mut failures, mut told) = (0, String::new());
+        let (mut failures, mut last_message) = (0, String::new());
         loop {
             let began = Instant::now();
             let error = match self.load_and_watch::<R>(&list, &watch).await {
                 Ok(()) => {
                     (failures, backoff) = (0, Backoff::default());
-                    if !std::mem::take(&mut told).is_empty() {
-                        log::info!("what happens to {} is seen again", R::KIND);
+                    if !std::mem::take(&mut last_message).is_empty() {
+                        log::info!("the view of {} is up to date again", R::KIND);
                     }
                     if began.elapsed() < SHORT {
                         sleep(SHORT / 2).await;
@@ -95,16 +95,16 @@ impl Feed<'_> {
             };
             failures += 1;
             let is_forbidden = error.reason() == Reason::Forbidden;
-            // What cannot be watched from where the view is, or not at all, can be listed. What cannot be reached cannot.
+            // A watch that cannot resume may still be listed anew. An API server that cannot be reached cannot be listed either.
             if failures > 1 || error.reason() != Reason::ServiceUnavailable {
                 self.0
                     .view
                     .change::<R, _>(|table| table.versions().list_again());
             }
             let error = error.to_string();
-            if error != told {
-                log::warn!("what happens to {} is not seen for now: {error}", R::KIND);
-                told = error;
+            if error != last_message {
+                log::warn!("the view of {} is out of date: {error}", R::KIND);
+                last_message = error;
             }
             let pause = backoff.next(rand::random());
             sleep(if is_forbidden {
@@ -116,7 +116,7 @@ impl Feed<'_> {
         }
     }
 
-    /// Lists if that is necessary, then watches once, until that ends as it should.
+    /// Lists if that is necessary, then watches once. Returns when the watch has ended regularly.
     async fn load_and_watch<R: ViewRow>(
         &self,
         list: &ListParams,
@@ -133,7 +133,7 @@ impl Feed<'_> {
         self.watch::<R>(watch, version).await
     }
 
-    /// Takes over a whole list, page by page; returns its version.
+    /// Merges a whole list, page by page; returns its version.
     async fn load<R: ViewRow>(&self, params: &ListParams) -> Result<Version> {
         let began = Instant::now();
         let mut listed = HashSet::new();
@@ -147,7 +147,7 @@ impl Feed<'_> {
             listed.extend(items.iter().map(R::uid));
             self.0.view.change::<R, _>(|table| {
                 table.prepare(version);
-                items.into_iter().for_each(|row| table.tell(row));
+                items.into_iter().for_each(|row| table.merge(row));
             });
             match next {
                 Some(token) => params = params.continue_token(&token),
@@ -155,7 +155,7 @@ impl Feed<'_> {
             }
         };
         let is_first = self.0.view.change::<R, _>(|table| {
-            table.forget_others(&Scope::All, &listed, version);
+            table.remove_unlisted(&Scope::All, &listed, version);
             let is_first = !table.versions().has_loaded();
             table.versions().has_listed(version, began);
             is_first
@@ -170,22 +170,22 @@ impl Feed<'_> {
         Ok(version)
     }
 
-    /// Watches from a version on, for as long as a watch lasts.
+    /// Watches from a version on, for the length of a watch.
     ///
     /// # Errors
-    /// When it ended before that, or what lies between is not known any more.
+    /// When the watch ended early, or the API server has no history from that version on.
     async fn watch<R: ViewRow>(&self, params: &WatchParams, version: Version) -> Result<()> {
         let doing = || format!("watch {}", R::KIND);
         let mut events = pin!(self.0.cluster.watch::<R>(params, version).await?);
         let began = Instant::now();
-        // That it was opened proves nothing: what comes may be that it cannot go on from there, or nothing at all.
+        // An open watch proves nothing yet: its first event may be an error, or it may stay silent.
         let advance = |version: Version| {
             let now = Instant::now();
             self.0
                 .view
                 .change::<R, _>(|table| table.versions().advance(version, now));
         };
-        let mut has_told = false;
+        let mut has_events = false;
         loop {
             let Ok(event) = timeout(SILENCE, events.next()).await else {
                 let seconds = SILENCE.as_secs();
@@ -208,7 +208,7 @@ impl Feed<'_> {
                         let message = format!("cannot {}: the cluster was set back", doing());
                         return Err(Error::new(Reason::InternalError, message));
                     }
-                    has_told = true;
+                    has_events = true;
                     advance(version);
                     continue;
                 }
@@ -221,22 +221,22 @@ impl Feed<'_> {
                     return Err(Error::kube(kube::Error::Api(status), doing()));
                 }
                 Some(Err(error)) => return Err(Error::kube(error, doing())),
-                // One that was cut off ends in the same way, but earlier.
+                // A watch whose connection was cut ends in the same way, but earlier.
                 None if began.elapsed() >= FULL => {
                     advance(version);
                     return Ok(());
                 }
-                None if has_told => return Ok(()),
+                None if has_events => return Ok(()),
                 None => {
                     let message = format!("cannot {}: it ended at once", doing());
                     return Err(Error::new(Reason::ServiceUnavailable, message));
                 }
             };
-            has_told = true;
+            has_events = true;
             let now = Instant::now();
             self.0
                 .view
-                .change::<R, _>(|table| table.tell_event(row, is_deleted, now));
+                .change::<R, _>(|table| table.merge_event(row, is_deleted, now));
         }
     }
 }

@@ -11,12 +11,12 @@ async fn live_view(lines: &[serde_json::Value]) -> LiveView {
     LiveView::new(scripted_server::cluster(move |_| Some(body.clone())).await)
 }
 
-/// Watches Jobs, of which everything is known up to version 5.
+/// Watches Jobs, in a view that is complete up to version 5.
 async fn watch(lines: &[serde_json::Value]) -> (LiveView, Result<()>) {
     let live = live_view(lines).await;
     live.view.change::<JobRow, _>(|table| {
         Table::<JobRow>::versions(table).has_listed(Version::new("5"), Instant::now());
-        // What is seen of it now is seen by the watch.
+        // From here on, only the watch can update the version.
         Table::<JobRow>::versions(table).forget();
     });
     let end = Feed(&live)
@@ -31,7 +31,7 @@ fn versions<T>(live: &LiveView, read: impl FnOnce(&mut Versions) -> T) -> T {
 }
 
 #[actix_rt::test]
-async fn a_watch_that_opens_and_ends_proves_nothing() {
+async fn a_watch_that_ends_at_once_does_not_refresh_the_view() {
     let (live, end) = watch(&[]).await;
     let error = end.unwrap_err().to_string();
     assert_eq!(error, "cannot watch Jobs: it ended at once");
@@ -42,7 +42,7 @@ async fn a_watch_that_opens_and_ends_proves_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_bookmark_proves_that_everything_was_told() {
+async fn a_bookmark_refreshes_the_view() {
     let bookmark = json!({
         "type": "BOOKMARK",
         "object": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"resourceVersion": "9"}},
@@ -57,7 +57,7 @@ async fn a_bookmark_proves_that_everything_was_told() {
 }
 
 #[actix_rt::test]
-async fn what_cannot_be_gone_on_with_is_not_believed() {
+async fn a_watch_that_cannot_resume_makes_the_view_stale() {
     let gone = json!({
         "type": "ERROR",
         "object": {
@@ -81,7 +81,7 @@ async fn what_cannot_be_gone_on_with_is_not_believed() {
 }
 
 #[actix_rt::test]
-async fn a_bookmark_of_before_says_that_the_cluster_was_set_back() {
+async fn an_older_bookmark_means_that_the_cluster_was_restored() {
     let bookmark = json!({
         "type": "BOOKMARK",
         "object": {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"resourceVersion": "4"}},
@@ -92,7 +92,7 @@ async fn a_bookmark_of_before_says_that_the_cluster_was_set_back() {
 }
 
 #[actix_rt::test]
-async fn a_cluster_that_was_set_back_is_read_anew() {
+async fn a_restored_cluster_is_listed_again() {
     let job = json!({"metadata": {"name": "j", "uid": "uid-1", "resourceVersion": "3", "labels": {"task-id": "ab12cd34"}}});
     let list = json!({"metadata": {"resourceVersion": "4"}, "items": [job]});
     let live = live_view(&[list]).await;
@@ -115,7 +115,7 @@ async fn a_cluster_that_was_set_back_is_read_anew() {
 }
 
 #[actix_rt::test]
-async fn a_task_that_is_known_in_part_is_looked_for() {
+async fn an_incomplete_task_is_listed_again() {
     let job = |rank: u32| {
         json!({"metadata": {
             "name": format!("j-{rank}"), "uid": format!("uid-{rank}"), "resourceVersion": "7",
@@ -125,7 +125,7 @@ async fn a_task_that_is_known_in_part_is_looked_for() {
     };
     let list = json!({"metadata": {"resourceVersion": "8"}, "items": [job(0), job(1)]});
     let live = live_view(&[list]).await;
-    // The watch has told of one node, and not yet of the other: that is not to say that it was stopped.
+    // The watch has shown one node and not yet the other, which does not mean that the task was stopped.
     live.view.change::<JobRow, _>(|table| {
         table.put(serde_json::from_value::<JobRow>(job(0)).unwrap());
         Table::<JobRow>::versions(table).has_listed(Version::new("6"), Instant::now());

@@ -1,7 +1,7 @@
-//! The rows of all tasks, by task and by owner. Pure.
+//! The rows of all tasks, indexed by task and by owner. Pure.
 //!
-//! Whoever asks gets a task as it is at that moment, and keeps it: rows and tasks are shared, and what changes is replaced. So
-//! the lock on all of this is held for as long as it takes to follow a pointer, not for as long as it takes to tell.
+//! A reader gets a snapshot of a task: rows and tasks are shared, and a change replaces them. So the view's lock is held for a
+//! pointer copy only.
 
 mod tables;
 
@@ -27,19 +27,20 @@ pub struct Tasks {
     owners: HashMap<Owner, OwnerTasks>,
     jobs: Index<(TaskId, u32)>,
     pods: Index<(TaskId, u32)>,
-    /// By the uid of the event; where it stands is the uid of the Job.
+    /// By the uid of the event; the place of an event is the uid of its Job.
     failures: Index<Uid>,
-    /// Why Jobs have no pods, also Jobs that nobody has told of yet. It is kept until they have one: the events are not.
+    /// The reasons why Jobs have no pods, by the uid of the Job, which may still be unknown. A reason is kept until the Job has a
+    /// pod; Kubernetes deletes the events earlier.
     failures_of: HashMap<Uid, EventRow>,
-    /// How many changes there were.
+    /// The number of changes so far.
     changes: u64,
-    /// The nodes that changed since somebody last took notice.
-    pub touched: Vec<(TaskId, u32)>,
-    /// The tasks of which a node has failed since somebody last took notice, while others go on.
-    pub endangered: Vec<TaskId>,
+    /// The nodes that changed since the view last took this list.
+    pub changed_nodes: Vec<(TaskId, u32)>,
+    /// The tasks that began to fail since the view last took this list.
+    pub failing: Vec<TaskId>,
 }
 
-/// Where the objects of one kind are.
+/// The place and the version of each object of one kind.
 struct Index<P> {
     places: HashMap<Uid, (P, Version)>,
     versions: Versions,
@@ -64,14 +65,15 @@ impl<P: Copy> Index<P> {
     }
 }
 
-/// The tasks of one owner, with the number of Jobs in each, and the number of the last change to one of them.
+/// The tasks of one owner, with the number of Jobs in each.
 #[derive(Default)]
 struct OwnerTasks {
     tasks: HashMap<TaskId, u32>,
+    /// The number of the last change to one of them.
     changed: u64,
 }
 
-/// Tells lists apart: two of one user with the same are the same.
+/// The version of a list. Two lists of one user with the same version are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListVersion([u64; 2]);
 
@@ -79,12 +81,12 @@ pub struct ListVersion([u64; 2]);
 pub type Listed = Vec<(TaskId, Arc<Observed>)>;
 
 impl Tasks {
-    /// A task, if it is known and has a Job.
+    /// A task that has a Job.
     pub fn get(&self, id: TaskId) -> Option<&Arc<Observed>> {
         self.tasks.get(&id).filter(|task| !task.jobs.is_empty())
     }
 
-    /// A task, or what there would be of one that nobody knows.
+    /// A task, or an empty one if it is not known.
     pub fn get_or_empty(&self, id: TaskId) -> Arc<Observed> {
         self.tasks.get(&id).cloned().unwrap_or_default()
     }
@@ -102,7 +104,7 @@ impl Tasks {
         sorted(self.tasks.iter())
     }
 
-    /// What [`Tasks::list`], or without a user [`Tasks::list_all`], would be the list of.
+    /// The version of [`Tasks::list`], or without a user of [`Tasks::list_all`].
     pub fn list_version(&self, user: Option<&User>) -> ListVersion {
         let Some(user) = user else {
             return ListVersion([self.changes, 0]);
@@ -117,7 +119,7 @@ impl Tasks {
         pods.map(|pod| &**pod)
     }
 
-    /// How many tasks are known.
+    /// The number of known tasks.
     pub fn len(&self) -> usize {
         self.tasks.len()
     }
@@ -141,17 +143,17 @@ impl Tasks {
         }
     }
 
-    /// Notes a change of a node, for those who look at it and those who list its owner's tasks.
-    fn touch(&mut self, id: TaskId, job: &JobRow) {
+    /// Notes a change of a node, for its subscribers and for the list of its owner.
+    fn note_change(&mut self, id: TaskId, job: &JobRow) {
         self.changes += 1;
-        self.touched.push((id, job.rank));
+        self.changed_nodes.push((id, job.rank));
         if let Some(owned) = self.owners.get_mut(&job.owner) {
             owned.changed = self.changes;
         }
     }
 
-    /// Notes a change of what else is known of a Job, if the Job itself is.
-    fn touch_job(&mut self, job: Option<Uid>) {
+    /// Notes a change of the pods or the failure of a Job, if the Job is known.
+    fn note_job_change(&mut self, job: Option<Uid>) {
         let Some((id, rank)) = job.and_then(|job| self.jobs.place(job)) else {
             return;
         };
@@ -159,11 +161,11 @@ impl Tasks {
         let row =
             task.and_then(|task| find(&task.jobs, rank, job?).map(|at| task.jobs[at].clone()));
         if let Some(row) = row {
-            self.touch(id, &row);
+            self.note_change(id, &row);
         }
     }
 
-    fn own(&mut self, id: TaskId, owner: &Owner) {
+    fn add_job_of(&mut self, id: TaskId, owner: &Owner) {
         if !self.owners.contains_key(owner) {
             self.owners.insert(owner.clone(), OwnerTasks::default());
         }
@@ -171,7 +173,7 @@ impl Tasks {
         *owned.expect("it was inserted").tasks.entry(id).or_default() += 1;
     }
 
-    fn disown(&mut self, id: TaskId, owner: &Owner) {
+    fn remove_job_of(&mut self, id: TaskId, owner: &Owner) {
         let Some(owned) = self.owners.get_mut(owner) else {
             return;
         };
@@ -186,8 +188,8 @@ impl Tasks {
         }
     }
 
-    /// Shows a task what is known of why one of its Jobs has no pod.
-    fn show_failure(&mut self, id: TaskId, job: Uid) {
+    /// Updates the reason in a task why one of its Jobs has no pod.
+    fn update_failure(&mut self, id: TaskId, job: Uid) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -203,12 +205,12 @@ impl Tasks {
         }
     }
 
-    /// Forgets why a Job had no pod.
+    /// Removes the reason why a Job had no pod.
     fn forget_failure(&mut self, job: Uid) {
         if self.failures_of.remove(&job).is_some()
             && let Some((id, _)) = self.jobs.place(job)
         {
-            self.show_failure(id, job);
+            self.update_failure(id, job);
         }
     }
 
@@ -230,16 +232,16 @@ impl Tasks {
     }
 }
 
-/// Those tasks that have a Job, newest first.
+/// The tasks that have a Job, newest first.
 fn sorted<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a Arc<Observed>)>) -> Listed {
     let with_job = tasks.filter_map(|(id, task)| {
         let created_at = task.jobs.first()?.created_at.unix_nanoseconds();
         Some((created_at, *id, task))
     });
-    // The keys are next to one another: to look at tasks wherever they are is what takes the time.
+    // The sort keys stand in one array: reading them through the pointers to the tasks takes most of the time.
     let mut tasks: Vec<_> = with_job.collect();
     tasks.sort_unstable_by_key(|(created_at, id, _)| (Reverse(*created_at), *id));
-    // One that belongs to both names of a user comes once.
+    // A task may belong to both owners of a user.
     tasks.dedup_by_key(|(_, id, _)| *id);
     let tasks = tasks.into_iter();
     tasks.map(|(_, id, task)| (id, task.clone())).collect()

@@ -1,4 +1,4 @@
-//! What happens to all tasks when a row of one kind comes or goes. Pure.
+//! The effects of a row of each kind on the tasks. Pure.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::executor::{
     observed::{EventRow, JobRow, JobState, Observed, PodRow},
 };
 
-/// Whether the news of a Job means that others of its task are to be stopped: it has failed, or it is new and another has.
-fn endangers(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
+/// Whether a change of a Job makes its task a failing one: it has failed while others run, or it is new and another has failed.
+fn begins_to_fail(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     let has_failed = |job: &JobRow| matches!(job.state, JobState::Failed { .. });
     let is_first = match before {
         Some(before) => has_failed(job) && !has_failed(before),
@@ -28,7 +28,7 @@ fn endangers(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     let is_other = |other: &&Arc<JobRow>| other.fails_fast && other.uid != job.uid;
     let mut others = task.jobs.iter().filter(is_other);
     if has_failed(job) {
-        // Those that are stopped fail too.
+        // Stopped nodes fail too, so only the first failure counts.
         !others.clone().any(|other| has_failed(other))
             && others.any(|other| !other.state.has_ended())
     } else {
@@ -57,21 +57,21 @@ impl Table<JobRow> for Tasks {
         let before = put(&mut task.jobs, row);
         let at = find(&task.jobs, rank, uid).expect("it was put there");
         let row = task.jobs[at].clone();
-        if endangers(task, &row, before.as_deref()) {
-            self.endangered.push(id);
+        if begins_to_fail(task, &row, before.as_deref()) {
+            self.failing.push(id);
         }
         let owner_before = before.as_ref().map(|before| &before.owner);
         if owner_before != Some(&row.owner) {
-            self.own(id, &row.owner);
+            self.add_job_of(id, &row.owner);
             if let Some(before) = &before {
-                self.touch(id, before);
-                self.disown(id, &before.owner);
+                self.note_change(id, before);
+                self.remove_job_of(id, &before.owner);
             }
         }
         if before.is_none() {
-            self.show_failure(id, uid);
+            self.update_failure(id, uid);
         }
-        self.touch(id, &row);
+        self.note_change(id, &row);
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -79,15 +79,15 @@ impl Table<JobRow> for Tasks {
             return;
         };
         self.failures_of.remove(&uid);
-        self.show_failure(id, uid);
+        self.update_failure(id, uid);
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
         let jobs = &mut Arc::make_mut(task).jobs;
         if let Some(at) = find(jobs, rank, uid) {
             let row = jobs.remove(at);
-            self.touch(id, &row);
-            self.disown(id, &row.owner);
+            self.note_change(id, &row);
+            self.remove_job_of(id, &row.owner);
         }
         self.forget_if_empty(id);
     }
@@ -120,14 +120,14 @@ impl Table<PodRow> for Tasks {
         let task = self.tasks.entry(id).or_default();
         let before = put(&mut Arc::make_mut(task).pods, row);
         if let Some(before) = before.filter(|before| before.job != job) {
-            self.touch_job(before.job);
+            self.note_job_change(before.job);
         }
         if let Some(job) = job {
             self.forget_failure(job);
         }
-        self.touch_job(job);
-        // Also when its Job is gone: somebody may read the last of its log.
-        self.touched.push((id, rank));
+        self.note_job_change(job);
+        // The Job may be gone already, but a viewer may still read the end of the log.
+        self.changed_nodes.push((id, rank));
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -140,14 +140,14 @@ impl Table<PodRow> for Tasks {
         let pods = &mut Arc::make_mut(task).pods;
         if let Some(at) = find(pods, rank, uid) {
             let row = pods.remove(at);
-            self.touch_job(row.job);
-            self.touched.push((id, rank));
+            self.note_job_change(row.job);
+            self.changed_nodes.push((id, rank));
         }
         self.forget_if_empty(id);
     }
 
     fn within(&self, scope: &Scope) -> Vec<Uid> {
-        // By which user's list a pod would have been named is not kept.
+        // A pod does not show in which user's list it would be.
         if matches!(scope, Scope::User(_)) {
             return Vec::new();
         }
@@ -179,8 +179,8 @@ impl Table<EventRow> for Tasks {
             self.failures_of.insert(job, row);
         }
         if let Some((id, _)) = self.jobs.place(job) {
-            self.show_failure(id, job);
-            self.touch_job(Some(job));
+            self.update_failure(id, job);
+            self.note_job_change(Some(job));
         }
     }
 
@@ -188,7 +188,7 @@ impl Table<EventRow> for Tasks {
         let Some((job, _)) = self.failures.places.remove(&uid) else {
             return;
         };
-        // Events are kept for an hour, as a rule; why a Job has no pod is true for longer.
+        // Kubernetes usually deletes events after an hour. The reason why a Job has no pod is valid for longer.
         if self.jobs.place(job).is_none()
             && self.failures_of.get(&job).is_some_and(|it| it.uid == uid)
         {
