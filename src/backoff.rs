@@ -1,19 +1,19 @@
-//! The pauses between attempts, the same at every end of a connection.
+//! The pauses between attempts to connect, for client and executor.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Pauses that double from 0.5 s to 30 s. Each is shorter by chance, down to its half, so that those who lost the same server
-/// do not all come back at once.
+/// Pauses that double from 0.5 s to 30 s. A random factor shortens each to no less than its half, so that the clients of a server
+/// that restarts do not all return at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
-    /// Whether there was no attempt yet.
+    /// Whether there was no pause yet.
     pub fn is_fresh(&self) -> bool {
         self.attempts == 0
     }

@@ -1,37 +1,37 @@
-//! The lines of several nodes, written one after the other without ever gluing two together.
+//! Writes the lines of several nodes to one output without mixing them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
 
-/// How much of unfinished lines is held back, of all nodes together.
+/// The most bytes of unfinished lines that are held back, of all nodes together.
 const MAX_HELD: usize = 1024 * 1024;
 
 #[derive(Debug, Default)]
 struct Held {
     bytes: Vec<u8>,
-    /// Whether it was held already when somebody last asked for what is old.
+    /// Whether it was held back already at the last call of [`LineWriter::release_old`].
     is_old: bool,
 }
 
-/// Writes lines as they come. A line may come in pieces, and pieces of several nodes may come mixed: so a line is held back until
-/// it is whole, [`LineWriter::release`] is called because it stays unfinished, or it is too long for that.
+/// Writes lines as they arrive. Lines may arrive in pieces, and pieces of several nodes may alternate. So a line is held back until
+/// it is complete, until [`LineWriter::release`] is called because it stays unfinished, or until it is too long.
 #[derive(Debug, Default)]
 pub struct LineWriter {
-    /// The node whose line stands there without its end.
+    /// The node whose unfinished line is the last one in the output.
     open: Option<u32>,
     /// The nodes whose unfinished line was ended, because another text had to be written.
     torn: BTreeSet<u32>,
-    /// The beginnings of lines, by node.
+    /// The unfinished lines that are held back, by node.
     held: BTreeMap<u32, Held>,
     held_size: usize,
-    /// Lines with their heads, put together here to be written at once.
+    /// A buffer for lines with their heads, which are written at once.
     written: Vec<u8>,
 }
 
 impl LineWriter {
-    /// Writes a line of a node, or a piece of one, after `head` where a new line begins.
+    /// Writes a line of a node, or a piece of one. `head` comes before each new line.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -81,7 +81,7 @@ impl LineWriter {
         out.write_all(b"\n")
     }
 
-    /// Writes whole lines of a node, each with its newline; the first may go on with a line.
+    /// Writes several lines of a node, each with its newline. The first one may continue a line.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -122,17 +122,17 @@ impl LineWriter {
         self.write(node, head, last, true, out)
     }
 
-    /// Whether a part of this node's line has come already, so that the next piece needs no head.
+    /// Whether a part of this node's line has arrived, so that the next piece needs no head.
     pub fn is_within(&self, node: u32) -> bool {
         self.open == Some(node) || self.held.contains_key(&node)
     }
 
-    /// Whether there is something to release.
+    /// Whether unfinished lines are held back.
     pub fn holds(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Writes the lines that were held back, unfinished as they are: somebody may wait for a prompt.
+    /// Writes the lines that are held back, unfinished, since one of them may be a prompt.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -143,8 +143,8 @@ impl LineWriter {
         self.release_old(out)
     }
 
-    /// The same for those alone that were held back at the last call already: one who calls it at a steady pace lets a line wait
-    /// for its end for one or two times of that, whatever others write.
+    /// The same, only for lines that were held back at the last call already. A caller with a steady interval delays an unfinished
+    /// line by one or two intervals, however many lines other nodes write.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -156,7 +156,7 @@ impl LineWriter {
                 continue;
             }
             self.held_size -= held.bytes.len();
-            // Another node stopped in the middle of a line. What follows there gets a line of its own.
+            // The last line in the output may be an unfinished one of another node.
             self.end_open(out)?;
             out.write_all(&held.bytes)?;
             self.open = Some(node);
@@ -185,7 +185,7 @@ impl LineWriter {
         self.end_open(out)
     }
 
-    /// Ends the line that stands there without its end, if there is one.
+    /// Ends the last line in the output, if it is unfinished.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -204,7 +204,7 @@ impl LineWriter {
 mod tests {
     use super::*;
 
-    /// Writes pieces, releasing what is held after those of which the text ends with `?`.
+    /// Writes pieces, and releases held lines after each piece whose text ends with `?`.
     fn written(pieces: &[(u32, &str, bool)]) -> String {
         let mut writer = LineWriter::default();
         let mut out = Vec::new();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_line_are_joined_and_those_of_others_kept_apart() {
+    fn pieces_of_a_line_are_joined_and_nodes_are_not_mixed() {
         let pieces = [
             (0, "a", false),
             (1, "lo", true),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_shown_and_torn_only_if_others_speak() {
+    fn a_prompt_is_shown_and_interrupted_only_by_other_nodes() {
         assert_eq!(
             written(&[(0, "name?", true), (0, " ada", false)]),
             "0> name? ada\n"
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_shown_after_two_calls_though_others_speak() {
+    fn a_prompt_is_shown_after_two_calls_while_other_nodes_write() {
         let (mut writer, mut out) = (LineWriter::default(), Vec::new());
         writer.write(1, "1> ", b"name?", true, &mut out).unwrap();
         writer.release_old(&mut out).unwrap();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_at_once_are_what_they_are_one_by_one() {
+    fn several_lines_at_once_equal_single_lines() {
         for before in [&[][..], &[(0, "lo", true)], &[(1, "name?", true)]] {
             for head in ["", "0> "] {
                 let mut outs = [true, false].map(|at_once| {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_held_for_ever() {
+    fn a_long_unfinished_line_is_released() {
         let mut writer = LineWriter::default();
         let mut out = Vec::new();
         let piece = vec![b'x'; 64 * 1024];

@@ -1,4 +1,4 @@
-//! `k8s-cli serve`: wires server, executor and sandbox together. They meet here and nowhere else.
+//! `k8s-cli serve`: connects server, executor and sandbox. No other module knows all three.
 
 use std::{
     borrow::Cow,
@@ -50,7 +50,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     } = args;
     sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
-    // Each user of the sandbox has a shell on this machine.
+    // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
     let listener = server::bind(&host, port)
         .map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?;
@@ -129,7 +129,7 @@ fn tell(line: &str) {
     drop(writeln!(io::stderr(), "{line}"));
 }
 
-/// Sends the log to stderr, one `key=value` line an event. `RUST_LOG` chooses the level, which is `info` otherwise.
+/// Sends the log to stderr, one `key=value` line an event. `RUST_LOG` sets the level; the default is `info`.
 fn log_to_stderr() {
     env_logger::Builder::from_env(
         env_logger::Env::default().default_filter_or("info,actix_server=warn,kube_client=off"),
@@ -157,7 +157,7 @@ fn with_cause(error: &dyn Error) -> String {
     }
 }
 
-/// A message without control characters: text from elsewhere must not begin a line of its own, or command a terminal.
+/// A message without control characters. Text from outside must neither begin a new line nor control a terminal.
 fn one_line(message: &str) -> Cow<'_, str> {
     if !message.contains(char::is_control) {
         return message.into();

@@ -1,11 +1,10 @@
-//! How a refusal looks on the wire: a word to branch on and a sentence to show.
+//! The error answers of the API: a reason for programs and a sentence for people.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused. The words are Kubernetes' own `Status.reason` words
-/// (apimachinery `pkg/apis/meta/v1/types.go`, v1.36).
+/// The reason why a request was refused: Kubernetes' `Status.reason` values (apimachinery `pkg/apis/meta/v1/types.go`, v1.36).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     BadRequest,
@@ -24,7 +23,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The HTTP status code that goes with the reason: the only such table in the program.
+    /// The HTTP status code of the reason. No other code maps reasons to status codes.
     pub fn http_status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
@@ -46,19 +45,19 @@ impl Reason {
 /// The body of every answer that is not 2xx.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// One sentence that a person can act on.
+    /// One sentence for a person, with a remedy if there is one.
     pub detail: String,
-    /// The word to branch on. The program's Python ancestor does not send it.
+    /// The reason, for programs. The program's Python predecessor does not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 }
 
-/// One thing that is wrong with a definition.
+/// A problem in a definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// Where it stands, as in `resources.cpus`; empty for the document as a whole.
+    /// The path of the field, as in `resources.cpus`; empty for the whole document.
     pub field: String,
-    /// What is wrong and what would be right: lower case, no full stop.
+    /// The problem and the expected value: lower case, no full stop.
     pub message: String,
 }
 
@@ -80,7 +79,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems in one line, in the order in which they were found.
+/// All problems in one line, in the order of their discovery.
 pub fn describe(problems: &[Problem]) -> String {
     problems
         .iter()

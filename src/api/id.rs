@@ -4,7 +4,7 @@ use std::{error::Error, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Says that a text is not an id; nothing was looked up.
+/// The error for a text that is not an id.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InvalidId {
     what: &'static str,
@@ -30,7 +30,7 @@ fn checked(text: &str, what: &'static str) -> Result<[u8; 8], InvalidId> {
     {
         return Ok(bytes);
     }
-    // An id that came from outside is shown, but never at any length.
+    // The message shows the id, shortened, since it comes from outside.
     let text = text.chars().take(40).collect();
     Err(InvalidId { what, text })
 }
@@ -85,12 +85,12 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a task for as long as it exists.
+    /// The id of a task.
     TaskId, "task"
 }
 
 id! {
-    /// Names a volume for as long as it exists.
+    /// The id of a volume.
     VolumeId, "volume"
 }
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_quotes_what_was_given_at_a_bounded_length() {
+    fn the_message_quotes_the_text_shortened() {
         let error = "\x1b[31m"
             .repeat(1000)
             .parse::<TaskId>()

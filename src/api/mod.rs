@@ -1,7 +1,7 @@
-//! The contract: every word that crosses the wire between client and server, defined once.
+//! The contract between client and server: paths, messages, headers and reasons, each defined once.
 //!
-//! Plain data and pure functions. Both ends import it, so a key, a path or a reason cannot drift; `fixtures/wire` freezes
-//! the messages byte for byte. Nothing here knows actix or ureq, reads a clock or does I/O.
+//! Plain data and pure functions. Both ends import them, so the two cannot differ; `fixtures/wire` freezes the messages byte for
+//! byte. Nothing here knows actix or ureq, reads a clock or does I/O.
 //!
 //! ```text
 //! client ──► api ◄── executor
@@ -44,10 +44,10 @@ pub use volume::{
 
 pub use crate::k8s::names::is_dns_label;
 
-/// The header that says who is asking. It is a statement, not a proof: see the help topic `security`.
+/// The header with the name of the user. It is a statement, not a proof: see the help topic `security`.
 pub const USER_HEADER: &str = "X-User";
 
-/// The header under which the server names a request in its log and in its answer.
+/// The header with the id of a request, which the server also writes to its log.
 pub const REQUEST_ID_HEADER: &str = "X-Request-Id";
 
 #[cfg(test)]

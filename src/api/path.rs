@@ -1,12 +1,12 @@
-//! Every URL path once: the pattern that the server routes by beside the function that the client builds it with.
+//! The URL paths of the API: the pattern for the server's router, and the function with which the client builds the path.
 
 use super::{TaskId, VolumeId};
 
-/// `GET`: is the server alive? Needs no user.
+/// `GET`: whether the server is alive. Needs no user.
 pub const ROOT: &str = "/";
-/// `GET`: the same question, as probes ask it.
+/// `GET`: the same, for probes.
 pub const HEALTHZ: &str = "/healthz";
-/// `GET`: can the server reach Kubernetes?
+/// `GET`: whether the server can reach Kubernetes.
 pub const READYZ: &str = "/readyz";
 
 /// `POST`: start a task.
@@ -19,7 +19,7 @@ pub const TASKS_STOP: &str = "/tasks/stop";
 pub const TASK: &str = "/tasks/{task_id}";
 /// `POST`: stop one task.
 pub const TASK_STOP: &str = "/tasks/{task_id}/stop";
-/// `GET`: what a task prints, streamed.
+/// `GET`: the log of a task, streamed.
 pub const TASK_LOGS: &str = "/tasks/{task_id}/logs";
 
 /// `POST`: create a volume.
@@ -29,7 +29,7 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
-/// Submits a task: or only says what that would create; and stops all of its nodes when one fails, or not.
+/// The path that submits a task. `dry_run` creates nothing; `fail_fast` stops all nodes when one fails.
 pub fn tasks_submit(dry_run: bool, fail_fast: bool) -> String {
     let flags = [(dry_run, "dry_run=true"), (!fail_fast, "fail_fast=false")];
     let query: Vec<_> = flags

@@ -1,46 +1,46 @@
-//! The shapes that SkyPilot's schemas give to fields, as a table can hold them.
+//! The shapes of fields in SkyPilot's schemas.
 //!
-//! Most of SkyPilot's fields do nothing here, but a file with a mistake in one of them is a mistake all the same. Each is checked
-//! against its shape in a table; only what this program uses is read by code of its own.
+//! Most of SkyPilot's fields have no effect here, but a mistake in one of them is reported all the same. Tables give each field a
+//! shape to check it against. Only the fields with an effect have code of their own.
 
 use serde_json::{Map, Value};
 
 use super::Problem;
 
-/// From here on problems are counted, not described: nobody reads them, and a description may cost more than the field.
+/// From this number on, problems are counted and not described: a description may cost more than its field.
 const MANY: usize = 50;
 
-/// What a value must look like: as much of JSON Schema as SkyPilot's schemas use.
+/// The shape of a value: the part of JSON Schema that SkyPilot's schemas use.
 pub enum Shape {
     Any,
     Text,
-    /// A text that a function accepts; then what it should have been.
+    /// A text that a function accepts, and a description of such texts.
     TextLike(fn(&str) -> bool, &'static str),
     /// One of these words, in any case.
     Word(&'static [&'static str]),
     Bool,
-    /// A whole number, also one written `5.0`, as JSON Schema has it.
+    /// A whole number in a range, also in the form `5.0`, as in JSON Schema.
     Integer(i64, i64),
     /// A number from this one on.
     From(f64),
     /// A number above zero.
     Positive,
-    /// A list, of at most so many items.
+    /// A list of at most this many items.
     List(&'static Shape, usize),
-    /// A mapping of any keys, all of which have values.
+    /// A mapping with any keys, in which each key has a value.
     Map(&'static Shape),
     /// A mapping of one key.
     Single(&'static Shape),
     /// A mapping of these keys and no others.
     Fields(&'static [(&'static str, Shape)]),
-    /// A mapping of these keys, and others that are not looked at.
+    /// A mapping with these keys; the values of other keys are not checked.
     Open(&'static [(&'static str, Shape)]),
-    /// The first of these whose kind of value it is.
+    /// The first of these shapes that has the value's type.
     Either(&'static [Shape]),
 }
 
 impl Shape {
-    /// Adds to `problems` what is wrong with a value. A null is a value that is not there.
+    /// Checks a value, and adds to `problems`. A null counts as absent.
     pub fn check(&self, field: &str, value: &Value, problems: &mut Vec<Problem>) {
         if value.is_null() || problems.len() > MANY {
             return;
@@ -108,7 +108,7 @@ impl Shape {
         }
     }
 
-    /// Whether a value is of the kind that is looked at more closely.
+    /// Whether a value has the type of the shape.
     fn is_kind_of(&self, value: &Value) -> bool {
         match self {
             Self::Any => true,
@@ -160,7 +160,7 @@ fn check_fields(
     }
 }
 
-/// Refuses the keys of a mapping that nobody knows.
+/// Refuses the unknown keys of a mapping.
 pub fn refuse_unknown<'a>(
     field: &str,
     keys: impl Iterator<Item = &'a String>,
@@ -169,7 +169,7 @@ pub fn refuse_unknown<'a>(
 ) {
     for key in keys {
         if !known.clone().any(|known| known == key) {
-            // Looking for what was meant takes a moment.
+            // The search for a similar key takes time.
             let message = match problems.len() {
                 ..MANY => unknown_field(key, known.clone()),
                 _ => "unknown field".to_owned(),
@@ -179,8 +179,7 @@ pub fn refuse_unknown<'a>(
     }
 }
 
-/// The path of a field in another: `resources.cpus`. Of a key that is longer than any that means something, the beginning is
-/// enough.
+/// The path of a field inside another: `resources.cpus`. A key that is longer than any known one is shortened.
 pub fn join(field: &str, key: &str) -> String {
     const LONG: usize = 250;
     let key = match key.char_indices().nth(LONG) {
@@ -193,7 +192,7 @@ pub fn join(field: &str, key: &str) -> String {
     }
 }
 
-/// A whole number, also one written `5.0`.
+/// A whole number, also in the form `5.0`.
 pub fn whole(value: &Value) -> Option<i64> {
     let float = || {
         value
@@ -203,7 +202,7 @@ pub fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| float().map(|x| x as i64))
 }
 
-/// A value in a message: as it is, but not at any length.
+/// A value in a message, shortened.
 pub struct Got<'a>(pub &'a Value);
 
 impl std::fmt::Display for Got<'_> {
@@ -223,7 +222,7 @@ impl std::fmt::Display for Got<'_> {
     }
 }
 
-/// The message for a field that nobody knows, with the known field that it looks like.
+/// The message for an unknown field, with the most similar known field.
 fn unknown_field<'a>(field: &str, known: impl Iterator<Item = &'a str>) -> String {
     match nearest(field, known) {
         Some(known) => format!("unknown field, did you mean `{known}`?"),
@@ -231,7 +230,7 @@ fn unknown_field<'a>(field: &str, known: impl Iterator<Item = &'a str>) -> Strin
     }
 }
 
-/// The known word that a mistyped word looks like, if there is one.
+/// The known word that is most similar to a mistyped word, if one is similar enough.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, known) = known
         .map(|known| (edit_distance(word, known), known))
@@ -239,7 +238,7 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     (distance * 3 <= known.len().max(3)).then_some(known)
 }
 
-/// How many characters have to be inserted, deleted or replaced to make `b` of `a` (Levenshtein).
+/// The number of characters to insert, delete or replace to turn `a` into `b` (Levenshtein).
 fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, from) in a.chars().take(64).enumerate() {

@@ -1,4 +1,4 @@
-//! Tasks as the server answers them.
+//! The answers of the server about tasks.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{TaskId, Timestamp};
 
-/// Where a task, or one node of it, stands in its life.
+/// The state of a task, or of one of its nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
@@ -22,7 +22,7 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    /// Whether nothing more will happen.
+    /// Whether the state is final.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Failed | Self::Completed)
     }
@@ -39,7 +39,7 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// `GET /tasks/{task_id}`: a task as observed a moment ago.
+/// `GET /tasks/{task_id}`: the status of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {
     pub task_id: TaskId,
@@ -49,15 +49,15 @@ pub struct TaskStatus {
     pub created_at: Timestamp,
     /// When the task last changed.
     pub updated_at: Timestamp,
-    /// The owner, as their label says it: `@` and other unusual characters are replaced.
+    /// The owner, as in the `username` label: `@` and other unusual characters are replaced.
     pub username: String,
-    /// Why it is pending or failed, for a person.
+    /// Why the task is pending or failed, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub metadata: TaskMetadata,
 }
 
-/// What stands behind a task in the cluster.
+/// The objects of a task in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskMetadata {
@@ -84,14 +84,14 @@ pub struct NodeStatus {
     /// The Job that runs it.
     pub job_name: String,
     pub status: TaskState,
-    /// Its pod, once there is one.
+    /// The name of its pod, if there is one.
     pub pod_name: Option<String>,
-    /// What its process ended with, once it has ended.
+    /// The exit code of its process, once it has ended.
     pub exit_code: Option<i32>,
-    /// Why it is pending or failed.
+    /// Why the node is pending or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The rank of the node after whose failure this one was stopped.
+    /// The rank of the node whose failure stopped this one.
     #[serde(default)]
     pub stopped_after: Option<u32>,
 }
@@ -103,7 +103,7 @@ pub struct TaskSubmitResponse {
     /// Always `submitted`.
     pub status: String,
     pub message: String,
-    /// What in the definition does not do what its author may expect.
+    /// Parts of the definition that may not work as its author expects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -119,10 +119,10 @@ impl TaskSubmitResponse {
     }
 }
 
-/// `POST /tasks/submit?dry_run=true`: what submitting would do.
+/// `POST /tasks/submit?dry_run=true`: the effect that a submission would have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskDryRunResponse {
-    /// The objects that would be created, in that order.
+    /// The objects that would be created, in the order of creation.
     pub manifests: Vec<Value>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -156,7 +156,7 @@ impl TaskStopResponse {
 /// `POST /tasks/stop`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStopAllResponse {
-    /// How many tasks were stopped; a task of many nodes counts once.
+    /// The number of tasks that were stopped; a task with many nodes counts once.
     pub count: usize,
     /// Always `stopped`.
     pub status: String,

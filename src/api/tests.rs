@@ -1,4 +1,4 @@
-//! The wire, frozen: every message is read from its fixture and written again, byte for byte.
+//! Reads every message from its fixture and writes it again, byte for byte.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::golden;
 
-/// Reads and writes `fixtures/wire/<name>.json`; returns what was read.
+/// Reads and writes `fixtures/wire/<name>.json`; returns the message.
 #[track_caller]
 fn check<T: Serialize + DeserializeOwned>(name: &str) -> T {
     let text = golden::read(&format!("wire/{name}.json"));

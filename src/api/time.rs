@@ -1,4 +1,4 @@
-//! Times on the wire: UTC to the microsecond, without a suffix, as the program's Python ancestor writes them.
+//! Times on the wire: UTC to the microsecond, without a suffix, in the form of the program's Python predecessor.
 
 use std::{fmt, str::FromStr};
 
@@ -20,23 +20,23 @@ const WHOLE_SECONDS: &[BorrowedFormatItem<'_>] =
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
-    /// The beginning of 1970: what stands for a time that nobody noted.
+    /// The beginning of 1970, for an unknown time.
     pub const EPOCH: Self = Self(OffsetDateTime::UNIX_EPOCH);
 
-    /// The moment that lies `microseconds` after 1970; `None` outside of the years that can be written.
+    /// The time `microseconds` after the beginning of 1970; `None` outside of the years that can be written.
     pub fn from_unix_microseconds(microseconds: i128) -> Option<Self> {
         OffsetDateTime::from_unix_timestamp_nanos(microseconds.checked_mul(1000)?)
             .ok()
             .map(Self)
     }
 
-    /// Nanoseconds since 1970; what is too far away for that is at the end of time.
+    /// Nanoseconds since 1970. A time outside of the range becomes its end.
     pub fn unix_nanoseconds(self) -> i64 {
         let nanoseconds = self.0.unix_timestamp_nanos();
         i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
     }
 
-    /// How many whole seconds `self` lies before `later`; negative when it lies after it.
+    /// The number of whole seconds from `self` to `later`; negative if `later` is earlier.
     pub fn seconds_until(self, later: Self) -> i64 {
         (later.0 - self.0).whole_seconds()
     }
@@ -51,7 +51,7 @@ impl From<OffsetDateTime> for Timestamp {
 impl FromStr for Timestamp {
     type Err = time::error::Parse;
 
-    /// Reads the wire form, with any number of fraction digits (none too) and with or without a `Z`.
+    /// Reads the wire form, with any number of fraction digits or none, and with or without a `Z`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.strip_suffix('Z').unwrap_or(text);
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_it_and_python_write() {
+    fn reads_its_own_form_and_pythons() {
         for (text, written) in [
             ("2025-10-05T12:34:56.789012", "2025-10-05T12:34:56.789012"),
             ("2025-10-05T12:34:56", "2025-10-05T12:34:56.000000"),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_seconds_between_two_moments() {
+    fn counts_the_seconds_between_two_times() {
         let early: Timestamp = "2025-10-05T12:00:00".parse().unwrap();
         let late: Timestamp = "2025-10-05T12:01:01.9".parse().unwrap();
         assert_eq!(early.seconds_until(late), 61);

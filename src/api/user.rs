@@ -1,13 +1,13 @@
-//! Who is asking.
+//! The name of a user.
 
 use std::{error::Error, fmt, str::FromStr};
 
-/// The longest user name: what fits into an annotation, a log line and a header without a thought.
+/// The most bytes of a user name. It has to fit into an annotation, a log line and a header.
 const MAX_LENGTH: usize = 256;
 
 /// A user's name, exactly as given: not blank, printable, at most 256 bytes.
 ///
-/// It is built from the `X-User` header by the server and from the login file by the client, nowhere else.
+/// The server builds it from the `X-User` header, the client from the login file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct User(String);
 
@@ -17,7 +17,7 @@ impl User {
     }
 }
 
-/// Says what is wrong with a user name.
+/// The reason why a user name is invalid.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InvalidUser {
     Blank,
@@ -46,7 +46,7 @@ impl FromStr for User {
         match text {
             _ if text.trim().is_empty() => Err(InvalidUser::Blank),
             _ if text.len() > MAX_LENGTH => Err(InvalidUser::TooLong),
-            // A header loses white space at its ends on the way, so the name would not be the same on the other side.
+            // HTTP strips white space at the ends of a header, so the server would get another name.
             _ if text.chars().any(char::is_control) || text.trim() != text => {
                 Err(InvalidUser::NotPrintable)
             }

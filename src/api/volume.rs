@@ -1,4 +1,4 @@
-//! Volumes: what a user asks for, and how the server answers.
+//! Volumes: the definition of a user, and the answers of the server.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Problem, Quantity, Timestamp, VolumeId};
 use crate::k8s::names::is_dns_subdomain;
 
-/// How a volume may be mounted, in Kubernetes' words.
+/// Kubernetes' access modes of a volume.
 #[expect(clippy::enum_variant_names, reason = "the words are not ours")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccessMode {
@@ -20,7 +20,7 @@ pub enum AccessMode {
 
 impl fmt::Display for AccessMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The variants are the words.
+        // The names of the variants are the wire form.
         write!(f, "{self:?}")
     }
 }
@@ -41,10 +41,10 @@ impl FromStr for AccessMode {
     }
 }
 
-/// `POST /volumes/create`: what a user wants to keep data in.
+/// `POST /volumes/create`: the volume that a user wants.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VolumeDefinition {
-    /// What tasks mount it by: a DNS name of at most 63 characters.
+    /// The name by which tasks mount it: a DNS name of at most 63 characters.
     pub name: String,
     /// A Kubernetes quantity, as in `10Gi`.
     pub size: String,
@@ -55,7 +55,7 @@ pub struct VolumeDefinition {
 }
 
 impl VolumeDefinition {
-    /// Reads a definition and checks it.
+    /// Reads and checks a definition.
     ///
     /// # Errors
     /// All problems at once, each with its field.
@@ -160,7 +160,7 @@ fn access_modes(value: Option<&Value>, problems: &mut Vec<Problem>) -> Vec<Acces
     read
 }
 
-/// The state of a volume, in Kubernetes' words for a claim.
+/// The state of a volume: the phase of its claim in Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumePhase {
     Pending,
@@ -170,7 +170,7 @@ pub enum VolumePhase {
 
 impl fmt::Display for VolumePhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The variants are the words.
+        // The names of the variants are the wire form.
         write!(f, "{self:?}")
     }
 }
@@ -185,15 +185,15 @@ pub struct VolumeStatus {
     pub access_modes: Vec<AccessMode>,
     pub status: VolumePhase,
     pub created_at: Timestamp,
-    /// The owner, as their label says it.
+    /// The owner, as in the `username` label.
     pub username: String,
-    /// Why it is not bound, for a person.
+    /// Why the volume is not bound, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub metadata: VolumeMetadata,
 }
 
-/// What stands behind a volume in the cluster.
+/// The objects of a volume in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VolumeMetadata {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_named_at_once() {
+    fn all_problems_are_reported_together() {
         let value = json!({"name": "My_Vol", "size": "ten", "access_modes": ["ReadWriteOnce", "Sometimes"], "sise": 1});
         let problems = describe(&VolumeDefinition::from_json(&value).unwrap_err());
         for part in [

@@ -38,7 +38,9 @@ impl Error {
             ),
             kube::Error::Auth(_) | kube::Error::SerdeError(_) => (
                 Reason::InternalError,
-                format!("cannot {doing}: the answer of Kubernetes or the credentials of the server are not usable"),
+                format!(
+                    "cannot {doing}: the answer of Kubernetes or the credentials of the server are not usable"
+                ),
             ),
             _ => (
                 Reason::ServiceUnavailable,

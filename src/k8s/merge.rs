@@ -1,6 +1,6 @@
-//! Merge keys: the field by which a strategic merge finds the namesake of a list item.
+//! Merge keys: the fields by which a strategic merge matches list items.
 
-/// Lists by field name, and the merge key of their items: the `patchMergeKey` tags in Kubernetes,
+/// The merge keys of lists, by the name of the list: the `patchMergeKey` tags in Kubernetes,
 /// `staging/src/k8s.io/api/core/v1/types.go` and `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/types.go`, v1.36.
 const MERGE_KEYS: [(&str, &str); 11] = [
     ("conditions", "type"),

@@ -1,7 +1,7 @@
-//! The ground floor: rules of Kubernetes that several modules need.
+//! Rules of Kubernetes that several modules need.
 //!
 //! Names and label values, quantities, label selectors and merge keys, as pure functions on text. `api`, `executor` and `sandbox`
-//! may import it. It imports nothing of ours, uses no Kubernetes crate and knows neither objects nor tasks.
+//! may import it. It imports no other module, uses no Kubernetes crate and knows neither objects nor tasks.
 
 pub mod names;
 pub mod quantity;

@@ -1,6 +1,6 @@
 //! The syntax of names: objects, labels, environment variables.
 //!
-//! Each rule is a predicate `is_…` or a check that returns the API server's explanation. They follow Kubernetes,
+//! Each rule is a predicate `is_…`, or a check that returns the API server's explanation. They follow Kubernetes,
 //! `staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, v1.36.
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
@@ -34,7 +34,7 @@ pub fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= MAX_SUBDOMAIN && name.split('.').all(has_label_syntax)
 }
 
-/// Whether a text can be the value of a label; an empty one can.
+/// Whether a text can be the value of a label. The empty text can.
 pub fn is_label_value(value: &str) -> bool {
     value.len() <= MAX_LABEL && (value.is_empty() || has_value_syntax(value))
 }

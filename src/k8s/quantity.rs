@@ -1,4 +1,4 @@
-//! Quantities such as `500m`, `2` and `1Gi`: their syntax, their value, and their canonical spelling.
+//! Quantities such as `500m`, `2` and `1Gi`: syntax, value, and canonical form.
 //!
 //! It follows Kubernetes, `staging/src/k8s.io/apimachinery/pkg/api/resource/quantity.go`, v1.36: the API server stores `0.5` as
 //! `500m` and `1024Mi` as `1Gi`.
@@ -31,11 +31,11 @@ const BINARY: [(&str, i128); 6] = [
 #[derive(Clone, Copy, Debug)]
 pub struct Quantity {
     nanos: i128,
-    /// The amount was written with a power of 1024.
+    /// Whether the quantity has a unit with a power of 1024.
     is_binary: bool,
 }
 
-/// The parts of a quantity's spelling.
+/// The parts of a quantity's text.
 struct Spelling<'a> {
     is_negative: bool,
     whole: &'a str,
@@ -43,7 +43,7 @@ struct Spelling<'a> {
     suffix: &'a str,
 }
 
-/// Whether a text is a quantity, in any spelling and of any size: a decimal number, then nothing, a suffix or an exponent.
+/// Whether a text is a quantity of any size: a decimal number, then nothing, a suffix or an exponent.
 pub fn is_quantity(text: &str) -> bool {
     Spelling::split(text).is_some()
 }
@@ -95,7 +95,7 @@ impl Quantity {
         }
     }
 
-    /// Parses any spelling and rounds up to billionths. The result is none for an exponent outside -9..=18.
+    /// Parses a quantity, and rounds up to billionths; `None` for an exponent outside -9..=18.
     pub fn parse(text: &str) -> Option<Self> {
         let spelling = Spelling::split(text)?;
         let (unit, is_binary) = unit(spelling.suffix)?;
@@ -118,7 +118,7 @@ impl Quantity {
         self.nanos
     }
 
-    /// The number of bytes, rounded up, or none if the amount is negative or does not fit.
+    /// The number of bytes, rounded up; `None` if it is negative or does not fit.
     pub fn bytes(self) -> Option<u64> {
         let whole = self.nanos / NANO + i128::from(self.nanos % NANO > 0);
         u64::try_from(whole).ok().filter(|_| self.nanos >= 0)
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_syntax_has_no_bounds() {
+    fn the_syntax_does_not_limit_the_value() {
         assert!(is_quantity("1e99") && is_positive("1e99"));
         assert!(is_quantity("-1") && !is_positive("-1"));
         assert!(is_quantity("0.0Gi") && !is_positive("0.0Gi"));

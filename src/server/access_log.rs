@@ -1,4 +1,4 @@
-//! One line of the log per request, and the id that ties an answer to it.
+//! The access log: one line per request, with the id of its answer.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use actix_web::{
 
 use crate::api::{REQUEST_ID_HEADER, USER_HEADER};
 
-/// Logs a request once its answer begins; a log stream may go on for days after that.
+/// Logs a request when its answer begins, since a log stream may last for days.
 pub async fn log<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -29,7 +29,7 @@ pub async fn log<B: MessageBody>(
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
     };
-    // Quoted as Rust quotes, so that nothing from outside can end the line or colour the terminal.
+    // Quoting in Rust's form, so that text from outside can neither end the line nor send codes to the terminal.
     log::info!(
         "request method={method} path={path:?} user={:?} status={} ms={} request_id={id}",
         user.unwrap_or_default(),

@@ -1,5 +1,4 @@
-//! How long a request may take to say what it wants: a connection whose other end has fallen silent is a file that somebody else
-//! needs.
+//! Limits the time in which a client must send the body of a request. A client that stops sending would occupy an open file.
 
 use std::{io, time::Duration};
 
@@ -13,10 +12,10 @@ use actix_web::{
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
 
-/// How long the body of a request may take: a MiB over a bad line.
+/// The longest time for a body of 1 MiB over a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Cuts off the body of a request that does not come to its end.
+/// Fails the body of a request that does not end in time.
 pub async fn limit_time<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,

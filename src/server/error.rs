@@ -1,4 +1,4 @@
-//! Every refusal as HTTP: one status, one body.
+//! Error answers: each error becomes one status and one body.
 
 use std::{error::Error as _, fmt};
 
@@ -14,7 +14,7 @@ use crate::{
     executor::Error,
 };
 
-/// The largest body of a request: the longest script, variables and all, and room to spare.
+/// The largest body of a request: the longest script with all its variables, with some reserve.
 const MAX_BODY: usize = 1024 * 1024;
 
 impl ResponseError for Error {
@@ -49,12 +49,12 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// A definition that cannot be used, with all its problems.
+/// The error of a definition, with all its problems.
 pub fn invalid(problems: &[Problem]) -> Error {
     Error::new(Reason::Invalid, describe(problems))
 }
 
-/// Answers for a path that is not in the API.
+/// The answer for a path that the API does not have.
 pub async fn no_such_path(request: HttpRequest) -> HttpResponse {
     let message = format!("no such path: {:?}", start_of_path(&request));
     Error::new(Reason::NotFound, message).error_response()
@@ -64,7 +64,7 @@ fn start_of_path(request: &HttpRequest) -> String {
     request.path().chars().take(100).collect()
 }
 
-/// Answers for a method that a path does not have.
+/// The answer for a method that a path does not have.
 pub fn method_not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
     let (method, path) = (request.method(), start_of_path(request));
     let message = format!("{path} has no method {method}: expected {allowed}");

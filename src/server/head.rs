@@ -1,6 +1,6 @@
-//! `HEAD`: the answer to a `GET` without its body, as RFC 9110, section 9.3.2, has it.
+//! `HEAD`: the answer to a `GET` without its body (RFC 9110, section 9.3.2).
 //!
-//! The body is dropped rather than read and thrown away, since that of a log may have no end.
+//! The body is dropped and not read, since the body of a log may have no end.
 
 use std::{
     convert::Infallible,
@@ -17,7 +17,7 @@ use actix_web::{
     web::Bytes,
 };
 
-/// The size of a body, without the body.
+/// The size of a body without its bytes.
 pub struct OnlySize(BodySize);
 
 impl MessageBody for OnlySize {
@@ -35,7 +35,7 @@ impl MessageBody for OnlySize {
     }
 }
 
-/// Takes the body out of the answer to a `HEAD`.
+/// Drops the body of the answer to a `HEAD`.
 pub async fn drop_body<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -1,4 +1,4 @@
-//! The body of `GET /tasks/{task_id}/logs`: lines and records from the executor, written as they arrive.
+//! The body of `GET /tasks/{task_id}/logs`: writes the items of the executor as they arrive.
 
 use std::{convert::Infallible, io, time::Duration};
 
@@ -13,21 +13,21 @@ use crate::{
     line_writer::LineWriter,
 };
 
-/// How often a silent stream of records says that it is alive: twice within the shortest idle timeout of the usual load
-/// balancers, 30 s.
+/// The interval of heartbeats in a silent stream of records. The shortest idle timeout of common load balancers is 30 s, twice as
+/// long.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long an unfinished line is held back, so that lines of other nodes do not tear it.
+/// How long an unfinished line is held back, so that lines of other nodes do not interrupt it.
 const PROMPT_DELAY: Duration = Duration::from_millis(100);
-/// How much is gathered from records that wait already before it is sent.
+/// The size above which waiting records are sent, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// How records are written.
+/// The form of a log.
 pub enum Form {
-    /// As a person reads them, without the records that say something about the log.
+    /// Text for people: the lines without other records.
     Text(Text),
     /// One JSON object a line.
     Records {
-        /// Whether one may hold several lines.
+        /// Whether one record may hold several lines.
         joined: bool,
     },
 }
@@ -77,7 +77,7 @@ fn write_record(record: &LogRecord<'_>, out: &mut Vec<u8>) {
 fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
     let source = &lines.source;
     let node = source.node;
-    // Whole lines that are not written yet, and the place behind the last of them.
+    // Complete lines that are not written yet, and the place behind the last one.
     let mut text = String::new();
     let mut last: Option<&LogPoint> = None;
     let write_joined = |text: &mut String, point: Option<&LogPoint>, out: &mut Vec<u8>| {
@@ -88,7 +88,7 @@ fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
         }
     };
     for line in lines.iter() {
-        // A piece of a line has to say that it is one, and JSON knows no bytes.
+        // A piece needs the mark `partial`, and bytes that are not UTF-8 need `latin1`.
         let is_whole = joined && !line.is_partial && line.has_time();
         match (line.text, line.point.filter(|_| is_whole)) {
             (Some(whole), Some(point)) => {
@@ -108,10 +108,10 @@ fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
     write_joined(&mut text, last, out);
 }
 
-/// A log as text, as far as it was written.
+/// The state of a log in text form.
 pub struct Text {
     timestamps: bool,
-    /// Whether lines say which node they are of: when there are several.
+    /// Whether each line begins with its node, which is so if there are several.
     has_prefix: bool,
     lines: LineWriter,
 }
@@ -138,7 +138,7 @@ impl Text {
                 }
             }
             LogItem::Record(LogRecord::Start { num_nodes }) => self.has_prefix = *num_nodes > 1,
-            // What follows does not go on with the line that was begun.
+            // The next text of the node does not continue its unfinished line.
             LogItem::Record(
                 LogRecord::Gap { node, .. }
                 | LogRecord::Notice { node, .. }
@@ -156,7 +156,7 @@ pub fn respond(form: Form, items: Receiver<LogItem>, stopping: Stopping) -> Http
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, form.content_type()))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        // A browser must not take what a task printed for a page.
+        // A browser must not interpret the output of a task as a page.
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .streaming(chunks(form, items).take_until(stopping.wait()))
 }
@@ -165,10 +165,10 @@ fn chunks(form: Form, items: Receiver<LogItem>) -> impl Stream<Item = Result<Byt
     stream::unfold((form, items), |(mut form, mut items)| async move {
         let mut chunk = Vec::new();
         if items.len() > 1 {
-            // There is much to write, and to begin small would be to copy it again and again.
+            // With much to write, a small buffer would be copied again and again.
             chunk.reserve(2 * CHUNK);
         }
-        // A record may come to nothing in this form; an empty chunk would end the body.
+        // A record may be empty in this form, and an empty chunk would end the body.
         while chunk.is_empty() {
             let patience = if form.holds() {
                 PROMPT_DELAY
@@ -203,7 +203,7 @@ mod tests {
     const STAMP: &[u8] = b"2026-11-22T02:11:01.359989251Z ";
     const TIME: i64 = 1_795_313_461_359_989_251;
 
-    /// Lines of node 0, all of them with the same time; the last may be without an end.
+    /// Lines of node 0, all with the same time. The last one may be unfinished.
     fn block(lines: &[&[u8]], is_whole: bool) -> LogItem {
         let (mut bytes, mut pieces) = (Vec::new(), Vec::new());
         for (nth, line) in (0..).zip(lines) {
@@ -236,7 +236,7 @@ mod tests {
         LogItem::Lines(LogLines::new(Arc::new(source), block, (0, 0)))
     }
 
-    /// Two lines, the second without an end.
+    /// Two lines, of which the second is unfinished.
     fn lines() -> LogItem {
         block(&[b"a", b"\xff"], false)
     }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_nothing_but_what_the_task_printed() {
+    fn text_is_the_output_of_the_task() {
         assert_eq!(written(Form::text(false), 1), b"a\n\xff\n");
         assert_eq!(
             written(Form::text(false), 2),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn records_say_everything() {
+    fn records_contain_all_items() {
         let expected = r#"{"type":"start","num_nodes":1}
 {"type":"waiting","node":0,"reason":"ContainerCreating"}
 {"type":"line","node":0,"pod":"hello-x","time":"2026-11-22T02:11:01.359989251Z","text":"a","cursor":"0-3f2a91bc-1795313461359989251.0"}
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_lines_are_the_lines() {
+    fn joined_lines_equal_the_single_lines() {
         let plain: &[&[u8]] = &[b"plain", b"", b"~ {}"];
         let escaped: &[&[u8]] = &[
             b"plain",

@@ -1,7 +1,7 @@
 //! The REST API: HTTP towards the users, over an [`Executor`].
 //!
-//! A handler extracts, makes one call and wraps the answer. What is malformed was refused by the extractors before, and every
-//! refusal, actix's own included, leaves through `error` with the same body.
+//! A handler extracts its arguments, makes one call and wraps the answer. Extractors refuse malformed requests, and every error,
+//! also one of actix, becomes an answer in `error`.
 
 mod access_log;
 mod body;
@@ -31,30 +31,30 @@ use tokio::sync::watch;
 use self::task_list::TaskLists;
 use crate::executor::Executor;
 
-/// How long requests that are under way may take to end once the server is told to stop.
+/// How long running requests may take to end after the server was told to stop.
 const DRAIN_SECONDS: u64 = 3;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may be gone without a word before its connection is given up, with all that was done for it. Somebody
-/// who reads a log in a pager may not take anything for that long either; their client comes back.
+/// How long a client may be unreachable before its connection is closed. A viewer that pauses its pager may also read nothing for
+/// that long; its client connects again.
 const ABSENCE: Duration = Duration::from_secs(2 * 60);
-/// How often a silent connection is tested.
+/// The interval of keepalive probes on a silent connection.
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Says that the server is about to stop, to whatever would otherwise go on: the log streams.
+/// The signal that the server is about to stop. It ends log streams, which would otherwise continue.
 #[derive(Clone)]
 pub struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
     /// Waits until the server is about to stop.
     pub async fn wait(mut self) {
-        // An error means that the server is gone already.
+        // An error means that the server is already gone.
         let _ = self.0.wait_for(|is_stopping| *is_stopping).await;
     }
 }
 
-/// Takes the address, so that a port in use is known before anything else is done.
+/// Binds the address. Called first, so that a port in use is reported before other work.
 ///
 /// # Errors
 /// When the host is unknown or the port is taken.
@@ -63,7 +63,7 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((host, port))
 }
 
-/// Serves until `stop` resolves, then lets what is under way end. `announce` is called once requests are answered.
+/// Serves until `stop` resolves, then lets running requests end. `announce` is called once the server answers requests.
 ///
 /// # Errors
 /// When the sockets cannot be used.
@@ -78,7 +78,7 @@ pub async fn run(
     let is_stopping = Data::new(Stopping(is_stopping));
     let lists = Data::new(TaskLists::default());
     let server = HttpServer::new(move || {
-        // Called once on the thread of each worker.
+        // Called once per worker, on the worker's thread.
         let own = executor.with_own_connections().unwrap_or_else(|error| {
             log::warn!("a worker shares its connections to Kubernetes: {error}");
             executor.clone()
@@ -94,13 +94,13 @@ pub async fn run(
     })
     .on_connect(|connection, _| {
         if let Err(error) = expect_absence(connection) {
-            log::debug!("a client that is gone may not be noticed: {error}");
+            log::debug!("cannot set the timeouts of a connection: {error}");
         }
     })
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .client_request_timeout(HEAD_TIMEOUT)
-    // Otherwise a client that hangs up is noticed only when something is written to it.
+    // Otherwise the server notices a closed connection only when it writes to it.
     .h1_allow_half_closed(false)
     .listen(listener)?
     .run();
@@ -117,7 +117,7 @@ pub async fn run(
     served
 }
 
-/// Has the kernel end a connection whose other end is gone without closing it.
+/// Lets the kernel close a connection whose other end is unreachable.
 fn expect_absence(connection: &dyn Any) -> io::Result<()> {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else {
         return Ok(());
@@ -126,7 +126,7 @@ fn expect_absence(connection: &dyn Any) -> io::Result<()> {
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, PROBE_INTERVAL)?;
     sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL)?;
-    // What was sent and is not acknowledged is not tested for, but it is waited for.
+    // Keepalive does not cover sent data without an acknowledgement; this timeout does.
     let milliseconds = u32::try_from(ABSENCE.as_millis()).unwrap_or(u32::MAX);
     sockopt::set_tcp_user_timeout(socket, milliseconds)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The whole REST API on one screen.
+//! The routes of the REST API.
 
 use std::future::ready;
 
@@ -31,7 +31,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource(path::ROOT, "GET, HEAD").route(get().to(root)))
         .service(resource(path::HEALTHZ, "GET, HEAD").route(get().to(root)))
         .service(resource(path::READYZ, "GET, HEAD").route(get().to(is_ready)))
-        // The literal paths come before the patterns that they would match.
+        // Literal paths come before the patterns that also match them.
         .service(resource(path::TASKS_SUBMIT, "POST").route(post().to(tasks::submit)))
         .service(resource(path::TASKS_STOP, "POST").route(post().to(tasks::stop_all)))
         .service(resource(path::TASKS, "GET, HEAD").route(get().to(tasks::list)))
@@ -52,17 +52,17 @@ pub fn configure(config: &mut ServiceConfig) {
         .default_service(web::to(error::no_such_path));
 }
 
-/// Matches `GET`, and `HEAD`, whose answer loses its body on the way out.
+/// Matches `GET`, and `HEAD`, whose body `head` drops.
 fn get() -> Route {
     web::route().guard(Any(Get()).or(Head()))
 }
 
-/// `GET /`: the server is alive.
+/// `GET /`: whether the server is alive.
 async fn root() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "service": "k8s-cli-api"}))
 }
 
-/// `GET /readyz`: questions can be answered.
+/// `GET /readyz`: whether the server can answer requests.
 async fn is_ready(executor: Data<Executor>) -> Result<HttpResponse, Error> {
     executor.check_ready().await?;
     Ok(root().await)

@@ -1,7 +1,7 @@
 //! `GET /tasks`: the lists of tasks.
 //!
-//! People and scripts ask for their tasks far more often than these change, so the answer to a user is kept until it changes. The list
-//! of all users is long and always changing: it is written while it is sent.
+//! Users and scripts list their tasks far more often than the lists change, so the answer to a user is cached until the list
+//! changes. The list of all users is long and changes often, so it is written while it is sent.
 
 use std::{
     collections::HashMap,
@@ -21,9 +21,9 @@ use crate::{
     executor::{Error, Executor, ListVersion, TaskList},
 };
 
-/// The size of all cached answers. It is more than the lists of 500 users with 100 tasks each.
+/// The limit of all cached answers together, in bytes. The lists of 500 users with 100 tasks each need less.
 const MAX_CACHED: usize = 32 * 1024 * 1024;
-/// How much of a list is written before another request has its turn.
+/// How many bytes of a list are written before other requests have their turn.
 const CHUNK: usize = 64 * 1024;
 
 /// The last answer to each user.
@@ -40,9 +40,9 @@ impl TaskLists {
     /// Answers with the tasks of `user`.
     ///
     /// # Errors
-    /// When Kubernetes has to be asked and does not answer.
+    /// When the view is not fresh and Kubernetes does not answer.
     pub async fn answer(&self, executor: &Executor, user: &User) -> Result<HttpResponse, Error> {
-        // The version is read before the list: so the list may be newer than its version, but never older.
+        // The version is read first, so the list may be newer than its version, but never older.
         let version = executor.list_version(Some(user));
         let body = match version.and_then(|version| self.cached(user, version)) {
             Some(body) => body,
@@ -86,19 +86,19 @@ impl TaskLists {
 /// Answers with the tasks of all users.
 ///
 /// # Errors
-/// When Kubernetes has to be asked and does not answer.
+/// When the view is not fresh and Kubernetes does not answer.
 pub async fn answer_all(executor: &Executor) -> Result<HttpResponse, Error> {
     let tasks = executor.list(None).await?;
     Ok(respond(executor).streaming(in_turns(chunks(tasks))))
 }
 
-/// The memory that a cached answer takes, with the name of its user.
+/// The memory of a cached answer with the name of its user, in bytes.
 fn size(body: &Bytes) -> usize {
     const USER: usize = 512;
     body.len() + USER
 }
 
-/// An answer about tasks, which says how old it may be.
+/// The head of an answer about tasks, with its age.
 pub fn respond(executor: &Executor) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response.insert_header(ContentType::json());
@@ -136,7 +136,7 @@ fn chunks(tasks: TaskList) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// A body that lets other requests of its thread have their turn between two chunks.
+/// A body that lets other requests of its thread run between two chunks.
 fn in_turns(
     chunks: impl Iterator<Item = Vec<u8>>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {

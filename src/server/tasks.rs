@@ -1,4 +1,4 @@
-//! `/tasks`: extract, one call, wrap.
+//! The handlers of `/tasks`.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -17,7 +17,7 @@ use crate::{
     executor::{Error, Executor},
 };
 
-/// `POST /tasks/submit`: start a task and answer with its id; with `dry_run`, only say what would be created.
+/// `POST /tasks/submit`: starts a task and answers with its id; with `dry_run`, answers with the objects that would be created.
 pub async fn submit(
     user: User,
     executor: Data<Executor>,
@@ -67,7 +67,7 @@ pub async fn get(
     Ok(task_list::respond(&executor).json(task))
 }
 
-/// `POST /tasks/{task_id}/stop`: stop one task.
+/// `POST /tasks/{task_id}/stop`: stops one task.
 pub async fn stop(
     user: User,
     id: Path<TaskId>,
@@ -77,7 +77,7 @@ pub async fn stop(
     Ok(Json(TaskStopResponse::new(id.into_inner())))
 }
 
-/// `POST /tasks/stop`: stop every unfinished task.
+/// `POST /tasks/stop`: stops every unfinished task.
 pub async fn stop_all(
     user: User,
     filter: UserFilter,
@@ -90,7 +90,7 @@ pub async fn stop_all(
     )))
 }
 
-/// `GET /tasks/{task_id}/logs`: what a task prints, as text or, for programs, as records.
+/// `GET /tasks/{task_id}/logs`: the log of a task, as text or as records.
 pub async fn logs(
     user: User,
     id: Path<TaskId>,
@@ -102,7 +102,7 @@ pub async fn logs(
     answer_logs(&user, *id, &query, &executor, &stopping, &request).await
 }
 
-/// `POST /tasks/{task_id}/logs`: the same, with the query in the body: the cursors of many nodes are too long for a URL.
+/// `POST /tasks/{task_id}/logs`: the same with the query in the body, since the cursors of many nodes are too long for a URL.
 pub async fn logs_by_form(
     user: User,
     id: Path<TaskId>,

@@ -1,4 +1,4 @@
-//! Who is asking, and for whom.
+//! The user of a request, and the users whose objects it is about.
 
 use std::future::{Ready, ready};
 
@@ -19,10 +19,10 @@ impl FromRequest for User {
     }
 }
 
-/// The user that a request names, in exactly one header: of two, a proxy may have checked the other one.
+/// The user of a request, from exactly one header: of two headers, a proxy may have checked the other one.
 ///
-/// A page in a browser is not believed. It can name anybody, and reach servers that only the machine of its reader can reach, once
-/// its own name has been made to mean their address. Browsers say so in `Origin` wherever something may be changed.
+/// Requests of browser pages are refused. A page can send any user name, and with DNS rebinding it can reach servers in the network
+/// of its reader. Browsers send `Origin` with each request that may change something.
 fn user(request: &HttpRequest) -> Result<User, Error> {
     let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
     if request.headers().contains_key(header::ORIGIN) {
@@ -47,13 +47,13 @@ fn user(request: &HttpRequest) -> Result<User, Error> {
         .map_err(|invalid| unauthorized(format!("the header {USER_HEADER}: {invalid}")))
 }
 
-/// Whose objects a request is about: the user's own, or, with `all_users`, everyone's.
+/// The filter of a list: the objects of the user, or with `all_users` those of all users.
 pub struct UserFilter {
     pub all_users: bool,
 }
 
 impl UserFilter {
-    /// The user to whom the request is confined, if it is.
+    /// The user whose objects are wanted; `None` for all users.
     pub fn of<'a>(&self, user: &'a User) -> Option<&'a User> {
         (!self.all_users).then_some(user)
     }
@@ -73,7 +73,7 @@ impl FromRequest for UserFilter {
     }
 }
 
-/// A boolean of a query; the last one counts.
+/// Reads a boolean of a query. The last value counts.
 pub fn read_flag(pairs: &[(String, String)], name: &str, default: bool) -> Result<bool, Problem> {
     let values = pairs.iter().filter(|(key, _)| key == name);
     values

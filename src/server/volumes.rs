@@ -1,4 +1,4 @@
-//! `/volumes`: extract, one call, wrap.
+//! The handlers of `/volumes`.
 
 use actix_web::web::{Data, Json, Path};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
     executor::{Error, Executor},
 };
 
-/// `POST /volumes/create`: create a volume and answer with its id.
+/// `POST /volumes/create`: creates a volume and answers with its id.
 pub async fn create(
     user: User,
     executor: Data<Executor>,
@@ -43,7 +43,7 @@ pub async fn get(
     Ok(Json(executor.get_volume(&user, *id).await?))
 }
 
-/// `DELETE /volumes/{volume_id}`: delete a volume and its data.
+/// `DELETE /volumes/{volume_id}`: deletes a volume and its data.
 pub async fn delete(
     user: User,
     id: Path<VolumeId>,

@@ -1,4 +1,4 @@
-//! `/bench/static`: answers with what it was given, and nothing is done for it. What another path costs beside it is our doing.
+//! `/bench/static`: answers with a stored body, as the baseline for the cost of other paths.
 
 use std::sync::Mutex;
 
@@ -8,10 +8,10 @@ use actix_web::{
     web::{Bytes, PayloadConfig, ServiceConfig, resource},
 };
 
-/// Larger than any list that is compared.
+/// The largest body. Larger than any list that is compared.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// One for all workers, which each configure their own application.
+/// The stored body, shared by all workers.
 static KEPT: Mutex<Bytes> = Mutex::new(Bytes::new());
 
 pub fn configure(config: &mut ServiceConfig) {
@@ -24,12 +24,12 @@ pub fn configure(config: &mut ServiceConfig) {
 }
 
 async fn put(body: Bytes) -> HttpResponse {
-    *KEPT.lock().expect("nobody panics with it") = body;
+    *KEPT.lock().expect("no holder panics") = body;
     HttpResponse::NoContent().finish()
 }
 
 async fn get() -> HttpResponse {
-    let body = KEPT.lock().expect("nobody panics with it").clone();
+    let body = KEPT.lock().expect("no holder panics").clone();
     HttpResponse::Ok()
         .insert_header(ContentType::json())
         .body(body)

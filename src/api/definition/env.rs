@@ -1,4 +1,4 @@
-//! `envs` and `secrets`: the variables of a task.
+//! `envs` and `secrets`: the environment variables of a task.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{
     MAX_SCRIPT_LENGTH, read_text,
 };
 
-/// What the program itself says to a node.
+/// The variables that the program itself sets in each node.
 const RESERVED: [&str; 4] = [
     "NODE_RANK",
     "NUM_NODES",
@@ -17,12 +17,12 @@ const RESERVED: [&str; 4] = [
     "SKYPILOT_NUM_NODES",
 ];
 
-/// Whether a variable is the program's own, which no task overrides.
+/// Whether the program sets this variable, so that no task can override it.
 pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-/// Reads `envs`, leaving out the entries that are wrong.
+/// Reads `envs` without its invalid entries.
 pub(super) fn read(value: Option<&Value>, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     let mut envs = BTreeMap::new();
     match value {
@@ -48,8 +48,8 @@ pub(super) fn read(value: Option<&Value>, problems: &mut Vec<Problem>) -> BTreeM
     envs
 }
 
-/// Reads `secrets`: a mapping as `envs` is, in which a null names a secret of SkyPilot's store, or a list of such names.
-/// Returns the values, and the names without one.
+/// Reads `secrets`: a mapping like `envs`, in which a null names a secret of SkyPilot's store, or a list of such names. Returns the
+/// values, and the names without a value.
 pub(super) fn read_secrets(
     value: Option<&Value>,
     problems: &mut Vec<Problem>,
@@ -66,7 +66,7 @@ pub(super) fn read_secrets(
                         Err(message) => problems.push(Problem::new(field, message)),
                     },
                     Ok(None) => drop(missing.insert(name.clone())),
-                    // The value stays out of it.
+                    // The message must not contain the value.
                     Err(_) => problems.push(Problem::new(field, "expected text of at most 96 KiB")),
                 }
             }
@@ -90,10 +90,10 @@ pub(super) fn read_secrets(
     (secrets, missing)
 }
 
-/// Makes sure that a variable can be called so.
+/// Checks the name of a variable.
 ///
 /// # Errors
-/// What is wrong with the name, as the end of a sentence about it.
+/// The problem with the name, as the end of a sentence about it.
 pub fn check_name(name: &str) -> Result<(), String> {
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
@@ -109,7 +109,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     )
 }
 
-/// Reads a value; booleans are spelled as Python does, since SkyPilot's files are read by it.
+/// Reads a value. Booleans become `True` and `False`, as in SkyPilot, which reads its files with Python.
 fn read_value(value: &Value) -> Result<Option<String>, String> {
     let text = match value {
         Value::Null => return Ok(None),

@@ -1,7 +1,7 @@
-//! The task file: what a user submits, read and checked in one go.
+//! The definition of a task: the task file that a user submits, read and checked.
 //!
-//! A field that was read is a good field; what cannot be read is a [`Problem`], and all of them are reported together. The
-//! client reads a file with this to give a quick answer, the server reads a request with it because it must.
+//! Reading reports every invalid field as a [`Problem`], all of them together. The client reads a file with this module to answer
+//! quickly; the server reads each request with it, since it must not trust the client.
 
 mod env;
 mod mount;
@@ -27,13 +27,13 @@ use super::{
 
 /// The most nodes that a task can have.
 pub const MAX_NUM_NODES: u32 = 10_000;
-/// `setup` and `run` become arguments of a process, and Linux takes at most 128 KiB in one (`MAX_ARG_STRLEN`); a quarter of
-/// that is left for quoting.
+/// The most bytes of `setup` and `run` together. They become an argument of a process, which Linux limits to 128 KiB
+/// (`MAX_ARG_STRLEN`); a quarter of that is left for quoting.
 const MAX_SCRIPT_LENGTH: usize = 96 * 1024;
-/// The most problems that are told.
+/// The most problems that are listed.
 const MAX_PROBLEMS: usize = 50;
 
-/// A SkyPilot task, checked. What is not given is not sent, so that every server fills in its own defaults.
+/// A SkyPilot task, checked. Absent fields are not sent, so that each server applies its own defaults.
 #[derive(Clone, PartialEq)]
 pub struct TaskDefinition {
     pub name: Option<String>,
@@ -41,21 +41,21 @@ pub struct TaskDefinition {
     pub workdir: Option<String>,
     pub resources: Resources,
     pub envs: BTreeMap<String, String>,
-    /// Variables whose values nobody but the task may see. They win over `envs`, as in SkyPilot.
+    /// Variables whose values only the task may see. They override `envs`, as in SkyPilot.
     pub secrets: BTreeMap<String, String>,
-    /// Secrets without a value, which SkyPilot takes from a store of its own: `NAME`, `global.NAME`, ...
+    /// Secrets without a value, which SkyPilot reads from its own store: `NAME`, `global.NAME`, ...
     pub missing_secrets: BTreeSet<String>,
-    /// Where in the container each volume is mounted.
+    /// The volumes, by mount path in the container.
     pub volumes: BTreeMap<String, VolumeMount>,
     pub setup: Option<String>,
     pub run: String,
-    /// `config.kubernetes.pod_config`: a part of a Pod, to be merged over the task's.
+    /// `config.kubernetes.pod_config`: fields of a Pod that override those of the task.
     pub pod_config: Option<Map<String, Value>>,
-    /// SkyPilot's other fields, as they were given: accepted, without effect. `config` stands here whole.
+    /// SkyPilot's other fields, as given: accepted, without effect. They include the whole of `config`.
     pub unused: Map<String, Value>,
 }
 
-/// The fields that do something here.
+/// The fields with an effect.
 const USED: &[&str] = &[
     "name",
     "num_nodes",
@@ -69,7 +69,7 @@ const USED: &[&str] = &[
 ];
 
 impl TaskDefinition {
-    /// Reads a definition and checks it, and what SkyPilot would check of the fields that do nothing here.
+    /// Reads and checks a definition, including SkyPilot's checks of the fields without effect.
     ///
     /// # Errors
     /// All problems at once, each with its field.
@@ -114,7 +114,7 @@ impl TaskDefinition {
         }
     }
 
-    /// A path, or a source in git, which has no effect.
+    /// Reads `workdir`: a path, or a git source, which has no effect.
     fn read_workdir(&mut self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {
         match fields.get("workdir") {
             Some(git @ Value::Object(source)) => {
@@ -163,13 +163,13 @@ impl TaskDefinition {
         }
     }
 
-    /// The user's variables that a node gets: all but those that say which node it is, and secrets.
+    /// The user's variables for a node, without secrets and without those that the program sets.
     pub fn node_envs(&self) -> impl Iterator<Item = (&String, &String)> {
         self.envs.iter().filter(|(name, _)| !env::is_reserved(name))
     }
 }
 
-/// The problems that a person can read; the others are counted.
+/// Limits the number of problems, and counts the others.
 fn at_most(mut problems: Vec<Problem>) -> Vec<Problem> {
     let others = problems.len().saturating_sub(MAX_PROBLEMS);
     if others > 0 {
@@ -179,7 +179,7 @@ fn at_most(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
-/// Writes a task file again, secrets included: it is the body of a request.
+/// Writes the definition as the body of a request, secrets included.
 impl Serialize for TaskDefinition {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_map(None)?;
@@ -215,7 +215,7 @@ impl Serialize for TaskDefinition {
     }
 }
 
-/// Hides the values of `envs` and `secrets`: what is printed with `{:?}` ends in logs.
+/// Hides the values of `envs` and `secrets`, since debug output may go to a log.
 impl fmt::Debug for TaskDefinition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let envs: Vec<_> = self.envs.keys().collect();

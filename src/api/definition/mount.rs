@@ -1,4 +1,4 @@
-//! `volumes` of a task file: what is mounted where.
+//! `volumes` of a task file: the volumes and their mount paths.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,27 @@ use serde_json::{Map, Value};
 use super::super::{Problem, Quantity, volume::AccessMode};
 use crate::k8s::names::is_dns_subdomain;
 
-/// What is mounted at a path.
+/// The volume at a mount path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VolumeMount {
-    /// A volume that exists, or a directory of it.
+    /// An existing volume, or a directory of it.
     Named {
         name: String,
         /// Relative to the volume's root.
         sub_path: Option<String>,
     },
-    /// A volume that comes and goes with the task.
+    /// A volume that is created and deleted with the task.
     Ephemeral {
         /// A Kubernetes quantity, as in `10Gi`.
         size: String,
         storage_class: Option<String>,
-        /// One of Kubernetes' words, as in [`AccessMode`].
+        /// A Kubernetes access mode, as in [`AccessMode`].
         access_mode: Option<String>,
         labels: BTreeMap<String, String>,
     },
 }
 
-/// Writes it as SkyPilot reads it.
+/// Writes the mount in SkyPilot's form.
 impl Serialize for VolumeMount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -72,7 +72,7 @@ impl Serialize for VolumeMount {
     }
 }
 
-/// Reads `volumes`, leaving out the entries that are wrong.
+/// Reads `volumes` without its invalid entries.
 pub(super) fn read(
     value: Option<&Value>,
     problems: &mut Vec<Problem>,
@@ -109,7 +109,7 @@ pub(super) fn read(
     mounts
 }
 
-/// The absolute path that is meant. A home directory is `/root`: that of an image's usual user.
+/// The absolute path of a mount path. `~` is `/root`, the home directory of the usual user of an image.
 fn read_path(path: &str) -> Result<String, String> {
     let absolute = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("/root{rest}"),
@@ -152,7 +152,7 @@ fn read_name(name: &str) -> Result<String, String> {
 fn read_named(fields: &Map<String, Value>) -> Result<VolumeMount, String> {
     refuse_others(fields, &["name", "sub_path"])?;
     let sub_path = text(fields, "sub_path")?;
-    // As Kubernetes' own validation (`pkg/apis/core/validation/validation.go`, validateLocalDescendingPath).
+    // The rule of Kubernetes (`pkg/apis/core/validation/validation.go`, validateLocalDescendingPath).
     let is_inside =
         |path: &String| !path.starts_with('/') && !path.split('/').any(|part| part == "..");
     if !sub_path.as_ref().is_none_or(is_inside) {
@@ -198,7 +198,7 @@ fn read_ephemeral(fields: &Map<String, Value>) -> Result<VolumeMount, String> {
     })
 }
 
-/// A bare number counts Gi, as SkyPilot's volumes do (0.14.1, `sky/volumes/volume.py`).
+/// Reads a size. A bare number is in Gi, as in SkyPilot's volumes (0.14.1, `sky/volumes/volume.py`).
 fn read_size(value: &Value) -> Result<String, String> {
     let expected = || format!("expected a size such as 10Gi, got {value}");
     let text = match value {

@@ -1,6 +1,6 @@
-//! SkyPilot's fields of a task that do nothing here: what they must look like, and why they do nothing.
+//! SkyPilot's fields of a task that have no effect: the shape of their values, and the reason.
 //!
-//! Mirrors `sky/utils/schemas.py` of SkyPilot 0.14.1, what its `sky/task.py` checks besides, and `sky/data/storage.py`.
+//! Mirrors `sky/utils/schemas.py` of SkyPilot 0.14.1, the further checks of its `sky/task.py`, and `sky/data/storage.py`.
 
 use super::super::shape::Shape::{self, *};
 
@@ -37,7 +37,7 @@ pub const IGNORED: &[(&str, Shape, &str)] = &[
     ("_metadata", Any, "it is SkyPilot's own"),
 ];
 
-/// What makes a file something else than one batch task.
+/// Fields of files that are not a single batch task, each with the message for it.
 pub const OTHER_KINDS: &[(&str, &str)] = &[
     ("service", "is not a batch task's: SkyServe is not here"),
     ("pool", "is not a batch task's: there are no pools here"),
@@ -47,14 +47,14 @@ pub const OTHER_KINDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// A source in git.
+/// The shape of a git source.
 pub const GIT: Shape = Fields(&[("url", Text), ("ref", Text)]);
 
 const COST: Shape = Single(&From(f64::NEG_INFINITY));
 
 const FILE_MOUNTS: Shape = Map(&Either(&[Text, STORAGE]));
 
-/// Where SkyPilot keeps files (`sky/data/storage.py`, `StoreType`).
+/// The kinds of SkyPilot's storage (`sky/data/storage.py`, `StoreType`).
 const STORES: &[&str] = &[
     "s3",
     "gcs",

@@ -29,7 +29,7 @@ fn only_run_is_required() {
 }
 
 #[test]
-fn a_null_is_a_field_that_is_not_there() {
+fn a_null_field_is_an_absent_field() {
     // The Python client sends every field that it knows.
     let value = json!({
         "name": null, "num_nodes": 1, "workdir": null, "envs": null, "file_mounts": null, "volumes": null,
@@ -46,7 +46,7 @@ fn a_null_is_a_field_that_is_not_there() {
 }
 
 #[test]
-fn all_problems_are_named_at_once() {
+fn all_problems_are_reported_together() {
     let value = json!({
         "name": "a---b", "num_nodes": 0, "setups": "true", "envs": {"1A": "x", "B": null},
         "volumes": {"data": "v", "/a/../b": "v", "/c": "No"}, "resources": {"cpus": "4c", "gpu": 1}, "service": {},
@@ -71,7 +71,7 @@ fn all_problems_are_named_at_once() {
 }
 
 #[test]
-fn names_are_skypilots() {
+fn names_follow_the_rule_of_skypilot() {
     for name in ["a", "My_Task.v2", "a--b", "a._b", "123", &"x".repeat(200)] {
         assert!(
             TaskDefinition::from_json(&json!({"name": name, "run": "true"})).is_ok(),
@@ -87,7 +87,7 @@ fn names_are_skypilots() {
 }
 
 #[test]
-fn what_has_no_effect_is_said() {
+fn fields_without_effect_give_warnings() {
     let value = json!({
         "run": "true", "workdir": "src", "file_mounts": {"/a": "b"}, "envs": {"NODE_RANK": "7", "A": true, "B": 1.5},
         "resources": {"use_spot": true, "accelerators": "V100:2", "infra": "aws", "memory": "4x", "ports": []},
@@ -138,7 +138,7 @@ fn debug_output_hides_the_values_of_variables() {
 }
 
 #[test]
-fn what_is_mounted_is_read_as_skypilot_reads_it() {
+fn volumes_are_read_as_in_skypilot() {
     let value = json!({"run": "true", "volumes": {
         "/a": "data", "~/b": {"name": "data", "sub_path": "x/y"}, "/c": {"size": 10},
         "/d": {"size": "1Ti", "type": "k8s-pvc", "labels": {"a": "b"},
@@ -234,7 +234,7 @@ fn fields_without_effect_are_checked() {
 }
 
 #[test]
-fn what_is_wrong_everywhere_is_not_told_everywhere() {
+fn the_number_of_reported_problems_is_limited() {
     let mut fields: Map<String, Value> = (0..10_000)
         .map(|i| (format!("field{i}"), Value::Null))
         .collect();
@@ -247,7 +247,7 @@ fn what_is_wrong_everywhere_is_not_told_everywhere() {
 }
 
 #[test]
-fn a_script_that_linux_would_not_start_is_refused() {
+fn a_script_that_is_too_long_for_linux_is_refused() {
     let run = "x".repeat(MAX_SCRIPT_LENGTH + 1);
     assert_eq!(
         problems(&json!({"run": run})),
@@ -260,7 +260,7 @@ fn a_script_that_linux_would_not_start_is_refused() {
 }
 
 #[test]
-fn what_is_sent_is_read_back_the_same() {
+fn a_definition_survives_the_wire() {
     for value in [
         json!({"run": "true"}),
         json!({

@@ -1,11 +1,11 @@
-//! What in a definition does not do what its author may expect.
+//! Warnings about parts of a definition that may not work as its author expects.
 
 use serde_json::Value;
 
 use super::{TaskDefinition, env, schema};
 
 impl TaskDefinition {
-    /// What in the definition does not do what its author may expect, a sentence each.
+    /// The warnings about the definition, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (key, _, why) in schema::IGNORED.iter().filter(|(.., why)| !why.is_empty()) {
@@ -48,7 +48,7 @@ impl TaskDefinition {
         ))
     }
 
-    /// The settings of SkyPilot's that a task brings along.
+    /// Warnings about SkyPilot's own settings in a task file.
     fn config_warnings(&self) -> Vec<String> {
         let mut ignored = Vec::new();
         let config = self.unused.get("config").and_then(Value::as_object);
@@ -68,7 +68,7 @@ impl TaskDefinition {
     }
 }
 
-/// Whether a value asks for something: `use_spot: false` and `file_mounts: {}` do not.
+/// Whether a value of a field without effect deserves a warning: `use_spot: false` and `file_mounts: {}` do not.
 pub(in super::super) fn has_effect(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,

@@ -1,45 +1,43 @@
-//! Places in the logs of a task, and how they are written.
+//! Cursors: places in the logs of a task, and their form on the wire.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-/// How much of the log of one node was handed on. For those who read logs it is a word without a meaning, made of letters,
-/// digits and `-._~`.
+/// A place in the log of one node. For clients it is an opaque text of letters, digits and `-._~`.
 ///
-/// Written `<node>-<pod>-<time>.<nth>[_<offset>][~<latest>]`, `<node>-<pod>-start`, `<node>-begin` or `<node>-end`.
+/// The form is `<node>-<pod>-<time>.<nth>[_<offset>][~<latest>]`, `<node>-<pod>-start`, `<node>-begin` or `<node>-end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogCursor {
     pub node: u32,
     pub place: LogPlace,
 }
 
-/// A place in what a node prints.
+/// A place in the output of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogPlace {
-    /// Before everything: the node had no log yet.
+    /// The beginning, of a node without a log so far.
     Begin,
-    /// In the log of this pod: behind the point, or at its beginning.
+    /// The log of this pod: behind the point, or at its beginning.
     Pod {
         key: String,
         point: Option<LogPoint>,
     },
-    /// Behind everything.
+    /// The end of the node's log.
     End,
 }
 
-/// A place in the log of one container, right behind a line or a piece of one.
+/// A place in the log of one container, directly behind a line or a piece of one.
 ///
-/// A log file only grows at its end, so a line keeps its place: it is the `nth` of those that have its time. Times alone are
-/// not enough, because several lines may have the same, and they are not in order where two writers are not in step or a clock
-/// is set back.
+/// A log file only grows at its end, so a line keeps its place: it is the `nth` of the lines with its time. A time alone is not
+/// enough: several lines may have the same time, and times are not in order if two writers are not in step or a clock is set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogPoint {
-    /// When the container runtime took the line, in nanoseconds since 1970.
+    /// The time at which the container runtime took the line, in nanoseconds since 1970.
     pub time: i64,
-    /// How many lines with this time come before it in the log.
+    /// The number of earlier lines with this time in the log.
     pub nth: u32,
-    /// How many bytes of the line were handed on; none when it was handed on to its end.
+    /// The number of bytes of the line before this place; none behind its end.
     pub offset: Option<u64>,
     /// The newest time of all lines up to this one.
     pub latest: i64,
@@ -130,7 +128,7 @@ fn parse_point(text: &str) -> Option<LogPoint> {
     })
 }
 
-/// What comes before `separator`, and the number behind it if there is one.
+/// The text before `separator`, and the number behind it if there is one.
 fn split<T: FromStr>(text: &str, separator: char) -> Option<(&str, Option<T>)> {
     match text.split_once(separator) {
         None => Some((text, None)),
@@ -138,7 +136,7 @@ fn split<T: FromStr>(text: &str, separator: char) -> Option<(&str, Option<T>)> {
     }
 }
 
-/// A number in digits alone: `parse` would take a sign too.
+/// A number of digits only: `parse` accepts a sign too.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn other_texts_are_no_cursors() {
         for text in [
             "",
             "0",

@@ -1,12 +1,12 @@
-//! What a log stream is asked for, and the records it is made of.
+//! The query and the records of a log stream.
 //!
-//! `GET /tasks/{task_id}/logs` answers in one of two forms. `text/plain` is the log as a person reads it. NDJSON, for
-//! `Accept: application/x-ndjson`, has one [`LogRecord`] a line and can say what text cannot: why a node waits, what may be
-//! missing, how it ended, and that the stream is complete. A stream without its [`LogRecord::End`] was cut.
+//! `GET /tasks/{task_id}/logs` answers in one of two forms. `text/plain` is the log for people. NDJSON, for `Accept:
+//! application/x-ndjson`, has one [`LogRecord`] a line. Records also say why a node waits, which lines may be missing, how the task
+//! ended, and that the stream is complete. A stream without a [`LogRecord::End`] was cut.
 //!
-//! Every line has a [`LogCursor`]. Whoever was cut off asks again with `after=` and the last cursor of each node, and gets what
-//! comes behind them: no line twice, and none is left out. Cursors hold for as long as their pods do, over restarts of the
-//! server too.
+//! Every line has a [`LogCursor`]. A client that was cut off asks again with `after=` and the last cursor of each node, and gets
+//! the lines behind these cursors: none twice, and none left out. A cursor is valid as long as its pod exists, also after a restart
+//! of the server.
 
 mod cursor;
 mod query;

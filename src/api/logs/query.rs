@@ -1,4 +1,4 @@
-//! What of a task's log is wanted.
+//! The query of a log: its nodes, its beginning, and its form.
 
 use std::{fmt, time::Duration};
 
@@ -7,10 +7,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::LogCursor;
 use crate::api::{Problem, Timestamp};
 
-/// How long a log stream waits for pods that have not started, unless told otherwise.
+/// The default for [`LogQuery::wait`].
 const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// Where in time a log is to begin.
+/// The time at which a log begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Since {
     /// This long before the request.
@@ -27,7 +27,7 @@ impl std::str::FromStr for Since {
         }
         OffsetDateTime::parse(text, &Rfc3339)
             .map(Timestamp::from)
-            // As this program writes times: without a zone, in UTC.
+            // This program writes times in UTC, without a zone.
             .or_else(|_| text.parse())
             .map(Self::At)
             .map_err(|_| {
@@ -45,7 +45,7 @@ impl fmt::Display for Since {
     }
 }
 
-/// Reads `90`, `90s`, `10m`, `2h` or `1d`, up to a hundred years: clocks end somewhere.
+/// Reads `90`, `90s`, `10m`, `2h` or `1d`. The limit of a hundred years prevents overflows.
 fn parse_duration(text: &str) -> Option<Duration> {
     const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
     let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
@@ -64,21 +64,21 @@ fn parse_duration(text: &str) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// What of a task's log is wanted: the query of `GET /tasks/{task_id}/logs`.
+/// The query of `GET /tasks/{task_id}/logs`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogQuery {
-    /// Whether to go on until the task ends.
+    /// Whether the log is followed until the task ends.
     pub follow: bool,
-    /// Only this many lines of each node from before the request.
+    /// The most lines of each node from before the request.
     pub tail: Option<u32>,
     pub since: Option<Since>,
     /// Whether each line of the text form begins with its time.
     pub timestamps: bool,
     /// Only these ranks; all of them when empty.
     pub nodes: Vec<u32>,
-    /// How long to wait for pods that have not started.
+    /// How long the log waits for pods that have not started.
     pub wait: Duration,
-    /// Only what comes behind these, of the nodes that they name.
+    /// For the nodes of these cursors, only the lines behind them.
     pub after: Vec<LogCursor>,
     /// Whether a record may hold several lines of a node, without their times: [`super::LogRecord::Lines`].
     pub joined: bool,
@@ -100,10 +100,10 @@ impl Default for LogQuery {
 }
 
 impl LogQuery {
-    /// Reads the query's pairs. Unknown keys are left alone, as every HTTP server does.
+    /// Reads the pairs of a query, and ignores unknown keys, as other HTTP servers do.
     ///
     /// # Errors
-    /// All values that cannot be read.
+    /// One problem for each invalid value.
     pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, Vec<Problem>> {
         let mut query = Self::default();
         let mut problems = Vec::new();
@@ -130,7 +130,7 @@ impl LogQuery {
         }
     }
 
-    /// The pairs that [`LogQuery::from_pairs`] reads as `self`; what is at its default is left out.
+    /// The pairs that [`LogQuery::from_pairs`] reads as `self`, without those that have their default.
     pub fn to_pairs(&self) -> Vec<(&'static str, String)> {
         let Self {
             follow,
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_may_have_a_zone() {
+    fn a_time_may_have_a_zone() {
         for (text, sent) in [
             ("2025-10-05T12:34:56Z", "2025-10-05T12:34:56.000000Z"),
             (
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_value_of_a_query_is_named() {
+    fn every_invalid_value_of_a_query_is_reported() {
         let query = pairs(&[
             ("follow", "yes"),
             ("tail", "-1"),

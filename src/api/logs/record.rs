@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::TaskState;
 
-/// How a log stream, and with it perhaps the task, ended.
+/// The end of a log stream, and perhaps of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogEnd {
@@ -14,7 +14,7 @@ pub enum LogEnd {
     Failed,
     /// The task was stopped while its log was read.
     Stopped,
-    /// The task goes on; the log was not to be followed, or its pods took too long to start.
+    /// The task still runs; the log was not followed, or its pods took too long to start.
     Unfinished,
 }
 
@@ -28,27 +28,27 @@ impl From<TaskState> for LogEnd {
     }
 }
 
-/// A text of its own type, because `serde` borrows no `Option<Cow<str>>`.
+/// A type of its own, since `serde` cannot borrow an `Option<Cow<str>>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Something that a node printed, without its newline.
+/// A line of a node, without its newline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogLine<'a> {
     pub node: u32,
     #[serde(borrow, default)]
     pub pod: Cow<'a, str>,
-    /// When the container runtime took it, RFC 3339; with the first piece of a line only.
+    /// The time at which the container runtime took the line, RFC 3339; only with the first piece of a line.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     pub time: Cow<'a, str>,
-    /// What it printed, if that is UTF-8.
+    /// The text of the line, if it is UTF-8.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
-    /// What it printed, if that is not UTF-8: JSON has no bytes, so here a character, U+0000 to U+00FF, is one.
+    /// The bytes of the line, if they are not UTF-8. JSON has no bytes, so each byte is one character from U+0000 to U+00FF.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
     latin1: Cow<'a, str>,
-    /// Whether the line goes on in the node's next record.
+    /// Whether the line continues in the node's next record.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
     /// A [`super::LogCursor`].
@@ -81,7 +81,7 @@ impl<'a> LogLine<'a> {
         }
     }
 
-    /// The bytes as the task wrote them. A character that is no byte, which no server sends, comes out as `?`.
+    /// The bytes of the line as the task wrote them. A character that is not a byte, which no server sends, becomes `?`.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.text {
             Some(Text(text)) => Cow::Borrowed(text.as_bytes()),
@@ -97,48 +97,48 @@ impl<'a> LogLine<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum LogRecord<'a> {
-    /// The first record: what the reader has to know before the first line.
+    /// The first record.
     Start { num_nodes: u32 },
     #[serde(borrow)]
     Line(LogLine<'a>),
-    /// Several lines of a node in one, for a reader who asked for that ([`super::LogQuery::joined`]).
+    /// Several lines of a node in one record, if the client asked for that ([`super::LogQuery::joined`]).
     Lines {
         node: u32,
         /// Whole lines, each with its newline.
         #[serde(borrow)]
         text: Cow<'a, str>,
-        /// A [`super::LogCursor`]: the place behind the last of them.
+        /// A [`super::LogCursor`]: the place behind the last line.
         #[serde(borrow)]
         cursor: Cow<'a, str>,
     },
-    /// So far nothing of a pod's log was wanted, or there was no pod (then it has no name); what is comes behind this cursor.
+    /// A node without a wanted line so far, or without a pod (then `pod` is empty). Its lines come behind this cursor.
     Pod {
         node: u32,
         pod: String,
         cursor: String,
     },
-    /// A node has not started, for this reason.
+    /// A node that has not started, and the reason.
     Waiting { node: u32, reason: String },
-    /// Lines of a node are missing, or may be.
+    /// Lines of a node that are or may be missing.
     Gap {
         node: u32,
-        /// The time of the last line before them, RFC 3339, if there is one.
+        /// The time of the last line before the gap, RFC 3339, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<String>,
         reason: String,
     },
-    /// A node's log, or without a node all of it, cannot be read at the moment.
+    /// The log of a node, or without a node the whole log, cannot be read at the moment.
     Interrupted {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<u32>,
         reason: String,
     },
-    /// It can be read again.
+    /// The log can be read again.
     Resumed {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         node: Option<u32>,
     },
-    /// Something else about a node's log that its reader should know.
+    /// A message about a node's log.
     Notice { node: u32, message: String },
     /// A node has ended and its log is complete.
     NodeEnd {
@@ -147,10 +147,10 @@ pub enum LogRecord<'a> {
         exit_code: Option<i32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
-        /// The node whose failure it was stopped for, by its rank, if it was.
+        /// The rank of the node whose failure stopped this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stopped_after: Option<u32>,
-        /// Asked for again with it, the node has nothing more to say.
+        /// The end of the node's log: a query behind it gets no more lines.
         #[serde(default)]
         cursor: String,
     },
@@ -160,9 +160,9 @@ pub enum LogRecord<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Nothing happened; the connection is alive.
+    /// Shows that the connection is alive.
     Heartbeat {},
-    /// What a newer server has to say.
+    /// A record of a newer server.
     #[serde(other)]
     Unknown,
 }
@@ -170,14 +170,14 @@ pub enum LogRecord<'a> {
 impl<'a> LogRecord<'a> {
     /// Reads one record.
     ///
-    /// # Errors
+    /// When the JSON is not a record.
     /// When it is none.
     pub fn from_json(json: &'a [u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(json)
     }
 }
 
-/// What stands before every line of a node when there are several.
+/// The prefix of a node's lines in the log of a task with several nodes.
 pub fn line_prefix(rank: u32) -> String {
     format!("node-{rank} | ")
 }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_newer_servers_are_passed_over() {
+    fn records_of_newer_servers_are_unknown() {
         let record = LogRecord::from_json(br#"{"type":"weather","node":0}"#).unwrap();
         assert_eq!(record, LogRecord::Unknown);
         let line = br#"{"node":3,"type":"line","text":"a","color":"red"}"#;

@@ -1,28 +1,28 @@
-//! `accelerators`: how many GPUs a node gets, and of which type.
+//! `accelerators`: the number of GPUs of a node, and their type.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
 use super::super::shape::Got;
 
-/// How many GPUs a node gets, and of which type.
+/// The number of GPUs of a node, and their type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accelerators {
-    /// The type, as in `H100`; any type when absent.
+    /// The type, as in `H100`; none for any type.
     pub name: Option<String>,
     pub count: u32,
 }
 
-/// What `accelerators` asks for: the first choice, and the others as alternatives of [`super::Resources`].
+/// The choices of `accelerators`. The first one is used, the others become alternatives of [`super::Resources`].
 #[derive(Debug, PartialEq)]
 pub(super) struct Choices {
     pub all: Vec<Accelerators>,
-    /// Whether they stand in the order of preference.
+    /// Whether they are in the order of preference.
     pub is_ordered: bool,
 }
 
 impl Choices {
-    /// Reads `H100:8`, `{H100: 8}`, several types in a mapping (any will do), or a list of texts (in the order of preference).
+    /// Reads `H100:8`, `{H100: 8}`, several types in a mapping (without an order), or a list of texts (in the order of preference).
     pub fn from_json(value: &Value) -> Result<Self, String> {
         let expected = || {
             format!(
@@ -94,7 +94,7 @@ impl Accelerators {
         })
     }
 
-    /// As SkyPilot writes it: `{H100: 8}`.
+    /// The accelerators in SkyPilot's form: `{H100: 8}`.
     pub(super) fn to_json(&self) -> Value {
         match &self.name {
             Some(name) => json!({name: self.count}),
@@ -103,7 +103,7 @@ impl Accelerators {
     }
 }
 
-/// `80GB`, `80GB+:2`, `nvidia:80GB`: any type with so much memory.
+/// Whether a text selects GPUs by memory: `80GB`, `80GB+:2`, `nvidia:80GB`.
 fn is_by_memory(text: &str) -> bool {
     text.split(':').any(|part| {
         let part = part.trim_end_matches('+').to_ascii_lowercase();
@@ -114,7 +114,7 @@ fn is_by_memory(text: &str) -> bool {
     })
 }
 
-/// Writes it as SkyPilot does.
+/// Writes the accelerators in SkyPilot's form.
 impl Serialize for Accelerators {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.name {

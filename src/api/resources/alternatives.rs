@@ -1,7 +1,7 @@
-//! `any_of` and `ordered`: of several sets of resources, the one that is asked for here.
+//! `any_of` and `ordered`: chooses one of several sets of resources.
 //!
-//! SkyPilot tries them on several clouds; a cluster has one scheduler and no prices, so the first that could mean this cluster is the
-//! one. The fields around the list are its defaults, as in SkyPilot (0.14.1, `sky/resources.py`, `from_yaml_config`).
+//! SkyPilot tries the sets on several clouds. A cluster has one scheduler and no prices, so the first set that may mean this
+//! cluster is used. The fields beside the list are its defaults, as in SkyPilot (0.14.1, `sky/resources.py`, `from_yaml_config`).
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use super::{
 
 type Fields = Map<String, Value>;
 
-/// Reads `resources` with the alternative that is used merged into it.
+/// Reads `resources`, with the chosen alternative merged in.
 pub(super) fn read(fields: &Fields, problems: &mut Vec<Problem>) -> Resources {
     check_keys("resources", fields, false, problems);
     let before = problems.len();
@@ -51,7 +51,7 @@ pub(super) fn read(fields: &Fields, problems: &mut Vec<Problem>) -> Resources {
         return resources;
     };
     let mut resources = Resources::from_fields("resources", &merge(fields, used), problems);
-    // Several types in a mapping are choices of each alternative, of which the first is taken.
+    // If the alternative itself has several GPU types, the first type was taken.
     resources
         .unused
         .retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));
@@ -59,7 +59,7 @@ pub(super) fn read(fields: &Fields, problems: &mut Vec<Problem>) -> Resources {
     resources
 }
 
-/// The field that holds alternatives, and these. An empty list is no list.
+/// The name and the items of the list of alternatives; none if the list is absent or empty.
 fn list<'a>(
     fields: &'a Fields,
     problems: &mut Vec<Problem>,
@@ -94,7 +94,7 @@ fn list<'a>(
     found
 }
 
-/// The fields of an alternative, and of what stands around it those that it does not give. Labels are merged.
+/// The fields of an alternative, with the surrounding fields as defaults. Labels are merged.
 fn merge(fields: &Fields, alternative: &Fields) -> Fields {
     let mut merged = fields.clone();
     merged.retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));
@@ -115,19 +115,19 @@ fn merge(fields: &Fields, alternative: &Fields) -> Fields {
     merged
 }
 
-/// What an alternative says of a field, or else what stands around it.
+/// The value of a field in an alternative, or else in the surrounding fields.
 fn value<'a>(fields: &'a Fields, alternative: &'a Fields, key: &str) -> Option<&'a Value> {
     alternative.get(key).or_else(|| fields.get(key))
 }
 
-/// Whether an alternative names Kubernetes, or no cloud.
+/// Whether an alternative may run on this cluster: it names Kubernetes, or no cloud.
 fn could_be_here(fields: &Fields, alternative: &Fields) -> bool {
     (["infra", "cloud"].iter())
         .filter_map(|key| value(fields, alternative, key)?.as_str())
         .all(allows_kubernetes)
 }
 
-/// A task has one priority, whatever it runs on.
+/// Checks that all alternatives have the same priority.
 fn check_priority(key: &str, fields: &Fields, all: &[&Fields], problems: &mut Vec<Problem>) {
     let priorities: BTreeSet<_> = (all.iter())
         .map(|alternative| value(fields, alternative, "priority").and_then(whole))
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_are_checked_like_what_stands_around_them() {
+    fn alternatives_are_checked_like_the_surrounding_fields() {
         for (value, expected) in [
             (
                 json!({"any_of": [{"cpus": "x"}]}),

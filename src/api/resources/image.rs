@@ -1,11 +1,11 @@
-//! `image_id`: the container's image.
+//! `image_id`: the image of the container.
 
 use serde_json::Value;
 
 use super::super::shape::Got;
 
-/// Reads the name of an image, with or without SkyPilot's `docker:`; or a mapping, of which SkyPilot takes `{docker: IMAGE}`, or an
-/// image for each region. `None` is what names no container image: nothing, or the machine images of a cloud.
+/// Reads the name of an image, with or without SkyPilot's prefix `docker:`, or a mapping: `{docker: IMAGE}`, or an image for each
+/// region. `None`: the value names no container image; it is empty, or names machine images of a cloud.
 pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
     let image = match value {
         Value::String(image) => image.trim(),

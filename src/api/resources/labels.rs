@@ -1,4 +1,4 @@
-//! `labels`: what Kubernetes takes as the labels of a pod.
+//! `labels`: labels of the pods of a task.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::{Problem, shape::Got};
 use crate::k8s::names::{is_label_key, is_label_value};
 
-/// Reads a mapping of texts, leaving out the entries that are wrong.
+/// Reads a mapping of texts without its invalid entries.
 pub(super) fn read(
     field: &str,
     value: &Value,

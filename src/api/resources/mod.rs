@@ -1,4 +1,4 @@
-//! What one node of a task asks for, in SkyPilot's notation and in Kubernetes'.
+//! The resources of one node of a task, in SkyPilot's notation and in Kubernetes'.
 
 mod accelerators;
 mod alternatives;
@@ -41,16 +41,16 @@ pub struct Resources {
     /// Labels of the task's pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Gigabytes of disk, for what the container writes.
+    /// The disk space for the container's files, in gigabytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_size: Option<u32>,
-    /// SkyPilot's other fields, as SkyPilot passes them on: accepted, without effect. `any_of` and `ordered` stand here as they were
-    /// given; the alternative that is used is merged into the other fields.
+    /// SkyPilot's other fields, in SkyPilot's normal form: accepted, without effect. `any_of` and `ordered` are kept as given; the
+    /// chosen alternative is merged into the other fields.
     #[serde(flatten)]
     pub unused: Map<String, Value>,
 }
 
-/// The fields that do something here.
+/// The fields with an effect.
 const USED: &[&str] = &[
     "cpus",
     "memory",
@@ -62,7 +62,7 @@ const USED: &[&str] = &[
 ];
 
 impl Resources {
-    /// Reads `resources`, adding to `problems` what is wrong with it.
+    /// Reads `resources`, and adds to `problems`.
     pub(super) fn from_json(value: &Value, problems: &mut Vec<Problem>) -> Self {
         match value {
             Value::Null => Self::default(),
@@ -77,7 +77,7 @@ impl Resources {
         }
     }
 
-    /// Reads the fields of `resources`, or of an alternative, but not their alternatives.
+    /// Reads the fields of `resources` or of one alternative, without `any_of` and `ordered`.
     fn from_fields(path: &str, fields: &Map<String, Value>, problems: &mut Vec<Problem>) -> Self {
         let mut resources = Self::default();
         for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
@@ -162,7 +162,7 @@ impl Resources {
 /// The fields that hold alternatives.
 const ALTERNATIVES: [&str; 2] = ["any_of", "ordered"];
 
-/// Refuses the fields that nobody knows, and those that do not go there.
+/// Refuses unknown fields, and fields that do not belong into an alternative.
 fn check_keys(
     path: &str,
     fields: &Map<String, Value>,
@@ -172,7 +172,7 @@ fn check_keys(
     let known = |key: &&str| !is_alternative || !ALTERNATIVES.contains(key);
     let ignored = schema::IGNORED.iter().map(|(key, ..)| *key).filter(known);
     let known = USED.iter().copied().chain(ignored);
-    // What begins with `_` is SkyPilot's own.
+    // Fields that begin with `_` are SkyPilot's own.
     let keys = fields.keys().filter(|key| !key.starts_with('_'));
     refuse_unknown(path, keys, known, problems);
 }

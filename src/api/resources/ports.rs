@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::shape::Got;
 
-/// Reads a port, a range, several of them with commas between, or a list of such; returns them as ranges in order.
+/// Reads a port, a range, several of them separated by commas, or a list of these; returns sorted ranges.
 pub fn read(value: &Value) -> Result<Vec<String>, String> {
     let expected = || {
         format!(

@@ -1,4 +1,4 @@
-//! Amounts, in SkyPilot's notation and in Kubernetes'.
+//! Amounts in SkyPilot's notation and in Kubernetes'.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::super::shape::Got;
 use crate::k8s::quantity::{is_positive, is_quantity};
 
-/// An amount of something: a Kubernetes quantity, and whether more would do too.
+/// An amount: a Kubernetes quantity, and whether it is a minimum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantity {
     text: String,
-    /// SkyPilot's `4+`: at least this much.
+    /// SkyPilot's `4+`: at least this amount.
     pub at_least: bool,
 }
 
@@ -59,7 +59,7 @@ impl Serialize for Quantity {
     }
 }
 
-/// The text of a scalar that YAML may have read as a number, and whether it ended in SkyPilot's `+`.
+/// The text of a scalar, which YAML may have read as a number, and whether it ended with SkyPilot's `+`.
 fn scalar(value: &Value) -> Option<(String, bool)> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
@@ -76,12 +76,12 @@ fn scalar(value: &Value) -> Option<(String, bool)> {
     }
 }
 
-/// A number as Python's `float()` reads it, if it is a number that something can be counted with.
+/// A number as Python's `float()` reads it, if it is finite.
 fn finite(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-/// Reads an amount of CPUs: a number of cores, or Kubernetes' own `500m`.
+/// Reads an amount of CPUs: a number of cores, or a quantity such as `500m`.
 pub(super) fn read_cpus(value: &Value) -> Result<Quantity, String> {
     let expected = || {
         format!(
@@ -93,7 +93,7 @@ pub(super) fn read_cpus(value: &Value) -> Result<Quantity, String> {
     let quantity = match (Quantity::parse(&text), finite(&text)) {
         (Ok(quantity), Some(_)) => quantity,
         (Ok(quantity), None) if text.ends_with('m') => quantity,
-        // Python and Kubernetes do not spell all numbers alike.
+        // Python accepts spellings of numbers that Kubernetes refuses.
         (Err(_), Some(number)) => Quantity::exactly(number.to_string()),
         _ => return Err(expected()),
     };
@@ -106,7 +106,8 @@ pub(super) fn read_cpus(value: &Value) -> Result<Quantity, String> {
     })
 }
 
-/// How many gigabytes one of SkyPilot's units is: any case, powers of 1024 (0.14.1, `sky/utils/resources_utils.py`).
+/// The number of gigabytes in one of SkyPilot's units, in any case. They are powers of 1024 (0.14.1,
+/// `sky/utils/resources_utils.py`).
 fn gigabytes_per(unit: &str) -> Option<f64> {
     Some(match unit.to_ascii_lowercase().as_str() {
         "kb" | "ki" => 1.0 / (1024.0 * 1024.0),
@@ -118,7 +119,7 @@ fn gigabytes_per(unit: &str) -> Option<f64> {
     })
 }
 
-/// Splits an amount from SkyPilot's unit behind it.
+/// Splits an amount into a number and one of SkyPilot's units.
 fn split_unit(text: &str) -> (&str, &str) {
     let start = (text.len().checked_sub(2)).filter(|start| text.is_char_boundary(*start));
     match start.map(|start| text.split_at(start)) {
@@ -127,14 +128,14 @@ fn split_unit(text: &str) -> (&str, &str) {
     }
 }
 
-/// SkyPilot's `3x`: so much memory for each CPU, at least.
+/// Whether a value is SkyPilot's `3x`: at least that many gigabytes of memory for each CPU.
 pub(super) fn is_multiple(value: &Value) -> bool {
     let number = value.as_str().and_then(|text| text.strip_suffix('x'));
     number.and_then(finite).is_some_and(|number| number > 0.0)
 }
 
-/// Reads an amount of memory. Kubernetes' own notation stays as it is; a bare number and SkyPilot's units become decimal `G`, as
-/// SkyPilot writes them into its pods (0.14.1, `sky/clouds/kubernetes.py`).
+/// Reads an amount of memory. Kubernetes' notation stays unchanged. A bare number and SkyPilot's units become decimal `G`, as in
+/// SkyPilot's pods (0.14.1, `sky/clouds/kubernetes.py`).
 pub(super) fn read_memory(value: &Value) -> Result<Quantity, String> {
     let expected = || {
         format!(
@@ -163,7 +164,7 @@ pub(super) fn read_memory(value: &Value) -> Result<Quantity, String> {
     })
 }
 
-/// Writes memory as SkyPilot does: a bare number counts gigabytes.
+/// Writes memory as SkyPilot does: a bare number is in gigabytes.
 pub(super) fn write_memory<S: Serializer>(
     memory: &Option<Quantity>,
     serializer: S,
@@ -179,7 +180,7 @@ pub(super) fn write_memory<S: Serializer>(
     serializer.collect_str(&format_args!("{}{plus}", bare.unwrap_or(amount)))
 }
 
-/// Reads a size of a disk in whole gigabytes. SkyPilot takes its default, 256, for a size that was not given, and so does this.
+/// Reads a disk size in whole gigabytes. 256 is SkyPilot's default and counts as absent, as in SkyPilot.
 pub(super) fn read_disk_size(value: &Value) -> Result<Option<u32>, String> {
     let expected = || {
         format!(

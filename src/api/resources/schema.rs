@@ -1,6 +1,7 @@
-//! SkyPilot's fields of `resources` that do nothing here: what they must look like, and why they do nothing.
+//! SkyPilot's fields of `resources` that have no effect: the shape of their values, and the reason.
 //!
-//! Mirrors `sky/utils/schemas.py` (`_get_single_resources_schema`) of SkyPilot 0.14.1, and what its `sky/resources.py` checks besides.
+//! Mirrors `sky/utils/schemas.py` (`_get_single_resources_schema`) of SkyPilot 0.14.1, and the further checks of its
+//! `sky/resources.py`.
 
 use serde_json::Value;
 
@@ -85,7 +86,7 @@ pub const IGNORED: &[(&str, Shape, &str)] = &[
     ),
 ];
 
-/// The clouds that SkyPilot knows (`sky/skylet/constants.py`).
+/// The clouds of SkyPilot (`sky/skylet/constants.py`).
 const CLOUDS: &[&str] = &[
     "aws",
     "azure",
@@ -150,7 +151,7 @@ const AUTOSTOP: Shape = Either(&[
     ]),
 ]);
 
-/// Whether `infra` or `cloud` leave room for Kubernetes.
+/// Whether a value of `infra` or `cloud` may mean Kubernetes.
 pub fn allows_kubernetes(infra: &str) -> bool {
     let cloud = infra.split('/').next().unwrap_or_default();
     ["k8s", "kubernetes", "*"]
@@ -164,7 +165,7 @@ fn is_infra(infra: &str) -> bool {
         None => (infra.to_ascii_lowercase(), None),
     };
     match cloud.as_str() {
-        // A context's name may have slashes in it.
+        // The name of a context may contain slashes.
         "k8s" | "kubernetes" => place != Some(""),
         cloud if cloud == "*" || CLOUDS.contains(&cloud) => {
             let parts: Vec<_> = place.iter().flat_map(|place| place.split('/')).collect();
@@ -180,7 +181,7 @@ fn is_duration(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Checks a field and returns it as SkyPilot passes it on.
+/// Checks a field, and returns it in SkyPilot's normal form.
 pub fn normalize(
     key: &str,
     field: &str,

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 
-/// Reads `resources` of one field and returns how it is written again.
+/// Reads `resources` with one field, and returns that field as it is written.
 fn written(field: &str, value: &Value) -> Result<Value, String> {
     let mut problems = Vec::new();
     let resources = Resources::from_json(&json!({field: value}), &mut problems);
@@ -15,7 +15,7 @@ fn written(field: &str, value: &Value) -> Result<Value, String> {
     }
 }
 
-/// Checks what becomes of good values, and that the messages for bad ones say what was given.
+/// Checks the written forms of good values, and that the messages for bad values quote them.
 #[track_caller]
 fn check(field: &str, cases: &[(Value, Value)], bad: &[Value]) {
     for (value, expected) in cases {
@@ -79,7 +79,7 @@ fn memory() {
         (json!("8+"), "8G+"),
         (json!("8Gi+"), "8Gi+"),
         (json!(1.5), "1.5G"),
-        // A number is a number of gigabytes, however it is spelled.
+        // A bare number is in gigabytes, in any spelling.
         (json!("1e1"), "10G"),
         (json!("1e1GB"), "10G"),
     ] {
@@ -91,7 +91,7 @@ fn memory() {
             "{value}"
         );
     }
-    // It is written as SkyPilot does.
+    // Memory is written as SkyPilot does.
     let good = [
         (json!("16GB+"), json!("16+")),
         (json!("16Gi"), json!("16Gi")),
@@ -184,7 +184,7 @@ fn images() {
             (json!(" docker:ubuntu:22.04 "), json!("ubuntu:22.04")),
             (json!({"docker": "ubuntu"}), json!("ubuntu")),
             (json!({"us-east-1": "docker:ubuntu"}), json!("ubuntu")),
-            // These are not containers, and stay what they are, with a warning.
+            // These are not container images. They stay as they are, and give a warning.
             (json!({"us-east-1": "ami-1"}), json!({"us-east-1": "ami-1"})),
             (json!(""), json!("")),
         ],

@@ -1,4 +1,4 @@
-//! What in `resources` does not do what its author may expect.
+//! Warnings about parts of `resources` that may not work as their author expects.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl Resources {
         warnings
     }
 
-    /// Names the alternatives, of which one is used.
+    /// A warning that names the alternatives, if there are several.
     fn alternatives_warning(&self) -> Option<String> {
         let key = ALTERNATIVES
             .into_iter()
