@@ -32,7 +32,7 @@ pub fn run(args: ServeArgs) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let message = with_cause(&*error);
-            tell(&format!("k8s-cli: {}", one_line(&message)));
+            print_line(&format!("k8s-cli: {}", one_line(&message)));
             ExitCode::FAILURE
         }
     }
@@ -103,7 +103,7 @@ fn start_sandbox(
     let sandbox = Sandbox::start(namespace, log_max_size, objects)
         .map_err(|error| format!("cannot start the sandbox: {error}"))?;
     let kubeconfig = sandbox.kubeconfig().display();
-    tell(&format!(
+    print_line(&format!(
         "the sandbox is a cluster for kubectl too: export KUBECONFIG={kubeconfig}"
     ));
     Ok(sandbox)
@@ -125,7 +125,7 @@ fn announce(address: SocketAddr) {
 }
 
 /// Prints a line on stderr. A closed stderr is no error.
-fn tell(line: &str) {
+fn print_line(line: &str) {
     drop(writeln!(io::stderr(), "{line}"));
 }
 

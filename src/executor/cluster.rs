@@ -225,7 +225,7 @@ impl Cluster {
         }
     }
 
-    /// Deletes an object and, in the background, all that it owns; returns whether it existed.
+    /// Deletes an object and, in the background, all objects that it owns; returns whether it existed.
     pub async fn delete<R: Resource>(&self, name: &str) -> kube::Result<bool> {
         let request = self
             .requests::<R>()

@@ -1,4 +1,4 @@
-//! A server for tests that answers each request as a script says.
+//! A server for tests that answers each request from a script.
 
 use kube::Config;
 use tokio::{

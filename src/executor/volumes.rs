@@ -246,7 +246,7 @@ impl Volumes<'_> {
         }
         let claim = self.0.cluster.get::<ClaimRow>(name);
         let claim = call(format!("look for claim `{name}`"), claim).await?;
-        // The claim of an ephemeral volume belongs to its task.
+        // A claim with an owner is free for that owner only.
         let is_free = |claim: &ClaimRow| !claim.is_taken || claim.owner.is(user);
         Ok(claim.filter(is_free).map(Arc::new))
     }

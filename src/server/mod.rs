@@ -4,6 +4,8 @@
 //! also one of actix, becomes an answer in `error`.
 
 mod access_log;
+#[cfg(feature = "bench")]
+mod bench;
 mod body;
 mod error;
 mod head;
@@ -13,8 +15,6 @@ mod task_list;
 mod tasks;
 mod user;
 mod volumes;
-#[cfg(feature = "bench")]
-mod yardstick;
 
 use std::{
     any::Any,

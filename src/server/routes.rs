@@ -22,7 +22,7 @@ pub fn configure(config: &mut ServiceConfig) {
         web::resource(path).default_service(web::to(refuse))
     };
     #[cfg(feature = "bench")]
-    config.configure(super::yardstick::configure);
+    config.configure(super::bench::configure);
     config
         .app_data(error::json_config())
         .app_data(error::path_config())

@@ -51,7 +51,7 @@ pub(super) fn read(fields: &Fields, problems: &mut Vec<Problem>) -> Resources {
         return resources;
     };
     let mut resources = Resources::from_fields("resources", &merge(fields, used), problems);
-    // If the alternative itself has several GPU types, the first type was taken.
+    // Several GPU types in a mapping are choices of each alternative. The first one is used.
     resources
         .unused
         .retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));

@@ -254,7 +254,7 @@ fn recovery(field: &str, value: &Value, problems: &mut Vec<Problem>) -> Value {
     };
     if let Some(Value::Array(codes)) = fields.get("recover_on_exit_codes") {
         let is_twice = |(index, code): (usize, &Value)| codes[..index].contains(code);
-        if codes.len() <= 256 && codes.iter().enumerate().any(is_twice) || codes.len() > 256 {
+        if codes.len() > 256 || codes.iter().enumerate().any(is_twice) {
             let message = format!("names an exit code twice: {}", Got(value));
             problems.push(Problem::new(
                 format!("{field}.recover_on_exit_codes"),

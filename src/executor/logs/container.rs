@@ -1,4 +1,4 @@
-//! Reads the log of one container from Kubernetes, and tells passing errors from final ones.
+//! Reads the log of one container from Kubernetes, and separates passing errors from final ones.
 
 use std::{sync::Arc, time::Duration};
 

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    ReaderGone,
+    ViewerGone,
     container::{Container, Failure, Part},
     lines::Next,
     position::{Position, SECOND},
@@ -16,11 +16,11 @@ use super::{
 /// the time of the first of them, and counts all lines from that second on. If they are too few, it repeats this with more pieces.
 ///
 /// # Errors
-/// When the reader is gone.
+/// When the viewer is gone.
 pub async fn before_last_lines(
     reader: &mut Reader,
     tail: u32,
-) -> Result<(Option<i64>, u64), ReaderGone> {
+) -> Result<(Option<i64>, u64), ViewerGone> {
     let began = Instant::now();
     loop {
         match count_before(&reader.container, tail).await {

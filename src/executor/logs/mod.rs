@@ -99,7 +99,7 @@ impl LogItem {
 
 /// The viewer has closed the channel of items.
 #[derive(Debug)]
-struct ReaderGone;
+struct ViewerGone;
 
 /// The tasks and containers whose logs are followed.
 pub struct Logs {

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    LogItem, Logs, ReaderGone,
+    LogItem, Logs, ViewerGone,
     block::LogSource,
     container::Container,
     last_lines::before_last_lines,
@@ -42,7 +42,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// The pause after an attempt to join that brought nothing.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
-const VERDICT_DELAY: Duration = Duration::from_secs(5);
+const JOB_END_DELAY: Duration = Duration::from_secs(5);
 
 /// The reason for a missing log.
 pub const POD_GONE: &str = "its pod is gone";
@@ -92,11 +92,11 @@ impl Follower {
         self.has_job = self.has_place();
         match self.follow().await {
             Ok(outcome) => outcome,
-            Err(ReaderGone) => NodeOutcome::Unfinished(None),
+            Err(ViewerGone) => NodeOutcome::Unfinished(None),
         }
     }
 
-    async fn follow(&mut self) -> Result<NodeOutcome, ReaderGone> {
+    async fn follow(&mut self) -> Result<NodeOutcome, ViewerGone> {
         let patience = Instant::now() + self.query.wait;
         let mut waiting = WaitReason::default();
         let mut node = self.watch.node(self.rank);
@@ -116,7 +116,7 @@ impl Follower {
                         return Ok(NodeOutcome::Unfinished(reason));
                     }
                     waiting.is_for(reason);
-                    // The followers of the other nodes notice a task that was stopped.
+                    // The watch of this node does not show that the other Jobs are gone, so the loop checks that again.
                     limit = limit.min(Instant::now() + POLL);
                 }
                 Step::Stopped => return Ok(NodeOutcome::Stopped),
@@ -148,15 +148,15 @@ impl Follower {
             }
             if !self.read.is_empty() {
                 // The node waits for the end of its Job, which may take any time.
-                match timeout(VERDICT_DELAY, node.changed()).await {
-                    Ok(changed) => changed.map_err(|_| ReaderGone)?,
+                match timeout(JOB_END_DELAY, node.changed()).await {
+                    Ok(changed) => changed.map_err(|_| ViewerGone)?,
                     Err(_) => drop(Box::pin(self.watch.refresh()).await),
                 }
                 continue;
             }
             let wakes = waiting.next_news().map_or(limit, |news| news.min(limit));
             if let Ok(Err(_)) = timeout_at(wakes, node.changed()).await {
-                return Err(ReaderGone);
+                return Err(ViewerGone);
             }
             if Instant::now() >= patience {
                 let seconds = self.query.wait.as_secs();
@@ -178,7 +178,7 @@ impl Follower {
     }
 
     /// Sends the end of the node, and a gap if its log cannot be read any more.
-    async fn end(&self, status: NodeStatus) -> Result<NodeOutcome, ReaderGone> {
+    async fn end(&self, status: NodeStatus) -> Result<NodeOutcome, ViewerGone> {
         let node = self.rank;
         let has_read = !self.read.is_empty() || self.has_place();
         // A node that was stopped before it had a pod has written nothing.
@@ -206,7 +206,7 @@ impl Follower {
     }
 
     /// Lists the task until that succeeds, so that the observed rows are recent.
-    pub async fn refresh(&self) -> Result<(), ReaderGone> {
+    pub async fn refresh(&self) -> Result<(), ViewerGone> {
         let node = self.rank;
         let (mut backoff, mut is_interrupted) = (Backoff::default(), false);
         while let Err(error) = self.watch.refresh().await {
@@ -228,7 +228,7 @@ impl Follower {
         &self,
         source: &ContainerRun,
         last: Option<&ContainerRun>,
-    ) -> Result<(), ReaderGone> {
+    ) -> Result<(), ViewerGone> {
         let node = self.rank;
         if source.is_previous && source.restarts > 0 && last.is_none() {
             let reason = format!("its container was started {} times before", source.restarts);
@@ -248,7 +248,7 @@ impl Follower {
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.
-    async fn read_source(&mut self, source: &ContainerRun, start: Start) -> Result<(), ReaderGone> {
+    async fn read_source(&mut self, source: &ContainerRun, start: Start) -> Result<(), ViewerGone> {
         let container = Container {
             pods: self.cluster.api(),
             source: source.clone(),
@@ -269,7 +269,7 @@ impl Follower {
         }
     }
 
-    async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ReaderGone> {
+    async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ViewerGone> {
         match start {
             Start::Behind(point) => reader.position = Position::at(point),
             Start::Fresh { tail } => {
@@ -335,7 +335,7 @@ impl Follower {
         &self,
         reader: &mut Reader,
         tail: &Tail,
-    ) -> Result<Option<RingEnd>, ReaderGone> {
+    ) -> Result<Option<RingEnd>, ViewerGone> {
         let mut news = tail.ring.news();
         let deadline = Instant::now() + JOIN_DELAY;
         let mut place = loop {
@@ -384,7 +384,7 @@ impl Follower {
         }
     }
 
-    async fn report_limit(&self, max_streams: usize) -> Result<(), ReaderGone> {
+    async fn report_limit(&self, max_streams: usize) -> Result<(), ViewerGone> {
         if self.is_limit_reported.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -397,12 +397,12 @@ impl Follower {
         self.record(LogRecord::Notice { node, message }).await
     }
 
-    pub async fn record(&self, record: LogRecord<'static>) -> Result<(), ReaderGone> {
+    pub async fn record(&self, record: LogRecord<'static>) -> Result<(), ViewerGone> {
         self.send(LogItem::Record(record)).await
     }
 
-    pub async fn send(&self, item: LogItem) -> Result<(), ReaderGone> {
-        self.items.send(item).await.map_err(|_| ReaderGone)
+    pub async fn send(&self, item: LogItem) -> Result<(), ViewerGone> {
+        self.items.send(item).await.map_err(|_| ViewerGone)
     }
 
     /// Whether the viewer already has a part of the node's log.
@@ -422,7 +422,7 @@ impl Follower {
     }
 
     /// Decides where to begin, given the containers that exist now, and marks the earlier ones as read.
-    pub async fn first_start(&mut self) -> Result<Start, ReaderGone> {
+    pub async fn first_start(&mut self) -> Result<Start, ViewerGone> {
         let mut sources = self.sources();
         let is_missing = match &self.place {
             Some(LogPlace::Pod { key, .. }) => sources.iter().all(|source| source.key() != *key),
@@ -481,7 +481,7 @@ impl Follower {
     }
 
     /// Finds a place in the log if there is any line in it, even an unwanted one. The shared stream needs a place to start from.
-    pub async fn find_place(&self, reader: &mut Reader) -> Result<(), ReaderGone> {
+    pub async fn find_place(&self, reader: &mut Reader) -> Result<(), ViewerGone> {
         if reader.position.point().is_some() || self.from == i64::MIN {
             return Ok(());
         }

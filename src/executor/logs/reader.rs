@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    LogItem, ReaderGone,
+    LogItem, ViewerGone,
     block::Block,
     container::{Container, Failure, Part, describe, next},
     lines::Next,
@@ -94,7 +94,7 @@ impl Reader {
     }
 
     /// Follows the log into a ring, to its end.
-    pub async fn follow(&mut self, ring: &Ring) -> Result<(), ReaderGone> {
+    pub async fn follow(&mut self, ring: &Ring) -> Result<(), ViewerGone> {
         loop {
             let began = Instant::now();
             let failure = match self.follow_stream().await? {
@@ -128,7 +128,7 @@ impl Reader {
     }
 
     /// Reads one stream that is not followed, to its end.
-    pub async fn read_stream(&mut self) -> Result<Result<(), Failure>, ReaderGone> {
+    pub async fn read_stream(&mut self) -> Result<Result<(), Failure>, ViewerGone> {
         if self.note_restarts() > 1 {
             let reason = "its container was started again more than once".to_owned();
             return Ok(Err(Failure::Refused(reason)));
@@ -165,7 +165,7 @@ impl Reader {
         Ok(Ok(()))
     }
 
-    async fn follow_stream(&mut self) -> Result<StreamEnd, ReaderGone> {
+    async fn follow_stream(&mut self) -> Result<StreamEnd, ViewerGone> {
         let part = Part {
             since: self.position.resume().or(self.since),
             follow: true,
@@ -295,7 +295,7 @@ impl Reader {
         restarts
     }
 
-    async fn pass_on(&mut self, block: Block, gap: Option<i64>) -> Result<(), ReaderGone> {
+    async fn pass_on(&mut self, block: Block, gap: Option<i64>) -> Result<(), ViewerGone> {
         if let Some(since) = gap {
             self.send(rotated(since)).await?;
         }
@@ -308,11 +308,11 @@ impl Reader {
         self.send(Entry::Lines(Arc::new(block))).await
     }
 
-    pub async fn send(&self, entry: Entry) -> Result<(), ReaderGone> {
+    pub async fn send(&self, entry: Entry) -> Result<(), ViewerGone> {
         match &self.listener {
             Listener::Viewer(items) => {
                 let item = LogItem::new(&self.container.name, entry, (0, 0));
-                items.send(item).await.map_err(|_| ReaderGone)
+                items.send(item).await.map_err(|_| ViewerGone)
             }
             Listener::Ring(ring) => {
                 ring.push(entry);
@@ -322,7 +322,7 @@ impl Reader {
     }
 
     /// Waits before the next attempt, and reports the failure from the second one on.
-    pub async fn pause(&mut self, failure: Option<Failure>) -> Result<(), ReaderGone> {
+    pub async fn pause(&mut self, failure: Option<Failure>) -> Result<(), ViewerGone> {
         if let Some(failure) = failure {
             let reason = failure.reason();
             log::debug!("the log of {}: {reason}", self.container.source.pod);
@@ -339,7 +339,7 @@ impl Reader {
         Ok(())
     }
 
-    pub async fn recover(&mut self) -> Result<(), ReaderGone> {
+    pub async fn recover(&mut self) -> Result<(), ViewerGone> {
         if std::mem::take(&mut self.is_interrupted) {
             self.send(Entry::Resumed).await?;
         }
@@ -348,7 +348,7 @@ impl Reader {
 
     /// Reads the existing log, with retries as long as they can succeed. `is_complete`: the log was probably read completely, so a
     /// log that is gone is no loss.
-    pub async fn read_rest(&mut self, is_complete: bool) -> Result<(), ReaderGone> {
+    pub async fn read_rest(&mut self, is_complete: bool) -> Result<(), ViewerGone> {
         let began = Instant::now();
         loop {
             let Err(failure) = self.read_stream().await? else {
@@ -371,7 +371,7 @@ impl Reader {
     /// When a kubelet fails in the middle of a log, the API server ends its answer as if the log were complete (`StreamObject` in
     /// `apiserver/pkg/endpoints/handlers/responsewriters/writers.go` ignores errors of the copy; seen: 1.20). So the end counts
     /// only when it is found twice.
-    pub async fn read_to_end(&mut self, is_complete: bool) -> Result<(), ReaderGone> {
+    pub async fn read_to_end(&mut self, is_complete: bool) -> Result<(), ViewerGone> {
         self.read_rest(is_complete).await?;
         let (is_over, is_long) = (self.container.source.is_over, self.bytes > LONG);
         let last = if is_over && !is_long {

@@ -161,7 +161,7 @@ fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<Str
     })
 }
 
-/// The node that made the task fail: the one that failed first, if an annotation tells.
+/// The node that made the task fail: the one that failed first, if an annotation names it.
 pub fn first_failure(nodes: &[NodeStatus]) -> Option<&NodeStatus> {
     let failed = || nodes.iter().filter(|node| node.status == TaskState::Failed);
     let first = failed().find_map(|node| node.stopped_after);

@@ -42,7 +42,7 @@ const HARMLESS: [&str; 50] = [
     "spec.volumes.*.downwardAPI.**",
     "spec.volumes.*.emptyDir.**",
     "spec.volumes.*.name",
-    // `containers` stands for `initContainers`, too.
+    // Patterns with `containers` match `initContainers` too.
     "spec.containers.*.args.*",
     "spec.containers.*.command.*",
     "spec.containers.*.env.*.name",

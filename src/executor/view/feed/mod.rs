@@ -95,7 +95,7 @@ impl Feed<'_> {
             };
             failures += 1;
             let is_forbidden = error.reason() == Reason::Forbidden;
-            // A watch that cannot resume may still be listed anew. An API server that cannot be reached cannot be listed either.
+            // A watch that cannot resume may still succeed after a new list. An API server that cannot be reached cannot be listed either.
             if failures > 1 || error.reason() != Reason::ServiceUnavailable {
                 self.0
                     .view
