@@ -367,11 +367,7 @@ impl Follower {
                         self.send(LogItem::new(&reader.container.name, entry, first))
                             .await?;
                     }
-                    place = RingPlace {
-                        number: place.number + 1,
-                        piece: 0,
-                        byte: 0,
-                    };
+                    place = RingPlace::start(place.number + 1);
                 }
                 Taken::Nothing => {
                     if news.changed().await.is_err() {

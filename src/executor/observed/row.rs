@@ -81,9 +81,8 @@ pub struct Wire<S, T> {
 }
 
 /// The decoded part of an object's metadata.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
-#[derive(Default)]
 pub struct Meta {
     pub name: String,
     pub uid: String,

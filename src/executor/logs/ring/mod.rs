@@ -46,6 +46,17 @@ pub struct RingPlace {
     pub byte: usize,
 }
 
+impl RingPlace {
+    /// The beginning of an entry.
+    pub fn start(number: u64) -> Self {
+        Self {
+            number,
+            piece: 0,
+            byte: 0,
+        }
+    }
+}
+
 /// The result of looking for a place of the log in a ring.
 #[derive(Debug, PartialEq)]
 pub enum Found {
@@ -160,16 +171,11 @@ impl Ring {
     /// Finds the place in the ring that follows a place in the log.
     pub fn find(&self, point: Option<&LogPoint>) -> Found {
         let state = self.state();
-        let start = |number| RingPlace {
-            number,
-            piece: 0,
-            byte: 0,
-        };
         if point == state.last.as_ref() {
-            return Found::At(start(state.first + state.entries.len() as u64));
+            return Found::At(RingPlace::start(state.first + state.entries.len() as u64));
         }
         if point == state.before.as_ref() {
-            return Found::At(start(state.first));
+            return Found::At(RingPlace::start(state.first));
         }
         let Some(point) = point else {
             return Found::Never;

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     LiveView, MAX_AGE, ViewRow,
     table::{Scope, Table},
+    versions::Versions,
 };
 use crate::{
     api::Reason,
@@ -61,6 +62,10 @@ pub async fn keep_alive(live: &LiveView) {
 struct Feed<'a>(&'a LiveView);
 
 impl Feed<'_> {
+    fn versions<R: ViewRow, T>(&self, act: impl FnOnce(&mut Versions) -> T) -> T {
+        self.0.view.change::<R, _>(|table| act(table.versions()))
+    }
+
     /// Feeds the table of one kind with the objects that match these selectors of labels and fields.
     async fn run<R: ViewRow>(&self, selectors: (Option<String>, Option<String>)) {
         let (label_selector, field_selector) = selectors;
@@ -97,9 +102,7 @@ impl Feed<'_> {
             let is_forbidden = error.reason() == Reason::Forbidden;
             // A watch that cannot resume may still succeed after a new list. An API server that cannot be reached cannot be listed either.
             if failures > 1 || error.reason() != Reason::ServiceUnavailable {
-                self.0
-                    .view
-                    .change::<R, _>(|table| table.versions().list_again());
+                self.versions::<R, _>(|versions| versions.list_again());
             }
             let error = error.to_string();
             if error != last_message {
@@ -122,10 +125,7 @@ impl Feed<'_> {
         list: &ListParams,
         watch: &WatchParams,
     ) -> Result<()> {
-        let watched = self
-            .0
-            .view
-            .change::<R, _>(|table| table.versions().watched());
+        let watched = self.versions::<R, _>(|versions| versions.watched());
         let version = match watched {
             Some(version) => version,
             None => self.load::<R>(list).await?,
@@ -181,9 +181,7 @@ impl Feed<'_> {
         // An open watch proves nothing yet: its first event may be an error, or it may stay silent.
         let advance = |version: Version| {
             let now = Instant::now();
-            self.0
-                .view
-                .change::<R, _>(|table| table.versions().advance(version, now));
+            self.versions::<R, _>(|versions| versions.advance(version, now));
         };
         let mut has_events = false;
         loop {
@@ -197,14 +195,8 @@ impl Feed<'_> {
                 Some(Ok(WatchEvent::Deleted(row))) => (row, true),
                 Some(Ok(WatchEvent::Bookmark(bookmark))) => {
                     let version = Version::new(&bookmark.metadata.resource_version);
-                    if self
-                        .0
-                        .view
-                        .change::<R, _>(|table| table.versions().is_set_back_to(version))
-                    {
-                        self.0
-                            .view
-                            .change::<R, _>(|table| table.versions().forget());
+                    if self.versions::<R, _>(|versions| versions.is_set_back_to(version)) {
+                        self.versions::<R, _>(|versions| versions.forget());
                         let message = format!("cannot {}: the cluster was set back", doing());
                         return Err(Error::new(Reason::InternalError, message));
                     }
@@ -214,9 +206,7 @@ impl Feed<'_> {
                 }
                 Some(Ok(WatchEvent::Error(status))) => {
                     if status.code == 410 {
-                        self.0
-                            .view
-                            .change::<R, _>(|table| table.versions().forget());
+                        self.versions::<R, _>(|versions| versions.forget());
                     }
                     return Err(Error::kube(kube::Error::Api(status), doing()));
                 }
