@@ -130,7 +130,7 @@ impl Executor {
     /// other objects are deleted again. `fail_fast`: the failure of a node stops the other nodes.
     ///
     /// # Errors
-    /// When the task may not have what it asks for, or Kubernetes refuses an object.
+    /// When the definition is not allowed, or Kubernetes refuses an object.
     pub async fn submit(
         &self,
         user: &User,

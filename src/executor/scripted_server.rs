@@ -8,8 +8,8 @@ use tokio::{
 
 use super::cluster::Cluster;
 
-/// Starts a server that passes the first line of each request (``GET /path?query HTTP/1.1``) to `script`, sends its result, if there is one,
-/// and closes the connection. Returns a handle on the server.
+/// Starts a server that passes the first line of each request (``GET /path?query HTTP/1.1``) to `script`, sends the text that `script`
+/// returns, if any, and closes the connection. Returns a handle on the server.
 pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'static) -> Cluster {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -115,7 +115,7 @@ impl Follower {
                     if !self.query.follow {
                         return Ok(NodeOutcome::Unfinished(reason));
                     }
-                    waiting.is_for(reason);
+                    waiting.set(reason);
                     // The watch of this node does not show that the other Jobs are gone, so the loop checks that again.
                     limit = limit.min(Instant::now() + POLL);
                 }
@@ -139,10 +139,10 @@ impl Follower {
                 Step::Wait(reason) if !self.query.follow => {
                     return Ok(NodeOutcome::Unfinished(reason));
                 }
-                Step::Wait(reason) => waiting.is_for(reason),
+                Step::Wait(reason) => waiting.set(reason),
             }
             start = Start::Fresh { tail: None };
-            if let Some(reason) = waiting.news() {
+            if let Some(reason) = waiting.due_report() {
                 let node = self.rank;
                 self.record(LogRecord::Waiting { node, reason }).await?;
             }
@@ -154,7 +154,9 @@ impl Follower {
                 }
                 continue;
             }
-            let wakes = waiting.next_news().map_or(limit, |news| news.min(limit));
+            let wakes = waiting
+                .next_report()
+                .map_or(limit, |report| report.min(limit));
             if let Ok(Err(_)) = timeout_at(wakes, node.changed()).await {
                 return Err(ViewerGone);
             }
@@ -336,23 +338,23 @@ impl Follower {
         reader: &mut Reader,
         tail: &Tail,
     ) -> Result<Option<RingEnd>, ViewerGone> {
-        let mut news = tail.ring.news();
+        let mut changes = tail.ring.changes();
         let deadline = Instant::now() + JOIN_DELAY;
         let mut place = loop {
-            news.mark_unchanged();
+            changes.mark_unchanged();
             match tail.ring.find(reader.position.point().as_ref()) {
                 Found::At(place) => break place,
                 Found::Never => return Ok(None),
                 Found::Later if tail.ring.has_ended() => return Ok(None),
                 Found::Later => (),
             }
-            match timeout_at(deadline, news.changed()).await {
+            match timeout_at(deadline, changes.changed()).await {
                 Ok(Ok(())) => (),
                 _ => return Ok(None),
             }
         };
         loop {
-            news.mark_unchanged();
+            changes.mark_unchanged();
             match tail.ring.take(place.number) {
                 Taken::Entry(entry) => {
                     if let Entry::Lines(block) = &entry
@@ -370,7 +372,7 @@ impl Follower {
                     place = RingPlace::start(place.number + 1);
                 }
                 Taken::Nothing => {
-                    if news.changed().await.is_err() {
+                    if changes.changed().await.is_err() {
                         return Ok(None);
                     }
                 }

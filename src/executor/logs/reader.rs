@@ -158,7 +158,7 @@ impl Reader {
         }
         // If the container still runs, its next line shows a rotation.
         if self.container.source.is_over
-            && let Some(since) = self.position.is_lost()
+            && let Some(since) = self.position.gap_at_end()
         {
             self.send(rotated(since)).await?;
         }

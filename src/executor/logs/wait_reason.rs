@@ -16,7 +16,7 @@ pub struct WaitReason {
 }
 
 impl WaitReason {
-    pub fn is_for(&mut self, reason: Option<String>) {
+    pub fn set(&mut self, reason: Option<String>) {
         if self.reason != reason {
             *self = Self {
                 reason,
@@ -27,7 +27,7 @@ impl WaitReason {
     }
 
     /// The time of the next report; none if there is none. The creation of a container is reported only if it takes long.
-    pub fn next_news(&self) -> Option<Instant> {
+    pub fn next_report(&self) -> Option<Instant> {
         let reason = self.reason.as_deref().filter(|_| !self.is_reported)?;
         let is_usual = matches!(reason, "ContainerCreating" | "PodInitializing");
         Some(
@@ -41,8 +41,8 @@ impl WaitReason {
     }
 
     /// The reason, once, when it is time to report it.
-    pub fn news(&mut self) -> Option<String> {
-        self.next_news().filter(|time| *time <= Instant::now())?;
+    pub fn due_report(&mut self) -> Option<String> {
+        self.next_report().filter(|time| *time <= Instant::now())?;
         self.is_reported = true;
         self.reason.clone()
     }

@@ -102,7 +102,7 @@ pub struct State {
     volumes: Volumes,
     /// The subscribers of the nodes of each task.
     subscribers: HashMap<TaskId, Vec<Subscriber>>,
-    /// The tasks with a failed node and running ones, in the order of their failures.
+    /// The tasks with failed and running nodes, in the order of their failures.
     failing: VecDeque<TaskId>,
     /// The failing tasks that could not be stopped, until [`View::try_again`].
     postponed: HashSet<TaskId>,
@@ -229,7 +229,7 @@ impl View {
         result
     }
 
-    /// Waits for a task with a failed node and running ones.
+    /// Waits for a task with failed and running nodes.
     pub async fn next_failing(&self) -> TaskId {
         loop {
             if let Some(id) = self.state().failing.pop_front() {

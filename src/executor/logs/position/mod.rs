@@ -113,7 +113,7 @@ impl Position {
     }
 
     /// The time of the last line, if a stream that has ended did not contain it. The lines after it may be missing.
-    pub fn is_lost(&self) -> Option<i64> {
+    pub fn gap_at_end(&self) -> Option<i64> {
         self.replayed.and(self.point).map(|point| point.time)
     }
 

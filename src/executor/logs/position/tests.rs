@@ -163,10 +163,10 @@ proptest! {
             if is_alone {
                 prop_assert_eq!(out, joined(&log[after..]));
                 prop_assert_eq!(gaps, 0);
-                prop_assert_eq!(position.is_lost(), None);
+                prop_assert_eq!(position.gap_at_end(), None);
             }
         } else {
-            prop_assert!(gaps == 1 || position.is_lost().is_some() || kept.is_empty());
+            prop_assert!(gaps == 1 || position.gap_at_end().is_some() || kept.is_empty());
         }
     }
 }

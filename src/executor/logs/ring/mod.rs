@@ -77,6 +77,7 @@ pub enum Taken {
     Ended(RingEnd),
 }
 
+/// The ring buffer of one container's log.
 #[derive(Debug)]
 pub struct Ring {
     state: Mutex<State>,
@@ -118,7 +119,7 @@ impl Ring {
     }
 
     /// A receiver that changes with each new entry, and at the end.
-    pub fn news(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
     }
 

@@ -100,7 +100,7 @@ impl Feed<'_> {
             };
             failures += 1;
             let is_forbidden = error.reason() == Reason::Forbidden;
-            // A watch that cannot resume may still succeed after a new list. An API server that cannot be reached cannot be listed either.
+            // A watch that cannot resume may succeed after a new list. An unreachable API server cannot send one.
             if failures > 1 || error.reason() != Reason::ServiceUnavailable {
                 self.versions::<R, _>(|versions| versions.list_again());
             }
