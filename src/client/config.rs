@@ -1,4 +1,6 @@
-//! Where the server is and who is asking: flag before environment before file before default.
+//! The configuration of the client: the server's URL and the login file.
+//!
+//! A flag wins over the environment, which wins over the default.
 
 use std::{
     ffi::OsString,
@@ -18,10 +20,10 @@ use crate::api::User;
 const API_URL: &str = "K8S_CLI_API_URL";
 const DEFAULT_API_URL: &str = "http://localhost:8000";
 
-/// Looks up a variable of the environment; a parameter, so that tests need not change their process.
+/// Looks up a variable of the environment. Tests pass their own function and need not change the environment of the process.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// A variable that is set to nothing is as good as not set.
+/// A variable; an empty value counts as unset.
 fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
 }
@@ -29,7 +31,7 @@ fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
 /// The server's URL, without a slash at its end.
 ///
 /// # Errors
-/// The URL is not one that a server can be asked at. Nothing was sent.
+/// The URL is not an HTTP URL. Nothing was sent.
 pub fn api_url(flag: Option<String>, env: Env<'_>) -> Result<String, Error> {
     let (url, origin) = match (flag, variable(env, API_URL)) {
         (Some(url), _) => (url, "from --api-url"),
@@ -69,13 +71,13 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What the login file says.
+/// The content of the login file.
 #[derive(Serialize, Deserialize)]
 struct Login {
     username: String,
 }
 
-/// Where the login is kept.
+/// The file that keeps the login.
 #[derive(Debug)]
 pub struct LoginFile {
     path: PathBuf,
@@ -85,7 +87,7 @@ impl LoginFile {
     /// `$XDG_CONFIG_HOME/k8s-cli/user.json`, else `~/.config/k8s-cli/user.json`.
     ///
     /// # Errors
-    /// The environment has no home.
+    /// Neither variable is set.
     pub fn locate(env: Env<'_>) -> Result<Self, Error> {
         // The XDG specification tells programs to ignore a relative path here.
         let config = variable(env, "XDG_CONFIG_HOME")
@@ -98,10 +100,10 @@ impl LoginFile {
         })
     }
 
-    /// Who is logged in.
+    /// The user who is logged in.
     ///
     /// # Errors
-    /// Nobody, or the file cannot be read.
+    /// The file does not exist, or it cannot be read.
     pub fn user(&self) -> Result<User, Error> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
@@ -122,7 +124,7 @@ impl LoginFile {
             .map_err(|error: crate::api::InvalidUser| broken(error.to_string()))
     }
 
-    /// Writes the login, for nobody else to read. Whoever reads at the same time sees the old one or the new one.
+    /// Writes the login, readable by its owner only. A concurrent reader sees either the old login or the new one.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -137,7 +139,7 @@ impl LoginFile {
                 .recursive(true)
                 .mode(0o700)
                 .create(folder)?;
-            // One that an earlier process of the same number left behind.
+            // An earlier process with the same id may have left this file behind.
             drop(fs::remove_file(&temporary));
             let mut file = fs::OpenOptions::new()
                 .write(true)
@@ -156,10 +158,10 @@ impl LoginFile {
         })
     }
 
-    /// Removes the login, and says whether there was one.
+    /// Removes the login; returns whether there was one.
     ///
     /// # Errors
-    /// It is there and stays there.
+    /// The file cannot be removed.
     pub fn remove(&self) -> Result<bool, Error> {
         match fs::remove_file(&self.path) {
             Ok(()) => Ok(true),
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_wins_over_the_environment_and_that_over_the_default() {
+    fn the_flag_wins_over_the_environment_and_the_environment_over_the_default() {
         let env = |name: &str| (name == API_URL).then(|| "http://env:1/".into());
         let url = |flag: Option<&str>, env: Env<'_>| api_url(flag.map(str::to_owned), env).unwrap();
         assert_eq!(url(Some("https://flag/base/"), &env), "https://flag/base");
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_named_with_its_origin() {
+    fn an_error_names_the_origin_of_a_bad_url() {
         for (url, problem) in [
             (
                 "localhost:8000",
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_kept_for_its_owner_only() {
+    fn only_its_owner_can_read_a_login() {
         let home = env::temp_dir().join(format!("k8s-cli-login-{}", process::id()));
         let file =
             LoginFile::locate(&|name| (name == "HOME").then(|| home.clone().into())).unwrap();

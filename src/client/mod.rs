@@ -1,13 +1,12 @@
-//! The command line's half of the program: a thin, blocking client of the REST API.
+//! The client: a thin, blocking client of the REST API, with a command for each thing that a user does.
 //!
-//! A command asks the server once (following a log is the exception), and renders the answer. What it reads, prints, and
-//! knows of its surroundings stands in a [`Context`], so that rendering is tested in memory and nothing prints behind its
-//! back: stdout is data, stderr is everything else.
+//! A command sends one request and renders the answer; only following a log sends more. The streams, the clock and the
+//! environment come from a [`Context`], so tests run commands in memory. Stdout is data, stderr is everything else.
 //!
 //! ```text
-//! commands ──► config, http      who asks which server; one method per endpoint
+//! commands ──► config, http      the server's URL and the login; one method per endpoint
 //!     ├──────► task_file         YAML to a definition
-//!     ├──────► logs              follows a log over as many streams as it takes, and shows it
+//!     ├──────► logs              follows a log, resumes it when it is cut off, and prints it
 //!     └──────► output            rows to a table, tabs, JSON or YAML
 //! ```
 //!
@@ -40,10 +39,10 @@ use crate::{
     cli::{ClientCommand, Format},
 };
 
-/// What a command works with.
+/// The streams, the clock and the environment of a command.
 struct Context<'a> {
     input: &'a mut dyn BufRead,
-    /// Data. Buffered: whoever wants it seen at once flushes it.
+    /// Data. The writer is buffered.
     out: &'a mut dyn Write,
     /// Everything else.
     err: &'a mut dyn Write,
@@ -52,7 +51,7 @@ struct Context<'a> {
     terminal: Terminal,
 }
 
-/// Which ends of the program a person sits at.
+/// Which of the standard streams are terminals.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terminal {
     input: bool,
@@ -61,7 +60,7 @@ struct Terminal {
 }
 
 impl Context<'_> {
-    /// Tells the user something that is not data. Nobody can be told when that fails.
+    /// Writes a message to stderr. A failed write is ignored, because there is no other place to report it.
     fn say(&mut self, message: &str) {
         for line in message.lines() {
             drop(writeln!(self.err, "{}", output::escape(line)));
@@ -69,14 +68,14 @@ impl Context<'_> {
         drop(self.err.flush());
     }
 
-    /// The client of the server that the flag, or else the environment, names.
+    /// A client for the server that the flag or the environment names.
     fn client(&self, api_url: Option<String>) -> Result<ApiClient, Error> {
         let url = config::api_url(api_url, self.env)?;
         let user = LoginFile::locate(self.env)?.user()?;
         ApiClient::new(url, &user)
     }
 
-    /// How data is printed when the user did not say.
+    /// The format to print in: the one that the user `asked` for, or the default.
     fn format(&self, asked: Option<Format>) -> Format {
         asked.unwrap_or(if self.terminal.out {
             Format::Table
@@ -99,7 +98,7 @@ pub fn print(text: &str) -> ExitCode {
     })
 }
 
-/// Shows a long text: through a pager when stdout is a terminal.
+/// Prints a long text, through a pager when stdout is a terminal.
 pub fn page(text: &str) -> ExitCode {
     in_process(|context| {
         if context.terminal.out {
@@ -110,7 +109,7 @@ pub fn page(text: &str) -> ExitCode {
     })
 }
 
-/// Does the work of a command with the streams, the clock and the environment of the process.
+/// Runs a command with the streams, the clock and the environment of the process.
 fn in_process(work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>) -> ExitCode {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let terminal = Terminal {
@@ -130,7 +129,7 @@ fn in_process(work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>) -> Exi
     ExitCode::from(exit.code())
 }
 
-/// Does the work of a command, and tells the user once when it fails.
+/// Runs a command, and prints its error if it fails.
 fn finish(
     context: &mut Context<'_>,
     work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>,
@@ -143,7 +142,7 @@ fn finish(
     };
     let exit = error.exit();
     match error {
-        // Not an error to its reader, but what was asked for. The terminal has echoed `^C`.
+        // The user asked for this, so it is not reported as an error. The terminal has echoed `^C`.
         Error::Detached { .. } if context.terminal.err => context.say(&format!("\n{error}")),
         Error::Detached { .. } => context.say(&error.to_string()),
         _ if exit == Exit::Done => (),

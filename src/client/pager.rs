@@ -1,4 +1,4 @@
-//! The pager: the program through which a person reads a long text at a terminal.
+//! The pager: the program that shows a long text page by page at a terminal.
 
 use std::{
     ffi::OsString,
@@ -14,10 +14,10 @@ use super::config::Env;
 
 const DEFAULT: &str = "command -v less >/dev/null || exec cat; less -FRX";
 
-/// Replaces this process by the pager, so that signals and the terminal are the pager's own business. The user chooses it as
-/// with git: `K8S_CLI_PAGER`, else `PAGER`, else `less`; an empty value or `cat` means none.
+/// Replaces this process with the pager, which then handles signals and the terminal itself. The choice works as in git:
+/// `K8S_CLI_PAGER`, else `PAGER`, else `less`; an empty value or `cat` means no pager.
 ///
-/// Returns when no pager is wanted or none can be started. The caller prints the text then.
+/// Returns if no pager is wanted or none can be started. The caller then prints the text.
 pub fn replace_process(text: &str, env: Env<'_>) {
     let chosen = env("K8S_CLI_PAGER").or_else(|| env("PAGER"));
     if chosen
@@ -29,16 +29,16 @@ pub fn replace_process(text: &str, env: Env<'_>) {
     let Ok(text) = in_memory(text) else {
         return;
     };
-    // A shell reports 126 or 127 when it cannot start a program. The text is still unread then. Any other end is the reader's
-    // choice and no failure of the command.
+    // A shell reports 126 or 127 when it cannot start a program. The text is still unread then. Any other status means that
+    // the user left the pager, which is not a failure of the command.
     let mut script = OsString::from("(");
     script.push(chosen.unwrap_or_else(|| DEFAULT.into()));
     script.push("\n); case $? in 126|127) exec cat;; esac");
-    // It comes back only with an error.
+    // `exec` returns only on an error.
     let _ = Command::new("sh").arg("-c").arg(script).stdin(text).exec();
 }
 
-/// A file that stands nowhere but in memory, to be read from its beginning.
+/// A file in memory that holds the text, positioned at its beginning.
 fn in_memory(text: &str) -> io::Result<File> {
     let mut file = File::from(memfd_create("topic", MemfdFlags::CLOEXEC)?);
     file.write_all(text.as_bytes())?;

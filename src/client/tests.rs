@@ -1,11 +1,11 @@
-//! Commands that end before a server is asked, and the surroundings that tests of the client run in.
+//! Tests of commands that end before they send a request, and the in-memory session that the client's tests use.
 
 use std::ffi::OsString;
 
 use super::*;
 use crate::cli::{self, AuthCommand, Cli, LogoutArgs};
 
-/// A person's or a script's side of a command, in memory.
+/// The streams and the environment of a command, in memory.
 #[derive(Default)]
 pub struct Session {
     input: String,
@@ -16,7 +16,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A person who types `input`.
+    /// A session in which all streams are terminals, with `input` on stdin.
     pub fn at_a_terminal(input: &str) -> Self {
         let terminal = Terminal {
             input: true,
@@ -50,7 +50,7 @@ impl Session {
     fn type_line(&mut self, line: &str) -> Exit {
         let words = line.split_whitespace().map(Into::into);
         let cli::Command::Client(command) = Cli::parse(words).unwrap() else {
-            panic!("`serve` is no command of the client");
+            panic!("`serve` is not a command of the client");
         };
         self.run(|context| finish(context, |context| commands::run(context, command)))
     }
@@ -80,17 +80,17 @@ fn check(line: &str, exit: Exit, err: &str) {
 }
 
 #[test]
-fn without_a_login_nothing_is_asked() {
+fn a_command_without_a_login_sends_no_request() {
     let message = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`\n";
     check("auth whoami", Exit::Failed, message);
     check("jobs list", Exit::Failed, message);
     check("jobs logs ab12cd34", Exit::Failed, message);
     check("volumes list", Exit::Failed, message);
-    check("auth logout", Exit::Done, "nobody was logged in\n");
+    check("auth logout", Exit::Done, "you were not logged in\n");
 }
 
 #[test]
-fn a_bad_url_is_told_before_anything_else() {
+fn a_bad_url_is_reported_before_anything_else() {
     check(
         "jobs list --api-url localhost:8000",
         Exit::Usage,
@@ -100,20 +100,17 @@ fn a_bad_url_is_told_before_anything_else() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_a_usage_error() {
+fn contradictory_flags_are_usage_errors() {
     for (line, message) in [
         ("jobs stop", "give a task's id, or --all"),
         (
             "jobs stop ab12cd34 --all",
             "give a task's id or --all, not both",
         ),
-        (
-            "jobs stop ab12cd34 --all-users",
-            "--all-users goes with --all",
-        ),
+        ("jobs stop ab12cd34 --all-users", "--all-users needs --all"),
         (
             "jobs stop --all -o name",
-            "`-o name` does not go with --all: the answer names no ids",
+            "`-o name` does not work with --all: the answer names no ids",
         ),
         (
             "jobs logs ab12cd34 --follow --no-follow",
@@ -137,7 +134,7 @@ fn what_cannot_be_meant_is_a_usage_error() {
 }
 
 #[test]
-fn a_task_file_is_checked_before_anything_is_sent() {
+fn a_task_file_is_checked_before_a_request_is_sent() {
     check(
         "jobs submit /no/such/task.yaml",
         Exit::Failed,
@@ -186,14 +183,14 @@ fn task_files_are_validated_without_a_server() {
 }
 
 #[test]
-fn what_is_told_is_safe_for_a_terminal() {
+fn messages_are_escaped_for_the_terminal() {
     let mut session = Session::default();
     session.run(|context| context.say("one\x1b[2J\ntwo\r"));
     assert_eq!(session.err(), "one\\u{1b}[2J\ntwo\\r\n");
 }
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn a_closed_pipe_is_not_an_error() {
     struct Closed;
     impl Write for Closed {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -217,5 +214,5 @@ fn a_closed_pipe_ends_quietly() {
         |context| commands::auth::run(context, logout),
     );
     assert_eq!(exit, Exit::Done);
-    assert_eq!(err, b"nobody was logged in\n");
+    assert_eq!(err, b"you were not logged in\n");
 }

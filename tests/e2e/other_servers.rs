@@ -53,8 +53,8 @@ fn no_command_follows_a_redirection_half_way() {
                 .code(1)
                 .stdout("")
                 .stderr(&format!(
-                    "k8s-cli: the server at {url} is not there, but says to ask at https://jump/tasks\n\
-                     hint: --api-url or K8S_CLI_API_URL say where the server is\n"
+                    "k8s-cli: the server at {url} redirects to https://jump/tasks\n\
+                     hint: --api-url or K8S_CLI_API_URL set the URL of the server\n"
                 ));
         }
     }

@@ -1,4 +1,4 @@
-//! `k8s-cli auth`: who is asking. No server is involved; the name is a statement that every request carries.
+//! `k8s-cli auth`: the login. It sends no request; every later request carries the user name, which the server believes.
 
 use crate::{
     api::User,
@@ -37,7 +37,7 @@ fn logout(context: &mut Context<'_>, args: LogoutArgs) -> Result<Exit, Error> {
     context.say(if was_logged_in {
         "logged out"
     } else {
-        "nobody was logged in"
+        "you were not logged in"
     });
     Ok(Exit::Done)
 }

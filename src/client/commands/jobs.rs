@@ -1,4 +1,4 @@
-//! `k8s-cli jobs`: what users do with tasks. Following a log is in [`crate::client::logs`].
+//! `k8s-cli jobs`: submits, lists and stops tasks. [`crate::client::logs`] follows logs.
 
 use super::{logs, validate};
 use crate::{
@@ -51,13 +51,13 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         return Ok(Exit::Done);
     }
     let submitted = client.submit(&file.task, fail_fast)?;
-    // From here on there is a task to detach from.
+    // From here on Ctrl-C detaches from the task.
     let feed = (!args.detach).then(LogFeed::listen);
 
     let TaskSubmitResponse {
         task_id, warnings, ..
     } = submitted.value;
-    // Whoever reads it may need it before the log begins.
+    // Printed and flushed before the log begins, because a script may need the id at once.
     output::made(
         context.out,
         format,
@@ -91,7 +91,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
     }
 }
 
-/// Tells what the file's reader has to say, with the place in the file, and what only the server knows.
+/// Prints the warnings of the task file's parser with their lines, and those that only the server gave.
 fn warn(context: &mut Context<'_>, file: &str, of_file: &[Finding], of_server: &[String]) {
     let name = task_file::name(file);
     for finding in of_file {
@@ -163,9 +163,9 @@ fn stop(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
     let id = match (id, all) {
         (Some(_), true) => return usage("give a task's id or --all, not both"),
         (None, false) => return usage("give a task's id, or --all"),
-        _ if all_users && !all => return usage("--all-users goes with --all"),
+        _ if all_users && !all => return usage("--all-users needs --all"),
         (None, true) if format == Format::Name => {
-            return usage("`-o name` does not go with --all: the answer names no ids");
+            return usage("`-o name` does not work with --all: the answer names no ids");
         }
         (id, _) => id,
     };

@@ -1,4 +1,4 @@
-//! `k8s-cli jobs logs`.
+//! `k8s-cli jobs logs`: turns the flags into a query and follows the log.
 
 use crate::{
     api::LogQuery,
@@ -36,7 +36,7 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         nodes: node,
         wait: wait.unwrap_or(LogQuery::default().wait),
         after: Vec::new(),
-        // A record a line is several times as long as the line, and the rest of it is not shown.
+        // A record per line is several times as long as the line, and only the line is shown.
         joined: output == LogFormat::Text && !timestamps,
     };
     let client = context.client(api_url)?;

@@ -1,4 +1,4 @@
-//! The commands of the client, one file a group: each asks the server and renders its answer.
+//! The commands of the client, one file per group. Each sends a request and renders the answer.
 
 pub mod auth;
 mod jobs;
@@ -9,7 +9,7 @@ mod volumes;
 use super::{Context, Error, Exit};
 use crate::cli::ClientCommand;
 
-/// Does the work of a command.
+/// Runs a command.
 pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Error> {
     match command {
         ClientCommand::Auth(args) => auth::run(context, args.command),

@@ -1,4 +1,4 @@
-//! `k8s-cli jobs validate`: task files, checked without a server.
+//! `k8s-cli jobs validate`: checks task files without a server.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,17 +12,17 @@ use crate::{
     },
 };
 
-/// What there is to say about one file: an element of `-o json`.
+/// The report on one file: an element of `-o json`.
 #[derive(Serialize)]
 struct FileReport {
     file: String,
     valid: bool,
     errors: Vec<Remark>,
     warnings: Vec<Remark>,
-    /// Whether it is no YAML, or cannot be read.
+    /// Whether the file cannot be read, or is not YAML.
     #[serde(skip)]
-    is_unread: bool,
-    /// As it would be sent, but for the values of its secrets.
+    is_unreadable: bool,
+    /// The definition that would be sent, without the values of its secrets.
     task: Option<Value>,
 }
 
@@ -34,9 +34,9 @@ struct Remark {
 
 pub fn run(context: &mut Context<'_>, mut args: ValidateArgs) -> Result<Exit, Error> {
     let settings = task_file::settings(args.take_changes(), context.env)?;
-    let mut reports = vec![judge(context, args.file, &settings)?];
+    let mut reports = vec![check_file(context, args.file, &settings)?];
     for file in args.files {
-        reports.push(judge(context, file, &settings)?);
+        reports.push(check_file(context, file, &settings)?);
     }
     match args.output {
         Some(format @ (Format::Json | Format::Yaml)) => {
@@ -61,7 +61,7 @@ pub fn run(context: &mut Context<'_>, mut args: ValidateArgs) -> Result<Exit, Er
     })
 }
 
-fn judge(
+fn check_file(
     context: &mut Context<'_>,
     file: String,
     settings: &Settings,
@@ -77,7 +77,7 @@ fn judge(
             return Ok(FileReport {
                 file: task_file::name(&file).to_owned(),
                 valid: false,
-                is_unread: true,
+                is_unreadable: true,
                 errors: vec![remark],
                 warnings: Vec::new(),
                 task: None,
@@ -89,7 +89,7 @@ fn judge(
     Ok(FileReport {
         file: task_file::name(&file).to_owned(),
         valid: task.is_some(),
-        is_unread: false,
+        is_unreadable: false,
         errors: remarks(errors),
         warnings: remarks(warnings),
         task,
@@ -105,7 +105,7 @@ impl From<Finding> for Remark {
     }
 }
 
-/// The definition without what nobody else may see.
+/// The definition with the values of its secrets hidden.
 fn public(task: &TaskDefinition) -> Result<Value, Error> {
     let mut task = serde_json::to_value(task).map_err(std::io::Error::from)?;
     let secrets = task.get_mut("secrets").and_then(Value::as_object_mut);
@@ -117,14 +117,14 @@ fn public(task: &TaskDefinition) -> Result<Value, Error> {
     Ok(task)
 }
 
-/// One line for each remark, as compilers write them, and one for the file.
+/// Prints a line for each remark, as compilers do, and one for a valid file.
 fn write(context: &mut Context<'_>, report: &FileReport) -> Result<(), Error> {
     let FileReport { file, .. } = report;
     for (kind, remarks) in [("error", &report.errors), ("warning", &report.warnings)] {
         for Remark { line, message } in remarks {
             let line = match line {
-                // What could not be read at all names its place itself.
-                None if report.is_unread => message.clone(),
+                // The error of an unreadable file names the place itself.
+                None if report.is_unreadable => message.clone(),
                 Some(line) => format!("{file}:{line}: {kind}: {message}"),
                 None => format!("{file}: {kind}: {message}"),
             };

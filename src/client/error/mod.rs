@@ -1,12 +1,12 @@
-//! What can go wrong on this side of the wire, how it is told, and the exit codes: each in one place.
+//! The errors of the client with their messages and hints, and the exit codes.
 
 use std::{fmt, io, path::PathBuf};
 
 use super::task_file::Finding;
 use crate::api::{LogEnd, TaskId};
 
-/// How the program ends. The numbers from 100 on are those of `JobExitCode` (`sky/exceptions.py` of `SkyPilot` 0.14.1) and speak
-/// of a task that was watched.
+/// The exit codes of the program. Those from 100 on report how a followed task ended; they are those of `JobExitCode`
+/// (`sky/exceptions.py` of `SkyPilot` 0.14.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Done,
@@ -20,7 +20,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that a shell sees.
+    /// The exit code as a number.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -30,7 +30,7 @@ impl Exit {
             Self::TaskUnfinished => 101,
             Self::TaskNotFound => 102,
             Self::TaskStopped => 103,
-            // 128 + SIGINT, as shells count.
+            // 128 + SIGINT, as in shells.
             Self::Interrupted => 130,
         }
     }
@@ -47,66 +47,66 @@ impl From<LogEnd> for Exit {
     }
 }
 
-/// Why a command could not do what it was asked for.
+/// The reason why a command failed.
 #[derive(Debug)]
 pub enum Error {
-    /// The server refused; the detail is its own sentence.
+    /// The server refused the request; `detail` is the server's own sentence.
     Api {
         status: u16,
         detail: String,
     },
-    /// The server could not be asked.
+    /// No connection to the server.
     Unreachable {
         url: String,
         cause: String,
     },
-    /// The server was asked and did not answer, or not to the end.
-    Silent {
+    /// The server did not answer, or its answer broke off.
+    NoAnswer {
         url: String,
         cause: String,
-        /// Whether it was asked to change something, which it may have done.
+        /// Whether the request was one that changes something.
         may_have_acted: bool,
     },
-    /// Something answers there, but not as the contract says.
+    /// The answer does not follow the contract.
     NotOurServer {
         url: String,
         problem: String,
     },
-    /// What answers there says that the server is elsewhere.
+    /// The answer is a redirect.
     Moved {
         url: String,
         location: String,
     },
-    /// A log ended without saying that it was complete.
+    /// A log ended without its last record.
     Cut {
         id: TaskId,
         cause: String,
     },
-    /// There is no such task to watch.
+    /// The task whose log was asked for does not exist.
     TaskNotFound {
         detail: String,
     },
-    /// The task was there when its log began, and is not any more.
+    /// The task existed when its log began, and does not exist now.
     TaskGone {
         id: TaskId,
     },
-    /// The reader of a log had enough; the task has not.
+    /// The user pressed Ctrl-C while following a log. The task keeps running.
     Detached {
         id: TaskId,
     },
-    /// Where the server is said to be is no place for one.
+    /// The configured URL is not the URL of a server.
     BadUrl {
         url: String,
         origin: &'static str,
         problem: &'static str,
     },
     NotLoggedIn,
-    /// The login file is there, but does not say who is logged in.
+    /// The login file exists, but names no user.
     LoginFile {
         path: PathBuf,
         problem: String,
     },
-    /// Neither `XDG_CONFIG_HOME` nor `HOME` says where the login file is.
+    /// Neither `XDG_CONFIG_HOME` nor `HOME` is set, so the login file cannot be located.
     NoHome,
     File {
         action: &'static str,
@@ -123,54 +123,54 @@ pub enum Error {
         name: String,
         findings: Vec<Finding>,
     },
-    /// The command line was understood, but cannot be meant.
+    /// The command line was parsed, but its parts contradict each other or a value is invalid.
     Usage(String),
-    /// Deleting needs a yes, and nobody is there to give one.
-    NobodyToAsk {
-        what: String,
+    /// Deleting needs a confirmation, and stdin is not a terminal.
+    CannotAsk {
+        subject: String,
     },
-    /// The answer was no.
+    /// The user did not confirm.
     NotConfirmed,
     /// Standard output cannot be written.
     Output(io::Error),
-    /// Something was made, and standard output, where its id belongs, cannot be written.
-    Untold {
+    /// Something was created, but its id cannot be written to standard output.
+    Unprinted {
         made: String,
         source: io::Error,
     },
 }
 
 impl Error {
-    /// The same after something was `made` that only the output would have named.
+    /// Adds to an output error that something was `made`, because the output was to name it.
     #[must_use]
     pub fn after(self, made: String) -> Self {
         match self {
-            Self::Output(source) => Self::Untold { made, source },
+            Self::Output(source) => Self::Unprinted { made, source },
             other => other,
         }
     }
 
-    /// How the program ends with this error.
+    /// The exit code for this error.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) | Self::BadUrl { .. } => Exit::Usage,
-            Self::TaskFile { findings, .. } if findings.iter().all(Finding::is_of_flag) => {
+            Self::TaskFile { findings, .. } if findings.iter().all(Finding::is_about_flag) => {
                 Exit::Usage
             }
             Self::TaskNotFound { .. } => Exit::TaskNotFound,
             Self::TaskGone { .. } => Exit::TaskStopped,
             Self::Detached { .. } => Exit::Interrupted,
-            // Whoever reads the output has seen enough: `jobs list | head -1` did what it should.
-            Self::Output(source) | Self::Untold { source, .. }
+            // The reader of the pipe has closed it, as in `jobs list | head -1`, which is not a failure.
+            Self::Output(source) | Self::Unprinted { source, .. }
                 if source.kind() == io::ErrorKind::BrokenPipe =>
             {
                 Exit::Done
             }
             Self::Output(_)
-            | Self::Untold { .. }
+            | Self::Unprinted { .. }
             | Self::Api { .. }
             | Self::Unreachable { .. }
-            | Self::Silent { .. }
+            | Self::NoAnswer { .. }
             | Self::NotOurServer { .. }
             | Self::Moved { .. }
             | Self::Cut { .. }
@@ -180,30 +180,30 @@ impl Error {
             | Self::File { .. }
             | Self::Yaml { .. }
             | Self::TaskFile { .. }
-            | Self::NobodyToAsk { .. }
+            | Self::CannotAsk { .. }
             | Self::NotConfirmed => Exit::Failed,
         }
     }
 
-    /// What the user can do about it, where there is one such thing.
+    /// A hint on what the user can do, for errors that have one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NotLoggedIn => "log in with `k8s-cli auth login <user>`",
             Self::LoginFile { .. } => "write a new one with `k8s-cli auth login <user>`",
             Self::NoHome => "set HOME",
             Self::Unreachable { .. } => {
-                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL say where \
-                 it is"
+                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its \
+	                 URL"
             }
-            Self::Silent {
+            Self::NoAnswer {
                 may_have_acted: true,
                 ..
-            } => "it may have done what it was asked: look before you try again",
+            } => "the server may have made the change: check before you try again",
             Self::NotOurServer { .. } | Self::Moved { .. } => {
-                "--api-url or K8S_CLI_API_URL say where the server is"
+                "--api-url or K8S_CLI_API_URL set the URL of the server"
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
-            Self::NobodyToAsk { .. } => "--force deletes without asking",
+            Self::CannotAsk { .. } => "--force deletes without asking",
             Self::Cut { id, .. } => {
                 return Some(format!(
                     "the task may go on; read its log again with `k8s-cli jobs logs {id}`"
@@ -222,7 +222,7 @@ impl fmt::Display for Error {
             Self::Unreachable { url, cause } => {
                 write!(f, "cannot reach the server at {url}: {cause}")
             }
-            Self::Silent { url, cause, .. } => {
+            Self::NoAnswer { url, cause, .. } => {
                 write!(f, "the server at {url} did not answer: {cause}")
             }
             Self::NotOurServer { url, problem } => {
@@ -232,14 +232,11 @@ impl fmt::Display for Error {
                 )
             }
             Self::Moved { url, location } => {
-                write!(
-                    f,
-                    "the server at {url} is not there, but says to ask at {location}"
-                )
+                write!(f, "the server at {url} redirects to {location}")
             }
             Self::TaskGone { id } => write!(
                 f,
-                "task {id} was stopped while its log was cut off: the end of it may be missing"
+                "task {id} was stopped while its log was cut off: the end of the log may be missing"
             ),
             Self::Cut { id, cause } => write!(f, "the log of task `{id}` was cut off: {cause}"),
             Self::Detached { id } => write!(
@@ -256,15 +253,11 @@ impl fmt::Display for Error {
             ),
             Self::NotLoggedIn => f.write_str("not logged in"),
             Self::LoginFile { path, problem } => {
-                write!(
-                    f,
-                    "`{}` does not say who is logged in: {problem}",
-                    path.display()
-                )
+                write!(f, "`{}` names no user: {problem}", path.display())
             }
-            Self::NoHome => f.write_str(
-                "cannot tell where the login is kept: neither XDG_CONFIG_HOME nor HOME is set",
-            ),
+            Self::NoHome => {
+                f.write_str("cannot locate the login file: neither XDG_CONFIG_HOME nor HOME is set")
+            }
             Self::File {
                 action,
                 path,
@@ -280,20 +273,20 @@ impl fmt::Display for Error {
                 write!(f, "{name} is not a task that can run:")?;
                 findings.iter().try_for_each(|finding| match finding.line {
                     Some(line) => write!(f, "\n  {name}:{line}: {finding}"),
-                    None if finding.is_of_flag() => write!(f, "\n  {finding}"),
+                    None if finding.is_about_flag() => write!(f, "\n  {finding}"),
                     None => write!(f, "\n  {name}: {finding}"),
                 })
             }
             Self::Usage(message) => f.write_str(message),
-            Self::NobodyToAsk { what } => {
+            Self::CannotAsk { subject } => {
                 write!(
                     f,
-                    "not deleting {what} without asking, and standard input is not a terminal"
+                    "cannot ask whether to delete {subject}: standard input is not a terminal"
                 )
             }
             Self::NotConfirmed => f.write_str("nothing was deleted"),
             Self::Output(source) => write!(f, "cannot write the output: {}", describe_io(source)),
-            Self::Untold { made, source } => {
+            Self::Unprinted { made, source } => {
                 write!(
                     f,
                     "{made}, but the output cannot be written: {}",
@@ -307,7 +300,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::File { source, .. } | Self::Output(source) | Self::Untold { source, .. } => {
+            Self::File { source, .. } | Self::Output(source) | Self::Unprinted { source, .. } => {
                 Some(source)
             }
             _ => None,
@@ -315,14 +308,14 @@ impl std::error::Error for Error {
     }
 }
 
-/// Everything else that does I/O names what it was about; a bare `?` is always a write to standard output.
+/// Only writes to standard output are converted by a bare `?`. Other I/O errors name the file.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
     }
 }
 
-/// An I/O error in words, without the operating system's number: `connection refused`.
+/// An I/O error without the operating system's number: `connection refused`.
 pub fn describe_io(error: &io::Error) -> String {
     let text = error.to_string();
     let Some(number) = error.raw_os_error() else {

@@ -1,4 +1,4 @@
-//! The exit codes and the messages, all of them.
+//! Tests of every exit code, message and hint.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn denied() -> io::Error {
 }
 
 #[test]
-fn exit_codes_are_the_contract() {
+fn exit_codes_follow_the_contract() {
     for (exit, code) in [
         (Exit::Done, 0),
         (Exit::Failed, 1),
@@ -35,7 +35,7 @@ fn exit_codes_are_the_contract() {
 }
 
 #[test]
-fn every_error_has_its_message_its_code_and_at_most_one_hint() {
+fn every_error_has_a_message_a_code_and_at_most_one_hint() {
     let url = || "http://localhost:8000".to_owned();
     let cases = [
         (
@@ -55,12 +55,12 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
             1,
             "cannot reach the server at http://localhost:8000: connection refused",
             Some(
-                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL say where \
-                 it is",
+                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its \
+	                 URL",
             ),
         ),
         (
-            Error::Silent {
+            Error::NoAnswer {
                 url: url(),
                 cause: "the connection was lost".to_owned(),
                 may_have_acted: false,
@@ -70,14 +70,14 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
             None,
         ),
         (
-            Error::Silent {
+            Error::NoAnswer {
                 url: url(),
                 cause: "it took too long".to_owned(),
                 may_have_acted: true,
             },
             1,
             "the server at http://localhost:8000 did not answer: it took too long",
-            Some("it may have done what it was asked: look before you try again"),
+            Some("the server may have made the change: check before you try again"),
         ),
         (
             Error::NotOurServer {
@@ -94,7 +94,7 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
                 location: "https://jump/tasks".to_owned(),
             },
             1,
-            "the server at http://localhost:8000 is not there, but says to ask at https://jump/tasks",
+            "the server at http://localhost:8000 redirects to https://jump/tasks",
             Some("--api-url or K8S_CLI_API_URL say where the server is"),
         ),
         (
@@ -133,13 +133,13 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
                 problem: "expected {\"username\": \"...\"}".to_owned(),
             },
             1,
-            "`/h/user.json` does not say who is logged in: expected {\"username\": \"...\"}",
+            "`/h/user.json` names no user: expected {\"username\": \"...\"}",
             Some("write a new one with `k8s-cli auth login <user>`"),
         ),
         (
             Error::NoHome,
             1,
-            "cannot tell where the login is kept: neither XDG_CONFIG_HOME nor HOME is set",
+            "cannot locate the login file: neither XDG_CONFIG_HOME nor HOME is set",
             Some("set HOME"),
         ),
         (
@@ -153,17 +153,17 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
             None,
         ),
         (
-            Error::Usage("--all-users goes with --all".to_owned()),
+            Error::Usage("--all-users needs --all".to_owned()),
             2,
-            "--all-users goes with --all",
+            "--all-users needs --all",
             None,
         ),
         (
-            Error::NobodyToAsk {
-                what: "volume `ef56gh78`".to_owned(),
+            Error::CannotAsk {
+                subject: "volume `ef56gh78`".to_owned(),
             },
             1,
-            "not deleting volume `ef56gh78` without asking, and standard input is not a terminal",
+            "cannot ask whether to delete volume `ef56gh78`: standard input is not a terminal",
             Some("--force deletes without asking"),
         ),
         (Error::NotConfirmed, 1, "nothing was deleted", None),
@@ -194,7 +194,7 @@ fn every_error_has_its_message_its_code_and_at_most_one_hint() {
 }
 
 #[test]
-fn system_errors_are_words() {
+fn system_errors_have_no_number() {
     for (number, words) in [
         (2, "no such file or directory"),
         (13, "permission denied"),

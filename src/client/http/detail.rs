@@ -1,11 +1,11 @@
-//! The sentence in the body of a refusal, whoever wrote it.
+//! The message in the body of an error answer: ours, `FastAPI`'s or a proxy's.
 
 use serde_json::Value;
 use ureq::http::StatusCode;
 
 use super::shorten;
 
-/// The sentence in an error's body: this program's `detail`, `FastAPI`'s list of them, or what there is.
+/// The message of an error answer: our `detail`, `FastAPI`'s list of problems, or else the status and the first line.
 pub fn detail(status: StatusCode, body: &[u8]) -> String {
     let decoded: Value = serde_json::from_slice(body).unwrap_or_default();
     match &decoded["detail"] {
@@ -24,7 +24,7 @@ pub fn detail(status: StatusCode, body: &[u8]) -> String {
     }
 }
 
-/// One of `FastAPI`'s problems: `{"loc": ["body", "num_nodes"], "msg": "...", "type": ...}`.
+/// A problem as `FastAPI` writes it: `{"loc": ["body", "num_nodes"], "msg": "...", "type": ...}`.
 fn problem(problem: &Value) -> String {
     let Some(message) = problem["msg"].as_str() else {
         return shorten(&problem.to_string());
@@ -48,16 +48,16 @@ fn problem(problem: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn told(status: u16, body: &str) -> String {
+    fn detail_of(status: u16, body: &str) -> String {
         detail(StatusCode::from_u16(status).unwrap(), body.as_bytes())
     }
 
     #[test]
-    fn our_own_detail_is_shown_as_it_is() {
+    fn our_own_detail_is_unchanged() {
         let body = r#"{"detail":"task `ab12cd34` not found","reason":"NotFound"}"#;
-        assert_eq!(told(404, body), "task `ab12cd34` not found");
-        let body = r#"{"detail":"too warm","reason":"NobodyKnowsThisWord"}"#;
-        assert_eq!(told(418, body), "too warm");
+        assert_eq!(detail_of(404, body), "task `ab12cd34` not found");
+        let body = r#"{"detail":"too warm","reason":"AnUnknownReason"}"#;
+        assert_eq!(detail_of(418, body), "too warm");
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
             {"odd":true}
         ]}"#;
         assert_eq!(
-            told(422, body),
+            detail_of(422, body),
             "header.x-user: Field required; body.nodes.0.rank: Input should be a valid integer; JSON decode error; \
              {\"odd\":true}"
         );
@@ -96,9 +96,9 @@ mod tests {
                 "the server answered 502 Bad Gateway: <html>\\u{1b}[2J",
             ),
         ] {
-            assert_eq!(told(status, body), expected);
+            assert_eq!(detail_of(status, body), expected);
         }
-        let long = told(502, &"é".repeat(100_000));
+        let long = detail_of(502, &"é".repeat(100_000));
         assert!(long.chars().count() < 250, "{long}");
     }
 }

@@ -1,7 +1,7 @@
-//! The server, one method per endpoint. Nothing is printed here.
+//! The HTTP client of the server, with one method per endpoint. It prints nothing.
 //!
-//! Besides this program's own server it understands its Python ancestor, whose error bodies are `FastAPI`'s, and whatever else
-//! may answer at the same address, such as a proxy.
+//! It also reads the answers of this program's Python ancestor, whose error bodies are `FastAPI`'s, and those of a proxy in
+//! between.
 
 mod detail;
 
@@ -28,25 +28,25 @@ use crate::api::{
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Submitting and stopping a task of thousands of nodes is as many requests to Kubernetes.
+/// Submitting or stopping a task takes at least one request to Kubernetes per node, and a task may have thousands of nodes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// Only until the answer begins; a log takes as long as its task.
+/// The limit until the answer begins. The log itself has no limit, because it lasts as long as its task.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As much as the server sends at once, and more than most requests are. ureq fills its buffers with zeros before it uses them,
-/// and its own are 128 KiB each.
+/// The input buffer holds as much as the server sends at once; the output buffer holds most requests. ureq's defaults are
+/// 128 KiB each, and it fills its buffers with zeros before it uses them.
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
-/// What every proxy takes as a part of a URL. A longer query travels in a body.
+/// A length that every proxy accepts in a URL. A longer query is sent in a body.
 const MAX_QUERY: usize = 4096;
 /// More than ten thousand tasks of ten nodes.
 const MAX_ANSWER: u64 = 256 * 1024 * 1024;
 const MAX_ERROR_BODY: u64 = 1024 * 1024;
-/// How much of an answer that is not ours is shown.
+/// The most characters of a foreign answer that a message shows.
 const MAX_SHOWN: usize = 200;
 
-/// An answer, read; and its body, to be shown as it came.
+/// A decoded answer, with its body for `-o json` and `-o yaml`.
 #[derive(Debug)]
 pub struct Answer<T> {
     pub value: T,
@@ -57,11 +57,11 @@ pub struct Answer<T> {
 pub enum LogStream {
     /// Records: [`crate::api::LogRecord`].
     Records(Box<dyn Read + Send>),
-    /// Text, from a server that knows nothing else.
+    /// Text, from a server that does not send records.
     Text(Box<dyn Read + Send>),
 }
 
-/// A server, asked in one user's name.
+/// A client for one server and one user.
 #[derive(Clone)]
 pub struct ApiClient {
     agent: Agent,
@@ -70,16 +70,16 @@ pub struct ApiClient {
 }
 
 impl ApiClient {
-    /// The server at `url`, which `config::api_url` checked. Nothing is sent.
+    /// A client for the server at `url`, which `config::api_url` has checked. Nothing is sent.
     ///
     /// # Errors
-    /// The name cannot stand in a header.
+    /// The user name cannot be a header value.
     pub fn new(url: String, user: &User) -> Result<Self, Error> {
         let user = HeaderValue::from_bytes(user.as_str().as_bytes())
             .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))?;
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            // A POST that is redirected comes out as a GET, and only some commands would work.
+            // A redirect turns a POST into a GET, so only some commands would work.
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .input_buffer_size(INPUT_BUFFER)
@@ -90,7 +90,7 @@ impl ApiClient {
                 env!("CARGO_PKG_VERSION")
             ));
         if is_loopback(&url) {
-            // A proxy's own loopback is another machine.
+            // For a proxy, the loopback address is its own machine.
             config = config.proxy(None);
         }
         Ok(Self {
@@ -111,7 +111,7 @@ impl ApiClient {
         )
     }
 
-    /// What submitting a task would create.
+    /// Returns the objects that submitting a task would create.
     pub fn submit_dry_run(
         &self,
         task: &TaskDefinition,
@@ -140,7 +140,7 @@ impl ApiClient {
         self.answer(Method::POST, &path, (), WRITE_TIMEOUT)
     }
 
-    /// What a task prints, behind the cursors `after`. Once begun, the stream has no time limit.
+    /// Opens the log of a task, behind the cursors `after`. The open stream has no time limit.
     pub fn logs(
         &self,
         id: &TaskId,
@@ -148,7 +148,7 @@ impl ApiClient {
         after: &[String],
     ) -> Result<LogStream, Error> {
         let after = after.iter().map(|cursor| ("after", cursor.clone()));
-        // Neither the values of a query nor cursors have characters that a URL has not.
+        // The values of a query and the cursors consist of characters that need no escaping in a URL.
         let query = (query.to_pairs().into_iter().chain(after))
             .map(|(key, value)| format!("{key}={value}"))
             .collect::<Vec<_>>()
@@ -182,7 +182,7 @@ impl ApiClient {
         } else if form.starts_with(b"text/plain") {
             LogStream::Text
         } else {
-            // Such as the page on which a proxy wants a password.
+            // For example the login page of a proxy.
             let form = String::from_utf8_lossy(form);
             return Err(self.not_ours(&format!("its log is {form}")));
         };
@@ -208,7 +208,7 @@ impl ApiClient {
         self.answer(Method::DELETE, &path::volume(id), (), WRITE_TIMEOUT)
     }
 
-    /// The error for an answer of 2xx that breaks the contract.
+    /// The error for a 2xx answer that breaks the contract.
     pub fn not_ours(&self, problem: &str) -> Error {
         Error::NotOurServer {
             url: self.url.clone(),
@@ -274,7 +274,7 @@ impl ApiClient {
             .map_err(|error| self.failed(error.into(), &Method::GET))
     }
 
-    /// Asks, and returns the answer if it is one of 2xx.
+    /// Sends a request, and returns a 2xx answer.
     fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, Error> {
         let method = request.method().clone();
         let response = self
@@ -294,7 +294,7 @@ impl ApiClient {
             });
         }
         let body = response.into_body().into_with_config();
-        // What cannot be read has nothing to say; the status says it alone then.
+        // If the body cannot be read, the message is made from the status alone.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
         Err(Error::Api {
             status: status.as_u16(),
@@ -302,13 +302,13 @@ impl ApiClient {
         })
     }
 
-    /// The error for a request that got no answer; `method` says whether it may have changed something.
+    /// The error for a request without an answer. A `method` other than GET may have changed something.
     fn failed(&self, error: ureq::Error, method: &Method) -> Error {
         let unreachable = |cause: String| Error::Unreachable {
             url: self.url.clone(),
             cause: shorten(&cause),
         };
-        let silent = |cause: String| Error::Silent {
+        let no_answer = |cause: String| Error::NoAnswer {
             url: self.url.clone(),
             cause: shorten(&cause),
             may_have_acted: *method != Method::GET,
@@ -318,9 +318,9 @@ impl ApiClient {
                 "no connection within {} seconds",
                 CONNECT_TIMEOUT.as_secs()
             )),
-            ureq::Error::Timeout(_) => silent("it took too long".to_owned()),
+            ureq::Error::Timeout(_) => no_answer("it took too long".to_owned()),
             ureq::Error::HostNotFound => unreachable("no such host".to_owned()),
-            ureq::Error::Io(error) if is_of_a_connection(&error) => silent(describe_lost(&error)),
+            ureq::Error::Io(error) if needs_connection(&error) => no_answer(describe_lost(&error)),
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
             ureq::Error::Protocol(_)
             | ureq::Error::BodyExceedsLimit(_)
@@ -330,8 +330,8 @@ impl ApiClient {
     }
 }
 
-/// Whether an error can only happen once there is a connection.
-fn is_of_a_connection(error: &io::Error) -> bool {
+/// Whether an error can only happen on an established connection.
+fn needs_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
@@ -340,14 +340,14 @@ fn is_of_a_connection(error: &io::Error) -> bool {
 
 fn describe_lost(error: &io::Error) -> String {
     match error.kind() {
-        // What ureq calls it when the other end is gone.
+        // ureq reports a closed connection as an unexpected end.
         ErrorKind::UnexpectedEof => "the connection was lost".to_owned(),
-        ErrorKind::TimedOut => "the server fell silent".to_owned(),
+        ErrorKind::TimedOut => "the server stopped sending".to_owned(),
         _ => describe_io(error),
     }
 }
 
-/// Why a body could not be read to its end.
+/// Describes why a body could not be read to its end.
 pub fn describe_body(error: io::Error) -> String {
     match ureq::Error::from(error) {
         ureq::Error::Io(error) => describe_lost(&error),
@@ -368,7 +368,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Whether a URL is one of this machine.
+/// Whether a URL names the loopback interface.
 fn is_loopback(url: &str) -> bool {
     let uri: Option<Uri> = url.parse().ok();
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
@@ -381,7 +381,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn a_similar_host_name_is_not_loopback() {
         for url in [
             "http://localhost:8000",
             "http://127.0.0.1",

@@ -74,7 +74,7 @@ pub fn follow(
 fn may_pass(error: &Error) -> bool {
     matches!(
         error,
-        Error::Silent { .. }
+        Error::NoAnswer { .. }
             | Error::Api {
                 status: 429 | 502 | 503 | 504,
                 ..

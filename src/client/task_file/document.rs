@@ -33,7 +33,7 @@ pub struct Finding {
 
 impl Finding {
     /// Whether it is not about the file, but about a flag that changes it.
-    pub fn is_of_flag(&self) -> bool {
+    pub fn is_about_flag(&self) -> bool {
         self.problem.field.starts_with("--")
     }
 }

@@ -1,4 +1,4 @@
-//! `k8s-cli volumes`.
+//! `k8s-cli volumes`: creates, lists and deletes volumes.
 
 use std::io::{self, Write};
 
@@ -118,16 +118,16 @@ fn delete(context: &mut Context<'_>, args: VolumeDeleteArgs) -> Result<Exit, Err
     Ok(Exit::Done)
 }
 
-/// Asks whether what the volume holds may be lost.
+/// Asks the user whether the volume may be deleted with its data.
 fn confirm(context: &mut Context<'_>, id: &VolumeId) -> Result<(), Error> {
     if !context.terminal.input {
-        return Err(Error::NobodyToAsk {
-            what: format!("volume `{id}`"),
+        return Err(Error::CannotAsk {
+            subject: format!("volume `{id}`"),
         });
     }
     drop(write!(
         context.err,
-        "delete volume {id} and all that it holds? [y/N] "
+        "delete volume {id} and all its data? [y/N] "
     ));
     drop(context.err.flush());
     let mut answer = String::new();
@@ -175,7 +175,7 @@ fn table(
     output::table(out, &header, rows.collect())
 }
 
-/// The line for scripts. The columns are the same whatever was asked for, and new ones only ever come last.
+/// The line for scripts. The columns do not depend on flags, and new ones are added at the end.
 fn cells(volume: &VolumeStatus) -> Vec<String> {
     vec![
         volume.volume_id.to_string(),

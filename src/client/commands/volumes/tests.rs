@@ -1,4 +1,4 @@
-//! Lists and blocks as they are printed: `fixtures/output/`. And who is asked before a volume is gone.
+//! Tests of printed lists and blocks (`fixtures/output/`), and of the question before a volume is deleted.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
 }
 
 #[test]
-fn the_list_for_people() {
+fn a_table_lists_volumes_for_people() {
     let now: Timestamp = "2025-10-05T12:34:56".parse().unwrap();
     for (details, file) in [
         (false, "volumes-list.table"),
@@ -48,13 +48,13 @@ fn the_list_for_people() {
 }
 
 #[test]
-fn the_list_for_scripts() {
+fn tab_separated_lines_list_volumes_for_scripts() {
     let lines = written(|out| output::tsv(out, volumes().iter().map(cells)));
     golden::assert("output/volumes-list.tsv", &lines);
 }
 
 #[test]
-fn one_volume_for_people_and_for_scripts() {
+fn a_block_shows_one_volume_for_people_and_for_scripts() {
     for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
         let block = written(|out| block(out, format, &volumes()[0]));
         golden::assert(&format!("output/volumes-status.{extension}"), &block);
@@ -77,11 +77,11 @@ fn only_a_yes_deletes() {
         assert_eq!(result.is_ok(), is_yes, "{answer:?}");
         assert_eq!(
             session.err(),
-            "delete volume vol00001 and all that it holds? [y/N] "
+            "delete volume vol00001 and all its data? [y/N] "
         );
         assert_eq!(session.out(), "");
     }
     let mut session = Session::default();
     let result = session.run(|context| confirm(context, &id));
-    assert!(matches!(result, Err(Error::NobodyToAsk { .. })));
+    assert!(matches!(result, Err(Error::CannotAsk { .. })));
 }
