@@ -1,9 +1,9 @@
-//! What happens while a log is followed, in the order in which it happens: bytes arrive, the stream ends, somebody presses
-//! Ctrl-C, nobody reads stdout any more. When a stream is given up for a new one, nothing of it is heard any more.
+//! The events of a followed log in one queue: bytes, the end of the stream, Ctrl-C, a closed stdout. Events of an abandoned
+//! stream are dropped.
 //!
-//! The stream is read on a thread of its own, because a blocking read cannot be interrupted, and signals are awaited on
-//! another: tokio can do that without `unsafe`, and nothing else in the tree can. A third one waits for the reader of stdout to
-//! go. None of them exists before a log is followed, so no other command pays for them.
+//! One thread reads the stream, because a blocking read cannot be interrupted. A second one waits for signals with tokio, the
+//! only dependency that can do so without `unsafe`. A third one waits until stdout is closed. The threads start with the log,
+//! so other commands do not pay for them.
 
 use std::{
     io::{self, Read, Write},
@@ -34,33 +34,33 @@ use crate::{
     },
 };
 
-/// As much as the server sends at once.
-const PIECE: usize = 64 * 1024;
-/// How many pieces wait for a reader that is slow: enough to keep the network busy, too little to matter in memory.
-const PIECES: usize = 16;
+/// The bytes that the server sends at once.
+const CHUNK: usize = 64 * 1024;
+/// The most chunks that wait for a slow reader: 1 MiB keeps the network busy and is little memory.
+const MAX_CHUNKS: usize = 16;
 
-/// Three times as long as the server is ever silent.
+/// Three times the interval of the server's heartbeats.
 const SILENCE: Duration = Duration::from_secs(45);
 const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub enum Event {
-    /// The server answers, in records or in text.
+    /// The server began its answer, in records or in text.
     Begun {
         in_records: bool,
     },
     Bytes(Vec<u8>),
-    /// The stream came to its end.
+    /// The stream ended.
     Ended,
     /// The stream broke off.
     Broken(io::Error),
-    /// The server did not answer, or refused.
+    /// The server did not answer, or refused the request.
     Failed(Error),
     Interrupted,
 }
 
 impl Event {
-    /// The error of a log that ended with this event before its end.
+    /// The error of a log that this event ended too early.
     pub fn into_error(self, id: &TaskId) -> Error {
         let cause = match self {
             Self::Interrupted => return Error::Detached { id: *id },
@@ -74,19 +74,19 @@ impl Event {
     }
 }
 
-/// The events of one log, with the number of the stream that they are of.
+/// The events of one log, each with the number of its stream.
 pub struct LogFeed {
     sender: SyncSender<(u32, Event)>,
     receiver: Receiver<(u32, Event)>,
     is_interrupted: Arc<AtomicBool>,
     stdout_closed: Arc<AtomicBool>,
     stream: u32,
-    /// The next event, if somebody looked whether there is one.
+    /// The next event, if [`LogFeed::has_event_within`] has received it.
     peeked: Option<(u32, Event)>,
     spares: Spares,
 }
 
-/// Buffers to read into again: to ask the system for memory, and it for clean pages, takes longer than to fill them.
+/// Buffers for reuse: allocating a buffer of clean pages takes longer than filling it.
 #[derive(Clone, Default)]
 struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -98,17 +98,17 @@ impl Spares {
 
     fn put(&self, buffer: Vec<u8>) {
         let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spares.len() < PIECES {
+        if spares.len() < MAX_CHUNKS {
             spares.push(buffer);
         }
     }
 }
 
 impl LogFeed {
-    /// Begins to listen for Ctrl-C, which ends the process no more: it is an [`Event::Interrupted`]. A second one ends the
-    /// process at once. And for the end of whoever reads stdout, which is noticed before there is something to write.
+    /// Starts to listen for Ctrl-C and for a closed stdout. The first Ctrl-C becomes an [`Event::Interrupted`], the second one
+    /// ends the process at once. A closed stdout is noticed before the next write.
     pub fn listen() -> Self {
-        let (sender, receiver) = mpsc::sync_channel(PIECES);
+        let (sender, receiver) = mpsc::sync_channel(MAX_CHUNKS);
         let is_interrupted = Arc::new(AtomicBool::new(false));
         let stdout_closed = Arc::new(AtomicBool::new(false));
         let feed = Self {
@@ -120,47 +120,47 @@ impl LogFeed {
             peeked: None,
             spares: Spares::default(),
         };
-        let noting = |flag: Arc<AtomicBool>| {
+        let raise = |flag: Arc<AtomicBool>| {
             let sender = sender.clone();
             move || {
                 flag.store(true, Ordering::SeqCst);
-                // When it is full, the reader is about to look at the flag.
+                // If the queue is full, the reader checks the flag after the event that it is about to take.
                 drop(sender.try_send((0, Event::Interrupted)));
             }
         };
-        on_interrupt(noting(is_interrupted));
-        on_stdout_closed(noting(stdout_closed));
+        on_interrupt(raise(is_interrupted));
+        on_stdout_closed(raise(stdout_closed));
         feed
     }
 
-    /// Asks for the log behind the cursors `after` and reads it, in the background.
+    /// Requests the log behind the cursors `after`, and reads it in the background.
     pub fn start(&mut self, client: ApiClient, id: TaskId, query: LogQuery, after: Vec<String>) {
         self.stream += 1;
         let (sender, stream) = (self.sender.clone(), self.stream);
         let send = move |event| sender.send((stream, event)).map_err(drop);
         let spares = self.spares.clone();
-        // Nobody listens any more when sending fails; then there is nothing left to do.
+        // Sending fails when the feed was dropped; the thread then ends.
         thread::spawn(move || {
             let body = open(&send, &client, &id, &query, &after)?;
             pump(&send, body, &spares)
         });
     }
 
-    /// Takes back the bytes of an event.
+    /// Keeps the buffer of an event for reuse.
     pub fn reuse(&self, bytes: Vec<u8>) {
         self.spares.put(bytes);
     }
 
-    /// Gives up the stream and waits; `false` when somebody pressed Ctrl-C.
+    /// Abandons the stream and waits; returns `false` on Ctrl-C.
     ///
     /// # Errors
-    /// Nobody reads stdout any more.
+    /// Stdout was closed.
     pub fn wait(&mut self, pause: Duration) -> io::Result<bool> {
         self.stream += 1;
         self.peeked = None;
         let end = Instant::now() + pause;
         while !self.is_interrupted.load(Ordering::SeqCst) {
-            self.check_heard()?;
+            self.check_stdout()?;
             let rest = end.saturating_duration_since(Instant::now());
             if let Err(RecvTimeoutError::Timeout) = self.receiver.recv_timeout(rest) {
                 return Ok(!self.is_interrupted.load(Ordering::SeqCst));
@@ -169,15 +169,15 @@ impl LogFeed {
         Ok(false)
     }
 
-    fn check_heard(&self) -> io::Result<()> {
+    fn check_stdout(&self) -> io::Result<()> {
         if self.stdout_closed.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         Ok(())
     }
 
-    /// Waits for the next event. What is in `out` is flushed before, unless more is there already: a line is seen as soon
-    /// as it is there, and a flood of lines is not written one by one.
+    /// Waits for the next event. Flushes `out` before, unless an event is there already: a line is shown at once, and many
+    /// lines are written together.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -185,8 +185,8 @@ impl LogFeed {
         self.next_within(out, Duration::MAX)
     }
 
-    /// The same for a stream with heartbeats, which is broken when nothing comes for too long: the other end of a
-    /// connection can be gone without a word.
+    /// The same for a stream with heartbeats. The stream counts as broken if no event comes for too long, because a
+    /// connection can be lost without notice.
     ///
     /// # Errors
     /// `out` cannot be written.
@@ -194,12 +194,15 @@ impl LogFeed {
         self.next_within(out, SILENCE)
     }
 
-    /// Waits until an event is there, but not for longer than `patience`; returns whether there is one. `out` is flushed as
-    /// [`LogFeed::next`] does it.
+    /// Waits for an event, for at most `patience`; returns whether there is one. Flushes `out` as [`LogFeed::next`] does.
     ///
     /// # Errors
     /// `out` cannot be written.
-    pub fn is_there_within(&mut self, out: &mut dyn Write, patience: Duration) -> io::Result<bool> {
+    pub fn has_event_within(
+        &mut self,
+        out: &mut dyn Write,
+        patience: Duration,
+    ) -> io::Result<bool> {
         if self.peeked.is_none() {
             self.peeked = self.receiver.try_recv().ok();
         }
@@ -219,8 +222,7 @@ impl LogFeed {
             {
                 Err(TryRecvError::Empty) => {
                     out.flush()?;
-                    // After Ctrl-Z and `fg` the time is over before the reading thread could say a word: it gets a second
-                    // chance.
+                    // After Ctrl-Z and `fg` the time is over before the reading thread has run, so it gets some more time.
                     let event = self.receiver.recv_timeout(patience);
                     let event = event.or_else(|_| self.receiver.recv_timeout(GRACE));
                     let silent = io::ErrorKind::TimedOut.into();
@@ -231,7 +233,7 @@ impl LogFeed {
             if self.is_interrupted.load(Ordering::SeqCst) {
                 return Ok(Event::Interrupted);
             }
-            self.check_heard()?;
+            self.check_stdout()?;
             let (stream, event) = event;
             if stream == self.stream {
                 return Ok(event);
@@ -240,7 +242,7 @@ impl LogFeed {
     }
 }
 
-/// Asks for a log. An error means that there is nothing more to do.
+/// Requests a log. On an error the event has been sent and the thread ends.
 fn open(
     send: &impl Fn(Event) -> Result<(), ()>,
     client: &ApiClient,
@@ -266,13 +268,13 @@ fn pump(
     spares: &Spares,
 ) -> Result<(), ()> {
     loop {
-        let mut piece = spares.take();
-        piece.resize(PIECE, 0);
-        match body.read(&mut piece) {
+        let mut chunk = spares.take();
+        chunk.resize(CHUNK, 0);
+        match body.read(&mut chunk) {
             Ok(0) => return send(Event::Ended),
             Ok(length) => {
-                piece.truncate(length);
-                send(Event::Bytes(piece))?;
+                chunk.truncate(length);
+                send(Event::Bytes(chunk))?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
             Err(error) => return send(Event::Broken(error)),
@@ -280,7 +282,7 @@ fn pump(
     }
 }
 
-/// Calls `first` on the first Ctrl-C and ends the process on the second. Returns when it listens.
+/// Calls `first` on the first Ctrl-C, and ends the process on the second. Returns once the signal is handled.
 fn on_interrupt(first: impl FnOnce() + Send + 'static) {
     let (ready, listens) = mpsc::channel::<()>();
     thread::spawn(move || {
@@ -298,15 +300,15 @@ fn on_interrupt(first: impl FnOnce() + Send + 'static) {
             process::exit(Exit::Interrupted.code().into());
         });
     });
-    // Nothing is ever sent: it ends when the other end is dropped, now or with the thread.
+    // No value is ever sent: `recv` returns when the thread drops `ready`.
     let _: Result<(), mpsc::RecvError> = listens.recv();
 }
 
-/// Calls `then` when nobody can read stdout any more: `jobs logs | grep -m1 ready` is to end when grep has.
+/// Calls `then` when stdout is closed, so that `jobs logs | grep -m1 ready` ends with grep.
 fn on_stdout_closed(then: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         let out = io::stdout();
-        // An error is always of interest, and nothing else is. Of a file there is never one.
+        // poll always reports errors, and no other event is asked for. A file never has one.
         let mut out = [PollFd::new(&out, PollFlags::empty())];
         if retry_on_intr(|| poll(&mut out, None)).is_ok() {
             then();
@@ -319,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_without_its_last_record_was_cut() {
+    fn a_stream_without_its_last_record_is_an_error() {
         let id: TaskId = "ab12cd34".parse().unwrap();
         for (event, message) in [
             (

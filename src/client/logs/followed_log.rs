@@ -1,7 +1,7 @@
-//! A log that is followed over as many streams as it takes.
+//! Follows a log over several streams.
 //!
-//! A stream without its last record was cut: by the server's end, a proxy, a laptop that slept. Then the log is asked for again,
-//! behind the last cursor of each node, until it has come to its end.
+//! A stream without its last record was cut off: the server stopped, a proxy closed the connection, or the laptop slept. The
+//! log is then requested again, behind the last cursor of each node, until its last record has come.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -22,36 +22,36 @@ use crate::{
     },
 };
 
-/// The longest record. The server cuts long lines into pieces of at most 8 KiB, so what is longer was not sent by it.
+/// The longest record. The server cuts long lines into pieces of at most 8 KiB, so a longer record is not from our server.
 const MAX_RECORD: usize = 8 * 1024 * 1024;
-/// How long everything has to be quiet before an unfinished line is shown: it is held back so that lines of other nodes do not
-/// tear it.
+/// An unfinished line is shown after this long without any event. It is held back until then, so that lines of other nodes do
+/// not break it.
 const PROMPT_DELAY: Duration = Duration::from_millis(100);
-/// How often a terminal is shown the lines that have become old unfinished, even if that tears them: somebody may have to answer
-/// one. What reads a pipe wants whole lines.
+/// How often a terminal shows old unfinished lines, even if another line then breaks them: such a line may be a prompt. A pipe
+/// gets whole lines.
 const PROMPT_PACE: Duration = Duration::from_millis(60);
-/// How long a connection has to last to be a good one.
+/// A connection that lasted this long resets the backoff.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// A log that is followed, over as many streams as it takes.
+/// A log that is followed over several streams.
 pub struct FollowedLog<'a> {
     client: &'a ApiClient,
     pub feed: LogFeed,
     pub id: TaskId,
     query: LogQuery,
     began: Instant,
-    /// How much of each node was shown.
+    /// The cursor of the last line shown of each node.
     cursors: BTreeMap<u32, String>,
     has_started: bool,
-    /// The nodes that were said to have ended.
+    /// The nodes whose end was shown.
     ended: HashSet<u32>,
     pub view: LogView,
     backoff: Backoff,
 }
 
-/// How one stream ended.
+/// The end of one stream.
 enum StreamEnd {
-    /// With the task, or what of it was wanted.
+    /// The log is complete, as far as it was asked for.
     Whole(LogEnd),
     Cut(Event),
 }
@@ -78,44 +78,44 @@ impl<'a> FollowedLog<'a> {
         }
     }
 
-    /// Asks for the log, and waits for the first that comes of it.
+    /// Requests the log, and waits for its first event.
     ///
     /// # Errors
     /// stdout cannot be written.
     pub fn begin(&mut self, context: &mut Context<'_>) -> io::Result<Event> {
-        self.ask();
+        self.request();
         self.feed.next(context.out)
     }
 
-    /// Asks for what was not shown yet.
-    fn ask(&mut self) {
+    /// Requests the part of the log that was not shown.
+    fn request(&mut self) {
         let mut query = self.query.clone();
         let elapsed = Duration::from_secs(self.began.elapsed().as_secs());
         query.wait = query.wait.saturating_sub(elapsed);
         if let Some(Since::Ago(ago)) = &mut query.since {
-            // The same moment as at first, and rather too early than too late.
+            // The same moment as in the first request; after a restart up to a second earlier, never later.
             *ago += elapsed + Duration::from_secs(self.has_started.into());
         }
         let after = self.cursors.values().cloned().collect();
         self.feed.start(self.client.clone(), self.id, query, after);
     }
 
-    /// Shows the stream that has begun, unless it was `cut`, and those that follow it until one comes to its end.
+    /// Shows the stream that has unfinished, unless it was `cut`, and the following ones until one is complete.
     ///
     /// # Errors
-    /// The server refuses, the task is gone, or the reader had enough.
+    /// The server refuses the request, the task was deleted, the user pressed Ctrl-C, or stdout cannot be written.
     pub fn show(
         &mut self,
         context: &mut Context<'_>,
         mut cut: Option<Event>,
     ) -> Result<Exit, Error> {
-        let mut is_told = false;
+        let mut is_reported = false;
         loop {
             let event = match cut.take() {
                 Some(event) => event,
                 None => {
                     let began = Instant::now();
-                    if std::mem::take(&mut is_told) {
+                    if std::mem::take(&mut is_reported) {
                         self.view.resumed(context)?;
                     }
                     match self.show_stream(context)? {
@@ -130,13 +130,13 @@ impl<'a> FollowedLog<'a> {
                 }
             };
             let cause = self.cause(event)?;
-            if !std::mem::replace(&mut is_told, true) {
+            if !std::mem::replace(&mut is_reported, true) {
                 self.view.interrupted(context, &cause)?;
             }
             if !self.feed.wait(self.backoff.next(rand::random()))? {
                 return Err(Event::Interrupted.into_error(&self.id));
             }
-            self.ask();
+            self.request();
             cut = match self.feed.next(context.out)? {
                 Event::Begun { in_records: true } => None,
                 Event::Begun { in_records: false } => {
@@ -147,7 +147,10 @@ impl<'a> FollowedLog<'a> {
         }
     }
 
-    /// What cut a stream off, if there is hope for another.
+    /// The message of the event that cut a stream off.
+    ///
+    /// # Errors
+    /// Another request is no use.
     fn cause(&self, event: Event) -> Result<String, Error> {
         match event {
             Event::Failed(Error::Api { status: 404, .. }) => Err(Error::TaskGone { id: self.id }),
@@ -166,20 +169,20 @@ impl<'a> FollowedLog<'a> {
     }
 
     fn show_stream(&mut self, context: &mut Context<'_>) -> Result<StreamEnd, Error> {
-        let mut begun = Vec::new();
+        let mut unfinished = Vec::new();
         let is_watched = context.terminal.out;
         let patience = if is_watched {
             PROMPT_PACE
         } else {
             PROMPT_DELAY
         };
-        let mut looked = Instant::now();
+        let mut last_release = Instant::now();
         loop {
-            if is_watched && looked.elapsed() > PROMPT_PACE {
-                looked = Instant::now();
+            if is_watched && last_release.elapsed() > PROMPT_PACE {
+                last_release = Instant::now();
                 self.view.release_old(context)?;
             }
-            if self.view.holds(context) && !self.feed.is_there_within(context.out, patience)? {
+            if self.view.holds(context) && !self.feed.has_event_within(context.out, patience)? {
                 self.view.release(context)?;
             }
             let bytes = match self.feed.next_heartbeat(context.out)? {
@@ -190,29 +193,29 @@ impl<'a> FollowedLog<'a> {
             while let Some(end) = memchr::memchr(b'\n', rest) {
                 let (record, more) = (&rest[..end], &rest[end + 1..]);
                 rest = more;
-                let end = if begun.is_empty() {
+                let end = if unfinished.is_empty() {
                     self.show_record(context, record)?
                 } else {
-                    begun.extend_from_slice(record);
-                    let end = self.show_record(context, &begun)?;
-                    begun.clear();
+                    unfinished.extend_from_slice(record);
+                    let end = self.show_record(context, &unfinished)?;
+                    unfinished.clear();
                     end
                 };
                 if let Some(end) = end {
                     return Ok(StreamEnd::Whole(end));
                 }
             }
-            if begun.len() + rest.len() > MAX_RECORD {
+            if unfinished.len() + rest.len() > MAX_RECORD {
                 return Err(self
                     .client
                     .not_ours("a record of its log is longer than 8 MiB"));
             }
-            begun.extend_from_slice(rest);
+            unfinished.extend_from_slice(rest);
             self.feed.reuse(bytes);
         }
     }
 
-    /// Shows one record, unless an earlier stream had it; returns how the log ended if it is the last.
+    /// Shows one record, unless an earlier stream had it. The last record returns how the log ended.
     fn show_record(
         &mut self,
         context: &mut Context<'_>,
@@ -225,7 +228,7 @@ impl<'a> FollowedLog<'a> {
             self.client
                 .not_ours(&format!("a record of its log cannot be read: {error}"))
         })?;
-        let is_news = match &record {
+        let is_new = match &record {
             LogRecord::Start { .. } => !std::mem::replace(&mut self.has_started, true),
             LogRecord::Line(line) => {
                 self.backoff = Backoff::default();
@@ -247,7 +250,7 @@ impl<'a> FollowedLog<'a> {
             }
             _ => true,
         };
-        if !is_news {
+        if !is_new {
             return Ok(None);
         }
         Ok(self.view.show(context, record, json)?)

@@ -1,8 +1,8 @@
-//! Follows the log of a task, and ends as the task ends: `jobs logs`, and the second half of `jobs submit`.
+//! Follows the log of a task to its end, for `jobs logs` and `jobs submit`.
 //!
 //! ```text
 //! followed_log ──► feed   the events of one stream, Ctrl-C and a closed stdout among them
-//!       └────────► view   the records of the log to the lines that a person sees
+//!       └────────► view   the records of the log to lines on stdout and messages on stderr
 //! ```
 
 mod feed;
@@ -23,17 +23,17 @@ use crate::{
     client::{Context, Error, Exit, config::Env, http::ApiClient},
 };
 
-/// How a log is to be shown.
+/// The output options of a log.
 #[derive(Clone, Copy)]
 pub struct Style {
     pub prefix: Prefix,
     pub output: LogFormat,
 }
 
-/// Shows the log of a task until it ends, and says how the task did.
+/// Shows the log of a task until it ends, and returns how the task ended.
 ///
 /// # Errors
-/// There is no such task, the server refuses, or the reader had enough.
+/// The task does not exist, the server refuses the request, the user pressed Ctrl-C, or stdout cannot be written.
 pub fn follow(
     context: &mut Context<'_>,
     client: &ApiClient,
@@ -54,7 +54,7 @@ pub fn follow(
             return text(context, client, &mut followed.feed, &followed.id);
         }
         Event::Begun { in_records: false } => {
-            return Err(client.not_ours("it gives logs as text only, so `-o json` cannot be had"));
+            return Err(client.not_ours("its logs are text, and `-o json` needs records"));
         }
         Event::Failed(Error::Api {
             status: 404,
@@ -70,7 +70,7 @@ pub fn follow(
     result
 }
 
-/// Whether it is worth asking again what was never answered: something in between is in trouble, or Kubernetes is.
+/// Whether the first request is worth repeating: a proxy in between, or Kubernetes, has a problem that may pass.
 fn may_pass(error: &Error) -> bool {
     matches!(
         error,
@@ -82,7 +82,7 @@ fn may_pass(error: &Error) -> bool {
     )
 }
 
-/// Copies a log that is text, from a server that knows no records, and asks how the task did.
+/// Copies a log of text, from a server without records, and then requests the state of the task.
 fn text(
     context: &mut Context<'_>,
     client: &ApiClient,
@@ -99,27 +99,27 @@ fn text(
     context.out.flush()?;
     let task = match client.task(id) {
         Ok(answer) => answer.value,
-        // It was there when its log began, and stopping a task deletes it.
+        // The task existed when its log began, and stopping a task deletes it.
         Err(Error::Api { status: 404, .. }) => {
             context.say(&format!("task {id} was stopped"));
             return Ok(Exit::TaskStopped);
         }
         Err(error) => return Err(error),
     };
-    let because = task
+    let suffix = task
         .reason
         .map_or_else(String::new, |reason| format!(": {reason}"));
     match task.status {
         TaskState::Completed => (),
-        TaskState::Failed => context.say(&format!("task {id} failed{because}")),
+        TaskState::Failed => context.say(&format!("task {id} failed{suffix}")),
         TaskState::Pending | TaskState::Running => {
-            context.say(&format!("task {id} has not finished{because}"));
+            context.say(&format!("task {id} has not finished{suffix}"));
         }
     }
     Ok(LogEnd::from(task.status).into())
 }
 
-/// Whether a person at a terminal wants colours: <https://no-color.org>.
+/// Whether the environment allows colours on a terminal: <https://no-color.org>.
 fn wants_colors(env: Env<'_>) -> bool {
     let is_set = |value: Option<OsString>| value.is_some_and(|value| !value.is_empty());
     !is_set(env("NO_COLOR")) && env("TERM").is_none_or(|term| term != "dumb")
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_can_be_refused() {
+    fn the_environment_can_disable_colours() {
         assert!(colors(&[]));
         assert!(colors(&[("NO_COLOR", ""), ("TERM", "xterm")]));
         assert!(!colors(&[("NO_COLOR", "1")]));

@@ -1,7 +1,7 @@
-//! Data for people and for pipes: tables, tab-separated lines, JSON, YAML.
+//! The output formats: tables, tab-separated lines, JSON and YAML.
 //!
-//! What the server sent may have been written by another user, so nothing here lets a control character reach a terminal
-//! (CVE-2021-25743 was kubectl's). Log lines are the one exception, and they do not come this way.
+//! Another user may have written the text that the server sends, so every function here escapes control characters
+//! (CVE-2021-25743 was this bug in kubectl). Log lines are not escaped, and are not printed here.
 
 pub mod task_view;
 
@@ -18,16 +18,16 @@ use tabled::{
 
 use crate::{api::Timestamp, cli::Format, client::error::Error, yaml};
 
-/// What a list for people shows beyond the usual.
+/// The optional columns of a table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Columns {
     pub details: bool,
-    /// Whose each row is.
+    /// Whether each row names its user.
     pub all_users: bool,
 }
 
-/// Makes a text safe for a terminal and for one cell of one line: control characters, line breaks and the characters that
-/// turn the direction of writing are written as escapes.
+/// Escapes control characters, line breaks and the characters that change the direction of writing, so that a text is safe
+/// for a terminal and stays in one cell.
 pub fn escape(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.to_owned();
@@ -45,7 +45,7 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-/// Columns as kubectl aligns them, under a header.
+/// Prints a table with a header, aligned as kubectl does it.
 pub fn table(out: &mut dyn Write, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     let mut builder = Builder::with_capacity(rows.len() + 1, header.len());
     builder.push_record(header.iter().copied());
@@ -60,7 +60,7 @@ pub fn table(out: &mut dyn Write, header: &[&str], rows: Vec<Vec<String>>) -> io
     Ok(())
 }
 
-/// One tab between cells and nothing else, so that `cut -f` works.
+/// Prints rows with one tab between cells, for `cut -f`.
 pub fn tsv(out: &mut dyn Write, rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
     for row in rows {
         let cells: Vec<_> = row.iter().map(|cell| escape(cell)).collect();
@@ -69,7 +69,7 @@ pub fn tsv(out: &mut dyn Write, rows: impl IntoIterator<Item = Vec<String>>) -> 
     Ok(())
 }
 
-/// One thing, key by key.
+/// Prints one object, a line per key.
 pub fn pairs(out: &mut dyn Write, format: Format, pairs: Vec<(String, String)>) -> io::Result<()> {
     if format != Format::Table {
         return tsv(out, pairs.into_iter().map(|(key, value)| vec![key, value]));
@@ -83,9 +83,9 @@ pub fn pairs(out: &mut dyn Write, format: Format, pairs: Vec<(String, String)>) 
     Ok(())
 }
 
-/// The server's answer, as JSON or as YAML.
+/// Prints the server's answer as JSON or YAML.
 pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), Error> {
-    // The caller has decoded it as its type. Here each key stays, known or not, in the server's order, which `serde_json::Value` loses.
+    // `serde_yaml::Value` keeps unknown keys and the server's order of keys, which `serde_json::Value` loses.
     let document: serde_yaml::Value = serde_json::from_slice(body).map_err(io::Error::from)?;
     if format == Format::Yaml {
         let text = yaml::to_string(&document).map_err(io::Error::other)?;
@@ -93,7 +93,7 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
         return Ok(());
     }
     let json = serde_json::to_string_pretty(&document).map_err(io::Error::from)?;
-    // JSON lets a few control characters through, and beyond ASCII they can only stand in strings.
+    // JSON allows some control characters in strings. Those beyond ASCII can only be in strings.
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         if c.is_control() && c != '\n' {
@@ -106,10 +106,10 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
     Ok(())
 }
 
-/// What was made and how, and that at once: it may be all that is ever said of it.
+/// Prints the object that was made, and flushes: the command may be interrupted before it prints anything else.
 ///
 /// # Errors
-/// It cannot be written; the error says what was made.
+/// The output cannot be written. The error names the object.
 pub fn made(
     out: &mut dyn Write,
     format: Format,
@@ -127,7 +127,7 @@ pub fn made(
     flushed.map_err(|error| error.after(format!("{kind} {id} was {how}")))
 }
 
-/// The names of objects as `kubectl -o name` writes them: `job.batch/train-ab12cd34`.
+/// Prints the names of objects as `kubectl -o name` does: `job.batch/train-ab12cd34`.
 pub fn object_names(out: &mut dyn Write, objects: &[Value]) -> io::Result<()> {
     for object in objects {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
@@ -140,7 +140,7 @@ pub fn object_names(out: &mut dyn Write, objects: &[Value]) -> io::Result<()> {
     Ok(())
 }
 
-/// Objects as a stream of YAML documents, as `kubectl apply -f -` takes it.
+/// Prints objects as a stream of YAML documents for `kubectl apply -f -`.
 pub fn yaml_stream(out: &mut dyn Write, objects: &[Value]) -> Result<(), Error> {
     for object in objects {
         let text = yaml::to_string(object).map_err(io::Error::other)?;
@@ -149,9 +149,9 @@ pub fn yaml_stream(out: &mut dyn Write, objects: &[Value]) -> Result<(), Error> 
     Ok(())
 }
 
-/// How long ago something was, as kubectl says it, and as coarsely.
+/// An age in one unit, as kubectl rounds it: `5m ago`.
 pub fn ago(time: Timestamp, now: Timestamp) -> String {
-    // A server's clock may be ahead of ours.
+    // The server's clock may be ahead of the client's.
     let seconds = time.seconds_until(now).max(0);
     match seconds {
         0..=119 => format!("{seconds}s ago"),
@@ -161,7 +161,7 @@ pub fn ago(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// At most `width` characters of a text, and a sign that there were more.
+/// Shortens a text to at most `width` characters, the last one being `…` if the text was longer.
 pub fn cut(text: &str, width: usize) -> String {
     match text.char_indices().nth(width) {
         Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_never_break_their_line() {
+    fn line_breaks_in_cells_are_escaped() {
         let rows = vec![vec![
             "a\tb".to_owned(),
             "c\nd".to_owned(),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_json_and_safe() {
+    fn json_and_yaml_escape_control_characters() {
         let body = "{\"z\":\"\u{9b}31m\\u001b\",\"a\":1}".as_bytes();
         let json = written(|out| document(out, Format::Json, body).unwrap());
         assert_eq!(json, "{\n  \"z\": \"\\u009b31m\\u001b\",\n  \"a\": 1\n}\n");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_kubectls_names() {
+    fn object_names_are_those_of_kubectl() {
         let objects = serde_json::json!([
             {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "a"}},
             {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "b"}},
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_coarse() {
+    fn an_age_has_one_unit() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let now = at("2025-10-05T12:00:00");
         for (time, expected) in [
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn a_shortened_text_ends_with_an_ellipsis() {
         assert_eq!(cut("short", 5), "short");
         assert_eq!(cut("smørrebrød", 5), "smør…");
     }

@@ -1,7 +1,7 @@
-//! The text of a task file to a task, and to all that is wrong with it, each with its line.
+//! Parses the text of a task file into a task, or into its problems, each with its line.
 //!
-//! Pure: what the command line adds to the file comes as [`Settings`]. The rules of a task are those of
-//! [`TaskDefinition::from_json`]; here is only what JSON cannot tell: spelling and place.
+//! It is pure: the values of the command line come as [`Settings`]. [`TaskDefinition::from_json`] has the rules of a task;
+//! this file adds the checks that need the YAML text: spelling and place.
 
 use std::fmt;
 
@@ -13,68 +13,68 @@ use crate::{
     yaml::{self, Atom, Content, Entry, Node, Scalar},
 };
 
-/// The most problems of spelling that are told, and the most warnings of a kind: nobody reads more.
-const MANY: usize = 100;
+/// The most spelling problems, and the most warnings of a kind, that are reported.
+const MAX_FINDINGS: usize = 100;
 
-/// A task file that was understood.
+/// A valid task file.
 #[derive(Debug)]
 pub struct TaskFile {
     pub task: TaskDefinition,
     pub warnings: Vec<Finding>,
 }
 
-/// Something about a task file, and where in it, if it stands there.
+/// A problem or a warning, with its line if it is about a line of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// From 1.
+    /// Counted from 1.
     pub line: Option<usize>,
     pub problem: Problem,
 }
 
 impl Finding {
-    /// Whether it is not about the file, but about a flag that changes it.
+    /// Whether the finding is about a flag, not about the file.
     pub fn is_about_flag(&self) -> bool {
         self.problem.field.starts_with("--")
     }
 }
 
-/// Why a text is no task file.
+/// The reason why a text is not a task file.
 #[derive(Debug)]
 pub enum Refused {
-    /// It is not YAML, or not one document; the column is from 1.
+    /// The text is not YAML, or not one document. The column is counted from 1.
     Yaml {
         place: Option<(usize, usize)>,
         problem: String,
     },
-    /// It is not a task.
+    /// The document is not a task.
     Task(Vec<Finding>),
 }
 
-/// Reads a task from a text.
+/// Parses a task.
 ///
 /// # Errors
-/// It is not YAML, or not a task: then all problems at once, in the order of their lines.
+/// The text is not YAML, or not a task. All problems of a task are returned, in the order of their lines.
 pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
     let stream = yaml::read(text).map_err(|problem| Refused::Yaml {
         place: Some((problem.line, problem.column)),
         problem: problem.message,
     })?;
     let (header, root) = one_task(stream.documents)?;
-    let mut reading = Reading::default();
+    let mut conversion = Conversion::default();
     let structure = stream.problems.into_iter().map(|problem| Finding {
         line: Some(problem.line),
         problem: Problem::new(problem.path, problem.message),
     });
     let mut findings: Vec<_> = structure.collect();
-    let mut json = reading.task(&root);
+    let mut json = conversion.task(&root);
     if let (Some(name), Value::Object(fields)) = (header, &mut json) {
         fields.insert("name".to_owned(), name.into());
     }
-    reading.problems.extend(settings.apply(&mut json));
+    conversion.problems.extend(settings.apply(&mut json));
 
     let definition = TaskDefinition::from_json(&json);
     let known: Vec<_> = (findings.iter().map(|finding| &finding.problem))
-        .chain(&reading.problems)
+        .chain(&conversion.problems)
         .map(|problem| problem.field.clone())
         .collect();
     let locate = |problem: Problem| match settings.given_as(&problem.field) {
@@ -87,38 +87,43 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
             problem,
         },
     };
-    findings.extend(reading.problems.into_iter().map(locate));
+    findings.extend(conversion.problems.into_iter().map(locate));
     let task = match definition {
         Ok(task) if findings.is_empty() => task,
         Ok(_) => return Err(Refused::Task(in_order(findings))),
         Err(problems) => {
-            // What could not be read is not missing, too.
-            let news = problems
+            // A field with a spelling problem is not reported as missing, too.
+            let others = problems
                 .into_iter()
                 .filter(|problem| !known.contains(&problem.field));
-            findings.extend(news.map(locate));
+            findings.extend(others.map(locate));
             return Err(Refused::Task(in_order(findings)));
         }
     };
-    let mut warnings = reading.warnings;
+    let mut warnings = conversion.warnings;
     warnings.retain(|warning| settings.given_as(&warning.problem.field).is_none());
-    warnings.extend(task.warnings().into_iter().take(MANY).map(|message| {
-        let field = message.split([' ', ':']).next().unwrap_or_default();
-        Finding {
-            line: root
-                .line_of(field)
-                .filter(|_| settings.given_as(field).is_none()),
-            problem: Problem::new("", message),
-        }
-    }));
+    warnings.extend(
+        task.warnings()
+            .into_iter()
+            .take(MAX_FINDINGS)
+            .map(|message| {
+                let field = message.split([' ', ':']).next().unwrap_or_default();
+                Finding {
+                    line: root
+                        .line_of(field)
+                        .filter(|_| settings.given_as(field).is_none()),
+                    problem: Problem::new("", message),
+                }
+            }),
+    );
     Ok(TaskFile {
         task,
         warnings: in_order(warnings),
     })
 }
 
-/// The one task among documents, and the name that a header gives to it: a first document of nothing but `name`, as
-/// SkyPilot's pipelines have one (0.14.1, `sky/utils/dag_utils.py`).
+/// The task among the documents, and the name from a header: a first document that has only `name`, as in SkyPilot's
+/// pipelines (0.14.1, `sky/utils/dag_utils.py`).
 fn one_task(documents: Vec<Node>) -> Result<(Option<String>, Node), Refused> {
     let refused = |problem: String| Refused::Yaml {
         place: None,
@@ -178,18 +183,18 @@ fn name_of(header: &Node) -> Option<String> {
     }
 }
 
-/// By line; what has none comes last, in the order in which it was found.
+/// Sorts by line. Findings without a line come last and keep their order.
 fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_key(|finding| finding.line.unwrap_or(usize::MAX));
     findings
 }
 
-/// A tree on its way to JSON.
+/// The conversion of a YAML tree to JSON.
 #[derive(Default)]
-struct Reading {
+struct Conversion {
     problems: Vec<Problem>,
     warnings: Vec<Finding>,
-    /// Where in the tree it is: `.resources`, `.any_of`, `[0]`.
+    /// The path of the current node: `.resources`, `.any_of`, `[0]`.
     path: Vec<Step>,
 }
 
@@ -198,8 +203,8 @@ enum Step {
     Index(usize),
 }
 
-impl Reading {
-    /// The fields of a task. The variables become what Python's `str()` makes of them, as in SkyPilot (0.14.1, `sky/task.py`).
+impl Conversion {
+    /// The fields of a task. Variables become text by the rules of Python's `str()`, as in SkyPilot (0.14.1, `sky/task.py`).
     fn task(&mut self, root: &Node) -> Value {
         let Content::Mapping(entries) = &root.content else {
             return self.value(root);
@@ -328,14 +333,14 @@ impl Reading {
         }
     }
 
-    /// A path that the shell would replace.
+    /// Warns about paths that begin with `~`.
     fn home_warnings(&mut self, fields: &Map<String, Value>, root: &Node) {
         let paths = fields.get("volumes").and_then(Value::as_object);
         for path in paths
             .into_iter()
             .flat_map(Map::keys)
             .filter(|path| path.starts_with('~'))
-            .take(MANY)
+            .take(MAX_FINDINGS)
         {
             let field = format!("volumes.{path}");
             self.warnings.push(Finding {
@@ -346,14 +351,14 @@ impl Reading {
     }
 
     fn refuse(&mut self, message: String) {
-        if self.problems.len() < MANY {
+        if self.problems.len() < MAX_FINDINGS {
             let problem = Problem::new(self.field(), message);
             self.problems.push(problem);
         }
     }
 
     fn warn(&mut self, line: usize, message: String) {
-        if self.warnings.len() >= MANY {
+        if self.warnings.len() >= MAX_FINDINGS {
             return;
         }
         let problem = Problem::new(self.field(), message);
@@ -376,7 +381,7 @@ impl Reading {
     }
 }
 
-/// Python's word for a kind of value.
+/// The name of a value's type in Python.
 fn kind_of(node: &Node) -> &'static str {
     match &node.content {
         Content::List(_) => "list",

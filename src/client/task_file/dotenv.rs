@@ -1,17 +1,17 @@
-//! Files of variables, as `--env-file` and `--secret-file` take them.
+//! Parses files of variables, for `--env-file` and `--secret-file`.
 //!
-//! The notation is that of python-dotenv 1.1, with which SkyPilot reads them: `NAME=value`, `export NAME=value`, quotes, comments.
-//! A `${NAME}` outside of single quotes stands for an earlier variable of the file, or one of the caller's.
+//! The syntax is that of python-dotenv 1.1, which SkyPilot uses: `NAME=value`, `export NAME=value`, quotes, comments. A
+//! `${NAME}` outside of single quotes is replaced by an earlier variable of the file, or by one of the caller's environment.
 
 use std::collections::HashMap;
 
-/// The longest value, with what it refers to.
+/// The longest value, after replacement.
 const MAX_VALUE: usize = 1024 * 1024;
 
-/// Reads the variables of a text, in their order; `outer` knows the caller's.
+/// Parses the variables of a text, in their order. `outer` looks up the caller's environment.
 ///
 /// # Errors
-/// The first line that is none of the notation, from 1, and what is wrong with it.
+/// The first invalid line, counted from 1, and its problem.
 pub fn parse(
     text: &str,
     outer: &dyn Fn(&str) -> Option<String>,
@@ -44,10 +44,10 @@ pub fn parse(
     }
 }
 
-/// A name, its value, and whether the value is taken as it is.
+/// A name, its value, and whether the value is literal.
 type Variable = Option<(String, String, bool)>;
 
-/// Reads one variable from the beginning of a text; returns what follows its line. A name without `=` has no value, and is left out.
+/// Parses the first variable of a text; returns the text after its line. A name without `=` has no value, and is left out.
 fn variable(text: &str) -> Result<(Variable, &str), &'static str> {
     let text = match text.strip_prefix("export") {
         Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start_matches([' ', '\t']),
@@ -82,7 +82,7 @@ fn variable(text: &str) -> Result<(Variable, &str), &'static str> {
     ))
 }
 
-/// Reads to the closing quote. A backslash protects the quote and itself; in double quotes it also writes `\n` and the like.
+/// Parses up to the closing quote. A backslash escapes the quote and itself; double quotes also have `\n`, `\r` and `\t`.
 fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -105,7 +105,7 @@ fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     None
 }
 
-/// Replaces `${NAME}` and `${NAME:-default}`; what has no value becomes its default, or nothing. `None` when it gets too long.
+/// Replaces `${NAME}` and `${NAME:-default}`; a missing variable becomes its default, or nothing. `None` if it gets too long.
 fn interpolate(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;

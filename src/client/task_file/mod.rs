@@ -1,7 +1,7 @@
-//! The task file: YAML on disk, or on standard input, to a [`TaskDefinition`](crate::api::TaskDefinition).
+//! Reads a task file, from disk or standard input, into a [`TaskDefinition`](crate::api::TaskDefinition).
 //!
 //! ```text
-//! file, flags ──► here ──► settings   what the flags add
+//! file, flags ──► here ──► settings   the changes by flags
 //!                  └─────► document   text and settings to a task, with lines
 //! ```
 //!
@@ -39,10 +39,10 @@ use self::document::Refused;
 use super::{Error, config::Env};
 use crate::{api::check_env_name, cli::Changes};
 
-/// A task file is written by hand; what is longer is something else.
+/// The limit for a task file, which is written by hand.
 const MAX_LENGTH: u64 = 1024 * 1024;
 
-/// What a file is called in messages; `-` is standard input.
+/// The name of a file in messages; `-` is standard input.
 pub fn name(path: &str) -> &str {
     match path {
         "-" => "standard input",
@@ -53,7 +53,7 @@ pub fn name(path: &str) -> &str {
 /// Reads and checks a task file; `-` is standard input.
 ///
 /// # Errors
-/// The file cannot be read, is not YAML, or is not a task: then all problems at once.
+/// The file cannot be read, is not YAML, or is not a task. All problems of a task are returned.
 pub fn read(path: &str, input: &mut dyn Read, settings: &Settings) -> Result<TaskFile, Error> {
     let text = read_text(path, input)?;
     parse(name(path), &text, settings)
@@ -65,7 +65,7 @@ fn parse(name: &str, text: &[u8], settings: &Settings) -> Result<TaskFile, Error
         problem: problem.to_owned(),
     };
     if text.len() as u64 > MAX_LENGTH {
-        return Err(refused("is longer than 1 MiB, which no task file is"));
+        return Err(refused("is longer than 1 MiB, the limit for a task file"));
     }
     let text = std::str::from_utf8(text).map_err(|_| refused("is not UTF-8 text"))?;
     document::parse(text, settings).map_err(|refused| match refused {
@@ -83,7 +83,7 @@ fn parse(name: &str, text: &[u8], settings: &Settings) -> Result<TaskFile, Error
     })
 }
 
-/// The settings that flags ask for. Flags win over files, and later ones over earlier.
+/// The settings from flags. Flags win over files, and later ones over earlier ones.
 ///
 /// # Errors
 /// A variable is not set, or a file of variables cannot be read.
@@ -118,7 +118,7 @@ pub fn settings(changes: Changes, env: Env<'_>) -> Result<Settings, Error> {
     })
 }
 
-/// The variables of files, and after them those of flags: `NAME=VALUE`, or `NAME` for the caller's own.
+/// The variables of files, followed by those of flags: `NAME=VALUE`, or `NAME` for the value in the caller's environment.
 fn variables(
     flag: &str,
     given: Vec<String>,

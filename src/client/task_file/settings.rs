@@ -1,4 +1,4 @@
-//! What the command line adds to a task file: variables, secrets, and fields that it overrides.
+//! The changes that the command line makes to a task file: variables, secrets and overridden fields.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,21 @@ use serde_json::{Map, Value};
 
 use crate::api::Problem;
 
-/// What the variables of a file may add to its paths, in bytes.
+/// The most bytes that variables may add to the paths of a file.
 const MAX_SUBSTITUTED: usize = 1024 * 1024;
 
-/// What the command line adds to a task file. Later entries win.
+/// The changes that the command line makes to a task file. Later entries win.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub envs: Vec<(String, String)>,
     pub secrets: Vec<(String, String)>,
-    /// The flags and what they set, by paths that are at most one level deep: `name`, `resources.cpus`.
+    /// Flags, fields and values. The path of a field is at most one level deep: `name`, `resources.cpus`.
     pub fields: Vec<(&'static str, &'static str, Value)>,
 }
 
 impl Settings {
-    /// What a field is called that the command line gives, so that no line of the file is to blame for it: its flag, or itself
-    /// where several flags could be meant.
+    /// The name for messages of a field that the command line gives: its flag, or the field itself if several flags can set it.
+    /// `None` for a field of the file, which has a line.
     pub fn given_as<'a>(&self, field: &'a str) -> Option<&'a str> {
         let own = self.fields.iter().find(|(_, path, _)| *path == field);
         let is_among = |prefix, given: &[(String, String)]| {
@@ -32,7 +32,7 @@ impl Settings {
             .or_else(|| is_variable.then_some(field))
     }
 
-    /// Adds them to the fields of a task, and replaces variables in its paths.
+    /// Applies the changes to the fields of a task, and replaces variables in its paths.
     pub fn apply(&self, task: &mut Value) -> Vec<Problem> {
         let Value::Object(fields) = task else {
             return Vec::new();
@@ -51,7 +51,7 @@ fn add_variables(fields: &mut Map<String, Value>, key: &str, given: &[(String, S
         return;
     }
     let variables = fields.entry(key).or_insert(Value::Null);
-    // A list of secrets names those that SkyPilot keeps.
+    // A list of secrets names secrets that SkyPilot's server stores.
     let listed: Option<Map<_, _>> = variables.as_array().and_then(|names| {
         (names.iter())
             .map(|name| {
@@ -68,7 +68,7 @@ fn add_variables(fields: &mut Map<String, Value>, key: &str, given: &[(String, S
     if variables.is_null() {
         *variables = Value::Object(Map::new());
     }
-    // What is neither is a problem that is told when the task is read.
+    // Any other value is reported when the task is decoded.
     if let Value::Object(variables) = variables {
         for (name, value) in given {
             variables.insert(name.clone(), value.clone().into());
@@ -76,7 +76,7 @@ fn add_variables(fields: &mut Map<String, Value>, key: &str, given: &[(String, S
     }
 }
 
-/// Sets a field; of resources, in place of what the alternatives say of it.
+/// Sets a field. A field of `resources` is removed from the alternatives.
 fn override_field(fields: &mut Map<String, Value>, path: &str, value: &Value) {
     let Some(key) = path.strip_prefix("resources.") else {
         fields.insert(path.to_owned(), value.clone());
@@ -108,8 +108,8 @@ fn remove_field(fields: &mut Map<String, Value>, key: &str) {
     }
 }
 
-/// Replaces `$NAME` and `${NAME}` in paths, from `envs` and `secrets`; what is neither stays as it is. As in SkyPilot 0.14.1
-/// (`sky/task.py`, `_fill_in_env_vars`), an unclosed `${NAME` counts too; but values may have any characters in them.
+/// Replaces `$NAME` and `${NAME}` in paths, from `envs` and `secrets`; other names are unchanged. As in SkyPilot 0.14.1
+/// (`sky/task.py`, `_fill_in_env_vars`), an unclosed `${NAME` is replaced too. Unlike there, values may have any characters.
 fn substitute(fields: &mut Map<String, Value>) -> Vec<Problem> {
     let mut variables = BTreeMap::new();
     for key in ["envs", "secrets"] {
@@ -137,7 +137,7 @@ fn substitute(fields: &mut Map<String, Value>) -> Vec<Problem> {
     problems
 }
 
-/// `None` when there is more to replace than is `left`.
+/// `None` when the values are longer than the bytes that are `left`.
 fn replace_in(
     value: &Value,
     variables: &BTreeMap<String, String>,

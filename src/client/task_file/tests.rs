@@ -1,7 +1,9 @@
+//! Tests of parsing task files, of the flags that change them and of files of variables.
+
 use super::{super::Exit, *};
 use crate::golden;
 
-/// Compares the message for `fixtures/tasks/invalid/<case>.yaml` with the one beside it.
+/// Compares the message for `fixtures/tasks/invalid/<case>.yaml` with `<case>.txt`.
 #[track_caller]
 fn check(case: &str) {
     let text = golden::read(&format!("tasks/invalid/{case}.yaml"));
@@ -17,7 +19,7 @@ fn syntax_errors_have_a_place() {
 }
 
 #[test]
-fn what_is_no_mapping_is_named() {
+fn a_document_that_is_not_a_mapping_is_refused() {
     check("empty");
     check("only-comments");
     check("list");
@@ -26,7 +28,7 @@ fn what_is_no_mapping_is_named() {
 }
 
 #[test]
-fn what_json_cannot_hold_is_refused_at_its_place() {
+fn values_that_json_cannot_hold_are_refused_with_their_line() {
     check("duplicate-key");
     check("number-key");
     check("mapping-key");
@@ -54,8 +56,8 @@ fn aliases_and_merge_keys_work() {
 }
 
 #[test]
-fn bombs_do_not_go_off() {
-    // Every item is 1000 times the one before: 10^15 texts in 15 KB, if it were read to its end.
+fn alias_bombs_are_refused() {
+    // Every item is 1000 times the one before: 15 KB would expand to 10^15 texts.
     let mut bomb = format!("run: echo\nconfig:\n  a: &a [{}]\n", ["x"; 1000].join(","));
     for (name, of) in [("b", "a"), ("c", "b"), ("d", "c"), ("e", "d")] {
         let aliases = vec![format!("*{of}"); 1000].join(",");
@@ -76,14 +78,14 @@ fn bombs_do_not_go_off() {
 }
 
 #[test]
-fn what_is_too_long_or_no_text_is_refused() {
+fn a_file_that_is_too_long_or_not_text_is_refused() {
     let long = vec![b'#'; 1024 * 1024 + 1];
     let message = read("-", &mut long.as_slice(), &Settings::default())
         .unwrap_err()
         .to_string();
     assert_eq!(
         message,
-        "standard input: is longer than 1 MiB, which no task file is"
+        "standard input: is longer than 1 MiB, the limit for a task file"
     );
     let message = parse("task.yaml", b"run: \xff", &Settings::default())
         .unwrap_err()
@@ -120,7 +122,7 @@ fn task(text: &str, settings: &Settings) -> Value {
 }
 
 #[test]
-fn what_a_reader_may_be_surprised_by_is_said() {
+fn surprising_values_are_warned_about() {
     let text = golden::read("tasks/surprises.yaml");
     let file = parse("task.yaml", text.as_bytes(), &Settings::default()).unwrap();
     let mut warnings = String::new();
@@ -158,7 +160,7 @@ fn variables_of_the_command_line_win() {
 }
 
 #[test]
-fn a_bad_flag_is_not_blamed_on_a_line() {
+fn a_problem_of_a_flag_names_no_line() {
     let settings = Settings {
         fields: vec![("--cpus", "resources.cpus", "many".into())],
         ..with(&[("1A", "x")], &[])
@@ -172,7 +174,7 @@ fn a_bad_flag_is_not_blamed_on_a_line() {
 }
 
 #[test]
-fn a_file_is_not_blamed_for_a_flag() {
+fn a_bad_flag_alone_is_a_usage_error() {
     let settings = Settings {
         fields: vec![("--cpus", "resources.cpus", "many".into())],
         ..Settings::default()
@@ -182,7 +184,7 @@ fn a_file_is_not_blamed_for_a_flag() {
 }
 
 #[test]
-fn overrides_reach_the_alternatives() {
+fn flags_override_alternatives() {
     let settings = Settings {
         fields: vec![
             ("--name", "name", "mine".into()),
@@ -207,7 +209,7 @@ fn overrides_reach_the_alternatives() {
 }
 
 #[test]
-fn variables_stand_in_paths_and_nowhere_else() {
+fn variables_are_replaced_in_paths_only() {
     let text = r#"
 run: echo $A
 num_nodes: 2
@@ -228,7 +230,7 @@ file_mounts: {"/${A}": {source: "s3://$S", mode: MOUNT}}
 }
 
 #[test]
-fn flags_name_variables_by_value_or_by_name() {
+fn a_flag_gives_a_variable_by_value_or_by_name() {
     let env: Env<'_> = &|name| (name == "MINE").then(|| "from here".into());
     let changes = |env: &[&str]| Changes {
         env: env.iter().map(|&variable| variable.to_owned()).collect(),
@@ -256,7 +258,7 @@ fn flags_name_variables_by_value_or_by_name() {
 }
 
 #[test]
-fn files_of_variables_are_python_dotenvs() {
+fn files_of_variables_follow_python_dotenv() {
     let outer = |name: &str| (name == "HOME").then(|| "/home/ada".to_owned());
     let text = "\u{feff}# a comment\nA=1\nexport B = two words # not this\r\n\nC='it''s'\n";
     assert_eq!(

@@ -1,4 +1,4 @@
-//! From the records of a log to what a person sees: lines on stdout, everything else on stderr.
+//! Prints the records of a log: lines on stdout, messages on stderr.
 
 use std::{collections::BTreeMap, io};
 
@@ -12,10 +12,10 @@ use crate::{
     line_writer::LineWriter,
 };
 
-/// How many failed nodes are named.
+/// The most failed nodes that are named.
 const MAX_FAILURES: usize = 10;
 
-/// How lines are to look.
+/// The style of the lines.
 #[derive(Clone, Copy, Debug)]
 pub struct LineStyle {
     pub prefix: Prefix,
@@ -23,18 +23,18 @@ pub struct LineStyle {
     pub colors: bool,
 }
 
-/// A log, as far as it has been shown.
+/// The state of a log that is being shown.
 pub struct LogView {
     id: TaskId,
     style: LineStyle,
     format: LogFormat,
     num_nodes: u32,
     lines: LineWriter,
-    /// What each node was last said to wait for.
+    /// The last reported reason for which each node waits.
     waiting: BTreeMap<u32, String>,
-    /// Which nodes failed, and why, in the order in which their logs ended.
+    /// The failed nodes with their reasons, in the order in which their logs ended.
     failures: Vec<String>,
-    /// How many nodes were stopped because another failed.
+    /// The number of nodes that were stopped suffix another one failed.
     stopped: usize,
 }
 
@@ -52,7 +52,7 @@ impl LogView {
         }
     }
 
-    /// Shows one record, which came as `json`; returns how the log ended once it has.
+    /// Shows one record, which was received as `json`. The last record returns how the log ended.
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -88,8 +88,8 @@ impl LogView {
                 self.lines.write_lines(node, &head, &text, context.out)?;
             }
             LogRecord::Waiting { node, reason } => {
-                let is_news = self.waiting.insert(node, reason.clone()).as_ref() != Some(&reason);
-                if is_news {
+                let is_new = self.waiting.insert(node, reason.clone()).as_ref() != Some(&reason);
+                if is_new {
                     self.tell(context, &format!("node-{node}: pending, {reason}"))?;
                 }
             }
@@ -98,7 +98,7 @@ impl LogView {
                 since,
                 reason,
             } => {
-                // What follows does not go on with the line that was begun.
+                // The next text does not continue the unfinished line.
                 self.lines.end(node, context.out)?;
                 let since = since.map_or_else(String::new, |since| format!(" after {since}"));
                 self.tell(
@@ -107,10 +107,12 @@ impl LogView {
                 )?;
             }
             LogRecord::Interrupted { node, reason } => {
-                let whose = node.map_or_else(String::new, |node| format!("node-{node}: "));
+                let prefix = node.map_or_else(String::new, |node| format!("node-{node}: "));
                 self.tell(
                     context,
-                    &format!("{whose}its log cannot be read at the moment, trying again: {reason}"),
+                    &format!(
+                        "{prefix}its log cannot be read at the moment, trying again: {reason}"
+                    ),
                 )?;
             }
             LogRecord::Notice { node, message } => {
@@ -154,7 +156,7 @@ impl LogView {
         Ok(None)
     }
 
-    /// Says that the connection to the server was lost.
+    /// Reports that the connection to the server was lost.
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -171,7 +173,7 @@ impl LogView {
         }
     }
 
-    /// Says that it is there again, to programs: people see that.
+    /// Reports to programs that the connection is back. People see the lines that follow.
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -187,13 +189,13 @@ impl LogView {
         context.out.write_all(b"\n")
     }
 
-    /// Whether unfinished lines are held back that may be shown. A pipe gets whole lines of several nodes only: a line that is shown
-    /// unfinished is torn when another node writes.
+    /// Whether unfinished lines are held back that may be shown. With several nodes, a pipe gets whole lines only, suffix the
+    /// next line of another node would break an unfinished one.
     pub fn holds(&self, context: &Context<'_>) -> bool {
         self.lines.holds() && (self.num_nodes == 1 || context.terminal.out)
     }
 
-    /// Shows them as they are.
+    /// Shows the unfinished lines.
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -201,7 +203,7 @@ impl LogView {
         self.lines.release(context.out)
     }
 
-    /// Shows those that were held back when this was called last: see [`LineWriter::release_old`].
+    /// Shows the lines that were held back already at the last call: see [`LineWriter::release_old`].
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -209,7 +211,7 @@ impl LogView {
         self.lines.release_old(context.out)
     }
 
-    /// Shows all that came, and ends a line that is open where a person would see the next text glued to it.
+    /// Shows the unfinished lines. On a terminal it also ends an open line, so that the next text begins a new one.
     ///
     /// # Errors
     /// stdout cannot be written.
@@ -225,7 +227,7 @@ impl LogView {
         context.out.flush()
     }
 
-    /// What comes before a line of a node.
+    /// The prefix and the timestamp before a line of a node.
     fn head(&self, node: u32, time: &str) -> String {
         let is_wanted = match self.style.prefix {
             Prefix::Auto => self.num_nodes > 1,
@@ -244,14 +246,14 @@ impl LogView {
         }
     }
 
-    /// Says something on stderr, after everything that came before it on stdout.
+    /// Writes a message to stderr, after flushing stdout.
     fn tell(&mut self, context: &mut Context<'_>, message: &str) -> io::Result<()> {
         self.break_line(context)?;
         context.say(&output::escape(message));
         Ok(())
     }
 
-    /// Says how it ended, unless it ended well. A failed task's last words are its nodes'.
+    /// Reports how the task ended, unless it completed. For a failed task it names the failed nodes.
     fn end(
         &mut self,
         context: &mut Context<'_>,
@@ -259,23 +261,23 @@ impl LogView {
         reason: Option<&str>,
     ) -> io::Result<()> {
         let id = self.id;
-        let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let suffix = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match end {
             LogEnd::Completed => context.out.flush(),
-            LogEnd::Stopped => self.tell(context, &format!("task {id} was stopped{because}")),
+            LogEnd::Stopped => self.tell(context, &format!("task {id} was stopped{suffix}")),
             LogEnd::Unfinished => {
-                self.tell(context, &format!("task {id} has not finished{because}"))
+                self.tell(context, &format!("task {id} has not finished{suffix}"))
             }
             LogEnd::Failed if self.failures.is_empty() => {
-                // The node that failed may be one that was not watched; then the reason names it.
+                // The failed node may be one whose log was not asked for; the reason then names it.
                 let words = reason.filter(|reason| reason.starts_with("node-"));
                 let message =
-                    words.map_or_else(|| format!("task {id} failed{because}"), str::to_owned);
+                    words.map_or_else(|| format!("task {id} failed{suffix}"), str::to_owned);
                 self.tell(context, &message)
             }
             LogEnd::Failed => {
                 let mut failures = std::mem::take(&mut self.failures);
-                // What is read first is the last line, so it is about the node that failed first.
+                // A reader sees the last line first, so the last line names the node that failed first.
                 let first = failures.iter().position(|why| reason == Some(why));
                 let first = first.map(|first| failures.remove(first));
                 let total = failures.len() + usize::from(first.is_some());
@@ -300,7 +302,7 @@ impl LogView {
     }
 }
 
-/// The colour of a node, the same every time: cyan, green, yellow, magenta, blue and their bright forms. Red is for alarm.
+/// The colour of a node, always the same one: cyan, green, yellow, magenta, blue or a bright form. Red is kept for errors.
 fn color(node: u32) -> u8 {
     const COLORS: [u8; 10] = [36, 32, 33, 35, 34, 96, 92, 93, 95, 94];
     COLORS[node as usize % COLORS.len()]

@@ -1,4 +1,4 @@
-//! Records, and what a person and a script see of them.
+//! Tests of the text that a terminal and a pipe get for given records.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn piece(node: u32, text: &str) -> Value {
 }
 
 #[test]
-fn one_node_is_printed_as_it_is() {
+fn lines_of_one_node_are_unchanged() {
     let records = [
         start(1),
         line(0, "one"),
@@ -58,7 +58,7 @@ fn one_node_is_printed_as_it_is() {
 }
 
 #[test]
-fn bytes_that_are_no_text_come_out_as_they_were() {
+fn bytes_that_are_not_utf8_are_unchanged() {
     let record = json!({"type": "line", "node": 0, "latin1": "\u{ff}\u{fe}\u{0}"});
     let mut session = Session::default();
     let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
@@ -91,7 +91,7 @@ fn several_nodes_get_a_prefix() {
 }
 
 #[test]
-fn pieces_of_a_line_are_one_line() {
+fn the_pieces_of_a_line_are_joined() {
     let timestamps = LineStyle {
         timestamps: true,
         ..PLAIN
@@ -110,7 +110,7 @@ fn pieces_of_a_line_are_one_line() {
 }
 
 #[test]
-fn a_line_in_between_does_not_tear_one_that_comes_in_pieces() {
+fn a_line_of_another_node_does_not_break_an_unfinished_line() {
     let records = [
         start(2),
         piece(0, "name? "),
@@ -130,7 +130,7 @@ fn a_line_in_between_does_not_tear_one_that_comes_in_pieces() {
 }
 
 #[test]
-fn a_last_line_without_an_end_gets_one() {
+fn a_last_line_without_a_newline_gets_one() {
     let records = [
         start(1),
         piece(0, "no newline"),
@@ -142,7 +142,7 @@ fn a_last_line_without_an_end_gets_one() {
 }
 
 #[test]
-fn colours_are_the_same_every_time_and_around_the_prefix_only() {
+fn only_the_prefix_is_coloured() {
     let colors = LineStyle {
         colors: true,
         ..PLAIN
@@ -155,7 +155,7 @@ fn colours_are_the_same_every_time_and_around_the_prefix_only() {
 }
 
 #[test]
-fn why_a_node_waits_is_told_once_per_change() {
+fn a_reason_to_wait_is_printed_once_per_change() {
     let waiting = |reason: &str| json!({"type": "waiting", "node": 2, "reason": reason});
     let records = [
         start(4),
@@ -175,7 +175,7 @@ fn why_a_node_waits_is_told_once_per_change() {
 }
 
 #[test]
-fn the_last_words_of_a_failed_task_name_its_nodes() {
+fn the_last_messages_of_a_failed_task_name_its_nodes() {
     let records = [
         start(2),
         json!({"type": "node_end", "node": 0, "status": "completed", "exit_code": 0}),

@@ -1,4 +1,4 @@
-//! How tasks look to a person and to a script.
+//! Prints tasks as a table, as tab-separated lines and as a block.
 
 use std::io::{self, Write};
 
@@ -8,12 +8,12 @@ use crate::{
     cli::Format,
 };
 
-/// How much of a name fits into a list for people.
+/// The longest name in a table.
 const NAME_WIDTH: usize = 60;
-/// How much of a reason does.
+/// The longest reason in a table.
 const REASON_WIDTH: usize = 60;
 
-/// The list for people. Reasons are shown when there are any: they are what one would look for next.
+/// Prints the table for people. It has a column for reasons if a task has one.
 pub fn table(
     out: &mut dyn Write,
     tasks: &[TaskStatus],
@@ -64,7 +64,7 @@ pub fn table(
     output::table(out, &header, rows.collect())
 }
 
-/// The list for scripts. The columns are the same whatever was asked for, and new ones only ever come last.
+/// Prints the lines for scripts. The columns do not depend on flags, and new ones are added at the end.
 pub fn tsv(out: &mut dyn Write, tasks: &[TaskStatus]) -> io::Result<()> {
     let rows = tasks.iter().map(|task| {
         vec![
@@ -82,7 +82,7 @@ pub fn tsv(out: &mut dyn Write, tasks: &[TaskStatus]) -> io::Result<()> {
     output::tsv(out, rows)
 }
 
-/// One task, with a line for each node. Keys without a value are left out.
+/// Prints one task, with a line for each node. Keys without a value are left out.
 pub fn block(out: &mut dyn Write, format: Format, task: &TaskStatus) -> io::Result<()> {
     let metadata = &task.metadata;
     let mut pairs = vec![
@@ -108,7 +108,7 @@ pub fn block(out: &mut dyn Write, format: Format, task: &TaskStatus) -> io::Resu
     output::pairs(out, format, pairs.chain(nodes).collect())
 }
 
-/// How many nodes there are, and how many of them stand where the task stands if not all do: `1/4 running`.
+/// The number of nodes, with the number of those in the state of the task if not all are: `1/4 running`.
 fn nodes(task: &TaskStatus) -> String {
     let metadata = &task.metadata;
     let same = match task.status {
@@ -153,12 +153,12 @@ fn node(node: &NodeStatus) -> String {
     }
 }
 
-/// Why a node is where it is: `exit code 137 (OOMKilled)`.
+/// The exit code and the reason of a node: `exit code 137 (OOMKilled)`.
 pub fn ending(exit_code: Option<i32>, reason: Option<&str>) -> Option<String> {
     match (exit_code, reason) {
         (None, reason) => reason.map(str::to_owned),
         (Some(code), None) => Some(format!("exit code {code}")),
-        // The server's reason says it already.
+        // The server's reason contains the exit code.
         (Some(_), Some(reason)) if reason.starts_with("exit code") => Some(reason.to_owned()),
         (Some(code), Some(reason)) => Some(format!("exit code {code} ({reason})")),
     }

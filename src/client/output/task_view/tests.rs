@@ -1,11 +1,11 @@
-//! Lists and blocks as they are printed: `fixtures/output/`.
+//! Tests of printed lists and blocks: `fixtures/output/`.
 
 use serde_json::json;
 
 use super::*;
 use crate::{api::TaskListResponse, golden};
 
-/// Four tasks: pending, running on some of its nodes, failed, and one as the Python ancestor answers it.
+/// Four tasks: pending, running on some of its nodes, failed, and one in the form of the Python ancestor.
 fn tasks() -> Vec<TaskStatus> {
     let body = json!({"tasks": [
         {
@@ -69,12 +69,12 @@ fn check_table(file: &str, columns: Columns) {
 }
 
 #[test]
-fn the_list_for_people() {
+fn a_table_lists_tasks_for_people() {
     check_table("jobs-list.table", Columns::default());
 }
 
 #[test]
-fn the_list_for_people_of_every_user() {
+fn a_table_of_all_users_names_the_user() {
     let columns = Columns {
         all_users: true,
         ..Columns::default()
@@ -83,7 +83,7 @@ fn the_list_for_people_of_every_user() {
 }
 
 #[test]
-fn the_list_for_people_with_details() {
+fn a_table_with_details_has_whole_names_and_jobs() {
     let columns = Columns {
         details: true,
         ..Columns::default()
@@ -92,12 +92,12 @@ fn the_list_for_people_with_details() {
 }
 
 #[test]
-fn the_list_for_scripts() {
+fn tab_separated_lines_list_tasks_for_scripts() {
     golden::assert("output/jobs-list.tsv", &written(|out| tsv(out, &tasks())));
 }
 
 #[test]
-fn one_task_for_people_and_for_scripts() {
+fn a_block_shows_one_task_for_people_and_for_scripts() {
     for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
         for task in &tasks()[1..] {
             let block = written(|out| block(out, format, task));
@@ -110,7 +110,7 @@ fn one_task_for_people_and_for_scripts() {
 }
 
 #[test]
-fn a_node_ends_with_its_code_and_reason() {
+fn a_node_shows_its_exit_code_and_reason() {
     for (exit_code, reason, expected) in [
         (None, None, None),
         (None, Some("Evicted"), Some("Evicted")),

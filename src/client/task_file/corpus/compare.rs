@@ -1,21 +1,21 @@
-//! What SkyPilot understood of a task, and what was understood here.
+//! Compares SkyPilot's form of a task with ours.
 
 use serde_json::{Map, Value};
 
-/// The fields of a task that are not the same.
+/// Lists the fields of a task that differ.
 pub fn task(ours: &Value, theirs: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     for (key, theirs) in theirs.as_object().unwrap() {
         let ours = ours.get(key).unwrap_or(&Value::Null);
         let is_same = match key.as_str() {
-            // Made up by SkyPilot where the file has none.
+            // SkyPilot invents a name if the file has none.
             "name" => ours.is_null() || ours == theirs,
             "run" => ours == theirs || ours == "true",
             "resources" => {
                 wrong.extend(resources(ours, theirs));
                 true
             }
-            // Defaults of SkyPilot's own objects are not filled in.
+            // We do not fill in the defaults of SkyPilot's own objects.
             "file_mounts" => is_within(ours, theirs),
             "volumes" => is_same_volumes(ours, theirs),
             _ => ours == theirs || is_empty(theirs) && is_empty(ours),
@@ -32,7 +32,7 @@ fn resources(ours: &Value, theirs: &Value) -> Vec<String> {
         .iter()
         .find_map(|key| theirs.get(*key)?.as_array());
     if let Some(alternatives) = alternatives {
-        // One of them is used here.
+        // We use one of them.
         let wrong: Vec<_> = alternatives
             .iter()
             .map(|theirs| resources(ours, theirs))
@@ -44,13 +44,13 @@ fn resources(ours: &Value, theirs: &Value) -> Vec<String> {
         let ours = ours.get(key).unwrap_or(&Value::Null);
         let is_same = match key.as_str() {
             "cpus" | "memory" => amount(ours) == amount(theirs),
-            // A pod has whole GPUs, and names no blanks.
+            // A pod has whole GPUs, and its accelerator has no blanks around its name.
             "accelerators" => accelerator(ours) == accelerator(theirs),
             "image_id" => {
                 image(ours) == image(theirs) || ours == theirs || is_empty(&image(theirs).into())
             }
             "infra" => true,
-            // Nor are the defaults of TPUs.
+            // We do not fill in the defaults of TPUs.
             "accelerator_args" => ours.is_null() || ours == theirs,
             key if key.starts_with('_') => true,
             _ => ours == theirs,
@@ -102,7 +102,7 @@ fn is_same_volumes(ours: &Value, theirs: &Value) -> bool {
     strip(ours) == strip(theirs)
 }
 
-/// Whether a value is part of another, which may have more fields, and words in another case.
+/// Whether a value is part of another one, which may have more fields. Words are compared without case.
 fn is_within(part: &Value, whole: &Value) -> bool {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, part)| {

@@ -1,7 +1,7 @@
-//! Real task files and edge cases, and SkyPilot's own verdict on each: the same here, but for what [`DIFFERENCES`] lists.
+//! Compares our verdict with SkyPilot's on real task files and edge cases. They agree except for [`DIFFERENCES`].
 //!
-//! They are not part of this tree: `K8S_CLI_CORPUS` names their folder, `../shared/skypilot` beside a clone is looked at otherwise, and
-//! where there is none the tests pass with a word. `make corpus` prints the table.
+//! The files are not part of this tree: `K8S_CLI_CORPUS` names their folder, and `../shared/skypilot` is the default. Without
+//! the folder the tests print a note and pass. `make corpus` prints the table.
 
 mod compare;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::api::Problem;
 
-/// A snippet, and what SkyPilot makes of it.
+/// A task file, and SkyPilot's result for it.
 struct Case {
     name: String,
     text: String,
@@ -29,17 +29,17 @@ struct Case {
     reason: String,
     /// SkyPilot's normalised tasks.
     tasks: Vec<Value>,
-    /// Variables that SkyPilot wants to be given.
+    /// Variables that SkyPilot requires.
     settings: Settings,
 }
 
-/// What is made of a case here.
+/// Our result for a case.
 enum Verdict {
     Accepted(Value),
     Refused(Vec<Problem>),
 }
 
-/// A difference on purpose: the reason, and whether it explains that a case is refused here, or accepted.
+/// An intended difference: the reason, and whether it explains the verdict on a case.
 struct Difference {
     reason: &'static str,
     explains: fn(&Case, &Verdict) -> bool,
@@ -61,7 +61,7 @@ const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        reason: "an empty `envs:` is none, where SkyPilot crashes",
+        reason: "an empty `envs:` has no variables, where SkyPilot crashes",
         explains: |case, verdict| {
             is_accepted(verdict) && case.reason.contains("has no attribute 'items'")
         },
@@ -71,7 +71,7 @@ const DIFFERENCES: &[Difference] = &[
         explains: |case, verdict| is_accepted(verdict) && case.reason.contains("JSONDecodeError"),
     },
     Difference {
-        reason: "an amount must be a number that can be counted with",
+        reason: "an amount must be a finite number",
         explains: |case, verdict| {
             only(verdict, |field| {
                 matches!(field, "resources.cpus" | "resources.memory")
@@ -100,7 +100,7 @@ fn is_accepted(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Accepted(_))
 }
 
-/// Whether all problems are of such fields.
+/// Whether all problems are in such fields.
 fn only(verdict: &Verdict, is_such: fn(&str) -> bool) -> bool {
     match verdict {
         Verdict::Accepted(_) => false,
@@ -163,7 +163,7 @@ fn cases(folder: &Path) -> Vec<Case> {
     for value in lines(folder.join("probes.jsonl")) {
         cases.push(case(&value, text(&value, "id"), text(&value, "yaml")));
     }
-    // A variable without a value is refused by both, and accepted by both when it is given.
+    // Both refuse a variable without a value, and both accept it with `--env`.
     for index in 0..cases.len() {
         let Some((_, rest)) = cases[index].reason.split_once("Environment variable '") else {
             continue;
@@ -184,7 +184,7 @@ fn cases(folder: &Path) -> Vec<Case> {
     cases
 }
 
-/// Judges a case, but for `run`, which a task must have here, and need not have there.
+/// Parses a case. `run` is added if it is missing, because SkyPilot does not require it.
 fn judge(case: &Case) -> Verdict {
     let parse = |settings: &Settings| document::parse(&case.text, settings);
     let is_missing =
@@ -212,7 +212,7 @@ fn judge(case: &Case) -> Verdict {
 }
 
 #[test]
-fn verdicts_are_skypilots() {
+fn verdicts_agree_with_skypilot() {
     let Some(folder) = corpus() else { return };
     let (mut table, mut wrong) = (String::new(), Vec::new());
     let (mut agree, mut on_purpose) = (0, 0);
@@ -243,7 +243,7 @@ fn verdicts_are_skypilots() {
                 "{}: SkyPilot: {}; here: {}",
                 case.name,
                 case.reason,
-                tell(&verdict)
+                describe(&verdict)
             )),
         }
     }
@@ -254,7 +254,7 @@ fn verdicts_are_skypilots() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn tell(verdict: &Verdict) -> String {
+fn describe(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Accepted(task) => format!("accepted: {task}"),
         Verdict::Refused(problems) => crate::api::describe(problems),
@@ -262,14 +262,14 @@ fn tell(verdict: &Verdict) -> String {
 }
 
 #[test]
-fn values_are_skypilots() {
+fn values_agree_with_skypilot() {
     let Some(folder) = corpus() else { return };
     let (mut compared, mut wrong) = (0, Vec::new());
     for case in cases(&folder) {
         let (Verdict::Accepted(ours), [theirs]) = (judge(&case), case.tasks.as_slice()) else {
             continue;
         };
-        // A field that SkyPilot could not write either.
+        // SkyPilot itself could not write this task.
         if theirs.get("_to_yaml_error").is_some() {
             continue;
         }
