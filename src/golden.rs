@@ -1,4 +1,4 @@
-//! Golden files: what a pure function makes of an example, kept under `fixtures/` for a reviewer to read as a diff.
+//! Golden files: the results of pure functions, kept under `fixtures/` so that a review shows a change as a diff.
 //!
 //! `make golden` (`UPDATE_GOLDEN=1`) rewrites the files instead of comparing with them.
 
@@ -7,7 +7,7 @@ use std::{env, fs, path::PathBuf};
 use proptest::test_runner::FileFailurePersistence;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The folder where proptest keeps the cases that once failed, to try them first. Its own default is a folder at the top.
+/// The folder where proptest keeps failed cases, which it tries first. Its default would be a folder at the top level.
 pub const REGRESSIONS: FileFailurePersistence =
     FileFailurePersistence::SourceParallel("tests/regressions");
 
@@ -29,7 +29,7 @@ pub fn read_yaml<T: DeserializeOwned>(name: &str) -> T {
     serde_yaml::from_str(&read(name)).unwrap_or_else(|error| panic!("fixtures/{name}: {error}"))
 }
 
-/// The objects of a list that Kubernetes sent, which stands under `fixtures/`.
+/// The items of a Kubernetes list under `fixtures/`.
 #[track_caller]
 pub fn items<T: DeserializeOwned>(name: &str) -> Vec<T> {
     #[derive(serde::Deserialize)]
@@ -42,7 +42,7 @@ pub fn items<T: DeserializeOwned>(name: &str) -> Vec<T> {
 }
 
 pub fn to_yaml<T: Serialize>(value: &T) -> String {
-    serde_yaml::to_string(value).expect("what is compared can be written as YAML")
+    serde_yaml::to_string(value).expect("the value can be written as YAML")
 }
 
 /// Fails unless the file under `fixtures/` holds exactly `actual`.
@@ -58,7 +58,7 @@ pub fn assert(name: &str, actual: &str) {
     let expected = read(name);
     assert!(
         expected == actual,
-        "fixtures/{name} is not what came out; if that is as it should be, run `make golden`\n\
+        "fixtures/{name} differs; if the change is intended, run `make golden`\n\
          --- expected ---\n{expected}\n--- got ---\n{actual}"
     );
 }

@@ -33,8 +33,8 @@ pub enum JobsCommand {
     Logs(LogsArgs),
 }
 
-/// Defines the arguments of a command that reads task files: its own arguments, and the options that change a file. argh cannot
-/// share fields between commands.
+/// Defines the arguments of a command that reads task files: its own arguments and the options that change a file. A macro,
+/// because argh cannot share fields between commands.
 macro_rules! with_changes {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
         #[derive(FromArgs, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The command line: the arguments that the user typed, as data.
 //!
-//! The structs are the grammar, and their doc comments are the help. This module does no I/O: the client and `main` carry the
-//! commands out.
+//! The structs define the grammar, and their doc comments are the help. This module does no I/O: the client and `main` run
+//! the commands.
 
 // Texts for a terminal are not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::invalid_html_tags)]
@@ -64,7 +64,7 @@ pub enum ClientCommand {
     Volumes(VolumesArgs),
 }
 
-// argh can derive a flat enum only. On the command line, `serve` stands beside the commands of the client.
+// argh derives flat enums only. On the command line, `serve` is beside the commands of the client.
 impl FromArgs for Command {
     fn from_args(names: &[&str], args: &[&str]) -> Result<Self, argh::EarlyExit> {
         if names.last() == Some(&ServeArgs::COMMAND.name) {

@@ -1,7 +1,7 @@
-//! From the arguments of the process to a [`Command`], or to a text for the user.
+//! Parses the arguments of the process into a [`Command`], or into a text for the user.
 //!
-//! argh parses. This module adds `--name=value`, help that wins over everything else on the line, help topics, exit code 2 for
-//! wrong usage (argh's own `from_env` exits with 1), and messages in the program's own words.
+//! argh does most of the work. This module adds `--name=value`, help flags that win over all other arguments, help topics,
+//! exit code 2 for wrong usage (argh's own `from_env` exits with 1), and messages in the program's style.
 
 use std::ffi::OsString;
 
@@ -16,7 +16,7 @@ use crate::api::nearest;
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A text for the user, when there is no command to run.
+/// A text for the user, if there is no command to run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EarlyExit {
     /// A short answer, such as the help of a command: for stdout, then exit code 0.
@@ -31,7 +31,7 @@ impl Cli {
     /// Reads the program's arguments, without the program's name.
     ///
     /// # Errors
-    /// The text for the user, when there is no command to run.
+    /// There is no command to run; the error is the text for the user.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, EarlyExit> {
         let args = args
             .into_iter()
@@ -118,12 +118,12 @@ fn command_words<'a>(args: &[&'a str]) -> Vec<&'a str> {
         .collect()
 }
 
-/// The help of the command that `words` name; `None` when there is no such command.
+/// The help of the command that `words` name; `None` if there is no such command.
 fn help(words: &[&str]) -> Option<String> {
     // Words after a whole command, such as `serve`, are its arguments. argh refuses arguments that the command does not have.
     let args: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
     match Cli::from_args(&[PROGRAM], &args) {
-        // argh calls them error codes, but 0 is among them.
+        // argh's title is "Error codes", but 0 is among them.
         Err(exit) if exit.status.is_ok() => {
             let help = exit.output.replace("\nError codes:\n", "\nExit codes:\n");
             Some(if words.is_empty() {
@@ -156,7 +156,7 @@ fn command_or_topic(words: &[&str]) -> EarlyExit {
     ))
 }
 
-/// The message about flags that are valid one by one, but not together.
+/// The message about flags that are valid alone, but not together.
 fn contradiction(command: &Command) -> Option<&'static str> {
     match command {
         Command::Serve(args) if args.sandbox_log_max_size.is_some() && !args.sandbox => {

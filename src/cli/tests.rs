@@ -1,4 +1,4 @@
-//! Command lines, and the commands that they mean.
+//! Tests of command lines and the commands that they are parsed into.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn serve_has_the_defaults_of_the_contract() {
 }
 
 #[test]
-fn every_flag_of_logs_is_understood() {
+fn every_flag_of_logs_is_parsed() {
     let JobsCommand::Logs(args) = jobs(
         "jobs logs ab12cd34 --no-follow --tail=5 --since 10m --timestamps --node 0 --node 3 --prefix never --wait 1h \
          --api-url http://jump:8000",
@@ -55,7 +55,7 @@ fn every_flag_of_logs_is_understood() {
 }
 
 #[test]
-fn every_change_to_a_file_is_understood() {
+fn every_option_that_changes_a_file_is_parsed() {
     let changes = "--env A=b=c --env=B --env-file a.env --secret C=d --secret-file c.env --name n --num-nodes 2 --cpus 4+ \
                    --memory 16Gi --gpus H100:8 --image-id ubuntu --workdir /work";
     let expected = Changes {
@@ -91,7 +91,7 @@ fn every_change_to_a_file_is_understood() {
 }
 
 #[test]
-fn formats_are_typed_as_with_kubectl() {
+fn formats_are_parsed_as_in_kubectl() {
     for line in [
         "jobs list -o json",
         "jobs list -ojson",
@@ -107,7 +107,7 @@ fn formats_are_typed_as_with_kubectl() {
 }
 
 #[test]
-fn what_follows_the_terminator_is_left_alone() {
+fn arguments_after_the_terminator_are_positional() {
     let JobsCommand::Submit(args) = jobs("jobs submit -d -- --a=b.yaml") else {
         panic!("not submit");
     };
@@ -135,7 +135,7 @@ fn access_modes_are_separated_by_commas() {
 }
 
 #[test]
-fn help_wins_wherever_it_stands() {
+fn a_help_flag_wins_at_any_position() {
     for (line, beginning) in [
         ("--help", "Usage: k8s-cli "),
         ("-h", "Usage: k8s-cli "),
@@ -162,7 +162,7 @@ fn help_wins_wherever_it_stands() {
 }
 
 #[test]
-fn help_shows_topics_too() {
+fn help_shows_topics() {
     for topic in &topics::TOPICS {
         let line = format!("help {}", topic.name);
         assert_eq!(parse(&line), Err(EarlyExit::Topic(topic.text)));
@@ -181,7 +181,7 @@ fn help_shows_topics_too() {
 }
 
 #[test]
-fn a_topic_that_is_not_there_is_a_usage_error() {
+fn an_unknown_topic_is_a_usage_error() {
     refused(
         "help taskfile",
         "k8s-cli: no such command or help topic: taskfile\nhint: did you mean `k8s-cli help task-file`?\n",
@@ -214,7 +214,7 @@ fn the_version_is_printed() {
 }
 
 #[test]
-fn wrong_usage_is_named_in_a_sentence() {
+fn a_usage_error_is_one_sentence_and_a_hint() {
     refused(
         "job list",
         "k8s-cli: unrecognized argument: job\nhint: see `k8s-cli --help`\n",
@@ -257,7 +257,7 @@ fn wrong_usage_is_named_in_a_sentence() {
 }
 
 #[test]
-fn control_characters_in_what_was_typed_are_not_printed() {
+fn control_characters_of_arguments_are_escaped() {
     let exit = Cli::parse(["\x1b[2J".into()]).unwrap_err();
     let EarlyExit::Usage(message) = exit else {
         panic!("{exit:?}");

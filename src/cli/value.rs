@@ -1,4 +1,4 @@
-//! The values of options that are more than a plain number or text.
+//! Types and parsers for the values of options.
 
 use std::{str::FromStr, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::api::{AccessMode, Quantity, Since, is_dns_label};
 pub enum Format {
     /// Aligned columns with a header, for a person.
     Table,
-    /// One tab between cells, no header, nothing cut, for a pipe.
+    /// One tab between cells, without a header, with whole values, for a pipe.
     Tsv,
     /// The server's document.
     Json,

@@ -1,14 +1,14 @@
-//! YAML as people who write task files know it: YAML 1.1, the way SkyPilot's parser, PyYAML's `SafeLoader`, reads it.
+//! Reads YAML 1.1 as SkyPilot does, which uses PyYAML's `SafeLoader`, and writes YAML.
 //!
-//! A text becomes a tree of [`Node`]s that remembers where each value stands and how it was spelled; `serde_yaml`, which keeps
-//! neither, writes what is printed. Nothing here knows what a task is. The work is bounded by the length of the text:
-//! aliases cannot multiply what they stand for beyond [`MAX_COPIED`], and nesting ends at [`MAX_DEPTH`].
+//! A text becomes a tree of [`Node`]s that keeps the line and the spelling of each value. `serde_yaml` keeps neither, so it
+//! only writes. The work is limited: aliases add at most [`MAX_COPIED`] to a document, and nesting ends at [`MAX_DEPTH`].
+//! The fields of a task are not known here.
 //!
 //! ```text
 //! text ──► granit-parser's events ──► reader ──► Node
-//!                                       └──► scalar   what a plain scalar means
-//! Node ──► python                       Python's str() of it
-//! data ──► serde_yaml ──► writer        text that means the same in YAML 1.1 and 1.2
+//!                                       └──► scalar   the value of a plain scalar
+//! Node ──► python                       the text that Python's str() gives
+//! data ──► serde_yaml ──► writer        text with the same value in YAML 1.1 and 1.2
 //! ```
 
 mod python;
@@ -21,20 +21,20 @@ pub use reader::read;
 pub use scalar::is_surprising_number;
 pub use writer::to_string;
 
-/// How deep lists and mappings may stand in each other: what a server's JSON parser takes, and more than a person writes.
+/// The deepest nesting of lists and mappings. The server's JSON parser accepts it, and no task file needs more.
 const MAX_DEPTH: usize = 100;
-/// How much the aliases of a document may add to it, in bytes of text and [`NODE`]s.
+/// The most bytes that the aliases of a document may add to it, with [`NODE`] for each node.
 const MAX_COPIED: usize = 1024 * 1024;
-/// What a node costs before its text.
+/// The bytes that a node counts in addition to its text.
 const NODE: usize = 16;
 
-/// The most problems that are told.
+/// The most problems that are reported.
 const MAX_PROBLEMS: usize = 50;
 
-/// A value and where it stands.
+/// A value and its line.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
     pub content: Content,
 }
@@ -50,7 +50,7 @@ pub enum Content {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: Scalar,
-    /// Where the key stands, from 1.
+    /// The line of the key, counted from 1.
     pub line: usize,
     pub value: Node,
 }
@@ -58,19 +58,19 @@ pub struct Entry {
 /// A value that is neither list nor mapping.
 #[derive(Clone, Debug)]
 pub struct Scalar {
-    /// As it stands in the text, without quotes.
+    /// The source text, without quotes.
     pub source: String,
     pub is_quoted: bool,
     pub atom: Atom,
 }
 
-/// What a scalar means.
+/// The value of a scalar.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Atom {
     Null,
     Bool(bool),
     Int(i128),
-    /// A whole number of more digits than an `i128` has, without `+` and `_`.
+    /// A whole number that is too large for an `i128`, without `+` and `_`.
     BigInt(String),
     Float(f64),
     Text(String),
@@ -80,7 +80,7 @@ pub enum Atom {
 }
 
 impl Scalar {
-    /// The text, if it is one.
+    /// The text of a scalar that is text.
     pub fn text(&self) -> Option<&str> {
         match &self.atom {
             Atom::Text(text) => Some(text),
@@ -90,8 +90,8 @@ impl Scalar {
 }
 
 impl Node {
-    /// The line of what a field's path names, as in `resources.any_of[0].cpus`; of the nearest thing around it, where there is no
-    /// such field.
+    /// The line of a field by its path, such as `resources.any_of[0].cpus`. If the field does not exist, the line of the nearest
+    /// parent that does.
     pub fn line_of(&self, path: &str) -> Option<usize> {
         match &self.content {
             Content::Mapping(entries) => {
@@ -113,7 +113,7 @@ impl Node {
         }
     }
 
-    /// The value of a key, if it is a mapping that has it.
+    /// The value of a key, if the node is a mapping that has the key.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Content::Mapping(entries) = &self.content else {
             return None;
@@ -133,7 +133,7 @@ impl Node {
     }
 }
 
-/// The beginning of a text that a message is to hold.
+/// The beginning of a text, for a message.
 pub fn shortened(text: &str) -> String {
     match text.char_indices().nth(80) {
         Some((end, _)) => format!("{}...", &text[..end]),

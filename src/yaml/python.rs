@@ -1,9 +1,9 @@
-//! What Python's `str()` makes of a value: that is how SkyPilot turns `envs` into variables.
+//! Converts a value to the text that Python's `str()` gives, because SkyPilot uses it for the variables in `envs`.
 
 use super::{Atom, Content, Node, Scalar};
 
 impl Scalar {
-    /// `True` for `yes`, `8` for `010`, `None` for nothing.
+    /// `True` for `yes`, `8` for `010`, `None` for null.
     pub fn to_python(&self) -> String {
         match &self.atom {
             Atom::Null => "None".to_owned(),
@@ -19,7 +19,7 @@ impl Scalar {
 }
 
 impl Node {
-    /// `['a', 1]` for a list, and a scalar's own text.
+    /// `['a', 1]` for a list; for a scalar, its text.
     pub fn to_python(&self) -> String {
         match &self.content {
             Content::Scalar(scalar) => scalar.to_python(),
@@ -32,7 +32,7 @@ impl Node {
     }
 }
 
-/// Python's `repr()`, which differs from `str()` in its quotes.
+/// Writes Python's `repr()`, which has quotes where `str()` has none.
 fn write_repr(out: &mut String, node: &Node) {
     match &node.content {
         Content::Scalar(scalar) => write_scalar(out, scalar),
@@ -71,7 +71,7 @@ fn write_scalar(out: &mut String, scalar: &Scalar) {
     }
 }
 
-/// Python prefers single quotes, and takes double ones for a text that has only single ones in it.
+/// Python uses single quotes, and double quotes for a text that contains single quotes only.
 fn write_quoted(out: &mut String, text: &str) {
     let quote = if text.contains('\'') && !text.contains('"') {
         '"'
@@ -95,7 +95,7 @@ fn write_quoted(out: &mut String, text: &str) {
     out.push(quote);
 }
 
-/// Python's `str()` of a float: the shortest digits that mean it, with an exponent below 1e-4 and from 1e16 on.
+/// Python's `str()` of a float: the shortest exact digits, with an exponent below 1e-4 and from 1e16 on.
 pub fn float(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();

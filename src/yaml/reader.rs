@@ -1,4 +1,4 @@
-//! The parser's events to a tree: anchors, merge keys, tags, and all that is wrong with the document's structure.
+//! Builds the tree from the parser's events, resolves anchors, merge keys and tags, and collects problems of the structure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,19 +8,19 @@ use super::{
     Atom, Content, Entry, MAX_COPIED, MAX_DEPTH, MAX_PROBLEMS, NODE, Node, Scalar, scalar, tag,
 };
 
-/// What is wrong with a text, and where.
+/// A problem of a text and its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
-    /// From 1.
+    /// Counted from 1.
     pub column: usize,
-    /// Where in the document, as in `resources.any_of[0]`.
+    /// The path in the document, such as `resources.any_of[0]`.
     pub path: String,
     pub message: String,
 }
 
-/// A stream of documents, read: those that are more than a null, and what is wrong with their structure.
+/// The documents of a text without those that are null, and the problems of their structure.
 #[derive(Debug)]
 pub struct Stream {
     pub documents: Vec<Node>,
@@ -30,7 +30,8 @@ pub struct Stream {
 /// Reads a text.
 ///
 /// # Errors
-/// It is no YAML, or asks for more work than it is worth. What is YAML but cannot be meant is in [`Stream::problems`].
+/// The text is not YAML, or exceeds a limit. Problems of valid YAML, such as a key that is given twice, are in
+/// [`Stream::problems`].
 pub fn read(text: &str) -> Result<Stream, Problem> {
     let options = options! {
         emit_comments: false,
@@ -68,29 +69,29 @@ struct Composer<'a> {
     text: &'a str,
     documents: Vec<Node>,
     problems: Vec<Problem>,
-    /// The lists and mappings that have begun and not ended.
+    /// The lists and mappings that have not ended.
     open: Vec<Open>,
     anchors: HashMap<usize, Anchored>,
     copied: usize,
 }
 
-/// A list or mapping that has begun.
+/// A list or mapping that has not ended.
 struct Open {
     anchor: usize,
     line: usize,
     is_mapping: bool,
-    /// The items of a list; of a mapping, keys and values in turn.
+    /// The items of a list, or the keys and values of a mapping in turn.
     items: Vec<Node>,
     size: Size,
 }
 
-/// What an alias stands for.
+/// The value of an anchor.
 struct Anchored {
     node: Node,
     size: Size,
 }
 
-/// What a copy of a node costs.
+/// The size of a copy of a node.
 #[derive(Clone, Copy, Default)]
 struct Size {
     cost: usize,
@@ -144,7 +145,7 @@ impl Composer<'_> {
         Ok(())
     }
 
-    /// Whether a block scalar got a newline at its end that the text has not: libyaml, PyYAML's parser, adds none to what ends the text.
+    /// Whether the parser added a newline to a block scalar that ends the text without one. libyaml, PyYAML's parser, adds none.
     fn ends_without_newline(&self, scalar: &str, span: Span) -> bool {
         let end = span.byte_range().map_or(0, |range| range.end);
         let is_last = self
@@ -158,7 +159,7 @@ impl Composer<'_> {
         else {
             return false;
         };
-        // A last line of blanks belongs to the scalar only if it goes beyond its indentation.
+        // A last line of blanks belongs to the scalar only if it is longer than the indentation.
         let value_last = value.rsplit('\n').next().unwrap_or_default();
         !last.trim().is_empty() || !value_last.is_empty() && value_last.trim().is_empty()
     }
@@ -179,7 +180,7 @@ impl Composer<'_> {
             &["seq"]
         };
         if let Some(tag) = tag.filter(|tag| !tag::is_one_of(tag, good)) {
-            self.report(span.start.line(), None, tag::has_no_meaning(tag));
+            self.report(span.start.line(), None, tag::unknown(tag));
         }
         self.open.push(Open {
             anchor,
@@ -213,10 +214,10 @@ impl Composer<'_> {
         self.close(anchor, Node { line, content }, size, span)
     }
 
-    /// Puts a complete node where it belongs.
+    /// Adds a complete node to its parent, or to the documents.
     fn close(&mut self, anchor: usize, node: Node, size: Size, span: Span) -> Result<(), Problem> {
         if anchor > 0 {
-            self.spend(size, span)?;
+            self.count_copy(size, span)?;
             let node = node.clone();
             self.anchors.insert(anchor, Anchored { node, size });
         }
@@ -232,8 +233,8 @@ impl Composer<'_> {
         Ok(())
     }
 
-    /// Counts what is copied, for an anchor or for an alias.
-    fn spend(&mut self, size: Size, span: Span) -> Result<(), Problem> {
+    /// Counts a copy that an anchor or an alias makes.
+    fn count_copy(&mut self, size: Size, span: Span) -> Result<(), Problem> {
         self.copied += size.cost;
         if self.copied > MAX_COPIED {
             return Err(problem(span, "its aliases make it too large".to_owned()));
@@ -244,9 +245,9 @@ impl Composer<'_> {
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Problem> {
         let size = match self.anchors.get(&anchor) {
             Some(anchored) => anchored.size,
-            None => return Err(problem(span, "stands for what it stands in".to_owned())),
+            None => return Err(problem(span, "the alias is inside its own anchor".to_owned())),
         };
-        self.spend(size, span)?;
+        self.count_copy(size, span)?;
         if self.open.len() + size.depth > MAX_DEPTH {
             return Err(problem(span, too_deep()));
         }
@@ -254,9 +255,9 @@ impl Composer<'_> {
         self.close(0, node, size, span)
     }
 
-    /// The meaning of a scalar; what has none is a problem, and a text.
+    /// The value of a scalar. A scalar without a valid value is reported, and becomes text.
     fn atom(&mut self, text: &str, is_plain: bool, tag: Option<&Tag>, span: Span) -> Atom {
-        // What a key `<<` does is seen to when its mapping is complete.
+        // `mapping` handles a key `<<`.
         let is_merge = is_plain && text == "<<" && tag.is_none();
         let resolved = match tag {
             Some(tag) => tag::resolve(tag, text),
@@ -269,7 +270,7 @@ impl Composer<'_> {
         })
     }
 
-    /// Keys and values in turn to entries: each key once, and merge keys replaced by what they merge.
+    /// Turns keys and values into entries. Reports keys that are given twice, and replaces merge keys by the entries they merge.
     fn mapping(&mut self, items: Vec<Node>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::with_capacity(items.len() / 2);
         let mut merged = Vec::new();
@@ -297,7 +298,7 @@ impl Composer<'_> {
                 entries.push(Entry { key, line, value });
             }
         }
-        // A mapping's own keys win over merged ones, and of those the ones that come first.
+        // A mapping's own keys win over merged keys, and earlier merged keys over later ones.
         let mut seen: HashSet<String> = lines.into_keys().collect();
         entries.extend(
             merged
@@ -307,7 +308,7 @@ impl Composer<'_> {
         entries
     }
 
-    /// `<<: *defaults`, or a list of such.
+    /// Adds the entries of a merge key: `<<: *defaults`, or a list of aliases.
     fn merge(&mut self, merged: &mut Vec<Entry>, value: Node) {
         match value.content {
             Content::Mapping(entries) => merged.extend(entries),
@@ -324,7 +325,7 @@ impl Composer<'_> {
         }
     }
 
-    /// Notes a problem of what is being read, or of a key in it.
+    /// Records a problem of the current node, or of a key in it.
     fn report(&mut self, line: usize, key: Option<&str>, message: String) {
         if self.problems.len() >= MAX_PROBLEMS {
             return;
@@ -333,7 +334,7 @@ impl Composer<'_> {
         for open in &self.open {
             match open.items.last().filter(|_| open.items.len() % 2 == 1) {
                 _ if !open.is_mapping => path.push_str(&format!("[{}]", open.items.len())),
-                // It is a key itself.
+                // The current node is a key itself.
                 None => (),
                 Some(Node {
                     content: Content::Scalar(key),
@@ -360,7 +361,7 @@ fn push_key(path: &mut String, key: &str) {
 }
 
 fn too_deep() -> String {
-    format!("is nested deeper than {MAX_DEPTH} levels, which no task file is")
+    format!("is nested deeper than {MAX_DEPTH} levels")
 }
 
 fn problem(span: Span, message: String) -> Problem {

@@ -1,13 +1,13 @@
-//! What a plain scalar means: `yes` is true, `010` is 8, `12:30:45` is 45045, and `1e1` is a text.
+//! The value of a plain scalar: `yes` is true, `010` is 8, `12:30:45` is 45045, and `1e1` is text.
 //!
-//! The rules are those of PyYAML 6.0.2, `resolver.py` (which form is of which type) and `constructor.py` (its value).
+//! The rules are those of PyYAML 6.0.2: `resolver.py` (the type of a form) and `constructor.py` (its value).
 
 use super::{Atom, shortened};
 
-/// The meaning of a plain scalar.
+/// The value of a plain scalar.
 ///
 /// # Errors
-/// It has the form of a number or a date, and is none; PyYAML fails there too.
+/// The text has the form of a number or a date, but is not a valid one. PyYAML fails, too.
 pub fn resolve(text: &str) -> Result<Atom, String> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Atom::Null),
@@ -19,7 +19,7 @@ pub fn resolve(text: &str) -> Result<Atom, String> {
         }
         "=" | "<<" => {
             return Err(format!(
-                "`{text}` has a meaning of its own in YAML: put it in quotes"
+                "`{text}` has a special meaning in YAML: put it in quotes"
             ));
         }
         _ => (),
@@ -37,7 +37,7 @@ pub fn resolve(text: &str) -> Result<Atom, String> {
     if let Some(date) = timestamp(text) {
         return date.ok_or_else(|| {
             format!(
-                "`{}` looks like a date, and is none: put it in quotes",
+                "`{}` looks like a date, but is not a valid one: put it in quotes",
                 shortened(text)
             )
         });
@@ -45,14 +45,14 @@ pub fn resolve(text: &str) -> Result<Atom, String> {
     Ok(Atom::Text(text.to_owned()))
 }
 
-/// Whether a number is spelled as only YAML 1.1 spells numbers, so that a reader may take it for something else.
+/// Whether a number has a form that only YAML 1.1 reads as this number.
 pub fn is_surprising_number(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     let is_octal = digits.len() > 1 && digits.starts_with('0') && !digits.contains(['.', 'x', 'b']);
     is_octal || digits.contains(['_', ':']) || digits.starts_with("0b")
 }
 
-/// `[-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?`, `\.[0-9][0-9_]*([eE][-+][0-9]+)?`, sexagesimals, and the infinite.
+/// `[-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?`, `\.[0-9][0-9_]*([eE][-+][0-9]+)?`, sexagesimals, infinities and NaN.
 fn float(text: &str) -> Option<f64> {
     let (negative, digits) = sign(text);
     let signed = |number: f64| if negative { -number } else { number };
@@ -102,7 +102,7 @@ fn int(text: &str) -> Result<Option<Atom>, String> {
         let clean = digits.replace('_', "");
         i128::from_str_radix(&clean, radix)
             .map(|number| Some(signed(number)))
-            .map_err(|_| format!("`{}` is not a number that can be read", shortened(text)))
+            .map_err(|_| format!("`{}` is not a valid number", shortened(text)))
     };
     let all = |digits: &str, good: fn(u8) -> bool| {
         !digits.is_empty() && digits.bytes().all(|byte| byte == b'_' || good(byte))
@@ -145,7 +145,7 @@ fn int(text: &str) -> Result<Option<Atom>, String> {
     }))
 }
 
-/// `1:30:05` to 5405: base 60, of which every part but the first has one or two digits.
+/// Reads a number of base 60, such as `1:30:05` as 5405. Every part but the first has one or two digits.
 fn sexagesimal(whole: &str, last: &str, is_first: fn(&str) -> bool) -> Option<i128> {
     let mut parts = whole.split(':').chain([last]);
     let first = parts.next()?;
@@ -168,7 +168,7 @@ fn sexagesimal(whole: &str, last: &str, is_first: fn(&str) -> bool) -> Option<i1
     Some(total)
 }
 
-/// A date or a time of a day, as Python writes it. The inner `None` is what has the form of one, and is none.
+/// A date or a date with a time, as Python writes it. The inner `None` is a text of the right form that is not a valid date.
 fn timestamp(text: &str) -> Option<Option<Atom>> {
     let bytes = text.as_bytes();
     let mut rest = text;
@@ -178,7 +178,7 @@ fn timestamp(text: &str) -> Option<Option<Atom>> {
     rest = rest.strip_prefix('-')?;
     let day = digits(&mut rest, 1, 2)?;
     if rest.is_empty() {
-        // A date alone has all its digits; otherwise it is a text.
+        // A date without a time has all its digits; otherwise it is text.
         let is_full = bytes.len() == 10 && month_length == 3;
         return is_full.then(|| is_date(year, month, day).then(|| Atom::Date(text.to_owned())));
     }
@@ -216,7 +216,7 @@ fn timestamp(text: &str) -> Option<Option<Atom>> {
     Some(written)
 }
 
-/// The zone as Python writes it: nothing, or as in `+02:00`.
+/// The time zone as Python writes it: empty, or an offset such as `+02:00`.
 fn zone(text: &str) -> Option<Option<String>> {
     let sign = match text {
         "" => return Some(Some(String::new())),
@@ -253,7 +253,7 @@ fn is_date(year: u32, month: u32, day: u32) -> bool {
     year > 0 && (1..=12).contains(&month) && (1..=days).contains(&day)
 }
 
-/// Takes a number of `least` to `most` digits from the beginning of a text.
+/// Removes a number of `least` to `most` digits from the beginning of a text.
 fn digits(text: &mut &str, least: usize, most: usize) -> Option<u32> {
     let count = text
         .bytes()

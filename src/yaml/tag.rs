@@ -1,13 +1,13 @@
-//! Tags: the few of YAML's own that say what a value is; all others have no meaning to PyYAML's `SafeLoader`, and none here.
+//! Tags. As in PyYAML's `SafeLoader`, only those of YAML itself that give the type of a value are known.
 
 use granit_parser::Tag;
 
 use super::{Atom, scalar, shortened};
 
-/// The meaning of a scalar with a tag.
+/// The value of a scalar with a tag.
 ///
 /// # Errors
-/// The tag has no meaning, or another than the text.
+/// The tag is unknown, or does not fit the text.
 pub fn resolve(tag: &Tag, text: &str) -> Result<Atom, String> {
     let number = |atom| match atom {
         Atom::Int(number) => Atom::Float(number as f64),
@@ -27,20 +27,20 @@ pub fn resolve(tag: &Tag, text: &str) -> Result<Atom, String> {
         Some("bool") => scalar::resolve(text)
             .ok()
             .filter(|atom| matches!(atom, Atom::Bool(_))),
-        _ => return Err(has_no_meaning(tag)),
+        _ => return Err(unknown(tag)),
     };
     resolved.ok_or_else(|| {
         format!(
-            "`{}` is not what its tag `{}` says",
+            "`{}` does not fit its tag `{}`",
             shortened(text),
             tag.original()
         )
     })
 }
 
-/// Whether a tag is one of these of YAML's own, as `map` in `!!map`, or says nothing.
+/// Whether a tag is `!`, or one of these tags of YAML itself, such as `map` for `!!map`.
 pub fn is_one_of(tag: &Tag, kinds: &[&str]) -> bool {
-    // `core_suffix` knows YAML 1.2's tags, and `!!set` is of YAML 1.1.
+    // `core_suffix` knows the tags of YAML 1.2, and `!!set` is a tag of YAML 1.1.
     let (handle, suffix) = tag.parts();
     let name = format!("{handle}{suffix}");
     name == "!"
@@ -49,7 +49,7 @@ pub fn is_one_of(tag: &Tag, kinds: &[&str]) -> bool {
             .is_some_and(|kind| kinds.contains(&kind))
 }
 
-/// The message for a tag that nobody knows.
-pub fn has_no_meaning(tag: &Tag) -> String {
+/// The message for an unknown tag.
+pub fn unknown(tag: &Tag) -> String {
     format!("the tag `{}` has no meaning here", tag.original())
 }

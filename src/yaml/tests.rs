@@ -1,10 +1,12 @@
+//! Tests of reading YAML as PyYAML does, of its limits, and of writing YAML for readers of both versions.
+
 use proptest::{collection::vec, prelude::*};
 
 use super::{scalar::resolve, *};
 use crate::golden::REGRESSIONS;
 
 #[test]
-fn plain_scalars_mean_what_they_mean_to_pyyaml() {
+fn plain_scalars_have_the_values_of_pyyaml() {
     let int = |number| Ok(Atom::Int(number));
     let float = |number| Ok(Atom::Float(number));
     for (text, expected) in [
@@ -127,7 +129,7 @@ fn collections_are_written_as_python_writes_them() {
 }
 
 #[test]
-fn values_know_their_lines() {
+fn values_have_lines() {
     let root = one("a: 1\nb.c:\n  - x\n  - d: 2\n    e: 3\n");
     for (path, line) in [
         ("a", Some(1)),
@@ -142,7 +144,7 @@ fn values_know_their_lines() {
 }
 
 #[test]
-fn tags_say_what_a_scalar_is() {
+fn tags_give_the_type_of_a_scalar() {
     for (text, expected) in [
         ("!!str 5", Atom::Text("5".to_owned())),
         ("! 5", Atom::Text("5".to_owned())),
@@ -173,7 +175,7 @@ fn tags_say_what_a_scalar_is() {
 }
 
 #[test]
-fn a_block_ends_as_the_text_does() {
+fn a_block_scalar_at_the_end_gets_no_newline() {
     for (text, expected) in [
         ("|\n a\n", "a\n"),
         ("|\n a", "a"),
@@ -190,7 +192,7 @@ fn a_block_ends_as_the_text_does() {
 }
 
 #[test]
-fn documents_of_all_kinds_are_read() {
+fn null_documents_are_skipped() {
     for (text, count) in [
         ("", 0),
         ("# x\n", 0),
@@ -213,19 +215,19 @@ fn own_keys_win_over_merged_ones() {
 }
 
 #[test]
-fn all_that_is_wrong_with_the_structure_is_told() {
+fn all_problems_of_the_structure_are_reported() {
     let problems = read("a: 1\nb: {c: 1, c: 2}\na: 2\n[x]: 1\nd: {<<: 1}\ne: !x 1\n")
         .unwrap()
         .problems;
     let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [2, 5, 6, 3, 4], "{problems:?}");
-    let told = |problem: &reader::Problem| format!("{}: {}", problem.path, problem.message);
-    assert_eq!(told(&problems[0]), "b.c: is given twice: first on line 2");
-    assert_eq!(told(&problems[2]), "e: the tag `!x` has no meaning here");
+    let describe = |problem: &reader::Problem| format!("{}: {}", problem.path, problem.message);
+    assert_eq!(describe(&problems[0]), "b.c: is given twice: first on line 2");
+    assert_eq!(describe(&problems[2]), "e: the tag `!x` has no meaning here");
 }
 
 #[test]
-fn bombs_do_not_go_off() {
+fn alias_bombs_and_deep_nesting_are_refused() {
     let nested = |open: &str| format!("a: {}", open.repeat(5000));
     let mut deep = "a0: &a0 [x]\n".to_owned();
     for i in 1..200 {
@@ -256,7 +258,7 @@ fn bombs_do_not_go_off() {
     }
 }
 
-/// What was written, read as YAML 1.1.
+/// Writes data, and reads the text as YAML 1.1.
 fn written_and_read(data: &impl serde::Serialize) -> Node {
     let text = to_string(data).unwrap();
     let mut stream = read(&text).unwrap_or_else(|problem| panic!("{problem:?}\n{text}"));
@@ -265,7 +267,7 @@ fn written_and_read(data: &impl serde::Serialize) -> Node {
 }
 
 #[test]
-fn what_is_written_bare_is_nothing_else_in_yaml_1_1() {
+fn written_texts_are_texts_in_yaml_1_1_and_1_2() {
     let written = |value: &str| to_string(&[value]).unwrap();
     for text in [
         "off",
@@ -295,7 +297,7 @@ fn what_is_written_bare_is_nothing_else_in_yaml_1_1() {
             matches!(&items[0].content, Content::Scalar(scalar) if scalar.text() == Some(text)),
             "{text:?}"
         );
-        // Nor to a reader of YAML 1.2.
+        // `serde_yaml` reads YAML 1.2.
         assert_eq!(
             serde_yaml::from_str::<Vec<String>>(&written(text)).unwrap(),
             [text]
@@ -324,7 +326,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_failure_persistence(REGRESSIONS))]
 
     #[test]
-    fn every_text_comes_out_as_it_went_in(texts in vec("[-+.:_ \\n'\"#0-9a-fxnyoéT]{0,12}", 0..4)) {
+    fn a_written_text_is_read_back_unchanged(texts in vec("[-+.:_ \\n'\"#0-9a-fxnyoéT]{0,12}", 0..4)) {
         let Content::List(items) = written_and_read(&texts).content else {
             panic!("no list");
         };

@@ -1,7 +1,7 @@
-//! Data to YAML that means the same to everybody.
+//! Writes data as YAML that has the same value in YAML 1.1 and 1.2.
 //!
-//! `serde_yaml` quotes what YAML 1.2 takes for something else than a text. What only YAML 1.1 does, `off` or `1_000` or a date,
-//! it leaves bare, and most readers are of that kind: kubectl, PyYAML, [`super::read`].
+//! `serde_yaml` quotes a text that YAML 1.2 reads as another type. It does not quote a text that only YAML 1.1 reads so, such
+//! as `off`, `1_000` or a date, but most readers use YAML 1.1: kubectl, PyYAML, [`super::read`].
 
 use granit_parser::{Event, Parser, ScalarStyle};
 use serde::{Serialize, de::IgnoredAny};
@@ -11,13 +11,13 @@ use super::{Atom, scalar::resolve};
 /// Writes data as one document.
 ///
 /// # Errors
-/// `serde_yaml`'s, for data that YAML has no form for.
+/// `serde_yaml` cannot write the data.
 pub fn to_string(data: &impl Serialize) -> Result<String, serde_yaml::Error> {
     let yaml = serde_yaml::to_string(data)?;
     let mut safe = String::with_capacity(yaml.len() + yaml.len() / 8);
     let mut copied = 0;
     let mut parser = Parser::new_from_str(&yaml);
-    // It does not fail on what was just written, and what is left would be copied as it is.
+    // The parser accepts what `serde_yaml` writes. On an error, the rest would be copied without change.
     while let Some(Ok((event, span))) = parser.next_event() {
         if let Event::Scalar(text, ScalarStyle::Plain, ..) = event
             && is_misread(&text)
@@ -34,12 +34,12 @@ pub fn to_string(data: &impl Serialize) -> Result<String, serde_yaml::Error> {
     Ok(safe)
 }
 
-/// Whether a bare scalar is a text that some take for something else.
+/// Whether a plain scalar is a text that some parsers read as another type.
 fn is_misread(text: &str) -> bool {
-    // PyYAML does not, but Go's parsers do.
+    // PyYAML reads these as text, but Go's parsers read them as booleans.
     let is_short_bool = matches!(text, "y" | "Y" | "n" | "N");
     let is_text = || matches!(resolve(text), Ok(Atom::Text(_)));
-    // Numbers and the like are written as JSON has them, and no text stands bare that looks so.
+    // `serde_yaml` writes numbers, booleans and null as JSON does, and quotes texts that look like them.
     let is_data = || serde_json::from_str::<IgnoredAny>(text).is_ok();
     is_short_bool || (!is_text() && !is_data())
 }

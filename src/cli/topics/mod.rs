@@ -1,9 +1,9 @@
-//! The help topics: the manual of the program, which travels with it.
+//! The help topics: the manual of the program, compiled into it.
 //!
 //! Each topic is a Markdown file in this folder. Its first line is `# <name>: <summary>`. The tests in `tests/e2e/readme.rs`
 //! run the `console` blocks of every file.
 
-/// A text of the manual.
+/// A topic of the manual.
 #[derive(Debug)]
 pub struct Topic {
     pub name: &'static str,
