@@ -245,7 +245,12 @@ impl Composer<'_> {
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Problem> {
         let size = match self.anchors.get(&anchor) {
             Some(anchored) => anchored.size,
-            None => return Err(problem(span, "the alias is inside its own anchor".to_owned())),
+            None => {
+                return Err(problem(
+                    span,
+                    "the alias is inside its own anchor".to_owned(),
+                ));
+            }
         };
         self.count_copy(size, span)?;
         if self.open.len() + size.depth > MAX_DEPTH {

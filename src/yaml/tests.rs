@@ -222,8 +222,14 @@ fn all_problems_of_the_structure_are_reported() {
     let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [2, 5, 6, 3, 4], "{problems:?}");
     let describe = |problem: &reader::Problem| format!("{}: {}", problem.path, problem.message);
-    assert_eq!(describe(&problems[0]), "b.c: is given twice: first on line 2");
-    assert_eq!(describe(&problems[2]), "e: the tag `!x` has no meaning here");
+    assert_eq!(
+        describe(&problems[0]),
+        "b.c: is given twice: first on line 2"
+    );
+    assert_eq!(
+        describe(&problems[2]),
+        "e: the tag `!x` has no meaning here"
+    );
 }
 
 #[test]

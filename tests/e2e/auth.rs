@@ -1,4 +1,4 @@
-//! Logging in and out, and what happens to those who have not.
+//! Tests of logging in and out, and of commands without a login.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -30,7 +30,7 @@ fn a_user_logs_in_and_out() {
 }
 
 #[test]
-fn who_is_not_logged_in_is_told_so_by_every_command() {
+fn every_command_needs_a_login() {
     let world = World::new();
     let stranger = world.stranger();
     let file = stranger.file("run: 'true'");
@@ -54,7 +54,7 @@ fn who_is_not_logged_in_is_told_so_by_every_command() {
 }
 
 #[test]
-fn an_impossible_name_is_refused() {
+fn an_invalid_name_is_refused() {
     let world = World::new();
     let stranger = world.stranger();
     stranger

@@ -1,6 +1,6 @@
-//! Real task files, run on a real cluster to their end, or to the failure that their own content causes.
+//! Runs real task files on a real cluster, until they end or fail because of their own content.
 //!
-//! Nobody knows what they do, so the sandbox, whose pods are processes of this machine, does not run them.
+//! The sandbox does not run them: its pods are processes of this machine, and the commands of the files are unknown.
 
 use std::{
     env, fs,
@@ -12,27 +12,27 @@ use serde_json::Value;
 
 use crate::harness::{Session, World, is_real_cluster, wait_for};
 
-/// So many are run, of those that need no GPU and no volume.
+/// The least number of files without GPUs and volumes.
 const WANTED: usize = 10;
-/// What is run in: the images that the files name are large, or cannot be had.
+/// Replaces the images of the files, which are large or not available.
 const IMAGE: &str = "python:3.13-slim";
-/// Who has run for so long is a server, as a rule, and does not end.
+/// A task that has run for so long is usually a server, which does not end.
 const LONG: Duration = Duration::from_secs(45);
 
-/// Where the files are, if they are at hand: beside the project, or where `K8S_CLI_CORPUS` says.
+/// The folder of the files, if it exists: `K8S_CLI_CORPUS`, or the default beside the project.
 fn tasks() -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/skypilot");
     let corpus = env::var_os("K8S_CLI_CORPUS").map_or_else(beside, PathBuf::from);
     Some(corpus.join("tasks")).filter(|tasks| tasks.is_dir())
 }
 
-/// Whether a file is a task that any cluster can run: as `jobs validate -o json` shows it.
+/// Whether any cluster can run the task, by the output of `jobs validate -o json`.
 fn is_modest(checked: &Value) -> bool {
     let task = &checked["task"];
     checked["valid"] == true
         && task["resources"]["accelerators"].is_null()
         && task["volumes"].as_object().is_none_or(|all| all.is_empty())
-        // One of them fills the disk of its node.
+        // One file fills the disk of its node.
         && !task["run"].as_str().is_some_and(|run| run.contains("dd if="))
 }
 
@@ -63,7 +63,7 @@ fn real_task_files_run_to_their_ends() {
         let file = file.file_name().unwrap().to_str().unwrap();
         let end = wait_for_end(&ada, &id, start);
         eprintln!("{file}: {end}");
-        assert!(is_its_own(&end), "{file}: {end}");
+        assert!(is_expected(&end), "{file}: {end}");
         ada.run(["jobs", "stop", &id]).success();
     }
 }
@@ -75,7 +75,7 @@ fn submit(ada: &Session<'_>, file: &str) -> String {
     submitted.stdout.trim().to_owned()
 }
 
-/// How a task ended, or that it has run for long.
+/// Waits until a task has ended or has run for long; returns its status and reason.
 fn wait_for_end(ada: &Session<'_>, id: &str, start: Instant) -> String {
     wait_for(&format!("task {id} has ended or runs"), || {
         let task = ada.status(id);
@@ -87,7 +87,7 @@ fn wait_for_end(ada: &Session<'_>, id: &str, start: Instant) -> String {
     })
 }
 
-/// Whether that is what the commands of a task have done.
-fn is_its_own(end: &str) -> bool {
+/// Whether a task completed, runs, or failed because of its own commands.
+fn is_expected(end: &str) -> bool {
     !end.starts_with("failed") || end.contains("exit code") || end.contains("setup")
 }

@@ -1,4 +1,4 @@
-//! A node that fails takes the others along, and what they have said stays.
+//! Tests of fail-fast: the first failed node stops the others, and their logs are kept.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 
 use crate::harness::{Server, World, is_real_cluster, wait_until};
 
-/// Two nodes wait for ever, one fails once they do.
+/// Two nodes that wait, and one that fails after two seconds.
 const TASK: &str = r#"num_nodes: 3
 run: |
   echo "node $NODE_RANK is here"
@@ -16,7 +16,7 @@ run: |
 "#;
 
 #[test]
-fn the_others_are_stopped_and_their_logs_stay() {
+fn the_other_nodes_are_stopped_and_their_logs_are_kept() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(TASK);
@@ -51,7 +51,7 @@ fn the_others_are_stopped_and_their_logs_stay() {
 fn a_node_that_has_not_started_is_stopped_too() {
     let world = World::new();
     let ada = world.login("ada");
-    // So much that of the two nodes only one finds room, on a machine of any size.
+    // On a cluster of any size, only one of two such nodes can be scheduled.
     let id = ada.submit(&format!(
         "num_nodes: 2\nresources: {{cpus: {}+}}\nrun: sleep 2; exit 4",
         world.most_cpus()
@@ -65,7 +65,7 @@ fn a_node_that_has_not_started_is_stopped_too() {
 }
 
 #[test]
-fn the_others_go_on_if_the_user_wants_that() {
+fn without_fail_fast_the_other_nodes_continue() {
     let world = World::new();
     let ada = world.login("ada");
     let file =
@@ -77,14 +77,14 @@ fn the_others_go_on_if_the_user_wants_that() {
 }
 
 #[test]
-fn a_server_that_starts_does_what_is_left_to_do() {
-    // The task is told when to fail by a file that both can see.
+fn a_new_server_stops_the_nodes_of_a_task_that_failed_before() {
+    // A file that the test creates lets the task fail, so both need the same file system.
     if is_real_cluster() {
         return;
     }
     let world = World::new();
     let ada = world.login("ada");
-    // The world's own server looks after another namespace.
+    // The world's own server uses another namespace.
     let start = || {
         let args = ["--host", "127.0.0.1", "--namespace", "kube-system"];
         let env = [("KUBECONFIG", world.kubeconfig.as_os_str())];

@@ -1,11 +1,11 @@
-//! Every help text, frozen: a flag that changes is a visible diff.
+//! Golden files of every help text, so that a changed flag is a visible diff.
 
 use std::{env, fs, path::Path};
 
 use crate::harness::{World, k8s_cli};
 
 #[test]
-fn every_help_text_is_as_it_was() {
+fn every_help_text_is_a_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/output/help");
     for command in [
         "",
@@ -70,7 +70,7 @@ fn a_topic_is_plain_in_a_pipe_and_goes_through_the_pager_on_a_terminal() {
         ("K8S_CLI_PAGER=\"sed 's/$/|/'\"", &*marked),
         ("K8S_CLI_PAGER=\"sed 's/$/|/'\" PAGER=true", &*marked),
         ("PAGER=\"sed 's/$/|/'\"", &*marked),
-        // A person who has read enough.
+        // The user leaves the pager early.
         ("PAGER='head -n 1'", &*format!("{first}\r\n")),
         ("PAGER='head -n 1; exit 3'", &*format!("{first}\r\n")),
         ("PAGER=cat", &*plain),

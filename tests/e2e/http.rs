@@ -1,10 +1,10 @@
-//! The contract from outside: status codes and error bodies, without our client in between.
+//! Tests of the HTTP contract without our client: status codes and error bodies.
 
 use serde_json::{Value, json};
 
 use crate::harness::{World, wait_until};
 
-/// One request, raw; the status code and the decoded body.
+/// Sends a request; returns the status code and the decoded body.
 pub fn request(
     url: &str,
     method: &str,
@@ -51,7 +51,7 @@ fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
 #[test]
 fn health_needs_no_user() {
     let world = World::new();
-    wait_until("the server has read what the cluster holds", || {
+    wait_until("the server has listed the cluster's objects", || {
         request(&world.url, "GET", "/readyz", &[], b"").0 == 200
     });
     for path in ["/", "/healthz", "/readyz"] {
@@ -69,13 +69,13 @@ fn a_head_is_answered_as_a_get_without_its_body() {
     let ada = world.login("ada");
     let id = ada.submit("run: echo hello; sleep 1000");
     ada.wait_for_status(&id, "running");
-    // One connection for all: a body that came nevertheless would be taken for the next answer.
+    // All requests use one connection, so an unexpected body would be read as the next answer.
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .build()
         .into();
     let task = format!("/tasks/{id}");
-    // The log goes on, but its head does not.
+    // The log does not end, but its head does.
     let log = format!("{task}/logs");
     for (path, status) in [
         ("/", 200),
@@ -95,7 +95,7 @@ fn a_head_is_answered_as_a_get_without_its_body() {
 }
 
 #[test]
-fn every_refusal_has_the_same_shape() {
+fn every_refusal_has_a_detail_and_a_reason() {
     let world = World::new();
     let ask = |method, path, headers: &[_], body: &str| {
         request(&world.url, method, path, headers, body.as_bytes())
@@ -256,7 +256,7 @@ fn every_refusal_has_the_same_shape() {
 }
 
 #[test]
-fn booleans_of_a_query_are_written_in_three_ways() {
+fn booleans_of_a_query_have_three_spellings() {
     let world = World::new();
     for value in ["true", "True", "1", "false", "False", "0"] {
         let answer = request(
@@ -285,12 +285,12 @@ fn booleans_of_a_query_are_written_in_three_ways() {
 }
 
 #[test]
-fn a_task_and_a_volume_in_the_words_of_the_contract() {
+fn answers_about_tasks_and_volumes_follow_the_contract() {
     let world = World::new();
     let ask = |method, path: &str, body: &str| {
         request(&world.url, method, path, &[ADA, JSON], body.as_bytes())
     };
-    // As the Python client sends it.
+    // The Python client sends this body.
     let body = r#"{"name": "train", "num_nodes": 1, "workdir": null, "resources": {"cpus": "100m", "image_id": null},
                    "envs": {}, "file_mounts": null, "volumes": null, "setup": null, "run": "true"}"#;
     let (status, answer) = ask("POST", "/tasks/submit", body);

@@ -1,4 +1,4 @@
-//! The life of a task.
+//! Tests of the lifecycle of a task.
 
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -8,13 +8,13 @@ use k8s_openapi::api::{
 use crate::harness::{World, is_real_cluster, wait_until};
 
 #[test]
-fn one_node() {
+fn a_task_of_one_node_completes() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file("name: hello\nrun: echo hello; echo world >&2");
     let outcome = ada.run(["jobs", "submit", &file]).success();
     let (id, log) = outcome.stdout.split_once('\n').unwrap();
-    // A real container has a pipe for each of its two outputs, so only the sandbox keeps their order.
+    // A real container has a pipe for each of its two streams, so only the sandbox keeps their order.
     let mut lines: Vec<_> = log.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["hello", "world"]);
@@ -40,12 +40,12 @@ fn one_node() {
         0
     );
 
-    // A finished task can still be read.
+    // The log of a finished task can be read.
     ada.run(["jobs", "logs", id]).success().stdout(log);
 }
 
 #[test]
-fn four_nodes() {
+fn four_nodes_know_their_ranks_and_each_other() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file(
@@ -108,7 +108,7 @@ fn a_failing_node_fails_the_task() {
 }
 
 #[test]
-fn exit_codes_say_how_a_task_ended() {
+fn the_exit_code_tells_how_a_task_ended() {
     let world = World::new();
     let ada = world.login("ada");
     for (run, code, last) in [
@@ -137,7 +137,7 @@ fn exit_codes_say_how_a_task_ended() {
 }
 
 #[test]
-fn setup_run_workdir_and_variables() {
+fn setup_and_run_get_the_workdir_and_variables() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file(
@@ -151,7 +151,7 @@ fn setup_run_workdir_and_variables() {
     let (_, log) = outcome.stdout.split_once('\n').unwrap();
     assert_eq!(log, "setup of 0 in /tmp\nit's $$ and $(x), 0, 3, /tmp\n");
 
-    // As in SkyPilot, what fails is the last command; a failed setup does not go on to run.
+    // As in SkyPilot, the last command decides whether setup failed. After a failed setup, run is not executed.
     let file = ada.file("setup: 'false; exit 4'\nrun: echo never");
     let outcome = ada
         .run(["jobs", "submit", &file])
@@ -191,7 +191,7 @@ fn a_running_task_is_stopped() {
 }
 
 #[test]
-fn interrupting_the_tail_leaves_the_task_running() {
+fn interrupting_the_log_leaves_the_task_running() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file("run: |\n  trap 'exit 0' TERM\n  echo ready\n  sleep 1000 & wait");
@@ -224,7 +224,7 @@ fn the_list_is_newest_first() {
 }
 
 #[test]
-fn odd_names_are_kept() {
+fn unusual_names_are_kept() {
     let world = World::new();
     let ada = world.login("ada");
     let long = "x".repeat(200);
@@ -275,8 +275,8 @@ fn a_bad_task_file_is_refused_with_all_its_problems() {
 }
 
 #[test]
-fn a_task_that_is_refused_half_way_leaves_nothing() {
-    // Only a real cluster has quotas.
+fn a_task_that_exceeds_a_quota_leaves_no_objects() {
+    // The sandbox has no quotas.
     if !is_real_cluster() {
         return;
     }

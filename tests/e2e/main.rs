@@ -1,13 +1,13 @@
-//! The program as its users meet it: the real binary, as server and as client, against a cluster.
+//! End-to-end tests: the real binary, as server and as client, against a cluster.
 //!
-//! Without further ado the cluster is the sandbox. With `K8S_CLI_E2E=cluster` (`make e2e`) it is the one that `KUBECONFIG`
-//! names, and the same scenarios run there, each in a namespace of its own.
+//! The default cluster is the sandbox. With `K8S_CLI_E2E=cluster` (`make e2e`) the tests run on the cluster that `KUBECONFIG`
+//! names, each in a namespace of its own.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod harness;
 
-// What a user does.
+// Features.
 mod auth;
 mod corpus;
 mod fail_fast;
@@ -21,13 +21,13 @@ mod rendezvous;
 mod view;
 mod volumes;
 
-// What a program sees.
+// Interfaces.
 mod http;
 mod other_servers;
 mod output;
 mod server;
 
-// What a reader is promised.
+// Documentation and source rules.
 mod help;
 mod readme;
 mod tidy;

@@ -1,4 +1,4 @@
-//! Several users of one server: what each sees, and what none may touch.
+//! Tests of several users of one server, which are isolated from each other.
 
 use crate::harness::World;
 
@@ -31,7 +31,7 @@ fn users_see_their_own_tasks_unless_they_ask_for_all() {
         [his.clone(), hers]
     );
 
-    // Another user's task looks exactly like one that does not exist.
+    // A task of another user is answered like a task that does not exist.
     let missing = format!("task `{his}` not found");
     ada.run(["jobs", "status", &his]).code(1).says(&missing);
     ada.run(["jobs", "stop", &his]).code(1).says(&missing);
@@ -40,7 +40,7 @@ fn users_see_their_own_tasks_unless_they_ask_for_all() {
 }
 
 #[test]
-fn users_whose_labels_are_the_same_are_kept_apart() {
+fn users_with_the_same_label_are_isolated() {
     let world = World::new();
     let (at, dash) = (world.login("a@b.c"), world.login("a-b.c"));
     let id = at.submit("run: echo mine");
@@ -74,7 +74,7 @@ fn users_whose_labels_are_the_same_are_kept_apart() {
 }
 
 #[test]
-fn names_that_no_label_holds_are_users_too() {
+fn a_user_name_need_not_be_a_valid_label() {
     let world = World::new();
     let (ada, bob) = (
         world.login("Ada Lovelace <ada@example.com>"),
@@ -87,7 +87,7 @@ fn names_that_no_label_holds_are_users_too() {
 }
 
 #[test]
-fn stopping_all_counts_tasks_and_spares_the_finished() {
+fn stopping_all_tasks_skips_finished_ones() {
     let world = World::new();
     let (ada, bob) = (world.login("ada"), world.login("bob"));
     let finished = ada.submit("run: 'true'");

@@ -1,4 +1,4 @@
-//! What stands at the server's address is not the server.
+//! Tests of the client with other programs at the server's address.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::harness::World;
 
-/// A server that answers everything with this head, and its URL.
+/// Starts a server that answers every request with this head; returns its URL.
 fn answering(head: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -23,7 +23,7 @@ fn answering(head: &'static str) -> String {
                 line.clear();
             }
             let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n<html>log in</html>");
-            // Whoever asked may have gone.
+            // The client may have closed the connection.
             drop(connection.get_mut().write_all(answer.as_bytes()));
         }
     });
@@ -31,7 +31,7 @@ fn answering(head: &'static str) -> String {
 }
 
 #[test]
-fn no_command_follows_a_redirection_half_way() {
+fn no_command_follows_a_redirect() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file("run: 'true'");
@@ -61,7 +61,7 @@ fn no_command_follows_a_redirection_half_way() {
 }
 
 #[test]
-fn a_page_is_not_taken_for_a_log() {
+fn an_html_page_is_not_printed_as_a_log() {
     let world = World::new();
     let ada = world.login("ada");
     let url = answering("200 OK\r\nContent-Type: text/html");

@@ -1,11 +1,11 @@
-//! What the commands print, for people and for programs.
+//! Tests of the output of commands, for people and for programs.
 
 use std::fs::File;
 
 use crate::harness::World;
 
 #[test]
-fn a_list_in_a_pipe_is_tab_separated_and_bare() {
+fn a_list_in_a_pipe_is_tab_separated_and_has_no_header() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("name: hello\nrun: 'true'");
@@ -20,7 +20,7 @@ fn a_list_in_a_pipe_is_tab_separated_and_bare() {
 }
 
 #[test]
-fn a_document_is_the_servers() {
+fn json_and_yaml_are_the_answer_of_the_server() {
     let world = World::new();
     let ada = world.login("ada");
     let outcome = ada.run(["jobs", "list", "-o", "json"]).success().stderr("");
@@ -62,7 +62,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
 }
 
 #[test]
-fn objects_mean_the_same_to_every_reader_of_yaml() {
+fn printed_objects_are_quoted_for_yaml_1_1() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file("name: 'off'\nenvs: {Y: 'yes', N: '1_000'}\nrun: 'true'");
@@ -92,7 +92,7 @@ fn objects_mean_the_same_to_every_reader_of_yaml() {
 }
 
 #[test]
-fn what_was_made_is_named_even_if_the_output_is_lost() {
+fn an_error_names_the_created_object_if_stdout_cannot_be_written() {
     let world = World::new();
     let ada = world.login("ada");
     let lost = |args: &[&str]| {

@@ -1,8 +1,8 @@
-//! Tasks that do not start, and what their users are told.
+//! Tests of the reasons of pending tasks.
 
 use crate::harness::{World, wait_for};
 
-/// Submits a task and waits for a reason for which it is pending.
+/// Submits a task, and waits until its reason is one of the expected ones.
 #[track_caller]
 fn reason(world: &World, task: &str, expected: &[&str]) {
     let ada = world.login("ada");
@@ -23,14 +23,14 @@ fn reason(world: &World, task: &str, expected: &[&str]) {
 }
 
 #[test]
-fn an_image_that_does_not_exist() {
+fn a_missing_image_is_a_reason() {
     let world = World::new();
     let task = "resources: {image_id: 'registry.invalid/none:1'}\nrun: 'true'";
     reason(&world, task, &["ErrImagePull: ", "ImagePullBackOff: "]);
 }
 
 #[test]
-fn an_image_whose_name_is_nonsense() {
+fn an_invalid_image_name_is_a_reason() {
     let world = World::new();
     reason(
         &world,
@@ -40,7 +40,7 @@ fn an_image_whose_name_is_nonsense() {
 }
 
 #[test]
-fn more_than_the_cluster_has() {
+fn insufficient_resources_are_a_reason() {
     let world = World::new();
     reason(
         &world,
@@ -56,11 +56,11 @@ fn more_than_the_cluster_has() {
 }
 
 #[test]
-fn one_node_of_several_cannot_start() {
+fn the_reason_of_a_task_names_its_first_pending_node() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("num_nodes: 2\nresources: {memory: 900Ti}\nrun: 'true'");
-    let task = wait_for("both nodes say why", || {
+    let task = wait_for("both nodes have a reason", || {
         let task = ada.status(&id);
         let nodes = task["metadata"]["nodes"].as_array()?.clone();
         nodes

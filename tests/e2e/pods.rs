@@ -1,4 +1,4 @@
-//! What a task file asks of the cluster beside commands: secrets, parts of volumes, the pod itself.
+//! Tests of secrets, volumes of a task and pod configuration.
 
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 use crate::harness::{World, is_real_cluster, wait_until};
 
 #[test]
-fn secrets_are_seen_by_the_task_alone() {
+fn only_the_task_sees_its_secrets() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file(
@@ -36,20 +36,20 @@ fn secrets_are_seen_by_the_task_alone() {
         world.log(),
     ];
     for text in seen {
-        // Neither as it is nor as Kubernetes writes it.
+        // Neither in plain text nor in base64.
         assert!(
             !text.contains("hush-hush") && !text.contains("aHVzaC1odXNo"),
             "{text}"
         );
     }
     ada.run(["jobs", "stop", &id]).success();
-    wait_until("the Secret went with the task", || {
+    wait_until("the Secret is deleted with the task", || {
         !world.names::<Secret>().contains(&name)
     });
 }
 
 #[test]
-fn a_part_of_a_volume_and_one_that_goes_with_the_task() {
+fn a_task_mounts_a_sub_path_and_a_volume_of_its_own() {
     let world = World::new();
     let ada = world.login("ada");
     ada.run(["volumes", "create", "data", "1Gi"]).success();
@@ -67,10 +67,10 @@ fn a_part_of_a_volume_and_one_that_goes_with_the_task() {
         .success()
         .stdout("hello\n");
     ada.run(["jobs", "stop", &id]).success();
-    wait_until("the claim went with the task", || {
+    wait_until("the claim is deleted with the task", || {
         !world.names::<PersistentVolumeClaim>().contains(&claim)
     });
-    // What shares a volume of one machine is told so.
+    // A task of several nodes gets a warning about a volume that only one machine can mount.
     let file = ada.file("num_nodes: 2\nvolumes: {/data: data}\nrun: 'true'");
     ada.run(["jobs", "submit", "--detach", &file])
         .success()
@@ -78,7 +78,7 @@ fn a_part_of_a_volume_and_one_that_goes_with_the_task() {
 }
 
 #[test]
-fn a_setup_that_fails_is_named() {
+fn a_failed_setup_is_the_reason_of_the_task() {
     let world = World::new();
     let ada = world.login("ada");
     let id =
@@ -93,7 +93,7 @@ fn a_setup_that_fails_is_named() {
 }
 
 #[test]
-fn a_pod_is_as_its_user_wants_it() {
+fn the_pod_config_changes_the_pod() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(
@@ -123,7 +123,7 @@ run: echo $FROM_POD_CONFIG $NODE_RANK
 }
 
 #[test]
-fn what_reaches_beyond_the_pod_is_refused() {
+fn a_pod_config_that_reaches_beyond_the_pod_is_refused() {
     let world = World::new();
     let ada = world.login("ada");
     let submit = |spec: &str| {
@@ -156,7 +156,7 @@ fn what_reaches_beyond_the_pod_is_refused() {
 }
 
 #[test]
-fn what_would_fill_the_cluster_is_refused() {
+fn a_task_that_is_too_large_for_the_cluster_is_refused() {
     let world = World::new();
     let ada = world.login("ada");
     let long = "x".repeat(90_000);
@@ -189,7 +189,7 @@ fn what_would_fill_the_cluster_is_refused() {
 }
 
 #[test]
-fn a_volume_of_a_task_is_not_taken_for_one_of_somebody() {
+fn labels_cannot_make_the_claim_of_a_task_a_volume_of_a_user() {
     let world = World::new();
     let ada = world.login("ada");
     let made = ada
@@ -222,7 +222,7 @@ fn a_volume_of_a_task_is_not_taken_for_one_of_somebody() {
 }
 
 #[test]
-fn a_dry_run_shows_what_would_be_created_and_creates_nothing() {
+fn a_dry_run_prints_objects_and_creates_nothing() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file(
@@ -244,7 +244,7 @@ fn a_dry_run_shows_what_would_be_created_and_creates_nothing() {
         outcome.stdout
     );
     assert_eq!(world.names::<Job>(), Vec::<String>::new());
-    // What Kubernetes would refuse is refused here, too.
+    // A dry run refuses the objects that Kubernetes would refuse.
     let file = ada.file("resources: {labels: {a: '-'}}\nrun: 'true'");
     ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
 }

@@ -1,16 +1,15 @@
-//! The README and the help topics, run from top to bottom: every `console` block is typed into a terminal, and the output is
-//! compared.
+//! Runs every `console` block of the README and the help topics in a terminal, and compares the output.
 //!
-//! A `bash` block, which readers paste as a whole, is one command; the `text` block that follows it is its output.
+//! A `bash` block, which a reader pastes as a whole, is one command; the `text` block after it is its output.
 //!
-//! Ids, times, ages, ports and the random ends of names differ from run to run. An id of a document stands for the id that
-//! came in its place, from its first appearance on.
+//! Ids, times, ages, ports and the random suffixes of names differ in each run. The first appearance of an id in a document
+//! is matched with the id in the output, and later ones must match, too.
 
 use std::{collections::BTreeMap, env, fs, path::Path, thread};
 
 use crate::harness::{Session, World, is_real_cluster};
 
-/// A command of a document, and the output that the document promises.
+/// A command of a document, and its expected output.
 struct Step {
     line: usize,
     command: String,
@@ -20,7 +19,7 @@ struct Step {
 /// The kinds of blocks that are run.
 #[derive(Clone, Copy, PartialEq)]
 enum Block {
-    /// Commands with their output. A command begins with `$ ` and may go on in lines that begin with `> `.
+    /// Commands with their output. A command begins with `$ ` and may continue in lines that begin with `> `.
     Console,
     /// A command to paste.
     Bash,
@@ -65,7 +64,7 @@ fn steps(document: &str) -> Vec<Step> {
     steps
 }
 
-/// Runs a command in a terminal and returns the lines that a person would see, without white space at the ends of lines.
+/// Runs a command in a terminal; returns its lines without white space at their ends.
 fn at_a_terminal(session: &Session<'_>, command: &str) -> Vec<String> {
     let outcome = session.start_at_terminal(command).finish();
     outcome
@@ -75,7 +74,7 @@ fn at_a_terminal(session: &Session<'_>, command: &str) -> Vec<String> {
         .collect()
 }
 
-/// The ids of a document that were met, and the ids that they stand for.
+/// The ids of a document, and the ids of this run.
 #[derive(Default)]
 struct Ids(BTreeMap<String, String>);
 
@@ -89,7 +88,7 @@ impl Ids {
             })
     }
 
-    /// Whether a line is as the document says. Learns ids on the way.
+    /// Whether a line matches the document. Records new ids.
     fn is_same(&mut self, written: &str, actual: &str) -> bool {
         let (written, actual): (Vec<_>, Vec<_>) = (
             written.split_whitespace().collect(),
@@ -121,7 +120,7 @@ fn is_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-/// The position in a word of an id that was not met yet. The ids of documents have a digit in them.
+/// The position in a word of a new id. The ids in documents contain a digit.
 fn unknown_id(word: &str, known: &BTreeMap<String, String>) -> Option<usize> {
     let mut start = 0;
     for part in word.split(|c: char| !c.is_ascii_alphanumeric()) {
@@ -167,8 +166,8 @@ fn shape(word: &str) -> String {
     }
 }
 
-/// Runs the steps of a document against a sandbox of its own, and returns what is wrong. The README begins with a login;
-/// readers of a help topic have logged in.
+/// Runs the steps of a document against a sandbox of its own; returns the differences. The README begins with a login; for a
+/// help topic, the user is logged in.
 fn errors(file: &Path) -> Vec<String> {
     let world = World::sandbox(&[]);
     let session = match file.ends_with("README.md") {
@@ -179,7 +178,7 @@ fn errors(file: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
     for step in steps(&fs::read_to_string(file).unwrap()) {
         let actual = if step.command.starts_with("k8s-cli serve") {
-            // It runs already; this is what it said.
+            // The server runs already; this is its output.
             vec![
                 world.log().lines().next().unwrap().to_owned(),
                 format!("listening on {}", world.url),
@@ -207,8 +206,8 @@ fn errors(file: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_block_is_true() {
-    // The documents show the sandbox's answers.
+fn every_block_prints_the_documented_output() {
+    // The documents show the output of the sandbox.
     if is_real_cluster() {
         return;
     }

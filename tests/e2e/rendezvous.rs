@@ -1,8 +1,8 @@
-//! What distributed programs do first: every node finds rank 0 by its name.
+//! Tests the first step of a distributed program: every node connects to rank 0 by its name.
 
 use crate::harness::World;
 
-/// As in SkyPilot's examples; rank 0 may start last, so the others try until it is there.
+/// A task as in SkyPilot's examples. Rank 0 may start last, so the other nodes retry.
 const TASK: &str = r#"
 name: rendezvous
 num_nodes: 4
@@ -14,7 +14,7 @@ run: |
 
   master, rank = os.environ["MASTER_ADDR"], int(os.environ["SKYPILOT_NODE_RANK"])
   if rank == 0:
-      # Its own address rather than all of them: the sandbox's nodes share the ports of one machine.
+      # Listens on one address only, because the sandbox's nodes share the ports of one machine.
       server = socket.create_server((socket.gethostbyname("node-0"), 29500))
       ranks = [0]
       while len(ranks) < int(os.environ["WORLD_SIZE"]):
@@ -37,7 +37,7 @@ run: |
 "#;
 
 #[test]
-fn nodes_find_rank_zero() {
+fn every_node_connects_to_rank_zero() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(TASK);

@@ -1,4 +1,4 @@
-//! The server as a process: starting, stopping, and being absent.
+//! Tests of the server as a process: starting, stopping and clients without a server.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use k8s_openapi::api::batch::v1::Job;
 use crate::harness::{Running, TempDir, World, is_real_cluster, k8s_cli, wait_for, wait_until};
 
 #[test]
-fn it_stops_when_told_to_and_takes_its_streams_along() {
+fn a_signal_stops_the_server_and_its_streams() {
     for signal in ["INT", "TERM"] {
         let mut world = World::new();
         let home = world.login("ada").home.clone();
@@ -22,7 +22,7 @@ fn it_stops_when_told_to_and_takes_its_streams_along() {
         let logs = ada.start(["jobs", "logs", &id]);
         logs.wait_for_output("ready");
         assert_eq!(world.end(signal).code(), Some(0));
-        // Another server may take its place; the log is waited for.
+        // The client waits for another server.
         logs.wait_for_error("resuming the log from here");
         logs.interrupt();
         logs.finish().code(130).stdout("ready\n").says("detached");
@@ -30,7 +30,7 @@ fn it_stops_when_told_to_and_takes_its_streams_along() {
 }
 
 #[test]
-fn an_absent_server_is_named() {
+fn an_error_names_the_url_of_an_absent_server() {
     let world = World::new();
     let ada = world.login("ada");
     // A port that was free a moment ago.
@@ -49,7 +49,7 @@ fn an_absent_server_is_named() {
     ada.run(["jobs", "list", "--api-url", "ftp://x"])
         .code(2)
         .says("ftp://x");
-    // Somebody else lives there.
+    // Another program listens there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stranger = std::thread::spawn(move || {
@@ -68,7 +68,7 @@ fn an_absent_server_is_named() {
 }
 
 #[test]
-fn what_keeps_it_from_starting_is_said_in_one_line() {
+fn a_start_that_fails_prints_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let mut command = k8s_cli();
@@ -91,7 +91,7 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
     let outcome = outcome.says("k8s-cli: cannot use the kubeconfig");
     drop(outcome);
 
-    // Nobody listens on the discard port.
+    // No program listens on the discard port.
     let unreachable = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}"#;
@@ -107,7 +107,7 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
 }
 
 #[test]
-fn a_client_that_hangs_up_half_way_leaves_no_task() {
+fn a_client_that_disconnects_while_submitting_leaves_no_task() {
     let world = World::new();
     let address = world.url.strip_prefix("http://").unwrap();
     let body = r#"{"num_nodes": 500, "resources": {"cpus": 1000}, "run": "true"}"#;
@@ -134,7 +134,7 @@ fn a_client_that_hangs_up_half_way_leaves_no_task() {
 fn a_task_that_is_stopped_while_it_is_created_leaves_nothing() {
     let world = World::new();
     let ada = world.login("ada");
-    // No node has so much, so nothing is started that would keep the cluster busy.
+    // No node has so many CPUs, so no pod starts.
     let file = ada.file("num_nodes: 200\nresources: {cpus: 1000}\nrun: 'true'");
     let submit = ada.start(["jobs", "submit", "--detach", &file]);
     let id = wait_for("the task is listed", || {
@@ -143,7 +143,7 @@ fn a_task_that_is_stopped_while_it_is_created_leaves_nothing() {
     });
     ada.run(["jobs", "stop", &id]).success();
     let outcome = submit.finish();
-    // It may have been whole by the time it was stopped; then that is what submit says.
+    // If all Jobs existed before the stop, submit succeeds.
     if outcome.code != Some(0) {
         outcome
             .code(1)
@@ -157,12 +157,12 @@ fn a_task_that_is_stopped_while_it_is_created_leaves_nothing() {
 }
 
 #[test]
-fn a_server_that_is_stopped_leaves_no_half_of_a_task() {
+fn a_server_that_stops_leaves_no_incomplete_task() {
     let world = World::new();
     let ada = world.login("ada");
     let dir = TempDir::new();
     let mut second = world.second_server(&dir);
-    // Where it can be, more than is created within the time that other requests have.
+    // In the sandbox, more nodes than the server creates while it waits for other requests.
     let num_nodes = if is_real_cluster() { 500 } else { 4000 };
     let file = ada.file(&format!(
         "num_nodes: {num_nodes}\nresources: {{cpus: 1000}}\nrun: 'true'"
@@ -175,7 +175,7 @@ fn a_server_that_is_stopped_leaves_no_half_of_a_task() {
     let outcome = submit.finish();
     let left = world.names::<Job>().len();
     if outcome.code == Some(0) {
-        // It was whole already.
+        // All Jobs existed before the stop.
         assert_eq!(left, num_nodes);
     } else {
         outcome
@@ -227,5 +227,5 @@ fn every_request_and_event_has_one_line_in_the_log() {
         "{}",
         requests[0]
     );
-    assert!(!log.contains('\u{202e}'), "what a user sends is escaped");
+    assert!(!log.contains('\u{202e}'), "user names are escaped");
 }

@@ -1,4 +1,4 @@
-//! The house rules that a machine can see to: layers, sizes, first lines, and fixtures that somebody uses.
+//! Checks the rules of the source tree: layers, sizes, first lines, names of files and unused fixtures.
 
 use std::{
     collections::BTreeSet,
@@ -6,11 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most lines of a file, tests beside the code included. This limit is for the odd case: files are cut by idea, and the imports
-/// between them are the rule that counts.
+/// The most lines of a file, including tests. It is a limit for exceptions: files are divided by idea, and the rule that
+/// matters is that of the imports between them.
 const MAX_LINES: usize = 600;
 
-/// The modules at the top, of which each may import only some.
+/// The modules at the top level.
 const MODULES: [&str; 11] = [
     "api",
     "backoff",
@@ -63,7 +63,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Which modules a module may import from.
+/// The modules that a module may import from.
 fn allowed(module: &str) -> &'static [&'static str] {
     match module {
         "backoff" | "golden" | "k8s" | "line_writer" | "yaml" => &[],
@@ -78,7 +78,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
     }
 }
 
-/// Which crates only some modules may use.
+/// The modules that may use an external crate.
 fn owners(external: &str) -> &'static [&'static str] {
     match external {
         "kube" => &["executor"],
@@ -92,7 +92,7 @@ fn owners(external: &str) -> &'static [&'static str] {
     }
 }
 
-/// The rooms of a module, lowest first: a room may import only itself and those before it. `mod` is the module's own `mod.rs`.
+/// The submodules of a module, lowest first. Each may import only itself and those before it. `mod` is the module's `mod.rs`.
 const ROOMS: [(&str, &[&str]); 2] = [
     (
         "executor",
@@ -160,7 +160,7 @@ fn leaves(tree: &str) -> (Vec<String>, &str) {
     }
 }
 
-/// The modules and items of ours that a file names, by their paths from `crate` on.
+/// The modules and items of this crate that a file names, as paths from `crate`.
 fn ours(path: &str, source: &str) -> BTreeSet<Vec<String>> {
     let Some(file) = module_path(path) else {
         return BTreeSet::new();
@@ -202,7 +202,7 @@ fn ours(path: &str, source: &str) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// A path from `crate` on, for a path as it stands in the module `here`.
+/// The path from `crate` of a path in the module `here`.
 fn absolute(here: &[String], path: &str) -> Vec<String> {
     let mut absolute = here.to_vec();
     for step in path.split("::") {
@@ -217,7 +217,7 @@ fn absolute(here: &[String], path: &str) -> Vec<String> {
 }
 
 #[test]
-fn paths_are_read_whole() {
+fn all_forms_of_imports_are_found() {
     let source = "pub use crate::{a::{B, c::{self, D as E}}, f};\nuse super::{super::g,\n    h::*};\nfn x() { crate::i::j(); }\n\
                   // crate::k\nmod tests {\n    use super::*;\n    use super::super::l;\n}";
     let found = ours("src/api/logs/query.rs", source);
@@ -238,16 +238,16 @@ fn paths_are_read_whole() {
     );
 }
 
-/// Whether a file of a module with rooms may name a path within that module.
+/// Whether a file of a module in `ROOMS` may name a path within that module.
 fn is_below(rooms: &[&str], file: &[&str], path: &[String]) -> bool {
     let floor = |room: Option<&str>| rooms.iter().position(|known| Some(*known) == room);
-    // An item of the module itself is defined, or made public, by its `mod.rs`.
-    let roof = floor(Some("mod"));
+    // The `mod.rs` of a module defines or re-exports the items of the module.
+    let top = floor(Some("mod"));
     let own = match file.get(1) {
         Some(room) => floor(Some(room)).expect("tests/e2e/tidy.rs knows every room"),
-        None => roof.expect("`mod` is a room"),
+        None => top.expect("`mod` is a room"),
     };
-    floor(path.get(1).map(String::as_str)).or(roof) <= Some(own)
+    floor(path.get(1).map(String::as_str)).or(top) <= Some(own)
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn rooms_import_from_below_only() {
 }
 
 #[test]
-fn a_room_knows_neither_those_above_nor_the_module_itself() {
+fn a_room_imports_neither_a_higher_room_nor_the_module_itself() {
     let rooms = ["low", "high", "mod"];
     let check = |file: &[&str], path: &str, expected: bool| {
         let path = absolute(&[], path);
@@ -287,7 +287,7 @@ fn a_room_knows_neither_those_above_nor_the_module_itself() {
 }
 
 #[test]
-fn no_layer_reaches_around_another() {
+fn modules_import_only_allowed_modules_and_crates() {
     let mut wrong = Vec::new();
     for (path, source) in sources() {
         let Some(module) = module(&path) else {
@@ -328,7 +328,7 @@ fn no_layer_reaches_around_another() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_stays_small() {
+fn every_file_has_a_module_doc_a_good_name_and_few_lines() {
     let mut wrong = Vec::new();
     for (path, source) in sources() {
         let is_tests = path.ends_with("/tests.rs");
@@ -350,7 +350,7 @@ fn every_file_says_what_it_is_and_stays_small() {
 }
 
 #[test]
-fn nobody_asks_whether_it_is_the_sandbox() {
+fn no_condition_depends_on_the_sandbox() {
     for (path, source) in sources() {
         let Some(module) =
             module(&path).filter(|module| ["api", "client", "executor", "server"].contains(module))
@@ -381,7 +381,7 @@ fn every_fixture_is_used() {
             path.parent().unwrap().to_str().unwrap(),
             path.file_stem().unwrap().to_str().unwrap(),
         );
-        // Some tests name a case, some a file, some put a name together, and some read a whole folder.
+        // Some tests name a case, some a file, some format a name, and some read a whole folder.
         let start = stem.rsplit_once('-').map_or(stem, |(start, _)| start);
         let is_used = sources.contains(&format!("\"{folder}/{start}-{{"))
             || sources.contains(&format!("\"{folder}/{stem}.{{"))

@@ -1,4 +1,4 @@
-//! What was done is seen by whoever asks next, whoever did it; and what is old is not believed.
+//! Tests of consistency: the next request sees every answered change, and a server does not answer from an outdated view.
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::{
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// An answer of 200 to a user.
+/// Sends a request as `user`, which must be answered with 200.
 fn ask(url: &str, user: &str, method: &str, path: &str, body: &Value) -> Value {
     let body = match body {
         Value::Null => String::new(),
@@ -42,7 +42,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_was_answered_is_seen_by_the_next_request_of_anybody() {
+fn the_next_request_of_any_user_sees_an_answered_change() {
     let world = World::new();
     let url = &world.url;
     let task = json!({"run": "sleep 1000", "num_nodes": 2, "resources": {"cpus": "1m"}});
@@ -66,7 +66,7 @@ fn what_was_answered_is_seen_by_the_next_request_of_anybody() {
         let (code, _) = request(url, "GET", &format!("/tasks/{id}"), &user, b"");
         assert_eq!(code, 404);
     }
-    // A real cluster may have no storage class, in which a claim stays pending; that is enough here.
+    // On a cluster without a storage class the claim stays pending, which is enough for this test.
     for _ in 0..5 {
         let volume = json!({"name": "data", "size": "1Mi", "access_modes": ["ReadWriteMany"]});
         let created = ask(url, "ada", "POST", "/volumes/create", &volume);
@@ -84,7 +84,7 @@ fn what_was_answered_is_seen_by_the_next_request_of_anybody() {
 }
 
 #[test]
-fn what_another_server_did_is_seen_by_id_at_once_and_in_lists_soon() {
+fn changes_of_another_server_are_seen_by_id_at_once_and_in_lists_soon() {
     let world = World::new();
     let dir = TempDir::new();
     let second = world.second_server(&dir);
@@ -102,49 +102,48 @@ fn what_another_server_did_is_seen_by_id_at_once_and_in_lists_soon() {
             &format!("/tasks/{id}/stop"),
             &Value::Null,
         );
-        wait_until(
-            "the first server has heard that the task was stopped",
-            || ids(&get(&world.url, "ada", "/tasks")).is_empty(),
-        );
+        wait_until("the first server no longer lists the stopped task", || {
+            ids(&get(&world.url, "ada", "/tasks")).is_empty()
+        });
     }
     let submitted = submit();
     let id = submitted["task_id"].as_str().unwrap();
-    wait_until("the second server has heard of the task", || {
+    wait_until("the second server lists the task", || {
         ids(&get(&second.url, "ada", "/tasks")) == [id]
     });
-    // One that has only just begun knows it from the beginning.
+    // A new server lists it from the start.
     let third = world.second_server(&dir);
     assert_eq!(ids(&get(&third.url, "ada", "/tasks")), [id]);
 }
 
 #[test]
-fn a_cluster_that_is_silent_is_not_answered_for() {
+fn a_server_without_its_cluster_stops_answering() {
     if is_real_cluster() {
         return;
     }
-    // Stopped in its tracks, with all connections open: nothing says that nothing will come any more.
+    // The cluster is stopped with all connections open, so that no connection reports an error.
     let world = World::sandbox(&[]);
     let dir = TempDir::new();
     let second = world.second_server(&dir);
     let list = || request(&second.url, "GET", "/tasks", &[("X-User", "ada")], b"").0;
     assert_eq!(list(), 200);
     world.signal("STOP");
-    // What it was a moment ago is still answered.
+    // A recent view is still answered.
     assert_eq!(list(), 200);
-    wait_until("nothing old is answered any more", || {
+    wait_until("the outdated view is not answered", || {
         matches!(list(), 503 | 504)
     });
     world.signal("CONT");
-    wait_until("the cluster is seen again", || list() == 200);
+    wait_until("the server answers again", || list() == 200);
     let task = json!({"run": "true"});
     let submitted = ask(&world.url, "ada", "POST", "/tasks/submit", &task);
-    wait_until("what happens is seen again", || {
+    wait_until("the server sees changes again", || {
         ids(&get(&second.url, "ada", "/tasks")) == [submitted["task_id"].as_str().unwrap()]
     });
 }
 
 #[test]
-fn what_all_nodes_run_is_kept_once_if_it_is_long() {
+fn a_long_script_is_stored_once_for_all_nodes() {
     let world = World::new();
     let ada = world.login("ada");
     let comment = "#".repeat(40 * 1024);
@@ -164,17 +163,17 @@ fn what_all_nodes_run_is_kept_once_if_it_is_long() {
         assert!(size < 16 * 1024, "a Job has {size} bytes");
     }
     ada.run(["jobs", "stop", &id]).success();
-    wait_until("the Secret goes with its task", || {
+    wait_until("the Secret is deleted with its task", || {
         !world.names::<Secret>().contains(&name)
     });
 }
 
 #[test]
-fn a_sandbox_begins_with_the_objects_of_a_file() {
+fn a_sandbox_starts_with_the_objects_of_a_file() {
     if is_real_cluster() {
         return;
     }
-    // What a real cluster showed: its pods are not of this one, and what has ended stays as it is.
+    // The Jobs are recorded from a real cluster. Finished Jobs do not change, and their pods are not in the sandbox.
     let recorded = include_str!("../../fixtures/recorded/jobs.json");
     let recorded: Value = serde_json::from_str(recorded).unwrap();
     let ended = recorded["items"].as_array().unwrap().iter();
@@ -210,9 +209,9 @@ fn a_sandbox_begins_with_the_objects_of_a_file() {
 }
 
 #[test]
-fn what_is_answered_says_how_old_it_may_be() {
+fn an_answer_has_the_age_of_the_view() {
     let world = World::new();
-    wait_until("the age of the view is said, and it is small", || {
+    wait_until("the answer has an age, and it is small", || {
         let agent = ureq::Agent::new_with_defaults();
         let answer = agent
             .get(format!("{}/tasks", world.url))

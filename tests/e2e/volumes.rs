@@ -1,11 +1,11 @@
-//! Volumes: data that outlives a task.
+//! Tests of volumes.
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use crate::harness::{World, wait_until};
 
 #[test]
-fn what_one_task_writes_another_reads() {
+fn a_task_reads_the_file_that_another_wrote() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada
@@ -83,7 +83,7 @@ fn a_volume_is_listed_shown_and_deleted() {
     );
     assert_eq!(volume["metadata"]["pvc_name"], format!("second-{second}"));
 
-    // There is nobody to ask.
+    // Standard input is not a terminal, so the command cannot ask.
     ada.run(["volumes", "delete", &first])
         .code(1)
         .says("--force");
@@ -103,7 +103,7 @@ fn a_volume_is_listed_shown_and_deleted() {
 }
 
 #[test]
-fn a_volume_says_what_it_waits_for() {
+fn a_pending_volume_has_a_reason() {
     let world = World::new();
     let ada = world.login("ada");
     let create = [
@@ -116,7 +116,7 @@ fn a_volume_says_what_it_waits_for() {
     ];
     let id = ada.run(create).success().stdout.trim().to_owned();
     let expected = "storageclass.storage.k8s.io \"no-such-class\" not found";
-    wait_until("the volume says why it is pending", || {
+    wait_until("the volume has a reason", || {
         let status = ada.run(["volumes", "status", &id]).success().stdout;
         status.contains(&format!("reason\t{expected}\n"))
     });
@@ -135,7 +135,7 @@ fn a_volume_says_what_it_waits_for() {
 }
 
 #[test]
-fn a_volume_that_is_in_use_stays() {
+fn a_volume_in_use_cannot_be_deleted() {
     let world = World::new();
     let ada = world.login("ada");
     let volume = ada
@@ -157,7 +157,7 @@ fn a_volume_that_is_in_use_stays() {
 }
 
 #[test]
-fn what_cannot_be_a_volume_is_refused() {
+fn an_invalid_volume_is_refused() {
     let world = World::new();
     let ada = world.login("ada");
     ada.run(["volumes", "create", "data", "1Gi"]).success();
@@ -188,7 +188,7 @@ fn what_cannot_be_a_volume_is_refused() {
 }
 
 #[test]
-fn of_several_volumes_of_one_name_one_is_created() {
+fn concurrent_requests_create_one_volume_of_a_name() {
     let world = World::new();
     let ada = world.login("ada");
     let racers: Vec<_> = (0..8)
@@ -203,13 +203,13 @@ fn of_several_volumes_of_one_name_one_is_created() {
 }
 
 #[test]
-fn a_volume_below_a_link_appears_in_the_task_and_nowhere_else() {
-    // `/var/run` is a link to `/run` on every Linux of today.
+fn a_mount_below_a_symlink_is_visible_in_the_task_only() {
+    // `/var/run` is a symlink to `/run` on current Linux systems.
     let world = World::new();
     let ada = world.login("ada");
     ada.run(["volumes", "create", "data", "1Gi"]).success();
     let path = format!("/var/run/k8s-cli-{}", std::process::id());
-    // A cluster may hand out storage that holds files of somebody before, so what counts is what was written now.
+    // A cluster may provide storage with old files, so the test checks the new file only.
     let writer = ada.file(&format!(
         "volumes: {{{path}: data}}\nrun: echo below {path} > {path}/written"
     ));
