@@ -1,4 +1,4 @@
-//! A command that runs, and what became of it.
+//! Running commands and their outcomes.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use std::{
 
 use super::{LIMIT, STEP, send_signal, wait_until};
 
-/// A command that was started.
+/// A running command.
 pub struct Running {
     line: String,
     child: Child,
@@ -28,7 +28,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // The command may end without reading it.
+        // The command may end without reading its input.
         drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
         let (stdout, stderr) = (Arc::default(), Arc::default());
         let readers = [
@@ -44,7 +44,7 @@ impl Running {
         }
     }
 
-    /// Waits until the command has printed something.
+    /// Waits until stdout contains a text.
     #[track_caller]
     pub fn wait_for_output(&self, part: &str) {
         wait_until(&format!("{} prints {part:?}", self.line), || {
@@ -52,7 +52,7 @@ impl Running {
         });
     }
 
-    /// Waits until the command has said something on stderr.
+    /// Waits until stderr contains a text.
     #[track_caller]
     pub fn wait_for_error(&self, part: &str) {
         wait_until(&format!("{} says {part:?}", self.line), || {
@@ -93,7 +93,7 @@ impl Running {
     }
 }
 
-/// What became of a command.
+/// The exit code and the output of a command that has ended.
 pub struct Outcome {
     line: String,
     pub code: Option<i32>,
@@ -123,7 +123,7 @@ impl Outcome {
         self
     }
 
-    /// Expects a text somewhere on stdout.
+    /// Expects stdout to contain a text.
     #[track_caller]
     pub fn has_output(self, expected: &str) -> Self {
         if !self.stdout.contains(expected) {
@@ -140,7 +140,7 @@ impl Outcome {
         self
     }
 
-    /// Expects a text somewhere on stderr.
+    /// Expects stderr to contain a text.
     #[track_caller]
     pub fn says(self, expected: &str) -> Self {
         if !self.stderr.contains(expected) {
@@ -163,7 +163,7 @@ impl Outcome {
     }
 }
 
-/// Reads everything into a text that others can look at meanwhile.
+/// Reads everything into a shared text, on a thread of its own.
 pub fn gather(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = [0; 8192];

@@ -1,7 +1,7 @@
-//! A small world with people in it: a cluster, a server, and users at terminals.
+//! The test harness: a cluster, a server, and sessions of users.
 //!
-//! Nothing is mocked and nothing is shared between two worlds, so tests run at the same time. Conditions are awaited, never
-//! slept for.
+//! Nothing is mocked, and two worlds share nothing, so tests run in parallel. Tests wait for conditions and not for a fixed
+//! time.
 
 mod command;
 pub mod proxy;
@@ -28,7 +28,7 @@ pub use self::{
     world::World,
 };
 
-/// How long anything may take. Only a failing test waits this long.
+/// The limit of every wait. Only a failing test waits this long.
 const LIMIT: Duration = Duration::from_secs(90);
 const STEP: Duration = Duration::from_millis(20);
 
@@ -37,7 +37,7 @@ pub fn is_real_cluster() -> bool {
     env::var("K8S_CLI_E2E").is_ok_and(|cluster| cluster == "cluster")
 }
 
-/// Waits until `probe` has something; fails, naming `what`, when it never has.
+/// Waits until `probe` returns a value. At the limit it fails, and the message contains `what`.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -55,7 +55,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// A folder that goes away with its owner, unless a test failed and somebody wants to look.
+/// A folder that is deleted when it is dropped, unless the test failed.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
@@ -84,7 +84,7 @@ impl Drop for TempDir {
     }
 }
 
-/// The binary under test, deaf to the environment of whoever runs the tests.
+/// The binary under test, without the variables of the environment that change its behaviour.
 pub fn k8s_cli() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-cli"));
     for (name, _) in env::vars_os() {

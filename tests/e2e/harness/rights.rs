@@ -1,4 +1,4 @@
-//! The rights of the server on a real cluster: those of the help topic `clusters`, and no others.
+//! Gives the server on a real cluster exactly the rights in the help topic `clusters`.
 
 use std::{fs, path::Path};
 
@@ -35,7 +35,7 @@ fn rules() -> Vec<Value> {
     rules
 }
 
-/// Gives these rights in a namespace to a new service account, and writes the kubeconfig of one who has no others to `path`.
+/// Gives these rights in a namespace to a new service account, and writes its kubeconfig to `path`.
 pub async fn grant(client: Client, admin: &Path, namespace: &str, path: &Path) {
     let params = PostParams::default();
     let metadata = json!({"name": NAME});

@@ -1,10 +1,10 @@
-//! A second way to a world's cluster, on which much can go wrong.
+//! A second server for a world's cluster, between two proxies that inject faults.
 //!
 //! ```text
 //! user ──► proxy ──► server ──► proxy ──► Kubernetes
 //! ```
 //!
-//! The world's own server goes on undisturbed, so a test can ask it what is true.
+//! The world's own server has no faults, so a test can compare with its answers.
 
 use std::{
     ffi::OsStr,
@@ -21,12 +21,12 @@ use super::{
     proxy::{Counts, FaultPlan, Proxy},
 };
 
-/// A server of its own between two proxies.
+/// A server between two proxies.
 #[must_use]
 pub struct FaultyRoute {
-    /// Before Kubernetes.
+    /// The proxy between the server and Kubernetes.
     pub upstream: Proxy,
-    /// Before the server.
+    /// The proxy between the user and the server.
     pub downstream: Proxy,
     server: Option<Server>,
     log: String,
@@ -36,7 +36,7 @@ pub struct FaultyRoute {
 }
 
 impl FaultyRoute {
-    /// Builds it; the proxies are calm, and what they will do follows from `seed`.
+    /// Starts the server and the proxies. Faults are off, and `seed` determines them.
     pub fn new(world: &World, seed: u64) -> Self {
         let dir = TempDir::new();
         let mut random = StdRng::seed_from_u64(seed);
@@ -62,12 +62,12 @@ impl FaultyRoute {
         }
     }
 
-    /// Where a user finds its server.
+    /// The URL for users.
     pub fn url(&self) -> String {
         format!("http://{}", self.downstream.address)
     }
 
-    /// Kills the server as a machine does that fails.
+    /// Kills the server, as when its machine fails.
     pub fn kill_server(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.end("KILL");
@@ -77,25 +77,26 @@ impl FaultyRoute {
         }
     }
 
-    /// Starts it again, on another port. A server that starts has to reach Kubernetes, so the way there is to be calm.
+    /// Starts the server again, on another port. The upstream proxy must have no faults, because a server that starts has to
+    /// reach Kubernetes.
     pub fn start_server(&mut self) {
         let server = start_server(&self.dir, &self.namespace, &self.kubeconfig);
         self.downstream.set_target(address(&server));
         self.server = Some(server);
     }
 
-    /// The most memory that the server ever had, in KiB.
+    /// The peak of the server's memory, in KiB.
     pub fn peak_memory(&self) -> usize {
         self.server.as_ref().expect("it runs").peak_memory()
     }
 
-    /// What the server has logged, and those before it.
+    /// The log of the server and of those before it.
     pub fn log(&self) -> String {
         let last = self.server.as_ref().map(Server::log).unwrap_or_default();
         format!("{}{last}", self.log)
     }
 
-    /// What the proxies did: upstream, downstream.
+    /// The counts of the proxies: upstream, downstream.
     pub fn counts(&self) -> [Counts; 2] {
         [self.upstream.counts(), self.downstream.counts()]
     }
@@ -105,7 +106,7 @@ fn start_server(dir: &TempDir, namespace: &str, kubeconfig: &Path) -> Server {
     let args = ["--host", "127.0.0.1", "--namespace", namespace];
     let env = [
         ("KUBECONFIG", kubeconfig.as_os_str()),
-        // Whoever has to find out why a run failed wants to know all of it.
+        // The whole log helps to find out why a run failed.
         (
             "RUST_LOG",
             OsStr::new("info,k8s_cli=debug,actix_server=warn,kube_client=off"),
@@ -119,7 +120,7 @@ fn address(server: &Server) -> SocketAddr {
     address.parse().unwrap()
 }
 
-/// `https`, `localhost`, `6443` and `/path` of the only cluster there is.
+/// `https`, `localhost`, `6443` and `/path` of the only cluster.
 fn cluster_url(kubeconfig: &Kubeconfig) -> (String, String, u16, String) {
     let [cluster] = kubeconfig.clusters.as_slice() else {
         panic!("the kubeconfig names more than one cluster, or none");
@@ -136,7 +137,7 @@ fn cluster_url(kubeconfig: &Kubeconfig) -> (String, String, u16, String) {
     };
     let default = if scheme == "https" { 443 } else { 80 };
     let (host, port) = match authority.rsplit_once(':') {
-        // The colons of an IPv6 address stand in brackets.
+        // The colons of an IPv6 address are in brackets.
         Some((host, port)) if !port.contains(']') => (host, port.parse().unwrap()),
         _ => (authority, default),
     };
@@ -153,12 +154,12 @@ fn cluster_address(kubeconfig: &Kubeconfig) -> SocketAddr {
         .expect("the cluster has an address")
 }
 
-/// Writes a kubeconfig that leads to the cluster by way of `proxy`.
+/// Writes a kubeconfig that reaches the cluster through `proxy`.
 fn redirect(mut kubeconfig: Kubeconfig, proxy: SocketAddr, path: &Path) {
     let (scheme, host, _, rest) = cluster_url(&kubeconfig);
     let cluster = kubeconfig.clusters[0].cluster.as_mut().unwrap();
     cluster.server = Some(format!("{scheme}://{proxy}{rest}"));
-    // The certificate is still that of the cluster, whose name the proxy has not.
+    // The certificate is for the cluster's name, which is not the proxy's address.
     if scheme == "https" && cluster.tls_server_name.is_none() {
         cluster.tls_server_name = Some(host);
     }

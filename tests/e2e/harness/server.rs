@@ -1,4 +1,4 @@
-//! A `k8s-cli serve` that was started, and what it logs.
+//! A running `k8s-cli serve` and its log.
 
 use std::{
     ffi::OsStr,
@@ -13,7 +13,7 @@ use std::{
 
 use super::{LIMIT, STEP, command::gather, k8s_cli, send_signal, wait_for};
 
-/// A server that was started. Dropping it asks it to stop, and ends it if it does not.
+/// A running server. Dropping it asks it to stop, and kills it if it does not.
 #[must_use]
 pub struct Server {
     pub url: String,
@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on a free port and waits until it answers.
+    /// Starts a server on a free port, and waits until it listens.
     pub fn start(args: &[&str], home: &Path, env: &[(&str, &OsStr)]) -> Self {
         let mut command = k8s_cli();
         command
@@ -63,12 +63,12 @@ impl Server {
         }
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// The most memory that it ever had, in KiB.
+    /// The peak of its memory, in KiB.
     pub fn peak_memory(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -79,18 +79,18 @@ impl Server {
             .unwrap()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     pub fn signal(&self, signal: &str) {
         send_signal(self.child.id(), signal);
     }
 
-    /// Sends it a signal and waits for its end.
+    /// Sends a signal, and waits for the end of the server.
     pub fn end(&mut self, signal: &str) -> ExitStatus {
         self.signal(signal);
         wait_for("the server ends", || self.child.try_wait().unwrap())
     }
 
-    /// Stops it, if it is still there, and waits for the last of its log.
+    /// Stops the server if it runs, and waits for the end of its log.
     pub fn stop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             send_signal(self.child.id(), "TERM");

@@ -1,4 +1,4 @@
-//! A user at a terminal.
+//! The session of a user: a home folder and the commands that run in it.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 
 use super::{Outcome, Running, World, k8s_cli, wait_for};
 
-/// A user at a terminal.
+/// The session of a user.
 #[must_use]
 pub struct Session<'a> {
     pub world: &'a World,
@@ -34,12 +34,12 @@ impl Session<'_> {
         self.start(args).finish()
     }
 
-    /// Starts a command and goes on.
+    /// Starts a command, and does not wait for it.
     pub fn start<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Running {
         Running::start(self.command(args), "")
     }
 
-    /// Starts a command line with a terminal around it; what the terminal shows is its output.
+    /// Starts a command line in a terminal. The text on the terminal is its output.
     pub fn start_at_terminal(&self, line: &str) -> Running {
         let bin = Path::new(env!("CARGO_BIN_EXE_k8s-cli")).parent().unwrap();
         let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap());
@@ -56,7 +56,7 @@ impl Session<'_> {
         Running::start(script, "")
     }
 
-    /// Starts a command of somebody who finds the server at another place.
+    /// Starts a command with another URL of the server.
     pub fn start_at<S: AsRef<OsStr>>(
         &self,
         url: &str,
@@ -67,7 +67,7 @@ impl Session<'_> {
         Running::start(command, "")
     }
 
-    /// Puts a task file into the user's folder and returns its name.
+    /// Writes a task file into the home folder; returns its name.
     pub fn file(&self, content: &str) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("task-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -75,7 +75,7 @@ impl Session<'_> {
         name
     }
 
-    /// Submits a task and returns its id.
+    /// Submits a task; returns its id.
     #[track_caller]
     pub fn submit(&self, task: &str) -> String {
         let file = self.file(task);

@@ -1,4 +1,4 @@
-//! A server with a cluster behind it.
+//! A server with its cluster: the sandbox, or a namespace of a real cluster.
 
 use std::{
     env,
@@ -25,14 +25,14 @@ use serde::de::DeserializeOwned;
 
 use super::{Server, Session, TempDir, is_real_cluster, rights, wait_for, wait_until};
 
-/// A server with a cluster behind it.
+/// A server with its cluster.
 #[must_use]
 pub struct World {
     pub url: String,
     pub namespace: String,
-    /// Where its cluster is.
+    /// The kubeconfig of the tests.
     pub kubeconfig: PathBuf,
-    /// How servers find it.
+    /// The kubeconfig of servers, which may have fewer rights.
     server_kubeconfig: PathBuf,
     dir: TempDir,
     server: Server,
@@ -68,16 +68,19 @@ impl World {
         Self::sandbox(&[])
     }
 
-    /// A world of its own kind: a sandbox with these options, whatever the other tests run against.
+    /// A sandbox with these options, even if other tests run on a real cluster.
     pub fn sandbox(options: &[&str]) -> Self {
         let dir = TempDir::new();
         let options = [&["--sandbox"], options].concat();
         let server = Server::start(&options, dir.path(), &[]);
-        let kubeconfig = wait_for("the server says where the sandbox's kubeconfig is", || {
-            let log = server.log();
-            let path = log.split("KUBECONFIG=").nth(1)?.split_whitespace().next()?;
-            Some(PathBuf::from(path))
-        });
+        let kubeconfig = wait_for(
+            "the server logs the path of the sandbox's kubeconfig",
+            || {
+                let log = server.log();
+                let path = log.split("KUBECONFIG=").nth(1)?.split_whitespace().next()?;
+                Some(PathBuf::from(path))
+            },
+        );
         Self {
             url: server.url.clone(),
             namespace: "default".to_owned(),
@@ -88,14 +91,14 @@ impl World {
         }
     }
 
-    /// A user at a terminal of their own, logged in.
+    /// The session of a user who is logged in.
     pub fn login(&self, user: &str) -> Session<'_> {
         let session = self.stranger();
         session.run(["auth", "login", user]).success();
         session
     }
 
-    /// A user who has not logged in.
+    /// The session of a user who is not logged in.
     pub fn stranger(&self) -> Session<'_> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let home = self
@@ -106,7 +109,7 @@ impl World {
         Session { world: self, home }
     }
 
-    /// What the server has logged so far.
+    /// The log of the server so far.
     pub fn log(&self) -> String {
         self.server.log()
     }
@@ -125,7 +128,7 @@ impl World {
             .collect()
     }
 
-    /// The objects of a kind in the world's namespace, seen past the server.
+    /// The objects of a kind in the world's namespace, listed from the cluster.
     pub fn objects<K>(&self) -> Vec<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -149,7 +152,7 @@ impl World {
         })
     }
 
-    /// As many CPUs as one pod can have and two cannot.
+    /// A number of CPUs that one pod can have, but not two.
     pub fn most_cpus(&self) -> f64 {
         with_client(&self.kubeconfig, async |client| {
             let nodes = Api::<Node>::all(client).list(&ListParams::default()).await;
@@ -161,7 +164,7 @@ impl World {
         })
     }
 
-    /// Creates an object in the world's namespace, past the server.
+    /// Creates an object in the world's namespace, without the server.
     pub fn create<K>(&self, object: &K)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -176,7 +179,7 @@ impl World {
         });
     }
 
-    /// Deletes a pod, past the server, and waits until it is gone.
+    /// Deletes a pod without the server, and waits until it is gone.
     pub fn delete_pod(&self, name: &str) {
         with_client(&self.kubeconfig, async |client| {
             let api: Api<Pod> = Api::namespaced(client, &self.namespace);
@@ -188,7 +191,7 @@ impl World {
         });
     }
 
-    /// The logs of pods as Kubernetes has them, past the server.
+    /// The logs of pods, read from Kubernetes without the server.
     pub fn pod_logs(&self, pods: &[String], params: &LogParams) -> Vec<Vec<u8>> {
         with_client(&self.kubeconfig, async |client| {
             let api: Api<Pod> = Api::namespaced(client, &self.namespace);
@@ -203,12 +206,12 @@ impl World {
         })
     }
 
-    /// Sends the server a signal, with which it does not end.
+    /// Sends the server a signal that does not end it.
     pub fn signal(&self, signal: &str) {
         self.server.signal(signal);
     }
 
-    /// Another server on the same cluster. Its files stand in `dir`.
+    /// Starts another server on the same cluster, with its files in `dir`.
     pub fn second_server(&self, dir: &TempDir) -> Server {
         let args = ["--host", "127.0.0.1", "--namespace", &self.namespace];
         let env = [("KUBECONFIG", self.server_kubeconfig.as_os_str())];
@@ -249,7 +252,7 @@ fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
     })
 }
 
-/// Makes a namespace in which pods can be created: that takes a service account, which comes a moment later.
+/// Creates a namespace, and waits for its service account, without which no pod can be created.
 fn create_namespace(kubeconfig: &Path, name: &str) {
     let namespace: Namespace =
         serde_json::from_value(serde_json::json!({"metadata": {"name": name}})).unwrap();

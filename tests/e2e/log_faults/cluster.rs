@@ -1,13 +1,13 @@
-//! What only a real cluster does to a log: its parts are started again, and long logs are rotated.
+//! Tests of faults that only a real cluster has: its components restart, and long logs are rotated.
 //!
-//! These tests break the cluster for everybody, so they run only when asked for, and alone:
+//! These tests disturb every other test on the cluster, so they are ignored by default and run alone:
 //!
 //! ```text
 //! K8S_CLI_E2E=cluster K8S_CLI_E2E_RESTART=.../restart \
 //!     cargo test --test e2e log_faults::cluster -- --ignored --test-threads 1
 //! ```
 //!
-//! `K8S_CLI_E2E_RESTART` is a program that starts a part of the cluster again:
+//! `K8S_CLI_E2E_RESTART` is a program that restarts a component of the cluster:
 //! `restart apiserver|kubelet [--kill] [--away SECONDS]`. The cluster rotates logs at 1 MiB.
 
 use std::{env, fmt::Write as _, ops::Range, process::Command, time::Duration};
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::harness::{World, is_real_cluster, wait_for};
 
-/// How long a line is waited for once the log has begun, restarts and all.
+/// The limit for more lines after the log has begun, including restarts.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-#[ignore = "starts parts of the cluster again: needs K8S_CLI_E2E=cluster and K8S_CLI_E2E_RESTART"]
-fn a_log_goes_on_when_the_apiserver_and_the_kubelet_are_restarted() {
+#[ignore = "restarts components of the cluster: needs K8S_CLI_E2E=cluster and K8S_CLI_E2E_RESTART"]
+fn a_log_continues_when_the_apiserver_and_the_kubelet_are_restarted() {
     const LINES: usize = 1200;
     let world = World::new();
     let ada = world.login("ada");
@@ -34,7 +34,7 @@ fn a_log_goes_on_when_the_apiserver_and_the_kubelet_are_restarted() {
         "num_nodes: 2\nrun: |\n  for i in {{1..{LINES}}}; do echo \"$NODE_RANK line $i\"; sleep 0.02; done"
     ));
     let mut viewer = Viewer::start(&ada, &world.url, &id, &[]);
-    // Each time the log is to go on a little before the next part of the cluster fails.
+    // The log continues for some lines before the next component fails.
     viewer.wait_for_bytes(2_000, PATIENCE);
     restart(&["apiserver", "--kill", "--away", "2"]);
     viewer.wait_for_bytes(viewer.bytes() + 2_000, PATIENCE);
@@ -56,12 +56,12 @@ fn a_log_goes_on_when_the_apiserver_and_the_kubelet_are_restarted() {
 
 #[test]
 #[ignore = "takes a minute and a cluster that rotates logs at 1 MiB: needs K8S_CLI_E2E=cluster"]
-fn a_rotated_log_is_whole_or_says_where_it_is_not() {
+fn a_rotated_log_is_complete_or_reports_a_gap() {
     const LINES: usize = 5_120;
     assert!(is_real_cluster(), "the sandbox rotates no logs");
     let world = World::new();
     let ada = world.login("ada");
-    // A kubelet looks at the size of a log every ten seconds only, so it takes about a minute to write it.
+    // A kubelet checks the size of a log every ten seconds, so the task writes for about a minute.
     let batches = LINES / 10;
     let mut task = format!("run: |\n  for i in {{0..{}}}; do\n", batches - 1);
     writeln!(
@@ -78,26 +78,26 @@ fn a_rotated_log_is_whole_or_says_where_it_is_not() {
     assert!(left < LINES, "the cluster has not rotated the log");
     let gaps = gaps(&seen, LINES);
     eprintln!("missing of {LINES} lines: {gaps:?}; Kubernetes still has {left} of them");
-    let is_told = seen
+    let is_reported = seen
         .err
         .lines()
         .any(|line| line.contains("node-0: ") && line.contains("missing"));
     assert!(
-        gaps.is_empty() || is_told,
-        "lines {gaps:?} are missing, and nobody says so\n--- stderr ---\n{}",
+        gaps.is_empty() || is_reported,
+        "lines {gaps:?} are missing, and stderr does not report it\n--- stderr ---\n{}",
         seen.err
     );
     assert_eq!(seen.code, Some(0), "--- stderr ---\n{}", seen.err);
 }
 
 #[test]
-#[ignore = "starts parts of the cluster again: needs K8S_CLI_E2E=cluster and K8S_CLI_E2E_RESTART"]
-fn a_log_of_the_past_is_whole_although_the_kubelet_is_killed_while_it_is_read() {
+#[ignore = "restarts components of the cluster: needs K8S_CLI_E2E=cluster and K8S_CLI_E2E_RESTART"]
+fn a_finished_log_is_complete_when_the_kubelet_is_killed_while_it_is_read() {
     const LINES: usize = 150_000;
     let world = World::new();
     let ada = world.login("ada");
     let task = format!("run: seq -f '%079.0f' {LINES}");
-    // It is written before the kubelet looks at its size, as a rule.
+    // Usually the log is written before the kubelet checks its size.
     let id = wait_for("a log that was not rotated", || {
         let id = ada.submit(&task);
         ada.wait_for_status(&id, "completed");
@@ -121,7 +121,7 @@ fn a_log_of_the_past_is_whole_although_the_kubelet_is_killed_while_it_is_read() 
     assert_eq!(seen.code, Some(0), "--- stderr ---\n{}", seen.err);
 }
 
-/// Checks that each line is one of those that were written, and comes after the one before it; returns which are missing.
+/// Checks that each line was written by the task and that the lines are in order; returns the missing ones.
 fn gaps(seen: &Seen, count: usize) -> Vec<Range<usize>> {
     let printed = by_node(&seen.out).unwrap();
     let mut next = 1;
@@ -132,7 +132,7 @@ fn gaps(seen: &Seen, count: usize) -> Vec<Range<usize>> {
         assert_eq!(text, format!("line {number} {number:01000}"));
         assert!(
             number >= next,
-            "line {number} again, or too late, where line {next} was expected\n--- stderr ---\n{}",
+            "line {number} where line {next} was expected\n--- stderr ---\n{}",
             seen.err
         );
         gaps.push(next..number);
@@ -145,8 +145,8 @@ fn gaps(seen: &Seen, count: usize) -> Vec<Range<usize>> {
 
 fn restart(args: &[&str]) {
     let program = env::var_os("K8S_CLI_E2E_RESTART")
-        .expect("K8S_CLI_E2E_RESTART names what restarts parts of the cluster");
-    assert!(is_real_cluster(), "the sandbox has no parts");
+        .expect("K8S_CLI_E2E_RESTART names a program that restarts components of the cluster");
+    assert!(is_real_cluster(), "the sandbox has no components");
     let status = Command::new(program).args(args).status().unwrap();
     assert!(status.success(), "restart {args:?}: {status}");
 }

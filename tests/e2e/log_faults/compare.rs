@@ -1,14 +1,14 @@
-//! Line by line: what was printed, and what should have been. Pure.
+//! Compares printed lines with expected ones.
 
 use std::collections::BTreeMap;
 
-/// How much of a line is shown.
+/// The most bytes of a line that are shown.
 const SHOWN: usize = 120;
 
 /// The lines of a log. The last one may have no newline.
 pub fn lines(log: &[u8]) -> Vec<&[u8]> {
     let mut lines: Vec<&[u8]> = log.split(|byte| *byte == b'\n').collect();
-    // What follows the last newline is nothing, or a line without one.
+    // The text after the last newline is empty, or a line without a newline.
     lines.pop_if(|last| last.is_empty());
     lines
 }
@@ -35,8 +35,8 @@ fn split(line: &[u8]) -> Option<(usize, &[u8])> {
     Some((rank, rest[digits..].strip_prefix(b" | ")?))
 }
 
-/// Says where the lines that were printed are not those that were expected. Of several nodes, a line may stand in parts: one that
-/// stays unfinished for a while is shown, and what others print then ends it.
+/// Compares printed lines with expected ones. With several nodes, a line may be printed in parts: an unfinished line is shown
+/// after a while, and a line of another node then breaks it.
 ///
 /// # Errors
 /// The first difference.
@@ -73,7 +73,7 @@ pub fn compare(printed: &[&[u8]], expected: &[&[u8]], several_nodes: bool) -> Re
     }
     match rest_of_printed.next() {
         Some(line) => Err(format!(
-            "more than the {} lines that there are: {}",
+            "more than the {} expected lines: {}",
             expected.len(),
             show(line)
         )),
@@ -81,7 +81,7 @@ pub fn compare(printed: &[&[u8]], expected: &[&[u8]], several_nodes: bool) -> Re
     }
 }
 
-/// A line as it can be read, and not more of it than that.
+/// A readable form of a line, shortened.
 fn show(line: &[u8]) -> String {
     let text = line[..line.len().min(SHOWN)].escape_ascii();
     match line.len().checked_sub(SHOWN) {
@@ -91,7 +91,7 @@ fn show(line: &[u8]) -> String {
 }
 
 #[test]
-fn a_difference_is_found_and_named() {
+fn the_first_difference_is_described() {
     let long = "0123456789".repeat(1000);
     let whole: [&[u8]; 4] = [b"a", b"", long.as_bytes(), b"a"];
     let check = |printed: &[&[u8]], difference: &str| {
@@ -111,11 +111,14 @@ fn a_difference_is_found_and_named() {
     );
     check(&whole[..3], "line 4 of 4: expected \"a\", got the end");
     check(&[b"a", b"", b""], "line 3 of 4: ");
-    check(&[&whole[..], &[b"a"]].concat(), "more than the 4 lines");
+    check(
+        &[&whole[..], &[b"a"]].concat(),
+        "more than the 4 expected lines",
+    );
 }
 
 #[test]
-fn each_line_has_a_node() {
+fn lines_are_split_by_node() {
     let nodes = by_node(b"node-0 | a\nnode-10 | node-1 | b\nnode-0 | \nnode-0 | c").unwrap();
     assert_eq!(nodes[&0], [&b"a"[..], b"", b"c"]);
     assert_eq!(nodes[&10], [b"node-1 | b"]);

@@ -1,9 +1,8 @@
-//! A log is printed line by line exactly once, whatever breaks.
+//! Tests that each line of a log is printed exactly once while connections and servers fail.
 //!
-//! Each run has a seed, which says what the task prints and what goes wrong. A run that fails says its seed;
-//! `K8S_CLI_LOG_SEED=17` does that run alone, `K8S_CLI_LOG_RUNS=5000` does more of them than usual, and
-//! `K8S_CLI_LOG_CALM=1` has everything but the faults. Moments and orders depend on the machine too, so a seed makes
-//! a failure likely to come again, not certain.
+//! Each run has a seed, which determines the lines of the task and the faults. A failed run prints its seed;
+//! `K8S_CLI_LOG_SEED=17` repeats that run alone, `K8S_CLI_LOG_RUNS=5000` sets the number of runs, and `K8S_CLI_LOG_CALM=1`
+//! disables the faults. The timing also depends on the machine, so a seed makes the same failure likely, not certain.
 
 mod cluster;
 mod compare;
@@ -22,14 +21,14 @@ use std::{
 use self::run::{TROUBLES, Trouble, run};
 use crate::harness::{World, is_real_cluster};
 
-/// How many runs there are, on the sandbox and on a cluster.
+/// The number of runs, on the sandbox and on a cluster.
 const RUNS: [u64; 2] = [204, 8];
-/// How many runs of one kind go on at the same time: most of the time they wait for one another's pauses.
+/// The number of runs of one kind at the same time. Runs mostly wait.
 const WORKERS: [usize; 2] = [6, 1];
-/// So few runs need not have a fault each.
+/// With fewer runs than this, a run may have no fault.
 const FEW: usize = 5;
-/// How many failures are told in full.
-const TOLD: usize = 3;
+/// The most failures that are printed.
+const MAX_PRINTED: usize = 3;
 
 #[test]
 fn nothing_is_lost_between_the_server_and_kubernetes() {
@@ -57,7 +56,7 @@ fn nothing_is_lost_for_a_late_viewer() {
 }
 
 #[test]
-fn a_part_of_a_log_is_that_part() {
+fn a_part_of_a_log_is_complete() {
     check(Trouble::Part);
 }
 
@@ -70,7 +69,7 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// The seeds of the runs with this trouble.
+/// The seeds of the runs with these faults.
 fn seeds(trouble: Trouble) -> Vec<u64> {
     let runs = number("K8S_CLI_LOG_RUNS").unwrap_or(RUNS[usize::from(is_real_cluster())]);
     let all = match number("K8S_CLI_LOG_SEED") {
@@ -82,7 +81,7 @@ fn seeds(trouble: Trouble) -> Vec<u64> {
         .collect()
 }
 
-/// Does all runs with this trouble, several at a time, in one world.
+/// Does all runs with these faults, several at a time, in one world.
 fn check(trouble: Trouble) {
     let seeds = seeds(trouble);
     if seeds.is_empty() {
@@ -107,7 +106,7 @@ fn check(trouble: Trouble) {
             });
         }
     });
-    // What the world's own server has logged is about all runs, and says nothing of those that failed.
+    // Dropping the world here keeps its log out of the failure: it covers all runs and does not help.
     drop(world);
     let failures = failures.into_inner().unwrap();
     let faults = faults.into_inner().unwrap();
@@ -116,12 +115,12 @@ fn check(trouble: Trouble) {
         "{} of {} runs failed\n\n{}",
         failures.len(),
         seeds.len(),
-        failures[..failures.len().min(TOLD)].join("\n")
+        failures[..failures.len().min(MAX_PRINTED)].join("\n")
     );
     check_faults(trouble, seeds.len(), &faults);
 }
 
-/// Faults by their names: upstream, downstream.
+/// The numbers of faults by name: upstream, downstream.
 type Faults = [BTreeMap<&'static str, usize>; 2];
 
 fn add(faults: &mut Faults, counts: [crate::harness::proxy::Counts; 2]) {
@@ -132,7 +131,7 @@ fn add(faults: &mut Faults, counts: [crate::harness::proxy::Counts; 2]) {
     }
 }
 
-/// Checks that things did go wrong, where they should have and nowhere else.
+/// Checks that faults happened on the sides where they were enabled, and on no other.
 fn check_faults(trouble: Trouble, runs: usize, faults: &Faults) {
     eprintln!(
         "{trouble:?}: {runs} runs, upstream {:?}, downstream {:?}",
@@ -143,13 +142,13 @@ fn check_faults(trouble: Trouble, runs: usize, faults: &Faults) {
     for (side, (faults, is_wanted)) in faults.iter().zip(wanted).enumerate() {
         let total: usize = faults.values().sum();
         if is_wanted && !is_calm {
-            // A single short log may be over before anything goes wrong.
+            // A short log may end before its first fault.
             assert!(
                 total >= runs || runs < FEW,
                 "{total} faults on side {side} are too few for {runs} runs"
             );
         } else {
-            assert_eq!(total, 0, "nothing was to go wrong on side {side}");
+            assert_eq!(total, 0, "side {side} must have no faults");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One run: a task, somebody who watches it by way of the [`FaultyRoute`], and what goes wrong meanwhile.
+//! One run: a task, its viewers behind a [`FaultyRoute`], and the faults.
 
 use std::{env, fs, thread, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::harness::{FaultyRoute, Session, proxy::Counts};
 
-/// What goes wrong in a run.
+/// The kind of faults of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trouble {
     /// Between the server and Kubernetes.
@@ -21,15 +21,15 @@ pub enum Trouble {
     /// Between the client and the server.
     Downstream,
     Both,
-    /// Both, and the server is killed and started again.
+    /// Both, and the server is killed and restarted.
     Killed,
-    /// Both, and another viewer comes when things have gone wrong already.
+    /// Both, and another viewer starts after the first faults.
     Late,
-    /// Both, after the task has ended, and only a part of its log may be wanted.
+    /// Both, after the task has ended, with options that select a part of its log.
     Part,
 }
 
-/// All of them; the number of a seed, modulo theirs, says which it is.
+/// All kinds; a seed modulo their number selects one.
 pub const TROUBLES: [Trouble; 6] = [
     Trouble::Upstream,
     Trouble::Downstream,
@@ -39,35 +39,35 @@ pub const TROUBLES: [Trouble; 6] = [
     Trouble::Part,
 ];
 
-/// The nodes of a task on the sandbox, and on a cluster, where a pod takes seconds to start.
+/// The number of nodes on the sandbox, and on a cluster, where a pod takes seconds to start.
 const NUM_NODES: [usize; 2] = [8, 3];
 
-/// The answer has begun when so many bytes have passed: its head, and the record that it starts with.
+/// After this many bytes the answer has begun: its head and its first record.
 const BEGUN: usize = 700;
 
-/// How long a moment in a log is waited for that may not come, because things have gone wrong already.
+/// The limit for waiting for bytes that may not come because of faults.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What of a log is wanted.
+/// The selected part of a log.
 #[derive(Default)]
 struct Part {
     options: Vec<String>,
-    /// How Kubernetes is asked for it.
+    /// The same selection for Kubernetes.
     params: LogParams,
-    /// Only so many lines at its end.
+    /// The number of lines at its end.
     tail: Option<usize>,
-    /// None: all of them.
+    /// `None` selects all nodes.
     nodes: Option<Vec<usize>>,
 }
 
-/// Does one run; returns what its proxies did, upstream and downstream.
+/// Does one run; returns the counts of its proxies, upstream and downstream.
 ///
 /// # Errors
-/// What the client printed is not what the task did.
+/// The client printed other lines than the task.
 pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2], String> {
     let mut random = StdRng::seed_from_u64(seed);
     let num_nodes = NUM_NODES[usize::from(crate::harness::is_real_cluster())];
-    // Lines with times are wanted of some; a time is only before the first piece of a long line.
+    // Some runs have timestamps. They have no long lines, because only the first piece of a long line has a timestamp.
     let has_times = trouble == Trouble::Part && random.random_ratio(1, 4);
     let task = Task::draw(&mut random, num_nodes, !has_times);
     let mut route = FaultyRoute::new(user.world, seed);
@@ -77,31 +77,31 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
         user.wait_for_status(&id, "completed");
         part = draw_part(&mut random, user, &id, num_nodes, has_times);
     }
-    // Until the log has begun, an error is an answer; so there are none before.
+    // Before the log has begun, the client reports an error and ends, so faults start later.
     let begun = BEGUN + (1 << random.random_range(0..14));
     route
         .downstream
-        .after_bytes(begun, unleash(&route, trouble));
+        .after_bytes(begun, enable_faults(&route, trouble));
     let mut viewers = vec![Viewer::start(user, &route.url(), &id, &part.options)];
     let moment = random.random_range(1..50_000);
     match trouble {
         Trouble::Killed => {
             viewers[0].wait_for_bytes(moment, PATIENCE);
             route.kill_server();
-            // Nobody is there for a while; how long is part of the run.
+            // The server is absent for a time that the seed determines.
             thread::sleep(Duration::from_millis(random.random_range(0..1500)));
-            // A server that cannot reach Kubernetes does not start, and should not.
-            route.upstream.switch().calm();
+            // A server that cannot reach Kubernetes does not start.
+            route.upstream.switch().disable();
             route.start_server();
-            unleash(&route, trouble)();
+            enable_faults(&route, trouble)();
         }
         Trouble::Late => {
             viewers[0].wait_for_bytes(moment, PATIENCE);
-            route.upstream.switch().calm();
-            route.downstream.switch().calm();
+            route.upstream.switch().disable();
+            route.downstream.switch().disable();
             let mut late = Viewer::start(user, &route.url(), &id, &[]);
             late.wait_for_bytes(1, PATIENCE);
-            unleash(&route, trouble)();
+            enable_faults(&route, trouble)();
             viewers.push(late);
         }
         _ => (),
@@ -115,16 +115,16 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
     Ok(counts)
 }
 
-/// Lets the faults of the run happen. `K8S_CLI_LOG_CALM=1` has none: what fails then has another cause.
-fn unleash(route: &FaultyRoute, trouble: Trouble) -> impl FnOnce() + Send + use<> {
+/// Enables the faults of the run. With `K8S_CLI_LOG_CALM=1` there are none, so a failure has another cause.
+fn enable_faults(route: &FaultyRoute, trouble: Trouble) -> impl FnOnce() + Send + use<> {
     let is_calm = env::var_os("K8S_CLI_LOG_CALM").is_some();
     let (upstream, downstream) = (route.upstream.switch(), route.downstream.switch());
     move || {
         if !is_calm && trouble != Trouble::Downstream {
-            upstream.unleash();
+            upstream.enable();
         }
         if !is_calm && trouble != Trouble::Upstream {
-            downstream.unleash();
+            downstream.enable();
         }
     }
 }
@@ -154,7 +154,7 @@ fn draw_part(
             part.tail = Some(tail);
         }
         1 => {
-            // From a moment in the middle: the first whole second since the first line.
+            // A time in the middle of the log: the first whole second after the first line.
             let params = LogParams {
                 timestamps: true,
                 ..LogParams::default()
@@ -180,7 +180,7 @@ pub fn pods(user: &Session<'_>, id: &str) -> Vec<String> {
         .collect()
 }
 
-/// Checks what Kubernetes has against what the task printed, and what the viewers have seen against what Kubernetes has.
+/// Compares the logs of Kubernetes with the lines of the task, and the output of the viewers with the logs of Kubernetes.
 fn check(
     user: &Session<'_>,
     id: &str,
@@ -192,13 +192,13 @@ fn check(
     let mut logs = user.world.pod_logs(&pods, &LogParams::default());
     for (rank, log) in logs.iter().enumerate() {
         check_log(&task.lines(rank), log)
-            .map_err(|why| format!("Kubernetes itself does not have it: node {rank}, {why}"))?;
+            .map_err(|why| format!("the log of Kubernetes differs: node {rank}, {why}"))?;
     }
     if !part.options.is_empty() {
         logs = user.world.pod_logs(&pods, &part.params);
-        cut_rests(user, &pods, &part.params, &mut logs);
+        remove_partial_lines(user, &pods, &part.params, &mut logs);
     }
-    // Kubernetes counts the pieces of a long line; people count lines.
+    // Kubernetes counts the pieces of a long line, and `--tail` counts lines.
     if let Some(tail) = part.tail {
         for log in &mut logs {
             let all = lines(log);
@@ -218,9 +218,14 @@ fn check(
         .try_for_each(|seen| check_seen(&logs, seen).map_err(|why| format!("{}: {why}", seen.line)))
 }
 
-/// Cuts off the rest of a line that began before the time from which on a log is wanted: Kubernetes begins with it, without a
-/// time, and it belongs to no line that is wanted.
-fn cut_rests(user: &Session<'_>, pods: &[String], params: &LogParams, logs: &mut [Vec<u8>]) {
+/// Removes the rest of a line that began before `since_time`. Kubernetes starts with this rest, without a timestamp, and the
+/// line is not selected.
+fn remove_partial_lines(
+    user: &Session<'_>,
+    pods: &[String],
+    params: &LogParams,
+    logs: &mut [Vec<u8>],
+) {
     if params.since_time.is_none() {
         return;
     }
@@ -239,7 +244,7 @@ fn cut_rests(user: &Session<'_>, pods: &[String], params: &LogParams, logs: &mut
     }
 }
 
-/// Checks that each of the writers has all its lines in the log, in order.
+/// Checks that the log has all lines of each writer, in order.
 fn check_log(written: &[Vec<Vec<u8>>; 2], log: &[u8]) -> Result<(), String> {
     let (err, out): (Vec<&[u8]>, Vec<&[u8]>) =
         lines(log).into_iter().partition(|line| is_err(line));
@@ -263,12 +268,12 @@ fn check_seen(logs: &[Vec<u8>], seen: &Seen) -> Result<(), String> {
         return Err(format!("exit code {:?}, not 0", seen.code));
     }
     if seen.err.contains("missing") {
-        return Err("no line is missing, but stderr says so".to_owned());
+        return Err("stderr reports missing lines, but no line is missing".to_owned());
     }
     Ok(())
 }
 
-/// All that somebody needs who has to find out why a run failed.
+/// The facts for finding out why a run failed.
 fn describe(
     why: &str,
     seed: u64,

@@ -1,34 +1,34 @@
-//! A task that prints all kinds of lines for about a second, and what it prints, known beforehand.
+//! A random task that prints all kinds of lines for about a second, and its expected lines.
 
 use std::fmt::Write as _;
 
 use rand::{RngExt, rngs::StdRng};
 
-/// A stretch of a task. Each node says the same but for its rank, so that a line under a wrong prefix is noticed.
+/// A part of a task. Nodes print the same lines except for the rank, so that a wrong prefix is noticed.
 #[derive(Clone, Copy, Debug)]
 enum Part {
-    /// So many lines.
+    /// This number of lines.
     Lines(usize),
-    /// So many lines with nothing in them.
+    /// This number of empty lines.
     Empty(usize),
-    /// So many lines that nothing can tell apart.
+    /// This number of equal lines.
     Same(usize),
-    /// A line with the numbers up to this one, so that each of its bytes has its place.
+    /// A line of the numbers up to this one, so that a missing byte is noticed.
     Long(usize),
-    /// So many lines on stdout and as many on stderr, at the same time.
+    /// This number of lines on stdout and on stderr, at the same time.
     Writers(usize),
-    /// A line that is no text.
+    /// A line that is not UTF-8.
     Bytes,
-    /// A line whose end comes later.
+    /// A line that is finished later.
     Prompt,
-    /// Nothing for so many milliseconds.
+    /// No output for this number of milliseconds.
     Pause(usize),
 }
 
-/// What the lines of stderr begin with. Nothing else begins so.
+/// The prefix of lines on stderr. No other line begins with it.
 const ERR: &str = "err ";
 
-/// A task and what it prints.
+/// A task with known lines.
 #[derive(Debug)]
 pub struct Task {
     parts: Vec<Part>,
@@ -38,7 +38,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Draws a task, with or without lines that are so long that they travel in pieces.
+    /// Draws a task, with or without lines that are long enough to be sent in pieces.
     pub fn draw(random: &mut StdRng, num_nodes: usize, has_long_lines: bool) -> Self {
         let mut parts = vec![Part::Lines(random.random_range(1..10))];
         for _ in 0..12 {
@@ -87,7 +87,7 @@ impl Task {
         file
     }
 
-    /// The lines that a node writes to stdout, and those to stderr. How the two are mixed is chance.
+    /// The lines that a node writes to stdout and to stderr. The order between the two is random.
     pub fn lines(&self, rank: usize) -> [Vec<Vec<u8>>; 2] {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         for (number, part) in self.parts.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Somebody who watches a log: `jobs logs`, with its output in files, byte for byte.
+//! A running `jobs logs`, with its output in files.
 
 use std::{
     fs::{self, File},
@@ -11,11 +11,11 @@ use std::{
 
 use crate::harness::Session;
 
-/// How long a viewer may take: six faults on each side, with the pauses of the client and of the server between them.
+/// The limit of a viewer: six faults on each side, with the pauses of the client and the server between them.
 const LIMIT: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(10);
 
-/// A `jobs logs` that runs.
+/// A running `jobs logs`.
 pub struct Viewer {
     number: usize,
     line: String,
@@ -24,18 +24,18 @@ pub struct Viewer {
     err: PathBuf,
 }
 
-/// What a viewer has seen.
+/// The output of a viewer.
 pub struct Seen {
     pub number: usize,
     pub line: String,
     pub out: Vec<u8>,
     pub err: String,
-    /// None: it did not end.
+    /// `None` if it did not end.
     pub code: Option<i32>,
 }
 
 impl Viewer {
-    /// Starts one at the server at `url`.
+    /// Starts a viewer with the server at `url`.
     pub fn start(user: &Session<'_>, url: &str, id: &str, options: &[String]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -57,12 +57,12 @@ impl Viewer {
         }
     }
 
-    /// How much it has printed.
+    /// The number of printed bytes.
     pub fn bytes(&self) -> u64 {
         fs::metadata(&self.out).unwrap().len()
     }
 
-    /// Waits until it has printed so many bytes, or has ended, or `patience` has, which begins with its first byte.
+    /// Waits until this many bytes are printed, the viewer has ended, or `patience` is over. `patience` starts with the first byte.
     pub fn wait_for_bytes(&mut self, bytes: u64, patience: Duration) {
         let mut start = Instant::now();
         let mut limit = LIMIT;
@@ -79,7 +79,7 @@ impl Viewer {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the viewer.
     pub fn finish(mut self) -> Seen {
         let start = Instant::now();
         let code = loop {

@@ -1,4 +1,4 @@
-//! Following what a task prints.
+//! Tests of following the log of a task.
 
 mod pods;
 mod records;
@@ -13,12 +13,12 @@ use std::{
 use crate::harness::{World, is_real_cluster, wait_for, wait_until};
 
 #[test]
-fn a_line_is_shown_while_the_task_goes_on() {
+fn a_line_is_shown_while_the_task_runs() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("run: |\n  trap 'exit 0' TERM\n  echo first\n  sleep 1000 & wait");
     let logs = ada.start(["jobs", "logs", &id]);
-    // The task does not end, so this line did not wait for its end.
+    // The task does not end, so the line was not shown because of its end.
     logs.wait_for_output("first\n");
     ada.run(["jobs", "stop", &id]).success();
     logs.finish().code(103);
@@ -26,7 +26,7 @@ fn a_line_is_shown_while_the_task_goes_on() {
 
 #[test]
 fn a_prompt_is_shown_before_its_line_ends() {
-    // containerd keeps a line until it is whole, or 16 KiB long; CRI-O does not, and the sandbox neither.
+    // containerd keeps a line until it is whole or 16 KiB long. CRI-O and the sandbox do not.
     if is_real_cluster() {
         return;
     }
@@ -40,7 +40,7 @@ fn a_prompt_is_shown_before_its_line_ends() {
 }
 
 #[test]
-fn an_unfinished_line_does_not_hold_up_the_lines_of_others() {
+fn an_unfinished_line_does_not_delay_lines_of_other_nodes() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(
@@ -54,9 +54,9 @@ fn an_unfinished_line_does_not_hold_up_the_lines_of_others() {
 }
 
 #[test]
-fn a_terminal_shows_a_prompt_though_others_speak() {
+fn a_terminal_shows_a_prompt_while_other_nodes_print() {
     if is_real_cluster() {
-        return; // As above.
+        return; // containerd, as above.
     }
     let world = World::new();
     let ada = world.login("ada");
@@ -87,7 +87,7 @@ fn a_late_viewer_gets_the_log_from_its_first_line() {
 }
 
 #[test]
-fn bytes_come_out_as_they_went_in() {
+fn bytes_of_a_log_are_unchanged() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(r"run: printf 'a\xff\x00\x1b[1m\rb\n\nlast'");
@@ -125,7 +125,7 @@ fn prefixes_timestamps_and_nodes_can_be_chosen() {
 }
 
 #[test]
-fn a_closed_pipe_ends_the_command_quietly() {
+fn a_closed_pipe_ends_the_command_without_an_error() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("run: seq 10000");
@@ -149,7 +149,7 @@ fn a_closed_pipe_ends_the_command_quietly() {
 }
 
 #[test]
-fn a_quiet_log_ends_with_its_reader() {
+fn a_command_that_follows_a_quiet_log_ends_when_stdout_is_closed() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("run: |\n  echo ready\n  sleep 1000");
@@ -166,7 +166,7 @@ fn a_quiet_log_ends_with_its_reader() {
             assert_ne!(out.read_line(&mut line).unwrap(), 0, "the log ended");
         }
         drop(out);
-        // There is nothing more to write.
+        // The log has no more lines, so the command does not write.
         let end = wait_for("the end of the command", || logs.try_wait().unwrap());
         assert_eq!(end.code(), Some(0));
     }
@@ -175,10 +175,10 @@ fn a_quiet_log_ends_with_its_reader() {
 }
 
 #[test]
-fn the_task_starts_long_after_the_log_is_asked_for() {
+fn a_log_waits_for_a_pending_task() {
     let world = World::new();
     let ada = world.login("ada");
-    // Nothing can be scheduled that wants so much, until it is stopped.
+    // No node has so many CPUs, so the task stays pending until it is stopped.
     let id = ada.submit("resources: {cpus: 1000}\nrun: echo never");
     let logs = ada.start(["jobs", "logs", &id, "--wait", "1s"]);
     let outcome = logs

@@ -1,4 +1,4 @@
-//! Nodes whose containers or pods are more than one, and logs that Kubernetes itself has not kept.
+//! Tests of nodes with several pods or containers, and of logs that Kubernetes has not kept.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{FaultyRoute, Session, World, is_real_cluster};
 
-/// A task whose Job is not as we make them: those of other programs with the same labels are ours to show. Returns its id.
+/// Creates a task with a Job that differs from ours, as another program could with the same labels; returns its id.
 fn submit_changed(ada: &Session<'_>, change: impl FnOnce(&mut Value)) -> String {
     let template = ada.submit("run: 'true'");
     ada.wait_for_status(&template, "completed");
@@ -22,7 +22,7 @@ fn submit_changed(ada: &Session<'_>, change: impl FnOnce(&mut Value)) -> String 
     metadata.retain(|key, _| matches!(key.as_str(), "name" | "labels" | "annotations"));
     let spec = job["spec"].as_object_mut().unwrap();
     spec.remove("selector");
-    // What ties pods to their Job is written by the cluster.
+    // The cluster writes the labels that connect pods to their Job.
     let labels = spec["template"]["metadata"]["labels"]
         .as_object_mut()
         .unwrap();
@@ -41,7 +41,7 @@ fn set_script(spec: &mut Value, script: &str) {
 }
 
 #[test]
-fn the_log_of_a_second_pod_follows_that_of_the_first() {
+fn the_log_of_a_second_pod_comes_after_the_first() {
     let world = World::new();
     let ada = world.login("ada");
     let id = submit_changed(&ada, |spec| {
@@ -56,7 +56,7 @@ fn the_log_of_a_second_pod_follows_that_of_the_first() {
 }
 
 #[test]
-fn the_log_of_a_container_that_was_started_again_follows_that_of_the_first() {
+fn the_log_of_a_restarted_container_comes_after_the_first() {
     let world = World::new();
     let ada = world.login("ada");
     let id = submit_changed(&ada, |spec| {
@@ -67,7 +67,7 @@ fn the_log_of_a_container_that_was_started_again_follows_that_of_the_first() {
         pod["containers"][0]["volumeMounts"] = json!([{"name": "memory", "mountPath": "/memory"}]);
         set_script(
             spec,
-            // A cluster forgets the log of the first run when the second has ended, so both take a moment.
+            // A cluster deletes the log of the first run after the second has ended, so both runs take some time.
             "if [ -e /memory/first ]; then echo second; sleep 5; else touch /memory/first; echo first; sleep 5; exit 3; fi",
         );
     });
@@ -78,7 +78,7 @@ fn the_log_of_a_container_that_was_started_again_follows_that_of_the_first() {
 }
 
 #[test]
-fn a_log_that_went_with_its_pod_is_missed() {
+fn the_log_of_a_deleted_pod_is_reported_as_missing() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit("run: echo words");
@@ -92,8 +92,8 @@ fn a_log_that_went_with_its_pod_is_missed() {
 }
 
 #[test]
-fn a_hole_is_told_where_a_log_was_rotated_away() {
-    // The sandbox rotates at once, where a cluster looks every ten seconds.
+fn lines_lost_to_rotation_are_reported_as_a_gap() {
+    // The sandbox rotates at once; a cluster checks the size every ten seconds.
     if is_real_cluster() {
         return;
     }

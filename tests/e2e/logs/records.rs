@@ -1,4 +1,4 @@
-//! The log as records: what a program reads that wants to know all of it, and can be cut off.
+//! Tests of the log as records, which a program can resume without losing a line.
 
 use std::io::{BufRead, BufReader};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Session, World, is_real_cluster};
 
-/// Asks for the log of a task in records.
+/// Requests the log of a task in records.
 fn ask(world: &World, path: &str) -> ureq::http::Response<ureq::Body> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -51,7 +51,7 @@ fn finished(ada: &Session<'_>) -> String {
 }
 
 #[test]
-fn records_are_told_from_start_to_end() {
+fn a_log_has_records_from_start_to_end() {
     let world = World::new();
     let ada = world.login("ada");
     let id = finished(&ada);
@@ -82,7 +82,7 @@ fn records_are_told_from_start_to_end() {
     let printed = ada.run(["jobs", "logs", &id, "-o", "json"]).success();
     let mut printed = records(&printed.stdout);
     let mut all = all;
-    // The nodes are read at the same time, so only the order within each is certain.
+    // The nodes are read at the same time, so only the order within each node is fixed.
     for records in [&mut all, &mut printed] {
         records.sort_by_key(|record| record["node"].as_u64());
     }
@@ -90,7 +90,7 @@ fn records_are_told_from_start_to_end() {
 }
 
 #[test]
-fn a_log_goes_on_behind_any_cursor() {
+fn a_log_can_be_resumed_behind_any_cursor() {
     let world = World::new();
     let ada = world.login("ada");
     let id = finished(&ada);
@@ -119,7 +119,7 @@ fn a_log_goes_on_behind_any_cursor() {
     assert_eq!((texts(&rest, 0), texts(&rest, 1)), (vec![], vec![]));
     assert_eq!(rest.last(), all.last());
 
-    // Those of a thousand nodes do not fit into a URL.
+    // The cursors of a thousand nodes do not fit into a URL, so a form is accepted.
     let form = ureq::post(format!("{}{path}", world.url))
         .header("X-User", "ada")
         .header("Accept", "application/x-ndjson")
@@ -135,7 +135,7 @@ fn a_log_goes_on_behind_any_cursor() {
 }
 
 #[test]
-fn what_is_no_cursor_of_the_task_is_refused() {
+fn an_invalid_cursor_is_refused() {
     let world = World::new();
     let ada = world.login("ada");
     let id = finished(&ada);
@@ -152,7 +152,7 @@ fn what_is_no_cursor_of_the_task_is_refused() {
 }
 
 #[test]
-fn what_is_no_text_is_told_byte_by_byte() {
+fn a_line_that_is_not_utf8_is_sent_as_latin1() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(r"run: printf 'a\xff\x00\n'");
@@ -163,8 +163,8 @@ fn what_is_no_text_is_told_byte_by_byte() {
 }
 
 #[test]
-fn a_quiet_log_has_a_pulse() {
-    // It is the server's, and takes 15 seconds.
+fn a_quiet_log_has_heartbeats() {
+    // The server sends it after 15 seconds, without the cluster.
     if is_real_cluster() {
         return;
     }
@@ -173,9 +173,9 @@ fn a_quiet_log_has_a_pulse() {
     let id = ada.submit("run: sleep 1000");
     let mut answer = ask(&world, &format!("/tasks/{id}/logs"));
     let mut lines = BufReader::new(answer.body_mut().as_reader()).lines();
-    let pulse = lines.find(|line| line.as_ref().unwrap().contains("heartbeat"));
-    let pulse: Value = serde_json::from_str(&pulse.unwrap().unwrap()).unwrap();
-    assert_eq!(pulse["type"], "heartbeat");
+    let heartbeat = lines.find(|line| line.as_ref().unwrap().contains("heartbeat"));
+    let heartbeat: Value = serde_json::from_str(&heartbeat.unwrap().unwrap()).unwrap();
+    assert_eq!(heartbeat["type"], "heartbeat");
     ada.run(["jobs", "stop", &id]).success();
     let mut rest = String::new();
     for line in lines {

@@ -1,4 +1,4 @@
-//! Several who watch one log: what they share, and what they do not.
+//! Tests of several viewers of one log.
 
 use std::{
     fs::{self, File},
@@ -10,12 +10,12 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::harness::{FaultyRoute, World, is_real_cluster, wait_until};
 
-/// How much a server may grow by a viewer, in KiB: some blocks on their way, and what an allocator keeps.
+/// The most memory that a viewer may add to the server, in KiB: some blocks in transit, and memory that the allocator keeps.
 const GROWTH: usize = 24 * 1024;
 
 #[test]
-fn all_who_follow_share_one_stream_which_ends_with_the_last_of_them() {
-    // What is asked for can be seen on a way that is not encrypted.
+fn viewers_share_one_stream_that_ends_with_the_last_of_them() {
+    // The proxy cannot see the requests in encrypted connections.
     if is_real_cluster() {
         return;
     }
@@ -41,7 +41,7 @@ fn all_who_follow_share_one_stream_which_ends_with_the_last_of_them() {
         viewer.interrupt();
         viewer.finish().code(130);
     }
-    // It is still shared, by one.
+    // The stream still runs for the last viewer.
     let late = ada.start_at(&route.url(), ["jobs", "logs", &id]);
     late.wait_for_output("hello from 1");
     assert_eq!(route.upstream.following(), 2);
@@ -54,8 +54,8 @@ fn all_who_follow_share_one_stream_which_ends_with_the_last_of_them() {
 }
 
 #[test]
-fn who_reads_slowly_slows_nobody_else_and_loses_nothing() {
-    // A cluster rotates so long a log away.
+fn a_slow_reader_delays_no_other_and_loses_nothing() {
+    // A cluster would rotate a log of this length.
     if is_real_cluster() {
         return;
     }
@@ -92,7 +92,7 @@ fn who_reads_slowly_slows_nobody_else_and_loses_nothing() {
 }
 
 #[test]
-fn a_line_that_does_not_end_is_held_by_nobody() {
+fn a_very_long_line_is_not_held_in_memory() {
     if is_real_cluster() {
         return;
     }
@@ -106,7 +106,7 @@ fn a_line_that_does_not_end_is_held_by_nobody() {
     ada.wait_for_status(&id, "completed");
     let memory = route.peak_memory();
     let out = ada.home.join("out");
-    // The client may have less memory than the line is long.
+    // The client may use less memory than the length of the line.
     let status = Command::new("bash")
         .args(["-c", "ulimit -d 30000; exec \"$@\"", "bash"])
         .args([env!("CARGO_BIN_EXE_k8s-cli"), "jobs", "logs", &id])
@@ -126,7 +126,7 @@ fn a_line_that_does_not_end_is_held_by_nobody() {
 }
 
 #[test]
-fn a_task_that_is_stopped_meanwhile_was_stopped() {
+fn a_task_that_stops_during_an_interruption_is_reported_as_stopped() {
     let world = World::new();
     let ada = world.login("ada");
     let mut route = FaultyRoute::new(&world, 1);
@@ -141,7 +141,7 @@ fn a_task_that_is_stopped_meanwhile_was_stopped() {
 }
 
 #[test]
-fn who_wants_what_comes_from_now_on_gets_nothing_older() {
+fn since_excludes_older_lines_even_on_a_shared_stream() {
     let world = World::new();
     let ada = world.login("ada");
     let tasks = [false, true].map(|has_company| {
@@ -156,7 +156,7 @@ fn who_wants_what_comes_from_now_on_gets_nothing_older() {
         if has_company {
             ada.start(["jobs", "logs", &id]).wait_for_output("old");
         }
-        // Kubernetes knows whole seconds only, so not in the one of the first line.
+        // Kubernetes has a resolution of a second, so the time must not be in the second of the first line.
         let soon = (Timestamp::now() + SignedDuration::from_secs(2)).to_string();
         let viewer = ada.start(["jobs", "logs", &id, "-o", "json", "--since", &soon]);
         viewer.wait_for_output(r#""type":"pod""#);

@@ -1,4 +1,4 @@
-//! One connection through the proxy: two pumps, and somebody who interferes with them.
+//! One connection through the proxy: two tasks that forward bytes, and one that injects faults.
 
 use std::{cell::Cell, future::pending, io, sync::atomic::Ordering, time::Duration};
 
@@ -10,61 +10,61 @@ use tokio::{
 };
 
 use super::{
-    Permission, Shared, Weather,
-    plan::{Fault, Strike, Strikes},
+    FaultMode, Permission, Shared,
+    plan::{Fault, FaultEvent, FaultEvents},
 };
 
-/// As much as is forwarded at once.
+/// The most bytes that are forwarded at once.
 const CHUNK: usize = 64 * 1024;
-/// How long a connection that was closed is read on: closing it with bytes unread would reset it.
+/// A closed connection is read for this time, because closing it with unread bytes would reset it.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// What the pumps are to do.
+/// The state of the forwarding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Flow {
     Open,
     Late(Duration),
     Held,
-    /// Nothing reaches the client any more.
+    /// Nothing more is forwarded to the client.
     Muted,
 }
 
-/// How a connection is ended by force.
+/// The way in which a fault ends a connection.
 enum Ending {
     Close,
     Reset,
 }
 
-/// Forwards until both sides have ended, or something happens.
+/// Forwards until both sides have ended, or a fault ends the connection.
 pub async fn forward(
     shared: &Shared,
     mut client: TcpStream,
     mut server: TcpStream,
-    strikes: Strikes,
+    events: FaultEvents,
 ) {
     drop(client.set_nodelay(true));
     drop(server.set_nodelay(true));
     let flow = watch::Sender::new(Flow::Open);
-    let fuse = Fuse::default();
+    let countdown = Countdown::default();
     let ending = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let upwards = pump_up(shared, from_client, to_server, flow.subscribe());
-        let downwards = pump_down(shared, from_server, to_client, &flow, &fuse);
+        let upwards = forward_up(shared, from_client, to_server, flow.subscribe());
+        let downwards = forward_down(shared, from_server, to_client, &flow, &countdown);
         tokio::select! {
-            // First of all the fuse is set.
+            // `inject` runs first, because it sets the countdown.
             biased;
-            ending = interfere(shared, strikes, &flow, &fuse) => ending,
+            ending = inject(shared, events, &flow, &countdown) => ending,
             ended = async { tokio::try_join!(upwards, downwards) } => match ended {
                 Ok(_) => return,
-                // One side is gone without a word, and so the other is told.
+                // One side has failed, so the other is reset.
                 Err(_) => Ending::Reset,
             },
         }
     };
     match ending {
         Ending::Reset => {
-            // Dropping them resets them then.
+            // Dropping the sockets then resets them.
             drop(client.set_zero_linger());
             drop(server.set_zero_linger());
         }
@@ -81,8 +81,8 @@ async fn drain(stream: &mut TcpStream) {
     while let Ok(1..) = stream.read(&mut buffer).await {}
 }
 
-/// From the client to the server.
-async fn pump_up(
+/// Forwards from the client to the server.
+async fn forward_up(
     shared: &Shared,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -101,7 +101,7 @@ async fn pump_up(
     }
 }
 
-/// Whether a connection follows a log: a client that has enough of that can only close it.
+/// Counts the connection while it follows a log. Such a connection carries no other request, so it counts until its end.
 struct Following<'a> {
     shared: &'a Shared,
     is_true: bool,
@@ -131,13 +131,13 @@ impl Drop for Following<'_> {
     }
 }
 
-/// From the server to the client, and not a byte further than the next strike.
-async fn pump_down(
+/// Forwards from the server to the client, exactly up to the next fault.
+async fn forward_down(
     shared: &Shared,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     flow: &watch::Sender<Flow>,
-    fuse: &Fuse,
+    countdown: &Countdown,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     let mut flowing = flow.subscribe();
@@ -157,10 +157,10 @@ async fn pump_down(
         }
         let mut chunk = &buffer[..length];
         while !chunk.is_empty() && gate(&mut flowing).await != Flow::Muted {
-            let (now, later) = chunk.split_at(fuse.limit(chunk.len()));
+            let (now, later) = chunk.split_at(countdown.limit(chunk.len()));
             to.write_all(now).await?;
             shared.passed(now.len());
-            if fuse.burn(now.len()) {
+            if countdown.count(now.len()) {
                 flow.send_replace(Flow::Held);
             }
             chunk = later;
@@ -173,7 +173,7 @@ async fn flow_is_muted(flow: &watch::Sender<Flow>) {
     drop(flow.subscribe().wait_for(|flow| *flow == Flow::Muted).await);
 }
 
-/// Waits for as long as nothing may pass.
+/// Waits while nothing may pass.
 async fn gate(flow: &mut watch::Receiver<Flow>) -> Flow {
     let now = flow.wait_for(|flow| *flow != Flow::Held).await;
     let now = now.map_or(Flow::Open, |flow| *flow);
@@ -183,111 +183,113 @@ async fn gate(flow: &mut watch::Receiver<Flow>) -> Flow {
     now
 }
 
-/// Counts bytes down to the next strike.
-struct Fuse {
+/// Counts the bytes down to the next fault.
+struct Countdown {
     left: Cell<u64>,
-    burnt: Notify,
+    ended: Notify,
 }
 
-impl Default for Fuse {
+impl Default for Countdown {
     fn default() -> Self {
         Self {
             left: Cell::new(u64::MAX),
-            burnt: Notify::new(),
+            ended: Notify::new(),
         }
     }
 }
 
-impl Fuse {
+impl Countdown {
     fn set(&self, bytes: u64) {
         self.left.set(bytes.max(1));
     }
 
-    /// How many of so many bytes may pass.
+    /// The number of bytes, of `length`, that may pass.
     fn limit(&self, length: usize) -> usize {
         usize::try_from(self.left.get()).map_or(length, |left| left.min(length))
     }
 
-    /// Returns whether it has come to its end. It may have been set while more than its length was on its way.
-    fn burn(&self, length: usize) -> bool {
+    /// Returns whether the countdown has ended. It may have been set while more bytes were on their way.
+    fn count(&self, length: usize) -> bool {
         self.left.set(self.left.get().saturating_sub(length as u64));
-        let is_burnt = self.left.get() == 0;
-        if is_burnt {
-            self.burnt.notify_one();
+        let has_ended = self.left.get() == 0;
+        if has_ended {
+            self.ended.notify_one();
         }
-        is_burnt
+        has_ended
     }
 
     async fn wait(&self) {
         while self.left.get() > 0 {
-            self.burnt.notified().await;
+            self.ended.notified().await;
         }
     }
 }
 
-/// Lets strikes happen while the weather is stormy; returns when one of them ends the connection.
-async fn interfere(
+/// Injects faults while they are enabled; returns when one of them ends the connection.
+async fn inject(
     shared: &Shared,
-    mut strikes: Strikes,
+    mut events: FaultEvents,
     flow: &watch::Sender<Flow>,
-    fuse: &Fuse,
+    countdown: &Countdown,
 ) -> Ending {
-    let mut weather = shared.weather.subscribe();
+    let mut mode = shared.mode.subscribe();
     let mut elsewhere = shared.elsewhere.subscribe();
     loop {
-        fuse.set(u64::MAX);
+        countdown.set(u64::MAX);
         flow.send_replace(Flow::Open);
-        until(&mut weather, Weather::Stormy).await;
-        let strike = strikes.draw();
-        fuse.set(strike.bytes);
-        // What happened while this connection had troubles of its own is past.
+        until(&mut mode, FaultMode::Enabled).await;
+        let event = events.draw();
+        countdown.set(event.bytes);
+        // Faults of other connections during this connection's own fault are ignored.
         elsewhere.mark_unchanged();
         let fault = tokio::select! {
-            () = sleep(strike.time) => own(shared, strike),
-            () = fuse.wait() => own(shared, strike),
+            () = sleep(event.time) => own(shared, event),
+            () = countdown.wait() => own(shared, event),
             _ = elsewhere.changed() => Ok(*elsewhere.borrow_and_update()),
-            () = until(&mut weather, Weather::Calm) => Ok(None),
+            () = until(&mut mode, FaultMode::Disabled) => Ok(None),
         };
         match fault {
             Ok(None) => (),
             Ok(Some(fault)) => {
-                if let Some(ending) = suffer(shared, fault, flow, fuse, &mut weather).await {
+                if let Some(ending) = apply(shared, fault, flow, countdown, &mut mode).await {
                     return ending;
                 }
             }
             Err(Exhausted) => {
-                fuse.set(u64::MAX);
+                countdown.set(u64::MAX);
                 flow.send_replace(Flow::Open);
-                until(&mut weather, Weather::Calm).await;
+                until(&mut mode, FaultMode::Disabled).await;
             }
         }
     }
 }
 
-/// There were as many faults as there may be.
+/// The proxy has had its maximum of faults.
 struct Exhausted;
 
-/// The fault of a strike whose moment has come, unless it would be too early after another.
-fn own(shared: &Shared, strike: Strike) -> Result<Option<Fault>, Exhausted> {
-    match shared.permit(strike) {
-        Permission::Granted => Ok(Some(strike.fault)),
+/// The fault of an event that is due, unless it is too early after another one.
+fn own(shared: &Shared, event: FaultEvent) -> Result<Option<Fault>, Exhausted> {
+    match shared.permit(event) {
+        Permission::Granted => Ok(Some(event.fault)),
         Permission::TooEarly => Ok(None),
         Permission::Exhausted => Err(Exhausted),
     }
 }
 
-/// Has a fault happen; returns how the connection ends if it does. Calm weather ends what only lasts for a time.
-async fn suffer(
+/// Applies a fault; returns how it ends the connection, if it does. Disabling faults ends a stall or a delay.
+async fn apply(
     shared: &Shared,
     fault: Fault,
     flow: &watch::Sender<Flow>,
-    fuse: &Fuse,
-    weather: &mut watch::Receiver<Weather>,
+    countdown: &Countdown,
+    mode: &mut watch::Receiver<FaultMode>,
 ) -> Option<Ending> {
     let mut last = async |state: Flow, time: Duration| {
-        fuse.set(u64::MAX);
+        countdown.set(u64::MAX);
         flow.send_replace(state);
-        timeout(time, until(weather, Weather::Calm)).await.is_err()
+        timeout(time, until(mode, FaultMode::Disabled))
+            .await
+            .is_err()
     };
     match fault {
         Fault::Close => Some(Ending::Close),
@@ -305,20 +307,16 @@ async fn suffer(
             None
         }
         Fault::HalfClose => {
-            fuse.set(u64::MAX);
+            countdown.set(u64::MAX);
             flow.send_replace(Flow::Muted);
             pending().await
         }
     }
 }
 
-async fn until(weather: &mut watch::Receiver<Weather>, wanted: Weather) {
-    if weather
-        .wait_for(|weather| *weather == wanted)
-        .await
-        .is_err()
-    {
-        // The proxy is gone, and its thread ends.
+async fn until(mode: &mut watch::Receiver<FaultMode>, wanted: FaultMode) {
+    if mode.wait_for(|mode| *mode == wanted).await.is_err() {
+        // The proxy was dropped, and its thread ends.
         pending().await
     }
 }

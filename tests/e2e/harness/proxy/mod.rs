@@ -1,8 +1,8 @@
-//! A TCP proxy on loopback that breaks what passes through it, as a seed says.
+//! A TCP proxy on loopback that injects faults, which a seed determines.
 //!
-//! It begins calm: it only forwards. [`Switch::unleash`] lets its [`FaultPlan`] happen to the connections that there are and that
-//! come, until there were as many faults as it may have, or until [`Switch::calm`]. So whoever is behind it comes to an end
-//! for certain. One thread does all of it.
+//! At first the proxy only forwards. [`Switch::enable`] applies its [`FaultPlan`] to present and new connections, until the
+//! maximum of faults is reached or until [`Switch::disable`]. The maximum lets every client finish. The proxy runs on one
+//! thread.
 
 mod connection;
 mod plan;
@@ -25,12 +25,12 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::plan::{Fault, FaultPlan, Strike};
+pub use self::plan::{Fault, FaultEvent, FaultPlan};
 
-/// How long a server may take to accept a connection.
+/// The limit for connecting to the server.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A proxy that runs. Dropping it ends it and its connections.
+/// A running proxy. Dropping it ends it and its connections.
 #[must_use]
 pub struct Proxy {
     pub address: SocketAddr,
@@ -39,11 +39,11 @@ pub struct Proxy {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Switches the faults of a proxy on and off, from any thread.
+/// Enables and disables the faults of a proxy, from any thread.
 #[derive(Clone)]
 pub struct Switch(Arc<Shared>);
 
-/// What happened so far.
+/// The numbers of connections and faults so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     pub connections: usize,
@@ -58,58 +58,58 @@ impl Counts {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Weather {
-    Calm,
-    Stormy,
+enum FaultMode {
+    Disabled,
+    Enabled,
 }
 
-/// Whether a strike may happen now.
+/// Whether a fault may happen now.
 enum Permission {
     Granted,
     TooEarly,
     Exhausted,
 }
 
-type Alarm = Box<dyn FnOnce() + Send>;
+type Callback = Box<dyn FnOnce() + Send>;
 
-/// What the proxy's thread and its owner both know.
+/// The state that the proxy's thread and its owner share.
 struct Shared {
     target: Mutex<SocketAddr>,
-    weather: watch::Sender<Weather>,
-    /// The last fault that was to meet all connections.
+    mode: watch::Sender<FaultMode>,
+    /// The last fault that affects all connections.
     elsewhere: watch::Sender<Option<Fault>>,
-    storm: Mutex<Storm>,
+    limits: Mutex<FaultLimits>,
     counts: Mutex<Counts>,
-    /// Called when so many more bytes have passed to the client.
-    alarm: Mutex<Option<(usize, Alarm)>>,
+    /// Called when this many more bytes have passed to the client.
+    callback: Mutex<Option<(usize, Callback)>>,
     /// The connections whose last request was to follow a log.
     following: AtomicUsize,
 }
 
-/// How bad it may become.
-struct Storm {
+/// The limits of the faults.
+struct FaultLimits {
     faults_left: usize,
-    /// The least time between two faults. Otherwise a dozen connections would use them all up at once.
+    /// The least time between two faults. Without it, a dozen connections would reach the maximum at once.
     gap: Duration,
     last: Option<Instant>,
     refuse_until: Option<Instant>,
 }
 
 impl Proxy {
-    /// Starts a calm proxy in front of `target`, which will have at most so many faults, apart by at least `gap`.
+    /// Starts a proxy in front of `target`, with faults disabled. It has at most `max_faults` faults, at least `gap` apart.
     pub fn start(target: SocketAddr, plan: FaultPlan, max_faults: usize, gap: Duration) -> Self {
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
-            weather: watch::Sender::new(Weather::Calm),
+            mode: watch::Sender::new(FaultMode::Disabled),
             elsewhere: watch::Sender::new(None),
-            storm: Mutex::new(Storm {
+            limits: Mutex::new(FaultLimits {
                 faults_left: max_faults,
                 gap,
                 last: None,
                 refuse_until: None,
             }),
             counts: Mutex::default(),
-            alarm: Mutex::default(),
+            callback: Mutex::default(),
             following: AtomicUsize::new(0),
         });
         let (stop, stopped) = oneshot::channel();
@@ -139,17 +139,17 @@ impl Proxy {
         Switch(self.shared.clone())
     }
 
-    /// Calls `alarm`, on the proxy's thread, as soon as so many bytes have passed to the client.
-    pub fn after_bytes(&self, bytes: usize, alarm: impl FnOnce() + Send + 'static) {
-        *self.shared.alarm.lock().unwrap() = Some((bytes, Box::new(alarm)));
+    /// Calls `callback`, on the proxy's thread, when this many bytes have passed to the client.
+    pub fn after_bytes(&self, bytes: usize, callback: impl FnOnce() + Send + 'static) {
+        *self.shared.callback.lock().unwrap() = Some((bytes, Box::new(callback)));
     }
 
-    /// Leads new connections elsewhere: a server that was started again has another port.
+    /// Changes the target of new connections: a restarted server has another port.
     pub fn set_target(&self, target: SocketAddr) {
         *self.shared.target.lock().unwrap() = target;
     }
 
-    /// How many logs are followed through it now. Only what is not encrypted can be seen.
+    /// The number of logs that are followed through the proxy. Encrypted requests are not counted.
     pub fn following(&self) -> usize {
         self.shared.following.load(Ordering::Relaxed)
     }
@@ -171,55 +171,55 @@ impl Drop for Proxy {
 }
 
 impl Switch {
-    /// From now on the proxy only forwards. Stalls and refusals end.
-    pub fn calm(&self) {
-        self.0.storm.lock().unwrap().refuse_until = None;
-        self.0.weather.send_replace(Weather::Calm);
+    /// Disables faults. Stalls and refusals end.
+    pub fn disable(&self) {
+        self.0.limits.lock().unwrap().refuse_until = None;
+        self.0.mode.send_replace(FaultMode::Disabled);
     }
 
-    pub fn unleash(&self) {
-        self.0.weather.send_replace(Weather::Stormy);
+    pub fn enable(&self) {
+        self.0.mode.send_replace(FaultMode::Enabled);
     }
 }
 
 impl Shared {
-    /// Asks for a strike to happen, and counts it.
-    fn permit(&self, strike: Strike) -> Permission {
-        let mut storm = self.storm.lock().unwrap();
-        if storm.faults_left == 0 {
+    /// Asks whether an event may happen, and counts it if so.
+    fn permit(&self, event: FaultEvent) -> Permission {
+        let mut limits = self.limits.lock().unwrap();
+        if limits.faults_left == 0 {
             return Permission::Exhausted;
         }
-        let gap = storm.gap;
-        if storm.last.is_some_and(|last| last.elapsed() < gap) {
+        let gap = limits.gap;
+        if limits.last.is_some_and(|last| last.elapsed() < gap) {
             return Permission::TooEarly;
         }
-        storm.faults_left -= 1;
-        storm.last = Some(Instant::now());
+        limits.faults_left -= 1;
+        limits.last = Some(Instant::now());
         let mut counts = self.counts.lock().unwrap();
-        *counts.faults.entry(strike.fault.name()).or_default() += 1;
-        if strike.everywhere {
-            self.elsewhere.send_replace(Some(strike.fault));
+        *counts.faults.entry(event.fault.name()).or_default() += 1;
+        if event.everywhere {
+            self.elsewhere.send_replace(Some(event.fault));
         }
         Permission::Granted
     }
 
     fn refuse(&self, time: Duration) {
-        self.storm.lock().unwrap().refuse_until = Some(Instant::now() + time);
+        self.limits.lock().unwrap().refuse_until = Some(Instant::now() + time);
     }
 
     fn refuses(&self) -> bool {
-        let until = self.storm.lock().unwrap().refuse_until;
+        let until = self.limits.lock().unwrap().refuse_until;
         until.is_some_and(|until| Instant::now() < until)
     }
 
     fn passed(&self, bytes: usize) {
-        let mut alarm = self.alarm.lock().unwrap();
-        if let Some((left, _)) = &mut *alarm {
+        let mut callback = self.callback.lock().unwrap();
+        if let Some((left, _)) = &mut *callback {
             *left = left.saturating_sub(bytes);
             if *left == 0
-                && let Some((_, ring)) = alarm.take()
+                && let Some((_, call)) = callback.take()
             {
-                ring();
+                call();
             }
         }
     }
@@ -239,9 +239,9 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, plan: FaultPlan) {
             let target = *shared.target.lock().unwrap();
             match timeout(CONNECT, TcpStream::connect(target)).await {
                 Ok(Ok(server)) => {
-                    connection::forward(&shared, client, server, plan.strikes(connection)).await;
+                    connection::forward(&shared, client, server, plan.events(connection)).await;
                 }
-                // Nobody is there, so the client finds nobody.
+                // The target does not accept, so the client is reset.
                 _ => drop(client.set_zero_linger()),
             }
         });

@@ -1,23 +1,23 @@
-//! What goes wrong with a connection, and when: drawn from a seed, so that a run that failed can be run again. Pure.
+//! The faults of a connection and their times, drawn from a seed so that a failed run can be repeated.
 
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// Something that networks and whatever stands in them do to a connection.
+/// A fault of a connection, as networks and proxies cause them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// Both sides are told that the other one has ended (FIN).
+    /// Both sides are closed (FIN).
     Close,
-    /// Both sides are told that the connection is no more (RST).
+    /// Both sides are reset (RST).
     Reset,
-    /// Nothing is forwarded for a time, and nobody is told. Then it goes on, or the connection is reset.
+    /// Nothing is forwarded for a time. Then forwarding continues, or the connection is reset.
     Stall { time: Duration, then_reset: bool },
-    /// The client is told that the server has ended, and what it says is still forwarded.
+    /// The client's side is closed, and its bytes are still forwarded to the server.
     HalfClose,
-    /// For a time everything is late.
+    /// For a time every chunk is delayed.
     Delay { time: Duration, each: Duration },
-    /// The connection is reset, and so is every new one for a time.
+    /// The connection is reset, and every new connection for a time.
     Refuse { time: Duration },
 }
 
@@ -34,50 +34,50 @@ impl Fault {
     }
 }
 
-/// A fault and its moment: so many bytes on their way to the client, or so much time later, whichever comes first.
+/// A fault and its moment: after a number of bytes to the client or after a time, whichever comes first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Strike {
+pub struct FaultEvent {
     pub bytes: u64,
     pub time: Duration,
     pub fault: Fault,
-    /// Whether it meets all connections of the proxy at once, as a failing machine does.
+    /// Whether it affects all connections of the proxy at once, as when a machine fails.
     pub everywhere: bool,
 }
 
-/// What a proxy does to its connections once it is let loose.
+/// The plan for the faults of a proxy.
 #[derive(Clone, Copy, Debug)]
 pub enum FaultPlan {
     Seeded(u64),
-    /// The same to each, over and over.
-    Always(Strike),
+    /// The same event for each connection, repeatedly.
+    Always(FaultEvent),
 }
 
-/// The strikes that one connection meets, one after the other.
-pub enum Strikes {
+/// The events of one connection, one after the other.
+pub enum FaultEvents {
     Drawn(Box<StdRng>),
-    Same(Strike),
+    Same(FaultEvent),
 }
 
 impl FaultPlan {
-    /// Each connection has draws of its own: the order in which connections come is not the seed's.
-    pub fn strikes(self, connection: usize) -> Strikes {
+    /// The events of a connection. Each connection has its own generator, because their order does not depend on the seed.
+    pub fn events(self, connection: usize) -> FaultEvents {
         match self {
             Self::Seeded(seed) => {
                 let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ connection as u64;
-                Strikes::Drawn(Box::new(StdRng::seed_from_u64(seed)))
+                FaultEvents::Drawn(Box::new(StdRng::seed_from_u64(seed)))
             }
-            Self::Always(strike) => Strikes::Same(strike),
+            Self::Always(event) => FaultEvents::Same(event),
         }
     }
 }
 
-impl Strikes {
-    pub fn draw(&mut self) -> Strike {
+impl FaultEvents {
+    pub fn draw(&mut self) -> FaultEvent {
         match self {
-            Self::Same(strike) => *strike,
-            Self::Drawn(random) => Strike {
+            Self::Same(event) => *event,
+            Self::Drawn(random) => FaultEvent {
                 bytes: {
-                    // As often after a few bytes as after many: the beginnings of answers are as interesting as their middles.
+                    // Each magnitude is equally likely, so faults hit the beginnings of answers as often as their middles.
                     let magnitude = random.random_range(0..19);
                     random.random_range(1 << magnitude..2 << magnitude)
                 },

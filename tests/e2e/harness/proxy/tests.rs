@@ -1,4 +1,4 @@
-//! The proxy does to a connection what it says that it does.
+//! Tests of the proxy.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::harness::wait_until;
 
-/// Answers each connection with `answer`, and hands out what each said until it ended.
+/// Starts a server that answers each connection with `answer`, and sends all bytes that it received to the channel.
 fn server(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -17,7 +17,7 @@ fn server(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
         for stream in listener.incoming() {
             let (mut stream, answer, heard) = (stream.unwrap(), answer.clone(), heard.clone());
             thread::spawn(move || {
-                // A client that is cut off hears less.
+                // A connection that is cut off gets less.
                 drop(stream.write_all(&answer));
                 let mut said = Vec::new();
                 drop(stream.read_to_end(&mut said));
@@ -29,7 +29,7 @@ fn server(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
 }
 
 fn always(bytes: u64, fault: Fault) -> FaultPlan {
-    FaultPlan::Always(Strike {
+    FaultPlan::Always(FaultEvent {
         bytes,
         time: Duration::from_secs(60),
         fault,
@@ -37,18 +37,18 @@ fn always(bytes: u64, fault: Fault) -> FaultPlan {
     })
 }
 
-/// A proxy that may have one fault, before a server that says ten letters.
+/// A proxy with at most one fault, in front of a server that sends ten letters.
 fn ten_letters(fault: Fault) -> (Proxy, mpsc::Receiver<Vec<u8>>) {
     let (address, hearing) = server(b"abcdefghij".to_vec());
     let proxy = Proxy::start(address, always(4, fault), 1, Duration::ZERO);
-    proxy.switch().unleash();
+    proxy.switch().enable();
     (proxy, hearing)
 }
 
-/// What a client gets to read, and how that ended.
+/// The text that a client reads, and the error that ends it.
 fn read(proxy: &Proxy) -> (String, Option<ErrorKind>) {
     let mut stream = TcpStream::connect(proxy.address).unwrap();
-    // The server ends a connection when its client does.
+    // The server ends a connection after its client.
     read_from(&mut stream)
 }
 
@@ -74,7 +74,7 @@ fn whole() -> (String, Option<ErrorKind>) {
 }
 
 #[test]
-fn everything_passes_in_both_directions_while_it_is_calm() {
+fn a_proxy_without_faults_forwards_both_directions() {
     let answer: Vec<u8> = (0..64u32 << 20).map(|i| (i ^ i >> 11) as u8).collect();
     let (address, hearing) = server(answer.clone());
     let proxy = Proxy::start(address, always(4, Fault::Reset), 6, Duration::ZERO);
@@ -85,13 +85,13 @@ fn everything_passes_in_both_directions_while_it_is_calm() {
     stream.write_all(b"thank you").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(hearing.recv().unwrap(), b"thank you");
-    // The server ends then, and that comes through too.
+    // The server then ends, and the proxy forwards that.
     assert_eq!(stream.read(&mut received).unwrap(), 0);
     assert_eq!((proxy.counts().connections, proxy.counts().total()), (1, 0));
 }
 
 #[test]
-fn a_cut_comes_after_exactly_so_many_bytes_and_once() {
+fn a_connection_is_cut_once_after_an_exact_number_of_bytes() {
     for (fault, end) in [
         (Fault::Close, None),
         (Fault::Reset, Some(ErrorKind::ConnectionReset)),
@@ -108,7 +108,7 @@ fn a_cut_comes_after_exactly_so_many_bytes_and_once() {
 }
 
 #[test]
-fn a_server_that_is_half_closed_can_still_be_talked_to() {
+fn a_half_closed_connection_still_forwards_to_the_server() {
     let (proxy, hearing) = ten_letters(Fault::HalfClose);
     let mut stream = TcpStream::connect(proxy.address).unwrap();
     assert_eq!(read_from(&mut stream), ("abcd".to_owned(), None));
@@ -118,7 +118,7 @@ fn a_server_that_is_half_closed_can_still_be_talked_to() {
 }
 
 #[test]
-fn a_stall_ends_with_the_rest_or_with_a_reset_or_with_calm_weather() {
+fn a_stall_ends_with_the_rest_or_with_a_reset_or_when_faults_are_disabled() {
     let stall = |time, then_reset| Fault::Stall { time, then_reset };
     let short = Duration::from_millis(100);
     let (proxy, _) = ten_letters(stall(short, false));
@@ -136,14 +136,14 @@ fn a_stall_ends_with_the_rest_or_with_a_reset_or_with_calm_weather() {
     let reader = thread::scope(|scope| {
         let reader = scope.spawn(|| read(&proxy));
         wait_until("the stall has begun", || proxy.counts().total() == 1);
-        proxy.switch().calm();
+        proxy.switch().disable();
         reader.join().unwrap()
     });
     assert_eq!(reader, whole());
 }
 
 #[test]
-fn what_is_late_is_whole() {
+fn a_delay_loses_nothing() {
     let (time, each) = (Duration::from_millis(300), Duration::from_millis(50));
     let (proxy, _) = ten_letters(Fault::Delay { time, each });
     let start = Instant::now();
@@ -152,7 +152,7 @@ fn what_is_late_is_whole() {
 }
 
 #[test]
-fn who_refuses_does_so_until_the_weather_is_calm() {
+fn a_proxy_refuses_connections_until_faults_are_disabled() {
     let time = Duration::from_secs(60);
     let (proxy, _) = ten_letters(Fault::Refuse { time });
     assert_eq!(read(&proxy).1, Some(ErrorKind::ConnectionReset));
@@ -161,48 +161,48 @@ fn who_refuses_does_so_until_the_weather_is_calm() {
         (String::new(), Some(ErrorKind::ConnectionReset))
     );
     assert_eq!(proxy.counts().refused, 1);
-    proxy.switch().calm();
+    proxy.switch().disable();
     assert_eq!(read(&proxy), whole());
 }
 
 #[test]
-fn a_strike_everywhere_meets_the_idle_connections_too() {
+fn a_fault_everywhere_affects_idle_connections() {
     let (address, _hearing) = server(b"abcdefghij".to_vec());
-    let strike = Strike {
+    let event = FaultEvent {
         bytes: 4,
         time: Duration::from_secs(60),
         fault: Fault::Close,
         everywhere: true,
     };
-    let proxy = Proxy::start(address, FaultPlan::Always(strike), 1, Duration::ZERO);
+    let proxy = Proxy::start(address, FaultPlan::Always(event), 1, Duration::ZERO);
     let mut idle = TcpStream::connect(proxy.address).unwrap();
     assert_eq!(read_from(&mut idle), whole());
-    proxy.switch().unleash();
-    let mut struck = TcpStream::connect(proxy.address).unwrap();
-    assert_eq!(read_from(&mut struck), ("abcd".to_owned(), None));
+    proxy.switch().enable();
+    let mut broken = TcpStream::connect(proxy.address).unwrap();
+    assert_eq!(read_from(&mut broken), ("abcd".to_owned(), None));
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
     assert_eq!(proxy.counts().total(), 1);
 }
 
 #[test]
-fn an_alarm_rings_once_so_many_bytes_have_passed() {
+fn a_callback_is_called_once_after_a_number_of_bytes() {
     let (address, _hearing) = server(b"abcdefghij".to_vec());
     let proxy = Proxy::start(address, FaultPlan::Seeded(1), 6, Duration::ZERO);
-    let (ring, rung) = mpsc::channel();
-    proxy.after_bytes(11, move || ring.send(()).unwrap());
+    let (call, called) = mpsc::channel();
+    proxy.after_bytes(11, move || call.send(()).unwrap());
     assert_eq!(read(&proxy), whole());
-    assert!(rung.try_recv().is_err(), "it rang too early");
+    assert!(called.try_recv().is_err(), "it was called too early");
     assert_eq!(read(&proxy), whole());
-    assert!(rung.recv().is_ok());
+    assert!(called.recv().is_ok());
 }
 
 #[test]
 fn without_a_server_there_is_no_connection() {
     let (address, _) = server(Vec::new());
     let proxy = Proxy::start(address, FaultPlan::Seeded(1), 6, Duration::ZERO);
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    proxy.set_target(nobody.local_addr().unwrap());
-    drop(nobody);
+    let absent = TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_target(absent.local_addr().unwrap());
+    drop(absent);
     assert_eq!(
         read(&proxy),
         (String::new(), Some(ErrorKind::ConnectionReset))
@@ -210,17 +210,17 @@ fn without_a_server_there_is_no_connection() {
 }
 
 #[test]
-fn a_seed_says_what_happens_to_each_connection() {
-    let draw = |seed, connection| -> Vec<Strike> {
-        let mut strikes = FaultPlan::Seeded(seed).strikes(connection);
-        (0..20).map(|_| strikes.draw()).collect()
+fn a_seed_determines_the_faults_of_each_connection() {
+    let draw = |seed, connection| -> Vec<FaultEvent> {
+        let mut events = FaultPlan::Seeded(seed).events(connection);
+        (0..20).map(|_| events.draw()).collect()
     };
     assert_eq!(draw(1, 0), draw(1, 0));
     assert_ne!(draw(1, 0), draw(1, 1));
     assert_ne!(draw(1, 0), draw(2, 0));
     let kinds: std::collections::BTreeSet<_> = (0..10)
         .flat_map(|seed| draw(seed, 0))
-        .map(|strike| strike.fault.name())
+        .map(|event| event.fault.name())
         .collect();
     assert_eq!(kinds.len(), 6, "{kinds:?}");
 }
