@@ -137,7 +137,7 @@ with_changes! {
     error_code(100, "the task failed"),
     error_code(101, "the task has not finished"),
     error_code(103, "the task was stopped"),
-    error_code(130, "interrupted; the task goes on")
+    error_code(130, "interrupted; the task keeps running")
 )]
 pub struct SubmitArgs {
     /// the task file, `-` for standard input
@@ -152,11 +152,11 @@ pub struct SubmitArgs {
     #[argh(switch)]
     pub dry_run: bool,
 
-    /// let the other nodes go on when a node fails
+    /// keep the other nodes running when a node fails
     #[argh(switch)]
     pub no_fail_fast: bool,
 
-    /// how long to wait for nodes that have not started; then the command ends and the task goes on (default: 5m)
+    /// how long to wait for nodes that have not started; then the command ends and the task keeps running (default: 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
     pub wait: Option<Duration>,
 
@@ -189,7 +189,7 @@ pub struct ValidateArgs {
     #[argh(positional, arg_name = "file")]
     pub files: Vec<String>,
 
-    /// json or yaml: the task as it was understood; name: the names of the valid files
+    /// json or yaml: the parsed tasks; name: the names of the valid files
     #[argh(option, short = 'o', arg_name = "format")]
     pub output: Option<Format>,
 }
@@ -288,7 +288,7 @@ pub struct StopArgs {
     error_code(101, "the task has not finished"),
     error_code(102, "there is no such task"),
     error_code(103, "the task was stopped"),
-    error_code(130, "interrupted; the task goes on")
+    error_code(130, "interrupted; the task keeps running")
 )]
 pub struct LogsArgs {
     /// the task's id

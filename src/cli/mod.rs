@@ -110,7 +110,7 @@ pub struct ServeArgs {
     )]
     pub namespace: String,
 
-    /// bring a small cluster whose pods are processes of this machine, to try things out
+    /// start a small cluster whose pods are processes of this machine, to try things out
     #[argh(switch)]
     pub sandbox: bool,
 

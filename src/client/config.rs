@@ -251,10 +251,7 @@ mod tests {
         for broken in ["", "ada", "{}", "{\"username\": \" \"}"] {
             fs::write(&file.path, broken).unwrap();
             let message = file.user().unwrap_err().to_string();
-            assert!(
-                message.contains("does not say who is logged in"),
-                "{message}"
-            );
+            assert!(message.contains("names no user"), "{message}");
         }
         assert!(file.remove().unwrap());
         fs::remove_dir_all(home).unwrap();

@@ -51,7 +51,7 @@ struct Context<'a> {
     terminal: Terminal,
 }
 
-/// Which of the standard streams are terminals.
+/// The standard streams that are terminals.
 #[derive(Clone, Copy, Debug, Default)]
 struct Terminal {
     input: bool,

@@ -241,7 +241,7 @@ impl fmt::Display for Error {
             Self::Cut { id, cause } => write!(f, "the log of task `{id}` was cut off: {cause}"),
             Self::Detached { id } => write!(
                 f,
-                "detached: task {id} goes on; `k8s-cli jobs logs {id}` follows it again, `k8s-cli jobs stop {id}` stops it"
+                "detached: task {id} keeps running; `k8s-cli jobs logs {id}` follows it again, `k8s-cli jobs stop {id}` stops it"
             ),
             Self::BadUrl {
                 url,

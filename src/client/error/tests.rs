@@ -86,7 +86,7 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             },
             1,
             "the server at http://localhost:8000 did not answer as a k8s-cli server (missing field `tasks`)",
-            Some("--api-url or K8S_CLI_API_URL say where the server is"),
+            Some("--api-url or K8S_CLI_API_URL set the URL of the server"),
         ),
         (
             Error::Moved {
@@ -95,7 +95,7 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             },
             1,
             "the server at http://localhost:8000 redirects to https://jump/tasks",
-            Some("--api-url or K8S_CLI_API_URL say where the server is"),
+            Some("--api-url or K8S_CLI_API_URL set the URL of the server"),
         ),
         (
             Error::Cut {
@@ -117,7 +117,7 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
         (
             Error::Detached { id: id() },
             130,
-            "detached: task ab12cd34 goes on; `k8s-cli jobs logs ab12cd34` follows it again, `k8s-cli jobs stop ab12cd34` \
+            "detached: task ab12cd34 keeps running; `k8s-cli jobs logs ab12cd34` follows it again, `k8s-cli jobs stop ab12cd34` \
              stops it",
             None,
         ),

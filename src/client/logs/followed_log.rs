@@ -27,8 +27,8 @@ const MAX_RECORD: usize = 8 * 1024 * 1024;
 /// An unfinished line is shown after this long without any event. It is held back until then, so that lines of other nodes do
 /// not break it.
 const PROMPT_DELAY: Duration = Duration::from_millis(100);
-/// How often a terminal shows old unfinished lines, even if another line then breaks them: such a line may be a prompt. A pipe
-/// gets whole lines.
+/// The interval at which a terminal shows old unfinished lines, even if another line then breaks them: such a line may be a
+/// prompt. A pipe gets whole lines.
 const PROMPT_PACE: Duration = Duration::from_millis(60);
 /// A connection that lasted this long resets the backoff.
 const HEALTHY: Duration = Duration::from_secs(60);
