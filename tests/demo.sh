@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tour that `make demo` shows: demo.sh BINARY. Ends with 0 when everything went as it should.
+# The tour of `make demo`: demo.sh BINARY. Ends with 0 if every step succeeds.
 set -euo pipefail
 bin=$(realpath "$1")
 work=$(mktemp -d)
@@ -16,7 +16,7 @@ k8s-cli() {
   "$bin" "$@"
 }
 
-say "A server with a cluster of its own, in one process"
+say "A server and a sandbox cluster, in one process"
 "$bin" serve --sandbox --port 0 >announced 2>log &
 server=$!
 trap finish EXIT
@@ -27,10 +27,10 @@ done
 export K8S_CLI_API_URL=$(sed -n 's/^listening on //p' announced)
 cat announced
 
-say "Who we are"
+say "Log in"
 k8s-cli auth login ada
 
-say "A volume to keep data in"
+say "A volume"
 volume=$(k8s-cli volumes create data 1Gi --access-modes ReadWriteMany)
 k8s-cli volumes list -o table
 
@@ -44,13 +44,13 @@ run: |
   echo "node $SKYPILOT_NODE_RANK of $SKYPILOT_NUM_NODES was here" | tee "/data/$SKYPILOT_NODE_RANK"
 YAML
 cat task.yaml
-say "It runs, and we see what its nodes print"
+say "Submit it and follow its log"
 task=$(k8s-cli jobs submit --detach task.yaml)
 k8s-cli jobs logs "$task"
 k8s-cli jobs list -o table
 k8s-cli jobs status "$task" -o table
 
-say "Another task reads what they wrote; this one goes on until it is stopped"
+say "Another task reads the files, and runs until it is stopped"
 cat >reader.yaml <<'YAML'
 name: reader
 volumes:
@@ -63,7 +63,7 @@ reader=$(k8s-cli jobs submit --detach reader.yaml)
 k8s-cli jobs logs "$reader" >reader.log &
 logs=$!
 until [ "$(wc -l <reader.log)" = 2 ]; do
-  kill -0 "$logs" 2>/dev/null || { echo "demo: the log ended before its time" >&2; exit 1; }
+  kill -0 "$logs" 2>/dev/null || { echo "demo: the log ended too early" >&2; exit 1; }
   sleep 0.05
 done
 cat reader.log
@@ -79,4 +79,4 @@ until k8s-cli volumes delete "$volume" --force 2>refused; do
 done
 k8s-cli jobs list
 k8s-cli volumes list
-say 'That was all. `k8s-cli help` lists what to read next'
+say 'Done. `k8s-cli help` lists the commands and the help topics'

@@ -1,25 +1,24 @@
 #!/usr/bin/env python3
-"""Records fixtures/recorded anew from the cluster that KUBECONFIG names: record.py FOLDER
+"""Records fixtures/recorded again from the cluster that KUBECONFIG names: record.py FOLDER
 
-The files are answers of a real Kubernetes. Tests compare the sandbox with them, and read them as the executor would.
+The files are answers of a real Kubernetes. Tests compare the sandbox with them, and decode them as the executor does.
 
-    jobs.json, pods.json             fourteen one-node tasks, each in another state (see TASKS), once all have settled
+    jobs.json, pods.json             fourteen one-node tasks, each in its final state (see TASKS)
     persistentvolumeclaims.json      a bound claim, a pending claim, and a volume of this program
     jobs-quota.json, events-quota.json   a Job in a namespace that allows no pods: no pod, only events
     watch-*-created-run-deleted.jsonl    the events of a Job and of its pod: created, running, deleted in the background
     watch-*-deadline-patched.jsonl   the same when activeDeadlineSeconds of a running pod is lowered to 1
-    answers.jsonl                    single requests with their answers, above all refusals; one a line
+    answers.jsonl                    single requests with their answers, mostly refusals; one a line
 
-Needs kubectl, a cluster of one node, the rights of an administrator, and Python alone. It works in two namespaces of its own and
-deletes them at the end; in the files they are called `default` and `quota`. managedFields and tokens are left out. IMAGE and
-BARE_IMAGE of the environment name an image with bash and Python, and one without bash; the cluster must have them or be able to
-pull them.
+It needs kubectl, a cluster of one node and the rights of an administrator. It creates two namespaces and deletes them at the end;
+in the files they are called `default` and `quota`. managedFields and tokens are left out. The variables IMAGE and BARE_IMAGE name
+an image with bash and Python, and one without bash. The cluster must be able to pull them.
 
 To use another version of Kubernetes, or to record another state:
 
     KUBECONFIG=... tests/record.py /tmp/recorded && diff -r fixtures/recorded /tmp/recorded | less
     KUBECONFIG=... make record     then write the new ends of the pods' names, which it prints, into src/sandbox/tests,
-    make golden                    and look at both diffs: each change is one that users of that version will see
+    make golden                    and check both diffs: users of that version will see each change
 """
 
 import base64
@@ -39,7 +38,7 @@ IMAGE = os.environ.get("IMAGE", "python:3.13-slim")
 BARE_IMAGE = os.environ.get("BARE_IMAGE", "registry.k8s.io/pause:3.10")
 NAMESPACE = f"k8s-cli-record-{os.getpid()}"
 QUOTA_NAMESPACE = f"{NAMESPACE}-quota"
-# How long anything may take. Only a recording that fails waits this long.
+# The limit of every wait. Only a recording that fails waits this long.
 LIMIT = 180
 
 JOBS = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
@@ -49,7 +48,7 @@ CLAIMS = f"{CORE}/persistentvolumeclaims"
 
 
 def job(task, script="true", image=IMAGE, resources=None, claim=None, **spec):
-    """A Job in the labels of the program, as it is sent."""
+    """A Job with the labels of the program."""
     task_id = task.ljust(8, "0")[:8]
     labels = {"skypilot-task": "true", "task-id": task_id, "node-idx": "0", "username": "rec"}
     container = {
@@ -98,7 +97,7 @@ def condition(which):
 
 
 def waits_for(reason):
-    """Whether a pod waits for this reason, of its container or of the scheduler."""
+    """Whether the container or the scheduler gives this reason for a waiting pod."""
 
     def is_so(_, pod):
         status = pod["status"] if pod else {}
@@ -114,11 +113,11 @@ def is_over_deadline(job, pod):
 
 
 def is_suspended(job, pod):
-    # Kubernetes before 1.21 cannot suspend a Job, and runs it.
+    # Kubernetes before 1.21 ignores `suspend` and runs the Job.
     return condition("Suspended")(job, pod) or "suspend" not in job["spec"]
 
 
-# Each task, and the state in which it has settled.
+# Each task, and a condition for its final state.
 TASKS = [
     (job("succeeded", "echo out; echo err >&2"), condition("Complete")),
     (job("exit3", "echo bye; exit 3"), condition("Failed")),
@@ -172,7 +171,7 @@ class Cluster:
         return connection.getresponse()
 
     def send(self, method, path, body=None, **how):
-        """Does a request that must succeed."""
+        """Sends a request that must succeed."""
         response = self.open(method, path, body, **how)
         text = response.read().decode()
         if response.status >= 300:
@@ -180,7 +179,7 @@ class Cluster:
         return json.loads(text)
 
     def wait(self, what, path, is_so):
-        """Reads a path until the answer is as wanted."""
+        """Reads a path until `is_so` finds nothing missing in the answer."""
         end = time.monotonic() + LIMIT
         while True:
             answer = self.send("GET", path)
@@ -192,7 +191,7 @@ class Cluster:
             time.sleep(0.5)
 
     def watch(self, path):
-        """The events of a path. The watch has begun when this returns."""
+        """Watches a path; returns a queue of its events once the watch has begun."""
         response = self.open("GET", path)
         events = queue.SimpleQueue()
 
@@ -216,7 +215,7 @@ def pods_by_job(pods):
 
 
 def record_objects(cluster):
-    """Makes the objects of all states, and returns them by the names of their files."""
+    """Creates the objects of all states, and returns them by the names of their files."""
     labels = {"skypilot-volume": "true", "username": "rec", "volume-id": "aaaaaaaa", "volume-name": "bound"}
     volume = {
         "labels": {
@@ -240,7 +239,7 @@ def record_objects(cluster):
         cluster.send("POST", JOBS, body)
 
     def unsettled(jobs):
-        # Kubernetes 1.20 at times forgets a deadline until the Job is changed.
+        # Kubernetes 1.20 sometimes ignores a deadline until the Job is changed.
         for value in ["1", None]:
             touched = {"metadata": {"annotations": {"touched": value}}}
             path = f"{JOBS}/{job('deadline')['metadata']['name']}"
@@ -283,7 +282,7 @@ def record_answers(cluster, pods):
         body["metadata"]["name"] = "q"
     may_create = {"namespace": NAMESPACE, "verb": "create", "group": "batch", "resource": "jobs"}
     weak = f"system:serviceaccount:{NAMESPACE}:weak"
-    nobody = "labelSelector=username%3Dnobody"
+    no_match = "labelSelector=username%3Dnobody"
     expired = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJhXHUwMDAwIn0"
     tokens = "/apis/authentication.k8s.io/v1/tokenreviews"
     access = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -302,7 +301,7 @@ def record_answers(cluster, pods):
         ("get a job that does not exist", "GET", f"{JOBS}/nope", None, {}),
         ("delete a job that does not exist", "DELETE", f"{JOBS}/nope?propagationPolicy=Background", None, {}),
         ("bad label selector", "GET", f"{JOBS}?labelSelector=a%3D%3Db%2C%2C", None, {}),
-        ("list nothing", "GET", f"{JOBS}?{nobody}", None, {}),
+        ("list nothing", "GET", f"{JOBS}?{no_match}", None, {}),
         ("list page 1", "GET", f"{JOBS}?labelSelector=username%3Drec&limit=1", None, {}),
         ("list with an expired continue token", "GET", f"{JOBS}?limit=1&continue={expired}", None, {}),
         (
@@ -315,7 +314,7 @@ def record_answers(cluster, pods):
         (
             "watch with timeoutSeconds=1 ends",
             "GET",
-            f"{JOBS}?watch=true&timeoutSeconds=1&{nobody}&allowWatchBookmarks=true",
+            f"{JOBS}?watch=true&timeoutSeconds=1&{no_match}&allowWatchBookmarks=true",
             None,
             {},
         ),
@@ -359,7 +358,7 @@ def answer(cluster, token, name, method, path, body, how):
     response = cluster.open(method, path, body, **how)
     content_type = (response.getheader("Content-Type") or "").split(";")[0]
     text = response.read().decode().replace(token, "<token>")
-    # A watch sends one event a line; one is all that there is here.
+    # A watch sends one event a line, and these watches have only one.
     body = json.loads(text) if "json" in content_type and text else text
     return {
         "name": name,
@@ -384,11 +383,11 @@ def record_deletion(cluster):
     is_ready = lambda one: any(s.get("ready") for s in one["object"]["status"].get("containerStatuses", []))
     events = until(pods, is_ready)
     log = f"{PODS}/{events[-1]['object']['metadata']['name']}/log"
-    # The trap is set once the word is out.
+    # The trap is set when the log contains "ready".
     end = time.monotonic() + LIMIT
     while cluster.open("GET", log).read() != b"ready\n":
         if time.monotonic() > end:
-            sys.exit("record: the pod to be deleted never said that it is ready")
+            sys.exit("record: the pod to be deleted did not print that it is ready")
         time.sleep(0.2)
     cluster.send("DELETE", f"{JOBS}/{task['metadata']['name']}?propagationPolicy=Background")
     is_deleted = lambda one: one["type"] == "DELETED"
@@ -396,7 +395,7 @@ def record_deletion(cluster):
 
 
 def record_deadline(cluster, pods):
-    """The events of a running Job and its pod when the time of the pod is cut short."""
+    """The events of a running Job and its pod when the deadline of the pod is lowered."""
     task = job("running")
     jobs, events = watch_task(cluster, task)
     pod = pods[task["metadata"]["name"]]["metadata"]["name"]
@@ -411,7 +410,7 @@ def record_deadline(cluster, pods):
 
 
 def public(value):
-    """A value under the names of the files, without managedFields."""
+    """A value with the namespaces renamed, without managedFields."""
     if isinstance(value, dict):
         return {key: public(one) for key, one in value.items() if key not in ("managedFields", "selfLink")}
     if isinstance(value, list):
@@ -427,7 +426,7 @@ def namespaces(cluster):
     try:
         for name in names:
             cluster.send("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-            # Pods need it, and it comes a moment later.
+            # Pods need a service account, which is created after the namespace.
             accounts = f"/api/v1/namespaces/{name}/serviceaccounts"
             cluster.wait("a service account", accounts, lambda list: not list["items"] and "none")
         yield

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures how logs are passed on: logs.py BINARY [one|sixteen|delay|viewers|nodes]. It measures, it does not judge.
+"""Measures logs: logs.py BINARY [one|sixteen|delay|viewers|nodes]. It prints numbers and does not fail on them.
 
-With KUBECONFIG it is throughput that is measured, on that cluster. Every number is given beside that of curl, which reads the same log from the same Kubernetes API at the same time of day. The
-unit of throughput is MB of log text a second, without times.
+With KUBECONFIG it measures throughput on that cluster. Every number is compared with curl, which reads the same log from the
+Kubernetes API in the same run. The unit of throughput is MB of log text a second, without timestamps.
 """
 
 import json
@@ -19,7 +19,7 @@ import time
 from world import Kubernetes, World, memory
 
 MEGABYTES = 200
-# A kubelet rotates the log of a container that runs every 10 s, if at all, and only the newest file can be read.
+# A kubelet may rotate the log of a running container every 10 s, and only the newest file can be read.
 MEGABYTES_ON_CLUSTER = 40
 LINE = 100
 ROUNDS = 3
@@ -40,7 +40,7 @@ def connections(process, port):
 
 
 def written_task(bench, nodes, lines):
-    """A task that has written so many lines on each node, all of which can still be read, and its pods."""
+    """A task that has written this number of lines on each node, none of them rotated away, and its pods."""
     text = "x" * (LINE - 12)
     for _ in range(10):
         task = bench.submit(f"yes {text} | head -n {lines} | awk '{{printf \"%010d %s\\n\", NR, $0}}'", nodes)
@@ -53,7 +53,7 @@ def written_task(bench, nodes, lines):
 
 
 def throughput(bench, nodes, megabytes):
-    """Ours and curl's, in turns; the log is written already."""
+    """Our throughput and curl's, in turns, on a log that is complete."""
     lines = megabytes * 1_000_000 // LINE // nodes
     task, pods = written_task(bench, nodes, lines)
     rates = {"ours": [], "curl": [], "curl_with_times": [], "relay": []}
@@ -69,14 +69,14 @@ def throughput(bench, nodes, megabytes):
         assert lines * nodes * LINE <= size <= lines * nodes * (LINE + prefix), size
         rate("curl", *(bench.curl(pod) for pod in pods))
         rate("curl_with_times", *(bench.curl(pod, "timestamps=true") for pod in pods))
-        # What a server has to carry that can go on after a cut, without any work of its own.
+        # The upper limit for a server that can resume a log: the same bytes through a process that only forwards them.
         rate("relay", *([*bench.curl(pod, "timestamps=true"), *bench.relay()] for pod in pods))
     bench.cli("jobs", "stop", task)
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def delays(bench):
-    """How long a line takes from the pod to the reader, in ms: ours and curl's, of the same pod at the same time."""
+    """The delay of a line from the pod to the reader, in ms: ours and curl's, for the same pod at the same time."""
     task = bench.submit("while :; do date +%s.%N; sleep 0.005; done")
     bench.wait_for_status(task, "running")
     pod = bench.pods(task)[0]
@@ -92,7 +92,7 @@ def delays(bench):
             chunk = os.read(process.stdout.fileno(), 65536)
             now = time.time()
             *whole, rest = (rest + chunk).split(b"\n")
-            # What was written before the reader came is no measure of anything.
+            # Lines from before the reader started are skipped.
             seen += [(now - float(line)) * 1000 for line in whole if float(line) > first]
         process.kill()
         results[name] = sorted(seen)
@@ -110,7 +110,7 @@ def delays(bench):
 
 
 def viewers(bench, server, count=500):
-    """What a viewer of a quiet task costs the server, in bytes, and its connections to Kubernetes."""
+    """The memory of the server for a viewer of a quiet task, in bytes, and its connections to Kubernetes."""
     task = bench.submit("echo ready; sleep 1000", 2)
     bench.wait_for_status(task, "running")
     kubernetes = int(re.search(r":(\d+)", bench.kubernetes.url.split("//")[1]).group(1))
@@ -138,7 +138,7 @@ def viewers(bench, server, count=500):
 
 
 def many_nodes(bench, server, count=2000):
-    """A task of many nodes, followed: how long until every node was heard, and the server's files."""
+    """Follows a task of many nodes; returns the time until a line of every node has come, and the server's open files."""
     task = bench.submit('echo "ready $NODE_RANK"; sleep 1000', count)
     env = {**bench.env, "K8S_CLI_API_URL": bench.url}
     start = time.monotonic()
@@ -201,7 +201,7 @@ def main():
                     ours_p99=p99["ours"], curl_p99=p99["curl"],
                 )
             if not only or "viewers" in only:
-                # What earlier readers left behind would be given to these.
+                # A new server, because free memory of an earlier one would be reused.
                 server = bench.server()
                 each, before, after = viewers(bench, server)
                 show(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Passes bytes on between connections to PORT and ADDRESS, and does nothing else: relay.py PORT ADDRESS.
+"""Forwards bytes between connections to PORT and ADDRESS: relay.py PORT ADDRESS.
 
-What stands between a client and Kubernetes, as a server of ours does, cannot be faster than this on the same machine.
+A server between a client and Kubernetes cannot be faster than this on the same machine.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ import threading
 SIZE = 256 * 1024
 
 
-def pump(source, sink):
+def forward(source, sink):
     buffer = memoryview(bytearray(SIZE))
     while length := source.recv_into(buffer):
         sink.sendall(buffer[:length])
-    # The other end may be gone already.
+    # The other end may have closed the connection.
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
@@ -29,4 +29,4 @@ while True:
     for connection in (client, server):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for pair in [(client, server), (server, client)]:
-        threading.Thread(target=pump, args=pair, daemon=True).start()
+        threading.Thread(target=forward, args=pair, daemon=True).start()

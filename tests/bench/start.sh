@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the numbers of the help topic `performance`: bench.sh BINARY. It measures, it does not judge.
+# Measures the start, the memory and the client: start.sh BINARY. It prints numbers and does not fail on them.
 set -euo pipefail
 bin=$(realpath "$1")
 work=$(mktemp -d)
@@ -30,7 +30,7 @@ export K8S_CLI_API_URL=$url
 printf "run: 'true'\n" >task.yaml
 for _ in $(seq 100); do "$bin" jobs submit --detach task.yaml >/dev/null; done
 until [ "$("$bin" jobs list | cut -f 3 | grep -c completed)" = 100 ]; do sleep 0.1; done
-each() { # what it takes to run a command 50 times, in ms each
+each() { # runs a command 50 times and prints each time in ms
   for _ in $(seq 50); do
     local before; before=$(date +%s%N)
     "$@" >/dev/null

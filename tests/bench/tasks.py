@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures what many tasks cost: tasks.py BINARY [COUNT...]. It measures, it does not judge.
+"""Measures many tasks: tasks.py BINARY [COUNT...]. It prints numbers and does not fail on them.
 
-Without KUBECONFIG it makes a sandbox for each number of tasks (default 1000, 10000, 50000), each with a pod that has ended, of
-users with 100 tasks each, and a server on it in a process of its own. With KUBECONFIG it makes Jobs without pods in a namespace
-of that cluster (default 10000), and deletes them again. Everything is compared with what does the same without this program, in
-the same run: curl, kubectl, wrk on a handler that does nothing. BINARY has to be built with the feature `bench`.
+Without KUBECONFIG it starts a sandbox for each number of tasks (default 1000, 10000, 50000), and a server in a process of its
+own. Each task has a pod that has ended, and each user has 100 tasks. With KUBECONFIG it creates Jobs without pods in a namespace
+of that cluster (default 10000), and deletes them. Everything is compared in the same run with other programs: curl, kubectl, and
+wrk on a static handler. BINARY must be built with the feature `bench`.
 """
 
 import http.client
@@ -37,7 +37,7 @@ def base36(number):
 
 
 def multiplied(texts, old, count):
-    """The objects of one task as those of many: with other ids, uids, users and times."""
+    """Copies the objects of one task for many tasks, with other ids, uids, users and times."""
     for number in range(count):
         user = f"user{number // OWN}"
         moment = f"2026-01-{1 + number % 28:02}T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000000"
@@ -55,7 +55,7 @@ def multiplied(texts, old, count):
 
 
 class Server:
-    """One connection to a server of ours, as a user."""
+    """One connection of a user to our server."""
 
     def __init__(self, port, user=USER):
         self.connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -75,7 +75,7 @@ def milliseconds(values):
 
 
 def timed(command, env=None):
-    """How long a whole process takes; without Python's own part of it, as far as that goes."""
+    """The time of a whole process in seconds, with little of Python's own time."""
     program = shutil.which(command[0])
     quiet = [(os.POSIX_SPAWN_OPEN, stream, "/dev/null", os.O_WRONLY, 0) for stream in (1, 2)]
     start = time.monotonic()
@@ -105,7 +105,7 @@ class Bench:
         print(text, flush=True)
 
     def cold_start(self, count):
-        """A server begins: how long until it is ready, what it takes, and how `GET /` fares meanwhile."""
+        """Starts a server: the time until it is ready, its memory, and the slowest `GET /` meanwhile."""
         began = time.monotonic()
         server = self.start()
         slowest = 0
@@ -129,7 +129,7 @@ class Bench:
         return server
 
     def reads(self, count):
-        """One user's list and one task by id; returns the times in ms, with this client."""
+        """The list of one user and one task by id; returns the times in ms with a Python client."""
         server = Server(self.world.port)
         tasks = server.ask("GET", "/tasks")["tasks"]
         assert len(tasks) == OWN, len(tasks)
@@ -142,13 +142,13 @@ class Bench:
                     server.ask("GET", path)
                     rounds.append(time.monotonic() - start)
                 each[name].append(milliseconds(rounds))
-        # The machine has slow seconds; what is compared with other servers is the best of ours.
+        # The minimum, because other load on the machine makes some rounds slower.
         each = {name: min(rounds) for name, rounds in each.items()}
         self.show(f"reads_{count}", f"{count} tasks: list of {OWN} {each['list']:.3f} ms, status by id {each['status']:.3f} ms", **each)
         return each
 
     def command(self):
-        """`jobs list` as a whole process, beside curl and kubectl."""
+        """`jobs list` as a whole process, compared with curl and kubectl."""
         binary = os.path.realpath(sys.argv[1])
         env = {**self.world.env, "K8S_CLI_API_URL": self.world.url}
         config = os.path.join(self.directory, "k8s-cli")
@@ -174,7 +174,7 @@ class Bench:
         )
 
     def rate(self):
-        """Lists a second over 8 connections, beside a handler that answers with the same bytes."""
+        """Lists a second over 8 connections, compared with a handler that answers with the same bytes."""
         url = f"{self.world.url}/tasks"
         body = subprocess.run(["curl", "-s", "-H", f"X-User: {USER}", url], check=True, capture_output=True).stdout
         static = f"{self.world.url}/bench/static"
@@ -192,14 +192,14 @@ class Bench:
             ours=ours, static=theirs, ratio=ours / theirs, p99=p99, static_p99=static_p99,
         )
 
-    def everybody(self, count):
-        """The list of all tasks, beside kubectl's of the same Jobs."""
+    def list_all(self, count):
+        """The list of all tasks, compared with kubectl's list of the same Jobs."""
         url = f"{self.world.url}/tasks?all_users=true"
         ask = ["curl", "-s", "-o", "/dev/null", "-w", "%{time_starttransfer} %{time_total} %{size_download}", "-H", f"X-User: {USER}", url]
         rows = [subprocess.run(ask, check=True, capture_output=True, text=True).stdout.split() for _ in range(9)]
         first, total = (statistics.median(float(row[i]) for row in rows) for i in (0, 1))
         raw = f"{self.kubernetes.path('jobs')}?labelSelector=skypilot-task%3Dtrue"
-        # kubectl takes it for the whole path, and the sandbox's begins with its token.
+        # kubectl takes the whole path, which begins with a token in the sandbox.
         prefix = "/" + self.kubernetes.url.split("/", 3)[3] if self.kubernetes.url.count("/") > 2 else ""
         get = ["kubectl", "--kubeconfig", self.kubernetes.kubeconfig, "get", "--raw", prefix + raw]
         if not shutil.which("kubectl"):
@@ -214,10 +214,10 @@ class Bench:
         )
 
     def submit(self):
-        """Submitting, beside the same Jobs posted without this program."""
+        """Submitting tasks, compared with posting the same Jobs without this program."""
         server = Server(self.world.port, "submitter")
         submit, user = f"{self.world.url}/tasks/submit", ["--header", "X-User: submitter"]
-        # It stays pending, so that what it costs to run it is not measured.
+        # The task stays pending, so that the cost of running it is not measured.
         task = {"name": "bench", "run": "true", "resources": {"cpus": 5000}}
 
         def job(answer, number):
@@ -228,7 +228,7 @@ class Bench:
         ours, bare, relayed = [], [], []
         for _ in range(8):
             jobs = [job(server.ask("POST", "/tasks/submit?dry_run=true", task), 0) for _ in range(22)]
-            # The first of each opens the connection.
+            # The first request of each opens the connection and is not counted.
             ours += post_all(submit, [task] * 11, self.directory, 1, user)[1][1:]
             bare += self.kubernetes.post_all("jobs", jobs[:11], self.directory, 1)[1][1:]
             relayed += self.kubernetes.post_all("jobs", jobs[11:], self.directory, 1, self.world.relay())[1][1:]
@@ -259,7 +259,7 @@ class Bench:
         server.ask("POST", "/tasks/stop")
 
     def changes(self):
-        """How long after a bare watch a change shows in `GET /tasks/{id}`."""
+        """The delay of a change in `GET /tasks/{id}` after the event of a bare watch."""
         server = Server(self.world.port)
         tasks = server.ask("GET", "/tasks")["tasks"]
         names = {task["metadata"]["job_name"]: task["task_id"] for task in tasks}
@@ -310,11 +310,11 @@ class Bench:
         self.show("idle", f"idle: {share:.2f} % of a core (under 1)", percent=share)
 
     def many(self, server, count):
-        """All that is measured once, with many tasks."""
+        """The measurements that are made once, with many tasks."""
         self.idle(server)
         self.command()
         self.rate()
-        self.everybody(count)
+        self.list_all(count)
         self.submit()
         self.changes()
 
@@ -376,7 +376,7 @@ def on_cluster(directory, count):
         world.server()
         template = Server(world.port, "template-owner@example.com")
         job = template.ask("POST", "/tasks/submit?dry_run=true", {"run": "true"})["manifests"][0]
-        # Without pods: a cluster before 1.21 cannot suspend a Job.
+        # `parallelism: 0` creates no pods. A cluster before 1.21 cannot suspend a Job.
         job["spec"]["parallelism"] = 0
         old = {"task": job["metadata"]["labels"]["task-id"], "job": "no-uid", "pod": "no-uid-either"}
         old["moment"] = job["metadata"]["annotations"]["created-at"]

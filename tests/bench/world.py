@@ -1,4 +1,4 @@
-"""What the benches have in common: servers, and what they are asked."""
+"""The parts that the benchmarks share: starting servers, and requests to them and to Kubernetes."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ def free_port():
 
 
 def post_all(url, objects, directory, concurrency, options):
-    """Posts objects with one curl, so many at a time over connections that stay open; returns the seconds for all and for each."""
+    """Posts objects with one curl over `concurrency` persistent connections; returns the seconds for all and for each."""
     config = os.path.join(directory, "posts")
     with open(config, "w") as file:
         for number, value in enumerate(objects):
@@ -43,7 +43,7 @@ def post_all(url, objects, directory, concurrency, options):
 
 
 class Kubernetes:
-    """The API server, asked without this program."""
+    """Requests to the API server without this program."""
 
     def __init__(self, kubeconfig, namespace, directory):
         self.kubeconfig = kubeconfig
@@ -81,7 +81,7 @@ class Kubernetes:
 
 
 class World:
-    """A sandbox in one process, and servers on it in others, as it would be with a cluster."""
+    """A sandbox in one process, and servers in other processes, as with a real cluster."""
 
     relayed = None
 
@@ -94,12 +94,12 @@ class World:
         self.kubeconfig = self.wait_for(lambda: re.search(r"KUBECONFIG=(\S+)", open(log).read())).group(1)
         self.kubernetes = Kubernetes(self.kubeconfig, "default", directory)
         self.sandbox = self.processes[0]
-        # Thousands of pods fit, which are not held to what they ask for.
+        # Thousands of such pods can be scheduled. The sandbox does not enforce their requests.
         self.resources = "{cpus: 0.001, memory: 0.001}"
 
     @classmethod
     def on_cluster(cls, directory, kubernetes):
-        """The same with a real cluster, in a namespace that is made for it."""
+        """The same with a real cluster, in a new namespace."""
         world = cls.__new__(cls)
         world.directory, world.processes, world.kubernetes = directory, [], kubernetes
         world.kubeconfig, world.resources = kubernetes.kubeconfig, "{}"
@@ -182,7 +182,7 @@ class World:
         return [*kubernetes.curl, "-N", url]
 
     def relay(self):
-        """Curl's options to ask Kubernetes by way of a process that passes bytes on and does nothing else."""
+        """Options for curl to reach Kubernetes through a process that only forwards bytes."""
         if not self.relayed:
             address = self.kubernetes.url.split("//")[1].split("/")[0]
             port = free_port()
@@ -195,7 +195,7 @@ class World:
         return [BINARY, "jobs", "logs", task, *options]
 
     def seconds(self, *commands):
-        """How long commands take that run at the same time, and how many bytes they print."""
+        """The seconds for commands that run at the same time, and the number of bytes that they print."""
         env = {**self.env, "K8S_CLI_API_URL": self.url}
         counts = []
 
@@ -223,6 +223,6 @@ class World:
 
 
 def memory(process, field="VmRSS"):
-    """In bytes."""
+    """The memory of a process in bytes."""
     status = open(f"/proc/{process.pid}/status").read()
     return int(re.search(rf"{field}:\s+(\d+)", status).group(1)) * 1024

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Fuzzes the reader of task files for so many seconds, from the examples under fixtures/ on, without cargo-fuzz: the flags are those
-# that it passes to the compiler, and any toolchain has them.
+# Fuzzes the parser of task files: run.sh [SECONDS]. It starts with the examples under fixtures/. It does not need cargo-fuzz: it
+# passes the same flags to the compiler, which any toolchain supports.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-600}
@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR=$root/target/fuzz
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
-# With a target named, what runs at build time is built without them.
+# With an explicit target, build scripts and macros are compiled without these flags.
 target=$(rustc -vV | sed -n 's/^host: //p')
 ${CARGO:-cargo} build --release --target "$target"
 exec "$CARGO_TARGET_DIR/$target/release/task_file" "$corpus" -dict=task_file.dict -max_len=2048 -max_total_time="$seconds" \

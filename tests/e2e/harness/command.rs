@@ -55,7 +55,7 @@ impl Running {
     /// Waits until stderr contains a text.
     #[track_caller]
     pub fn wait_for_error(&self, part: &str) {
-        wait_until(&format!("{} says {part:?}", self.line), || {
+        wait_until(&format!("{} prints {part:?} on stderr", self.line), || {
             self.stderr.lock().unwrap().contains(part)
         });
     }

@@ -1,6 +1,6 @@
-//! The reader of task files, fed with anything: no panic, no long wait, and what it accepts is accepted again when it is sent.
+//! Fuzzes the parser of task files: it must not panic or take long, and the server must accept every task that it accepts.
 //!
-//! The program is one executable without a library, so its modules are compiled into this one.
+//! The program has no library, so its modules are compiled into this target.
 
 #![no_main]
 #![allow(dead_code, unused_imports)]
@@ -10,7 +10,7 @@ mod api;
 #[path = "../../../src/yaml/mod.rs"]
 mod yaml;
 
-/// The part of the client that reads task files.
+/// The part of the client that parses task files.
 #[path = "../../../src/client"]
 mod client {
     #[path = "task_file/document.rs"]
@@ -27,7 +27,7 @@ use client::{document, dotenv, settings::Settings};
 use libfuzzer_sys::fuzz_target;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The longest that an input may take of this thread's time, whatever else the machine does.
+/// The most CPU time for an input. CPU time does not depend on other processes.
 const MAX_TIME: Duration = Duration::from_millis(100);
 
 fn cpu_time() -> Duration {
