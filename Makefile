@@ -1,4 +1,4 @@
-# What people and CI do with this tree. The text behind `##` is the line of `make help`; times are rough, of a machine with two cores.
+# The commands for people and CI. `make help` prints the text after `##`; the times are rough, for a machine with two cores.
 
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
@@ -22,32 +22,32 @@ check: ## run the checks that a change has to pass: format, lints, tests, docs, 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(MAKE) corpus
 
-# The task files are not in this tree: K8S_CLI_CORPUS names their folder, else ../shared/skypilot is tried. `make test` runs the
-# same comparison without printing the table.
-corpus: ## compare the verdicts on real task files with SkyPilot's, where these are at hand (1 s once it is built)
+# The task files are not in this tree: K8S_CLI_CORPUS names their folder, and the default is ../shared/skypilot. `make test` makes
+# the same comparison and does not print the table.
+corpus: ## compare the verdicts on real task files with SkyPilot's, if the files are present (1 s once it is built)
 	$(CARGO) test --locked --bin k8s-cli client::task_file::corpus -- --nocapture --test-threads 1
 
-# It needs nothing but the compiler; see tests/fuzz.
+# It needs only the compiler; see tests/fuzz.
 FUZZ_SECONDS ?= 600
-fuzz: ## feed the reader of task files with random input (10 min, or FUZZ_SECONDS)
+fuzz: ## feed the parser of task files with random input (10 min, or FUZZ_SECONDS)
 	tests/fuzz/run.sh $(FUZZ_SECONDS)
 
-# Each test makes a namespace of its own and deletes it. If K8S_CLI_E2E_RESTART names a program that restarts parts of the
-# cluster, logs are followed while it does.
+# Each test creates a namespace of its own and deletes it. If K8S_CLI_E2E_RESTART names a program that restarts components of the
+# cluster, tests follow logs during restarts.
 e2e: ## run the end-to-end tests on the cluster that KUBECONFIG names (10 min)
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to the cluster to test on" >&2; exit 2; }
 	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 4
 	test -z "$$K8S_CLI_E2E_RESTART" || \
 		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 
-golden: ## rewrite the golden files under fixtures/; look at the diff (as long as make test)
+golden: ## rewrite the golden files under fixtures/; check the diff (as long as make test)
 	UPDATE_GOLDEN=1 $(CARGO) test --locked
 
-record: ## record fixtures/recorded anew from the cluster that KUBECONFIG names; look at the diff (1 min)
+record: ## record fixtures/recorded again from the cluster that KUBECONFIG names; check the diff (1 min)
 	tests/record.py fixtures/recorded
 
-# Numbers of the release build, which has one more handler to compare the others with. With KUBECONFIG also the cost of logs and
-# of many tasks on that cluster. It needs curl, python3 and wrk. Without kubectl, the comparisons with it are left out.
+# Measures the release build, with an extra handler for comparison. With KUBECONFIG it also measures logs and many tasks on that
+# cluster. It needs curl, python3 and wrk. Without kubectl, the comparisons with kubectl are skipped.
 bench: ## print the numbers of `k8s-cli help performance` (15 min)
 	$(CARGO) build --locked --release --features bench
 	tests/bench/start.sh target/release/k8s-cli
