@@ -1,6 +1,6 @@
 //! Tests of commands that end before they send a request, and the in-memory session that the client's tests use.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, fmt::Debug};
 
 use super::*;
 use crate::cli::{self, AuthCommand, Cli, LogoutArgs};
@@ -66,6 +66,13 @@ impl Session {
     pub fn err(&self) -> String {
         String::from_utf8_lossy(&self.err).into_owned()
     }
+}
+
+/// The text that a function writes.
+pub fn written<E: Debug>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> String {
+    let mut out = Vec::new();
+    write(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
 }
 
 #[track_caller]

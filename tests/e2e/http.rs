@@ -4,6 +4,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{World, wait_until};
 
+/// A client that does not turn status codes into errors.
+pub fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
 /// Sends a request; returns the status code and the decoded body.
 pub fn request(
     url: &str,
@@ -12,17 +20,13 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> (u16, Value) {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
     let mut request = ureq::http::Request::builder()
         .method(method)
         .uri(format!("{url}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut response = agent.run(request.body(body).unwrap()).unwrap();
+    let mut response = agent().run(request.body(body).unwrap()).unwrap();
     let text = response.body_mut().read_to_string().unwrap();
     let content_type = response.headers()["content-type"].to_str().unwrap();
     assert_eq!(content_type, "application/json", "{method} {path}: {text}");
@@ -70,10 +74,7 @@ fn a_head_is_answered_as_a_get_without_its_body() {
     let id = ada.submit("run: echo hello; sleep 1000");
     ada.wait_for_status(&id, "running");
     // All requests use one connection, so an unexpected body would be read as the next answer.
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
+    let agent = agent();
     let task = format!("/tasks/{id}");
     // The log does not end, but its head does.
     let log = format!("{task}/logs");

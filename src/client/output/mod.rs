@@ -172,12 +172,7 @@ pub fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        write(&mut out);
-        String::from_utf8(out).unwrap()
-    }
+    use crate::client::tests::written;
 
     #[test]
     fn a_table_is_aligned_and_has_no_trailing_space() {
@@ -185,7 +180,7 @@ mod tests {
             vec!["ab12cd34".to_owned(), "a\tb\x1b[31m".to_owned()],
             vec!["ef56gh78".to_owned(), String::new()],
         ];
-        let table = written(|out| table(out, &["ID", "NAME"], rows).unwrap());
+        let table = written(|out| table(out, &["ID", "NAME"], rows));
         assert_eq!(
             table,
             "ID         NAME\nab12cd34   a\\tb\\u{1b}[31m\nef56gh78\n"
@@ -199,7 +194,7 @@ mod tests {
             "c\nd".to_owned(),
             "é\u{9b}\u{202e}".to_owned(),
         ]];
-        let lines = written(|out| tsv(out, rows).unwrap());
+        let lines = written(|out| tsv(out, rows));
         assert_eq!(lines, "a\\tb\tc\\nd\té\\u{9b}\\u{202e}\n");
     }
 
@@ -211,18 +206,18 @@ mod tests {
                 ("created".to_owned(), String::new()),
             ]
         };
-        let table = written(|out| pairs(out, Format::Table, both()).unwrap());
+        let table = written(|out| pairs(out, Format::Table, both()));
         assert_eq!(table, "id:       ab12cd34\ncreated:\n");
-        let lines = written(|out| pairs(out, Format::Tsv, both()).unwrap());
+        let lines = written(|out| pairs(out, Format::Tsv, both()));
         assert_eq!(lines, "id\tab12cd34\ncreated\t\n");
     }
 
     #[test]
     fn json_and_yaml_escape_control_characters() {
         let body = "{\"z\":\"\u{9b}31m\\u001b\",\"a\":1}".as_bytes();
-        let json = written(|out| document(out, Format::Json, body).unwrap());
+        let json = written(|out| document(out, Format::Json, body));
         assert_eq!(json, "{\n  \"z\": \"\\u009b31m\\u001b\",\n  \"a\": 1\n}\n");
-        let yaml = written(|out| document(out, Format::Yaml, body).unwrap());
+        let yaml = written(|out| document(out, Format::Yaml, body));
         assert_eq!(yaml, "z: \"\\x9B31m\\e\"\na: 1\n");
     }
 
@@ -232,7 +227,7 @@ mod tests {
             {"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "a"}},
             {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "b"}},
         ]);
-        let names = written(|out| object_names(out, objects.as_array().unwrap()).unwrap());
+        let names = written(|out| object_names(out, objects.as_array().unwrap()));
         assert_eq!(names, "job.batch/a\nservice/b\n");
     }
 

@@ -25,6 +25,20 @@ use serde::de::DeserializeOwned;
 
 use super::{Server, Session, TempDir, is_real_cluster, rights, wait_for, wait_until};
 
+/// An object in a namespace.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+{
+}
+
 /// A server with its cluster.
 #[must_use]
 pub struct World {
@@ -115,13 +129,7 @@ impl World {
     }
 
     /// The names of the objects of a kind in the world's namespace.
-    pub fn names<K>(&self) -> Vec<String>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub fn names<K: Object>(&self) -> Vec<String> {
         self.objects::<K>()
             .iter()
             .filter_map(|object| object.meta().name.clone())
@@ -129,23 +137,11 @@ impl World {
     }
 
     /// The objects of a kind in the world's namespace, listed from the cluster.
-    pub fn objects<K>(&self) -> Vec<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub fn objects<K: Object>(&self) -> Vec<K> {
         self.objects_in(&self.namespace)
     }
 
-    pub fn objects_in<K>(&self, namespace: &str) -> Vec<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + Debug,
-    {
+    pub fn objects_in<K: Object>(&self, namespace: &str) -> Vec<K> {
         with_client(&self.kubeconfig, async |client| {
             let api: Api<K> = Api::namespaced(client, namespace);
             api.list(&ListParams::default()).await.unwrap().items
@@ -165,14 +161,7 @@ impl World {
     }
 
     /// Creates an object in the world's namespace, without the server.
-    pub fn create<K>(&self, object: &K)
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + serde::Serialize
-            + Debug,
-    {
+    pub fn create<K: Object + serde::Serialize>(&self, object: &K) {
         with_client(&self.kubeconfig, async |client| {
             let api: Api<K> = Api::namespaced(client, &self.namespace);
             api.create(&PostParams::default(), object).await.unwrap();

@@ -4,15 +4,14 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use crate::harness::{Session, World, is_real_cluster};
+use crate::{
+    harness::{Session, World, is_real_cluster},
+    http::agent,
+};
 
 /// Requests the log of a task in records.
 fn ask(world: &World, path: &str) -> ureq::http::Response<ureq::Body> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .build()
-        .into();
-    agent
+    agent()
         .get(format!("{}{path}", world.url))
         .header("X-User", "ada")
         .header("Accept", "application/x-ndjson")

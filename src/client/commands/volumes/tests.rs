@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::{api::VolumeListResponse, client::tests::Session, golden};
+use crate::{
+    api::VolumeListResponse,
+    client::tests::{Session, written},
+    golden,
+};
 
 fn volumes() -> Vec<VolumeStatus> {
     let body = json!({"volumes": [
@@ -23,12 +27,6 @@ fn volumes() -> Vec<VolumeStatus> {
     serde_json::from_value::<VolumeListResponse>(body)
         .unwrap()
         .volumes
-}
-
-fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-    let mut out = Vec::new();
-    write(&mut out).unwrap();
-    String::from_utf8(out).unwrap()
 }
 
 #[test]

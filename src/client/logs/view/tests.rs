@@ -18,16 +18,18 @@ fn show(
     records: &[Value],
 ) -> (String, String, Option<LogEnd>) {
     let mut view = LogView::new("ab12cd34".parse().unwrap(), style, LogFormat::Text);
-    let end = session.run(|context| {
-        let mut end = None;
-        for record in records {
-            let json = record.to_string();
-            let record = LogRecord::from_json(json.as_bytes()).unwrap();
-            end = end.or(view.show(context, record, json.as_bytes()).unwrap());
-        }
-        end
-    });
+    let end = session.run(|context| show_all(&mut view, context, records));
     (session.out(), session.err(), end)
+}
+
+fn show_all(view: &mut LogView, context: &mut Context<'_>, records: &[Value]) -> Option<LogEnd> {
+    let mut end = None;
+    for record in records {
+        let json = record.to_string();
+        let record = LogRecord::from_json(json.as_bytes()).unwrap();
+        end = end.or(view.show(context, record, json.as_bytes()).unwrap());
+    }
+    end
 }
 
 fn piped(style: LineStyle, records: &[Value]) -> String {
@@ -62,11 +64,7 @@ fn bytes_that_are_not_utf8_are_unchanged() {
     let record = json!({"type": "line", "node": 0, "latin1": "\u{ff}\u{fe}\u{0}"});
     let mut session = Session::default();
     let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
-    session.run(|context| {
-        let json = record.to_string();
-        let record = LogRecord::from_json(json.as_bytes()).unwrap();
-        view.show(context, record, json.as_bytes()).unwrap()
-    });
+    session.run(|context| show_all(&mut view, context, &[record]));
     assert_eq!(session.bytes(), b"\xff\xfe\x00\n");
 }
 
@@ -222,11 +220,7 @@ fn a_pipe_gets_whole_lines_of_several_nodes() {
     ] {
         let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
         let holds = session.run(|context| {
-            for record in [start(num_nodes), piece(0, "name? ")] {
-                let json = record.to_string();
-                let record = LogRecord::from_json(json.as_bytes()).unwrap();
-                view.show(context, record, json.as_bytes()).unwrap();
-            }
+            show_all(&mut view, context, &[start(num_nodes), piece(0, "name? ")]);
             view.holds(context)
         });
         assert_eq!(holds, may_show, "{num_nodes} nodes");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{api::TaskListResponse, golden};
+use crate::{api::TaskListResponse, client::tests::written, golden};
 
 /// Four tasks: pending, running on some of its nodes, failed, and one in the form of the Python ancestor.
 fn tasks() -> Vec<TaskStatus> {
@@ -50,12 +50,6 @@ fn tasks() -> Vec<TaskStatus> {
     serde_json::from_value::<TaskListResponse>(body)
         .unwrap()
         .tasks
-}
-
-fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
-    let mut out = Vec::new();
-    write(&mut out).unwrap();
-    String::from_utf8(out).unwrap()
 }
 
 fn now() -> Timestamp {
