@@ -32,14 +32,14 @@ pub fn table(
     if reasons {
         header.push("REASON");
     }
+    let fit = |text: &str, width| match details {
+        true => text.to_owned(),
+        false => output::cut(text, width),
+    };
     let rows = tasks.iter().map(|task| {
         let mut row = vec![
             task.task_id.to_string(),
-            if details {
-                task.name.clone()
-            } else {
-                output::cut(&task.name, NAME_WIDTH)
-            },
+            fit(&task.name, NAME_WIDTH),
             task.status.to_string(),
             nodes(task),
             output::ago(task.created_at, now),
@@ -52,12 +52,10 @@ pub fn table(
             row.push(task.metadata.namespace.clone());
         }
         if reasons {
-            let reason = task.reason.as_deref().unwrap_or_default();
-            row.push(if details {
-                reason.to_owned()
-            } else {
-                output::cut(reason, REASON_WIDTH)
-            });
+            row.push(fit(
+                task.reason.as_deref().unwrap_or_default(),
+                REASON_WIDTH,
+            ));
         }
         row
     });
