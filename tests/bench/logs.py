@@ -215,7 +215,7 @@ def main():
                 seconds, files, resident = many_nodes(bench, server)
                 show(
                     "nodes",
-                    f"2,000 nodes in one task: all heard after {seconds:.0f} s, {files} open files (ulimit -n 4096), "
+                    f"2,000 nodes in one task: a line of each after {seconds:.0f} s, {files} open files (ulimit -n 4096), "
                     f"{resident / 1e6:.0f} MB resident",
                     seconds=seconds, files=files, resident=resident,
                 )

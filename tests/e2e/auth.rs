@@ -7,7 +7,7 @@ use crate::harness::World;
 #[test]
 fn a_user_logs_in_and_out() {
     let world = World::new();
-    let ada = world.stranger();
+    let ada = world.anonymous();
     ada.run(["auth", "whoami"])
         .code(1)
         .stdout("")
@@ -32,8 +32,8 @@ fn a_user_logs_in_and_out() {
 #[test]
 fn every_command_needs_a_login() {
     let world = World::new();
-    let stranger = world.stranger();
-    let file = stranger.file("run: 'true'");
+    let anonymous = world.anonymous();
+    let file = anonymous.file("run: 'true'");
     let commands: [&[&str]; 10] = [
         &["jobs", "submit", &file],
         &["jobs", "list"],
@@ -47,7 +47,7 @@ fn every_command_needs_a_login() {
         &["volumes", "delete", "ab12cd34", "--force"],
     ];
     for command in commands {
-        let outcome = stranger.run(command).code(1).stdout("");
+        let outcome = anonymous.run(command).code(1).stdout("");
         let hint = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`\n";
         outcome.stderr(hint);
     }
@@ -56,16 +56,16 @@ fn every_command_needs_a_login() {
 #[test]
 fn an_invalid_name_is_refused() {
     let world = World::new();
-    let stranger = world.stranger();
-    stranger
+    let anonymous = world.anonymous();
+    anonymous
         .run(["auth", "login", " "])
         .code(2)
         .stdout("")
         .says("must not be blank");
-    stranger
+    anonymous
         .run(["auth", "login", "a\nb"])
         .code(2)
         .stdout("")
         .says("control characters");
-    stranger.run(["auth", "whoami"]).code(1);
+    anonymous.run(["auth", "whoami"]).code(1);
 }

@@ -60,7 +60,7 @@ fn every_help_text_is_a_golden_file() {
 #[test]
 fn a_topic_is_plain_in_a_pipe_and_goes_through_the_pager_on_a_terminal() {
     let world = World::sandbox(&[]);
-    let session = world.stranger();
+    let session = world.anonymous();
     let text = session.run(["help", "exit-codes"]).success().stdout;
     assert!(text.starts_with("# exit-codes: "), "{text}");
     let plain = text.replace('\n', "\r\n");

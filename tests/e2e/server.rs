@@ -52,7 +52,7 @@ fn an_error_names_the_url_of_an_absent_server() {
     // Another program listens there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let stranger = std::thread::spawn(move || {
+    let other = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         // The request is read first: a connection closed with unread data is reset.
         let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -64,7 +64,7 @@ fn an_error_names_the_url_of_an_absent_server() {
         .code(1)
         .stdout("")
         .says("did not answer as a k8s-cli server");
-    stranger.join().unwrap();
+    other.join().unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! # A task file, from the command line to the Job
 //!
 //! 1. `cli::jobs` parses `jobs submit train.yaml --env A=1` into `SubmitArgs`.
-//! 2. `settings` folds `--env`, `--env-file` and `--secret` into one [`Settings`].
+//! 2. [`settings()`] folds `--env`, `--env-file` and `--secret` into one [`Settings`].
 //! 3. [`read`] reads the file; `yaml` parses it as `SkyPilot`'s parser does, with the line of each value.
 //! 4. `document` applies the settings and decodes a `TaskDefinition`; each problem names its line.
 //! 5. `client::http` sends it: `POST /tasks/submit` with the user in `X-User`.

@@ -107,13 +107,13 @@ impl World {
 
     /// The session of a user who is logged in.
     pub fn login(&self, user: &str) -> Session<'_> {
-        let session = self.stranger();
+        let session = self.anonymous();
         session.run(["auth", "login", user]).success();
         session
     }
 
     /// The session of a user who is not logged in.
-    pub fn stranger(&self) -> Session<'_> {
+    pub fn anonymous(&self) -> Session<'_> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let home = self
             .dir

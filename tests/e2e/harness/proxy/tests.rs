@@ -12,20 +12,21 @@ use crate::harness::wait_until;
 fn server(answer: Vec<u8>) -> (SocketAddr, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (heard, hearing) = mpsc::channel();
+    let (received, receiver) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, answer, heard) = (stream.unwrap(), answer.clone(), heard.clone());
+            let (mut stream, answer, received) =
+                (stream.unwrap(), answer.clone(), received.clone());
             thread::spawn(move || {
                 // A connection that is cut off gets less.
                 drop(stream.write_all(&answer));
-                let mut said = Vec::new();
-                drop(stream.read_to_end(&mut said));
-                drop(heard.send(said));
+                let mut bytes = Vec::new();
+                drop(stream.read_to_end(&mut bytes));
+                drop(received.send(bytes));
             });
         }
     });
-    (address, hearing)
+    (address, receiver)
 }
 
 fn always(bytes: u64, fault: Fault) -> FaultPlan {
@@ -39,10 +40,10 @@ fn always(bytes: u64, fault: Fault) -> FaultPlan {
 
 /// A proxy with at most one fault, in front of a server that sends ten letters.
 fn ten_letters(fault: Fault) -> (Proxy, mpsc::Receiver<Vec<u8>>) {
-    let (address, hearing) = server(b"abcdefghij".to_vec());
+    let (address, receiver) = server(b"abcdefghij".to_vec());
     let proxy = Proxy::start(address, always(4, fault), 1, Duration::ZERO);
     proxy.switch().enable();
-    (proxy, hearing)
+    (proxy, receiver)
 }
 
 /// The text that a client reads, and the error that ends it.
@@ -76,7 +77,7 @@ fn whole() -> (String, Option<ErrorKind>) {
 #[test]
 fn a_proxy_without_faults_forwards_both_directions() {
     let answer: Vec<u8> = (0..64u32 << 20).map(|i| (i ^ i >> 11) as u8).collect();
-    let (address, hearing) = server(answer.clone());
+    let (address, receiver) = server(answer.clone());
     let proxy = Proxy::start(address, always(4, Fault::Reset), 6, Duration::ZERO);
     let mut stream = TcpStream::connect(proxy.address).unwrap();
     let mut received = vec![0; answer.len()];
@@ -84,7 +85,7 @@ fn a_proxy_without_faults_forwards_both_directions() {
     assert!(received == answer, "64 MiB came out otherwise");
     stream.write_all(b"thank you").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(hearing.recv().unwrap(), b"thank you");
+    assert_eq!(receiver.recv().unwrap(), b"thank you");
     // The server then ends, and the proxy forwards that.
     assert_eq!(stream.read(&mut received).unwrap(), 0);
     assert_eq!((proxy.counts().connections, proxy.counts().total()), (1, 0));
@@ -96,12 +97,12 @@ fn a_connection_is_cut_once_after_an_exact_number_of_bytes() {
         (Fault::Close, None),
         (Fault::Reset, Some(ErrorKind::ConnectionReset)),
     ] {
-        let (proxy, hearing) = ten_letters(fault);
+        let (proxy, receiver) = ten_letters(fault);
         let (text, ended) = read(&proxy);
         // A reset may overtake the bytes before it.
         assert!(text == "abcd" || end.is_some() && text.is_empty(), "{text}");
         assert_eq!(ended, end, "{fault:?}");
-        assert_eq!(hearing.recv().unwrap(), b"");
+        assert_eq!(receiver.recv().unwrap(), b"");
         assert_eq!(read(&proxy), whole(), "there may be one fault only");
         assert_eq!(proxy.counts().faults, BTreeMap::from([(fault.name(), 1)]));
     }
@@ -109,12 +110,12 @@ fn a_connection_is_cut_once_after_an_exact_number_of_bytes() {
 
 #[test]
 fn a_half_closed_connection_still_forwards_to_the_server() {
-    let (proxy, hearing) = ten_letters(Fault::HalfClose);
+    let (proxy, receiver) = ten_letters(Fault::HalfClose);
     let mut stream = TcpStream::connect(proxy.address).unwrap();
     assert_eq!(read_from(&mut stream), ("abcd".to_owned(), None));
     stream.write_all(b"still here").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(hearing.recv().unwrap(), b"still here");
+    assert_eq!(receiver.recv().unwrap(), b"still here");
 }
 
 #[test]

@@ -1,0 +1,154 @@
+#!/bin/bash
+# The first process of a task's container: runs `setup` and `run`, passes a stop signal on to the processes of the container, waits
+# for them, and ends with the exit code of the script. bash reaps the orphans that a container's first process inherits.
+#
+# Arguments: the working directory (empty: that of the image), `setup` (empty: none) and `run`. Without the last two, they stand in the
+# variables K8S_CLI_SETUP and K8S_CLI_RUN. The names of all variables and functions here begin with k8s_; none of them is exported.
+#
+# The script is not the first process itself, because the kernel drops the signals that a process 1 sends to itself, and those for
+# which it has no handler: `kill -TERM $$` would do nothing, and a stop would reach no program.
+#
+# Lines that are comments are removed before the container gets this text. Nothing else may depend on lines or indentation.
+
+k8s_own=      # not empty: this is process 1, so that all other processes in /proc are of this container
+[ "$$" = 1 ] && k8s_own=1
+k8s_child=    # the process of the shell that runs `setup` or `run`
+k8s_code=0    # its exit code
+k8s_signaled= # not empty: a signal has interrupted the wait for it
+k8s_stopping= # not empty: a stop signal has come
+exec {k8s_out}>&1 {k8s_err}>&2
+# Nothing is ever written to this pipe, so that a read with a timeout is a sleep without a process.
+exec {k8s_never}<> <(:)
+
+k8s_sleep() { read -rt "$1" -u "$k8s_never" _; }
+
+# Whether a process is a filter at the end of a pipe. A filter ends when the programs before it have ended, and has to print what they
+# say until then.
+k8s_is_filter() {
+  local name
+  { read -r name <"/proc/$1/comm"; } 2>/dev/null || return 1
+  case $name in
+    tee | cat | ts | sed | awk | gawk | mawk | grep | tr) [ -p "/proc/$1/fd/0" ] ;;
+    *) return 1 ;;
+  esac
+}
+
+# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended.
+k8s_list() {
+  local path pid stat
+  k8s_programs=() k8s_filters=()
+  for path in /proc/[0-9]*; do
+    pid=${path#/proc/}
+    [ "$pid" != "$$" ] || continue
+    { read -r stat <"$path/stat"; } 2>/dev/null || continue
+    # The state stands behind the name in parentheses, which may hold anything.
+    case ${stat##*) } in Z* | X*) continue ;; esac
+    if k8s_is_filter "$pid"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
+  done
+}
+
+# Passes a stop signal on as SIGTERM.
+k8s_stop() {
+  k8s_signaled=1 k8s_stopping=1
+  if [ -z "$k8s_own" ]; then
+    # The other processes in /proc may be of other containers, so only the process group of the script is told.
+    [ -z "$k8s_child" ] || kill -TERM -- "-$k8s_child"
+    return
+  fi
+  k8s_list
+  [ ${#k8s_programs[@]} = 0 ] || kill -TERM "${k8s_programs[@]}"
+}
+
+# After a stop: waits for the programs, and then for their filters.
+k8s_wait_for_all() {
+  local rounds=0
+  while [ -n "$k8s_own" ]; do
+    k8s_list
+    [ ${#k8s_programs[@]} = 0 ] || rounds=0
+    [ ${#k8s_programs[@]} != 0 ] || [ ${#k8s_filters[@]} != 0 ] || return
+    # A filter that is still there after half a second has a pipe that no end will come from.
+    rounds=$((rounds + 1))
+    [ $rounds != 10 ] || kill -TERM "${k8s_filters[@]}"
+    k8s_sleep 0.05
+  done
+}
+
+# Sets REPLY to how far those processes are that still hold the output of the container. Fails if there are none that can be read.
+k8s_progress() {
+  local pid line
+  REPLY=
+  k8s_list
+  for pid in "${k8s_programs[@]}" "${k8s_filters[@]}"; do
+    [ "/proc/$pid/fd/1" -ef "/proc/$$/fd/$k8s_out" ] || [ "/proc/$pid/fd/2" -ef "/proc/$$/fd/$k8s_err" ] || continue
+    { mapfile -t line <"/proc/$pid/io"; } 2>/dev/null || continue
+    REPLY+="$pid ${line[*]} "
+  done
+  [ -n "$REPLY" ]
+}
+
+# After the script: gives processes that still print its output, such as that of `exec > >(tee log)`, up to 2 s while they make progress.
+k8s_drain() {
+  local before turn
+  [ -n "$k8s_own" ] || return
+  for ((turn = 0; turn < 40; turn++)); do
+    k8s_progress || return
+    before=$REPLY
+    k8s_sleep 0.05
+    k8s_progress || return
+    [ "$REPLY" != "$before" ] || return
+  done
+}
+
+# Runs commands in a bash of their own, and waits for it.
+k8s_run() {
+  # The script gets a process group of its own.
+  set -m
+  (
+    # Without this, an asynchronous process of a shell ignores SIGINT and SIGQUIT.
+    trap - TERM INT QUIT HUP USR1 USR2 WINCH
+    exec </dev/null >&"$k8s_out" 2>&"$k8s_err" {k8s_out}>&- {k8s_err}>&- {k8s_never}<&-
+    exec /bin/bash -c "$1"
+  ) &
+  k8s_child=$!
+  set +m
+  # A signal may have come just before there was a process to tell.
+  [ -z "$k8s_stopping" ] || k8s_stop
+  while :; do
+    k8s_signaled=
+    wait "$k8s_child"
+    k8s_code=$?
+    [ -n "$k8s_signaled" ] || return
+  done
+}
+
+k8s_end() {
+  if [ -n "$k8s_stopping" ]; then k8s_wait_for_all; else k8s_drain; fi
+  exit "$k8s_code"
+}
+
+trap k8s_stop TERM INT QUIT HUP USR1 USR2 WINCH
+if [ -n "$1" ]; then cd -- "$1" || exit; fi
+if [ $# = 1 ]; then set -- "$1" "$K8S_CLI_SETUP" "$K8S_CLI_RUN"; fi
+unset K8S_CLI_INIT K8S_CLI_SETUP K8S_CLI_RUN
+# Root needs no sudo, and many images have none, but task files call it. SkyPilot defines it as an empty alias there.
+if [ "$EUID" = 0 ] && [[ $2$3 == *sudo* ]] && ! command -v sudo >/dev/null; then
+  # shellcheck disable=SC2317 # the script calls it
+  sudo() { "$@"; }
+  export -f sudo
+fi
+# What bash says about its children is not output of the task.
+exec >/dev/null 2>&1
+if [ -n "$2" ]; then
+  # SkyPilot's names of these variables during `setup` (SkyPilot 0.14.1, sky/skylet/constants.py).
+  SKYPILOT_SETUP_NODE_RANK=$SKYPILOT_NODE_RANK SKYPILOT_SETUP_NODE_IPS=$SKYPILOT_NODE_IPS \
+    SKYPILOT_SETUP_NUM_GPUS_PER_NODE=$SKYPILOT_NUM_GPUS_PER_NODE k8s_run "$2"
+  if [ "$k8s_code" != 0 ]; then
+    # The termination message of the container.
+    printf 'k8s-cli: setup failed' >/dev/termination-log
+    k8s_end
+  fi
+  k8s_code=143
+  [ -z "$k8s_stopping" ] || k8s_end
+fi
+k8s_run "$3"
+k8s_end
