@@ -15,9 +15,10 @@ demo: ## build, then show a tour in a sandbox: a volume, a task on two nodes (4 
 test: ## run all tests that need no cluster (6 min the first time, then 2 min)
 	$(CARGO) test --locked
 
-check: ## run the checks that a change has to pass: format, lints, tests, docs, corpus (10 min the first time, then 3 min)
+check: ## run the checks that a change has to pass: format, lints (with shellcheck), tests, docs, corpus (10 min the first time, then 3 min)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	shellcheck src/executor/objects/init.sh
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(MAKE) corpus

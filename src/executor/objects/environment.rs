@@ -46,7 +46,7 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
             .filter(|(name, _)| missing(name))
             .map(|(name, value)| variable(name, value)),
     );
-    if missing(NODE_IPS) && matches!(submission.script, Script::InJob(_)) {
+    if missing(NODE_IPS) && submission.script == Script::InJob {
         environment.extend(node_ips(submission));
     }
     environment

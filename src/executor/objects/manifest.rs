@@ -11,6 +11,9 @@ use k8s_openapi::{
 use super::{labels, names, pod, pod_config, submission::Submission};
 use crate::api::Problem;
 
+/// The longest time that a stopped task may take to end, in seconds.
+const MAX_GRACE: i64 = 3600;
+
 /// The Job of the node of this rank, with the user's `pod_config` merged into its pod.
 ///
 /// # Errors
@@ -31,6 +34,9 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     };
     if let Some(config) = &task.pod_config {
         template = pod_config::apply(&template, config)?;
+        let spec = template.spec.get_or_insert_default();
+        let grace = &mut spec.termination_grace_period_seconds;
+        *grace = grace.map(|seconds| seconds.min(MAX_GRACE));
     }
     let job_name = names::job_name(task, submission.id);
     Ok(Job {

@@ -16,7 +16,6 @@ use k8s_openapi::{
 
 use super::{
     labels, names,
-    script::{Script, VARIABLE},
     submission::{NODE_IPS, Submission},
 };
 use crate::api::{AccessMode, Timestamp, User, VolumeDefinition, VolumeId, VolumeMount};
@@ -61,11 +60,8 @@ fn secret(submission: &Submission, first_job: &ObjectMeta) -> Secret {
 
 /// The Secret that holds the script of a task, if the Jobs do not hold it.
 fn script_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Secret> {
-    let Script::InSecret(script) = &submission.script else {
-        return None;
-    };
+    let mut data = submission.script.variables(&submission.task)?;
     let names = submission.node_names.clone();
-    let mut data = BTreeMap::from([(VARIABLE.to_owned(), script.clone())]);
     data.extend(names.map(|names| (NODE_IPS.to_owned(), names)));
     let name = names::script_secret_name(submission.id);
     Some(Secret {

@@ -15,7 +15,7 @@ use super::{
     environment::{environment, escape_dollars},
     gpus::Placement,
     names,
-    script::{RUN_VARIABLE, Script},
+    script::Script,
     submission::Submission,
 };
 use crate::api::{self, TaskDefinition};
@@ -31,13 +31,10 @@ const SHARED_MEMORY: &str = "shared-memory";
 pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let task = &submission.task;
     let (volumes, mounts) = volumes(submission);
-    let (argument, script) = match &submission.script {
-        Script::InJob(script) => (escape_dollars(script), None),
-        Script::InSecret(_) => {
-            let script = env_from(names::script_secret_name(submission.id));
-            (RUN_VARIABLE.to_owned(), Some(script))
-        }
-    };
+    let arguments = submission.script.arguments(task);
+    let arguments = arguments.iter().map(|argument| escape_dollars(argument));
+    let script = (submission.script == Script::InSecret)
+        .then(|| env_from(names::script_secret_name(submission.id)));
     // The last source wins.
     let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
     let env_from: Vec<_> = script.into_iter().chain(secrets).collect();
@@ -45,8 +42,9 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(image.to_owned()),
-        command: Some(vec!["/bin/bash".to_owned(), "-c".to_owned()]),
-        args: Some(vec![argument]),
+        // `-p`: a `BASH_ENV` of the user is for the script's shell.
+        command: Some(["/bin/bash", "-p", "-c"].map(str::to_owned).into()),
+        args: Some(arguments.collect()),
         env: Some(environment(submission, rank)),
         env_from: (!env_from.is_empty()).then_some(env_from),
         resources: resources(task, &submission.placement),

@@ -1,8 +1,11 @@
-//! The script of a task: the commands of its containers, and the choice of the object that holds it. Pure.
+//! The commands of a task's containers, and the choice of the object that holds them. Pure.
 //!
-//! A script in each Job costs much in a large task: with 1 KiB and 256 nodes, etcd and each list and watch carry 256 KiB. Beyond
-//! [`MAX_REPEATED`] a Secret of the task holds the script once, and the containers get it from their environment. The program may
-//! create Secrets anyway, so it needs no further right.
+//! `init.sh` is the container's first process: it runs `setup` and `run`, and passes stop signals on to them. Both reach it as arguments,
+//! in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
+//! [`MAX_REPEATED`] a Secret of the task holds the commands once, and the containers get them from their environment. The program
+//! may create Secrets anyway, so it needs no further right.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -10,92 +13,127 @@ use crate::api::TaskDefinition;
 
 /// The termination message of a container whose `setup` has failed.
 pub const SETUP_FAILED: &str = "k8s-cli: setup failed";
-/// The file from which Kubernetes reads the termination message.
-const TERMINATION_LOG: &str = "/dev/termination-log";
-/// Root needs no `sudo`, and many images have none, but task files call it. SkyPilot defines it as an empty alias there.
-const SUDO: &str =
-    r#"[ "$EUID" != 0 ] || command -v sudo >/dev/null || { sudo() { "$@"; }; export -f sudo; }"#;
-/// Sets SkyPilot's names of these variables for `setup` (SkyPilot 0.14.1, `sky/skylet/constants.py`).
-const SETUP_VARIABLES: &str = "SKYPILOT_SETUP_NODE_RANK=$SKYPILOT_NODE_RANK SKYPILOT_SETUP_NODE_IPS=$SKYPILOT_NODE_IPS \
-                               SKYPILOT_SETUP_NUM_GPUS_PER_NODE=$SKYPILOT_NUM_GPUS_PER_NODE";
+/// The first process of a container, for people.
+const INIT: &str = include_str!("init.sh");
 
 /// The longest variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does not start.
 pub const MAX_VARIABLE: usize = 128 * 1024 - 16;
-/// The most bytes of script in all Jobs of a task together.
+/// The most bytes of commands in all Jobs of a task together.
 const MAX_REPEATED: usize = 256 * 1024;
-/// The variable that holds the script.
-pub const VARIABLE: &str = "K8S_CLI_SCRIPT";
-/// Runs the script in [`VARIABLE`] as if it were an argument, without that variable in its environment.
-pub const RUN_VARIABLE: &str =
-    r#"set -- "${K8S_CLI_SCRIPT:?}"; unset K8S_CLI_SCRIPT; exec /bin/bash -c "$1""#;
-/// Variables that would change the effect of [`RUN_VARIABLE`] if the user set them.
-const RESERVED: [&str; 2] = [VARIABLE, "BASH_ENV"];
+/// The variables by which a Secret hands over `init.sh`, `setup` and `run`.
+const VARIABLES: [&str; 3] = ["K8S_CLI_INIT", "K8S_CLI_SETUP", "K8S_CLI_RUN"];
+/// Runs the `init.sh` in its variable.
+const RUN_VARIABLE: &str = r#"eval "$K8S_CLI_INIT""#;
 
-/// The script of a task, by the object that holds it.
+/// The commands of a task, by the object that holds them.
 #[derive(Debug, PartialEq)]
 pub enum Script {
-    /// An argument of the container, in each Job.
-    InJob(String),
-    /// A variable of the container, from a Secret of the task. The Secret holds the names of the nodes too.
-    InSecret(String),
+    /// Arguments of the container, in each Job.
+    InJob,
+    /// Variables of the container, from a Secret of the task. The Secret holds the names of the nodes too.
+    InSecret,
 }
 
 impl Script {
-    /// Builds the script of a task, and decides which object holds it.
+    /// Decides which object holds the commands of a task.
     pub fn new(task: &TaskDefinition) -> Self {
-        let script = text(task);
+        let texts = [init(), setup(task).to_owned(), task.run.clone()];
+        let length: usize = texts.iter().map(String::len).sum();
         let is_given =
             |name: &&str| task.envs.contains_key(*name) || task.secrets.contains_key(*name);
         let num_nodes = task.num_nodes as usize;
         // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
-        let repeated = num_nodes.saturating_mul(script.len() + 16 * num_nodes);
-        let fits_a_variable = VARIABLE.len() + script.len() < MAX_VARIABLE;
+        let repeated = num_nodes.saturating_mul(length + 16 * num_nodes);
+        let fits_variables = texts
+            .iter()
+            .zip(VARIABLES)
+            .all(|(text, name)| name.len() + text.len() < MAX_VARIABLE);
         if num_nodes == 1
             || repeated <= MAX_REPEATED
-            || !fits_a_variable
-            || RESERVED.iter().any(is_given)
-            || task.pod_config.as_ref().is_some_and(sets_command)
+            || !fits_variables
+            || VARIABLES.iter().any(is_given)
+            || sets_command(task)
         {
-            Self::InJob(script)
+            Self::InJob
         } else {
-            Self::InSecret(script)
+            Self::InSecret
         }
+    }
+
+    /// The arguments behind `/bin/bash -p -c` in a container of a task.
+    pub fn arguments(&self, task: &TaskDefinition) -> Vec<String> {
+        let workdir = workdir(task).unwrap_or_default().to_owned();
+        let name = "k8s-cli".to_owned();
+        match self {
+            Self::InJob if sets_command(task) => vec![plain(task)],
+            Self::InJob => {
+                vec![
+                    init(),
+                    name,
+                    workdir,
+                    setup(task).to_owned(),
+                    task.run.clone(),
+                ]
+            }
+            Self::InSecret => vec![RUN_VARIABLE.to_owned(), name, workdir],
+        }
+    }
+
+    /// The variables in the Secret of a task; none if the Jobs hold its commands.
+    pub fn variables(&self, task: &TaskDefinition) -> Option<BTreeMap<String, String>> {
+        let texts = [init(), setup(task).to_owned(), task.run.clone()];
+        let variables = VARIABLES.map(str::to_owned).into_iter().zip(texts);
+        (*self == Self::InSecret).then(|| variables.collect())
     }
 }
 
-/// Whether the user replaces our bash, which gets the script as an argument.
-fn sets_command(pod_config: &Map<String, Value>) -> bool {
-    let containers = pod_config
-        .get("spec")
-        .and_then(|spec| spec.get("containers"));
-    let mut containers = containers.and_then(Value::as_array).into_iter().flatten();
-    containers.any(|container| {
+/// `init.sh` for a container: without its comments.
+pub fn init() -> String {
+    let lines = INIT.lines();
+    let code = lines.filter(|line| !line.trim_start().starts_with('#'));
+    code.fold(String::with_capacity(INIT.len()), |init, line| {
+        init + line + "\n"
+    })
+}
+
+fn setup(task: &TaskDefinition) -> &str {
+    let setup = task.setup.as_deref();
+    setup
+        .filter(|setup| !setup.trim().is_empty())
+        .unwrap_or_default()
+}
+
+/// The working directory of a task; none if it is a directory of the user's machine.
+fn workdir(task: &TaskDefinition) -> Option<&str> {
+    let workdir = task.workdir.as_deref();
+    workdir.filter(|workdir| workdir.starts_with('/'))
+}
+
+/// Whether the user replaces our bash, or its arguments.
+fn sets_command(task: &TaskDefinition) -> bool {
+    let containers = |config: &'_ Map<String, Value>| -> Vec<Value> {
+        let containers = config.get("spec").and_then(|spec| spec.get("containers"));
+        containers
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let containers = task.pod_config.as_ref().map(containers).unwrap_or_default();
+    containers.iter().any(|container| {
         ["command", "args"]
             .iter()
             .any(|field| container.get(field).is_some())
     })
 }
 
-/// The commands for the container's bash. As in SkyPilot, `setup` runs in a shell of its own, and `run` starts only if it succeeded.
-fn text(task: &TaskDefinition) -> String {
+/// The commands of a task for a shell of the user, without `init.sh`.
+fn plain(task: &TaskDefinition) -> String {
     let mut script = String::new();
-    let setup = task.setup.as_deref().unwrap_or_default();
-    if setup.contains("sudo") || task.run.contains("sudo") {
-        script = format!("{SUDO}\n");
-    }
-    if let Some(workdir) = task
-        .workdir
-        .as_deref()
-        .filter(|workdir| workdir.starts_with('/'))
-    {
+    if let Some(workdir) = workdir(task) {
         script += &format!("cd -- {} || exit\n", quote(workdir));
     }
-    if !setup.trim().is_empty() {
-        script += &format!(
-            "{SETUP_VARIABLES} /bin/bash -c {} || {{ code=$?; printf {} 2>/dev/null >{TERMINATION_LOG}; exit $code; }}\n",
-            quote(setup),
-            quote(SETUP_FAILED),
-        );
+    if !setup(task).is_empty() {
+        script += &format!("/bin/bash -c {} || exit\n", quote(setup(task)));
     }
     script + &task.run
 }
@@ -112,5 +150,37 @@ mod tests {
     #[test]
     fn quoted_text_is_one_word_for_the_shell() {
         assert_eq!(quote("it's"), r"'it'\''s'");
+    }
+
+    /// Where `init.sh` is not process 1, other processes may be strangers: only the script gets the signal.
+    #[test]
+    fn only_the_script_is_told_where_other_processes_may_be_strangers() {
+        use std::{
+            io::{BufRead, BufReader},
+            process::{Command, Stdio},
+        };
+
+        let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+        let run = "trap 'echo told; exit 9' TERM; echo ready; sleep 1000 & wait";
+        let mut process = Command::new("/bin/bash")
+            .args(["-p", "-c", &init(), "k8s-cli", "", "", run])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "told");
+        assert_eq!(process.wait().unwrap().code(), Some(9));
+        assert!(stranger.try_wait().unwrap().is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn init_has_no_comments_and_names_the_message() {
+        assert!(init().len() < 4096 && !init().contains("\n#"), "{}", init());
+        assert!(init().contains(SETUP_FAILED));
     }
 }

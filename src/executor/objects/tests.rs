@@ -1,6 +1,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{script::Script, *};
+use super::{
+    environment::escape_dollars,
+    script::{self, Script},
+    *,
+};
 use crate::{
     api::{TaskDefinition, VolumeDefinition, VolumeMount},
     golden,
@@ -46,7 +50,15 @@ fn submission(task: TaskDefinition) -> Submission {
 fn check_submission(case: &str, submission: &Submission) {
     let task = &submission.task;
     let mut manifests: Vec<_> = (0..task.num_nodes)
-        .map(|rank| golden::to_yaml(&job(submission, rank).unwrap()))
+        .map(|rank| {
+            let mut job = job(submission, rank).unwrap();
+            let pod = job.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+            let args = pod.containers[0].args.as_mut().unwrap();
+            // The text of init.sh would hide the rest.
+            assert_eq!(args[0], escape_dollars(&script::init()));
+            args[0] = "<init.sh>".to_owned();
+            golden::to_yaml(&job)
+        })
         .collect();
     let first = ObjectMeta {
         uid: Some("00000000-0000-0000-0000-000000000000".to_owned()),
@@ -112,8 +124,7 @@ fn a_secret_holds_a_long_script_of_many_jobs() {
             serde_json::json!({"num_nodes": num_nodes, "run": run, "secrets": {"TOKEN": "s3cret"}});
         TaskDefinition::from_json(&task).unwrap()
     };
-    let is_in_secret =
-        |task: TaskDefinition| matches!(submission(task).script, Script::InSecret(_));
+    let is_in_secret = |task: TaskDefinition| submission(task).script == Script::InSecret;
     for (num_nodes, run, expected) in [
         (1, &*run, false),
         (4, "true", false),
@@ -128,7 +139,8 @@ fn a_secret_holds_a_long_script_of_many_jobs() {
         );
     }
     for field in ["envs", "secrets"] {
-        let task = serde_json::json!({"num_nodes": 200, "run": "true", field: {"BASH_ENV": "x"}});
+        let task =
+            serde_json::json!({"num_nodes": 200, "run": "true", field: {"K8S_CLI_RUN": "x"}});
         let task = TaskDefinition::from_json(&task).unwrap();
         assert!(!is_in_secret(task), "{field}");
     }
@@ -137,7 +149,7 @@ fn a_secret_holds_a_long_script_of_many_jobs() {
     assert!(job.len() < 4096 && !job.contains("node-3."), "{job}");
     let secrets = secrets(&five, &ObjectMeta::default());
     let data = secrets[1].string_data.as_ref().unwrap();
-    assert_eq!(data["K8S_CLI_SCRIPT"], run);
+    assert_eq!(data["K8S_CLI_RUN"], run);
     assert_eq!(
         data["SKYPILOT_NODE_IPS"].lines().nth(3),
         Some("node-3.task-ab12cd34")
@@ -163,4 +175,22 @@ fn node_names_too_long_for_a_variable_give_a_warning() {
     );
     let env = golden::to_yaml(&job(&many, 0).unwrap());
     assert!(!env.contains("SKYPILOT_NODE_IPS"), "{env}");
+}
+
+#[test]
+fn the_grace_period_is_an_hour_at_most() {
+    for (asked, given) in [(31_536_000, 3600), (60, 60)] {
+        let task = serde_json::json!({"run": "true", "config": {"kubernetes": {"pod_config": {
+            "spec": {"terminationGracePeriodSeconds": asked},
+        }}}});
+        let submission = submission(TaskDefinition::from_json(&task).unwrap());
+        let spec = job(&submission, 0)
+            .unwrap()
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap();
+        assert_eq!(spec.termination_grace_period_seconds, Some(given));
+    }
 }

@@ -1,5 +1,5 @@
-# Process 1 of a pod's container: makes its view of the file system, starts the main process, passes SIGTERM on to it,
-# reaps what it leaves behind, and exits with its exit code.
+# Makes the view that a pod's container has of the file system, and becomes the main process of the container: process 1 of its
+# namespace, as on a cluster.
 #
 # Arguments: steps (a word and its operands, see below), `--`, the working directory, the program, and the command line
 # that starts it. Standard input is a pipe to the kubelet, which wants one line: started, missing or failed, and why.
@@ -53,18 +53,5 @@ esac
 [ -n "$k8s_found" ] || { echo missing >&3; exit 128; }
 [ -x "$k8s_found" ] && [ ! -d "$k8s_found" ] || { echo denied >&3; exit 128; }
 shift 2
-k8s_child=
-k8s_signaled=
-trap 'k8s_signaled=1; [ -z "$k8s_child" ] || kill -TERM "$k8s_child" 2>/dev/null' TERM
-"$@" 3>&- &
-k8s_child=$!
 echo "started $k8s_pid" >&3
-# The output is the container's: what a shell says about a killed child does not belong there.
-exec 3>&- >/dev/null 2>&1
-# A signal interrupts `wait`; the exit code is only known when nothing did.
-while :; do
-  k8s_signaled=
-  wait "$k8s_child"
-  k8s_code=$?
-  [ -n "$k8s_signaled" ] || exit "$k8s_code"
-done
+exec "$@" 3>&-

@@ -60,6 +60,12 @@ impl Isolation {
             }
         }
         log::debug!("sandbox: containers are isolated by {level:?}");
+        if level == Level::Group {
+            log::warn!(
+                "sandbox: containers have no namespaces, because unshare and setpriv of util-linux cannot make them here: volumes do not \
+                 work, and the first process of a container gets signals without a handler, unlike on a cluster"
+            );
+        }
         Self {
             level,
             setpriv: setpriv.map(|path| path.to_string_lossy().into_owned()),

@@ -1,0 +1,89 @@
+//! Tests of the signals that the processes of a task get, and of the exit code and the last lines that they leave.
+
+use crate::harness::{Session, World};
+
+/// A program that saves its state on SIGTERM, which takes a moment, and reports it. Its stderr is closed, because bash reports there
+/// that its `sleep` was terminated.
+const PROGRAM: &str = "bash -c 'exec 2>&-; trap \"echo saving; sleep 0.3; echo saved; exit 0\" TERM; echo ready; while :; do sleep 0.1; done'";
+
+/// Stops a task that has printed `ready`; returns the rest of its log.
+#[track_caller]
+fn stopped(ada: &Session<'_>, run: &str) -> String {
+    let id = ada.submit(&format!("run: |\n  {run}"));
+    let logs = ada.start(["jobs", "logs", &id]);
+    logs.wait_for_output("ready\n");
+    ada.run(["jobs", "stop", &id]).success();
+    let log = logs.finish().code(103).stdout;
+    log.strip_prefix("ready\n").unwrap_or(&log).to_owned()
+}
+
+/// The log of a task, and the exit code that its status shows.
+#[track_caller]
+fn ended(ada: &Session<'_>, run: &str, status: &str) -> (String, Option<i64>) {
+    let id = ada.submit(&format!("run: |\n  {run}"));
+    let task = ada.wait_for_status(&id, status);
+    let log = ada.run(["jobs", "logs", &id]).stdout;
+    (log, task["metadata"]["nodes"][0]["exit_code"].as_i64())
+}
+
+#[test]
+fn a_stop_reaches_the_program_wherever_it_stands_in_the_script() {
+    let world = World::new();
+    let ada = world.login("ada");
+    for run in [
+        PROGRAM.to_owned(),
+        format!("{PROGRAM}; echo after"),
+        format!("{PROGRAM} | tee /tmp/log"),
+        format!("{PROGRAM} 2>&1 | cat | tee /tmp/log"),
+        format!("exec > >(tee /tmp/log); {PROGRAM}; echo after"),
+        format!("{PROGRAM} & wait"),
+    ] {
+        assert_eq!(stopped(&ada, &run), "saving\nsaved\n", "{run}");
+    }
+}
+
+#[test]
+fn a_trap_of_the_script_runs_on_a_stop() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let trap = "exec 2>&-; trap 'echo trapped; exit 7' TERM; echo ready; sleep 1000 & wait";
+    assert_eq!(stopped(&ada, trap), "trapped\n");
+    let trap = "exec 2>&-; trap 'echo trapped; exit 7' TERM; echo ready; sleep 1000";
+    assert_eq!(stopped(&ada, trap), "trapped\n");
+}
+
+#[test]
+fn a_signal_that_a_task_sends_to_itself_ends_it() {
+    let world = World::new();
+    let ada = world.login("ada");
+    for (run, log, code) in [
+        ("echo a; kill -TERM $$; sleep 1; echo still", "a\n", 143),
+        ("echo a; bash -c 'kill -ABRT $$'", "a\n", 134),
+        ("echo a; kill -INT $$; sleep 1; echo still", "a\n", 130),
+        ("echo a; kill -KILL $$; sleep 1; echo still", "a\n", 137),
+    ] {
+        assert_eq!(
+            ended(&ada, run, "failed"),
+            (log.to_owned(), Some(code)),
+            "{run}"
+        );
+    }
+}
+
+#[test]
+fn the_last_lines_of_a_script_are_not_lost() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let run = "exec > >(tee /tmp/log | sed s/error/ERROR/) 2>&1; echo begin; seq 2000; echo the error; exit 3";
+    let numbers: String = (1..=2000).map(|number| format!("{number}\n")).collect();
+    let expected = format!("begin\n{numbers}the ERROR\n");
+    assert_eq!(ended(&ada, run, "failed"), (expected, Some(3)));
+}
+
+#[test]
+fn a_silent_process_in_the_background_does_not_keep_a_task_running() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let run = "nohup sleep 1000 & echo done";
+    assert_eq!(ended(&ada, run, "completed").0, "done\n");
+}
