@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn only_its_owner_can_read_a_login() {
-        let home = env::temp_dir().join(format!("k8s-cli-login-{}", process::id()));
+        let home = env::temp_dir().join(format!("k8s-cli-login-{:016x}", rand::random::<u64>()));
         let file =
             LoginFile::locate(&|name| (name == "HOME").then(|| home.clone().into())).unwrap();
         assert!(matches!(file.user(), Err(Error::NotLoggedIn)));

@@ -12,10 +12,11 @@ mod session;
 mod world;
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -55,19 +56,15 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
 }
 
-/// A folder that is deleted when it is dropped, unless the test failed.
+/// A folder of this user that is deleted when it is dropped, unless the test failed.
 pub struct TempDir(PathBuf);
 
 impl TempDir {
     pub fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = env::temp_dir().join("k8s-cli-tests").join(name);
-        fs::create_dir_all(&path).unwrap();
+        // Another user of the machine may have made any name that can be guessed.
+        let name = format!("k8s-cli-test-{:016x}", rand::random::<u64>());
+        let path = env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
         Self(path)
     }
 

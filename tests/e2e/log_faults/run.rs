@@ -285,7 +285,11 @@ fn describe(
     let stderrs: String = seen
         .iter()
         .map(|seen| {
-            let out = env::temp_dir().join(format!("k8s-cli-seed-{seed}-{}.out", seen.number));
+            let out = env::temp_dir().join(format!(
+                "k8s-cli-seed-{seed}-{}-{:08x}.out",
+                seen.number,
+                rand::random::<u32>()
+            ));
             fs::write(&out, &seen.out).unwrap();
             let (line, err) = (&seen.line, &seen.err);
             format!(
