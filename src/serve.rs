@@ -52,8 +52,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     let port = port.map_or_else(port_from_environment, Ok)?;
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
-    let listener = server::bind(&host, port)
-        .map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?;
+    let listener = server::bind(&host, port).map_err(|error| cannot_listen(&host, port, &error))?;
     let sandbox = if sandbox {
         let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
         let objects = sandbox_objects.as_deref();
@@ -93,6 +92,14 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         server::run(listener, executor, announce, stop).await?;
         Ok(())
     })
+}
+
+fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => ": choose another port with --port, or 0 for any free one",
+        _ => "",
+    };
+    format!("cannot listen on {host}:{port}: {error}{hint}")
 }
 
 fn start_sandbox(

@@ -244,15 +244,18 @@ async fn read_config(from: ClusterConfig<'_>) -> Result<Config> {
         ClusterConfig::Environment if env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
             Config::incluster().map_err(|error| unusable("the configuration of this pod", error))
         }
-        ClusterConfig::Environment => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|error| unusable("the kubeconfig (KUBECONFIG, else ~/.kube/config)", error)),
+        ClusterConfig::Environment => Config::from_kubeconfig(&options).await.map_err(|error| {
+            unusable("the kubeconfig (KUBECONFIG, else ~/.kube/config)", error)
+                .and("`serve --sandbox` needs no cluster")
+        }),
         ClusterConfig::Kubeconfig(path) => {
             let what = format!("the kubeconfig {}", path.display());
             let file = Kubeconfig::read_from(path).map_err(|error| unusable(&what, error))?;
-            Config::from_custom_kubeconfig(file, &options)
-                .await
-                .map_err(|error| unusable(&what, error))
+            let config = Config::from_custom_kubeconfig(file, &options).await;
+            let mut config = config.map_err(|error| unusable(&what, error))?;
+            // The file is of the sandbox, which a proxy does not reach.
+            config.proxy_url = None;
+            Ok(config)
         }
     }
 }

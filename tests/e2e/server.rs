@@ -75,7 +75,8 @@ fn a_start_that_fails_prints_one_line() {
     command.args(["serve", "--sandbox", "--port", &port]);
     let outcome = Running::start(command, "").finish().code(1).stdout("");
     let expected = format!(
-        "k8s-cli: cannot listen on 127.0.0.1:{port}: Address already in use (os error 98)\n"
+        "k8s-cli: cannot listen on 127.0.0.1:{port}: Address already in use (os error 98): choose another port with \
+         --port, or 0 for any free one\n"
     );
     outcome.stderr(&expected);
 
@@ -88,8 +89,9 @@ fn a_start_that_fails_prints_one_line() {
         .env("KUBECONFIG", &broken);
     let outcome = Running::start(command, "").finish().code(1).stdout("");
     assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
-    let outcome = outcome.says("k8s-cli: cannot use the kubeconfig");
-    drop(outcome);
+    outcome
+        .says("k8s-cli: cannot use the kubeconfig")
+        .says("`serve --sandbox` needs no cluster");
 
     // No program listens on the discard port.
     let unreachable = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
@@ -104,6 +106,20 @@ fn a_start_that_fails_prints_one_line() {
     assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
     let outcome = outcome.says("k8s-cli: cannot use the cluster at http://127.0.0.1:9: Kubernetes cannot be reached: Connection refused");
     drop(outcome);
+}
+
+#[test]
+fn the_sandbox_needs_no_proxy() {
+    let mut command = k8s_cli();
+    command
+        .args(["serve", "--sandbox", "--port", "0"])
+        .env("HTTPS_PROXY", "http://user:hush@127.0.0.1:9")
+        .env("HTTP_PROXY", "http://user:hush@127.0.0.1:9");
+    let server = Running::start(command, "");
+    server.wait_for_output("listening on http://127.0.0.1:");
+    server.interrupt();
+    let outcome = server.finish().code(0);
+    assert!(!outcome.stderr.contains("hush"), "{}", outcome.stderr);
 }
 
 #[test]
