@@ -3,7 +3,7 @@
 //! An error has a [`Reason`] to branch on, a message for the user, and a source for the log. Only this module maps the errors of
 //! Kubernetes to reasons.
 
-use std::{error, fmt};
+use std::{error, fmt, io, iter};
 
 use crate::api::{Reason, TaskId};
 
@@ -64,6 +64,20 @@ impl Error {
     pub fn and(mut self, more: &str) -> Self {
         self.message = format!("{}; {more}", self.message);
         self
+    }
+
+    /// Whether Kubernetes has certainly not done what it was asked for: it refused the request, or nothing listens at its address.
+    pub fn is_refusal(&self) -> bool {
+        let source = self.source.as_deref().map(|source| source as _);
+        let mut causes = iter::successors(source, |cause: &&(dyn error::Error + 'static)| {
+            cause.source()
+        });
+        causes.any(|cause| {
+            let status = cause.downcast_ref::<kube::Error>();
+            let io = cause.downcast_ref::<io::Error>();
+            matches!(status, Some(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 408)
+                || io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
+        })
     }
 
     pub fn reason(&self) -> Reason {

@@ -1,9 +1,11 @@
 //! A server for tests that answers each request from a script.
 
-use kube::Config;
+use std::io;
+
+use kube::{Config, core::Status};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
 };
 
 use super::cluster::Cluster;
@@ -15,17 +17,34 @@ pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'st
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = listener.accept().await {
-            let mut request = [0; 4096];
-            let length = connection.read(&mut request).await.unwrap_or_default();
-            let request = String::from_utf8_lossy(&request[..length]);
+            let mut connection = BufReader::new(connection);
+            let request = read(&mut connection).await.unwrap_or_default();
             let Some(body) = script(request.lines().next().unwrap_or_default()) else {
                 continue;
             };
+            // A `Status` has the code of its answer.
+            let status: Option<Status> = serde_json::from_str(&body).ok();
+            let code = status.map_or(200, |status| status.code.max(200));
             let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}"
+                "HTTP/1.1 {code} -\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}"
             );
             drop(connection.write_all(answer.as_bytes()).await);
         }
     });
     Cluster::new(Config::new(url.parse().unwrap()), "default").unwrap()
+}
+
+/// Reads a whole request, since a connection that is closed with unread data is reset; returns its head.
+async fn read(connection: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") && connection.read_line(&mut head).await? > 0 {}
+    let length = head.to_ascii_lowercase();
+    let length = length
+        .split_once("content-length: ")
+        .map_or("0", |(_, rest)| rest);
+    let length = length.lines().next().and_then(|length| length.parse().ok());
+    connection
+        .read_exact(&mut vec![0; length.unwrap_or(0)])
+        .await?;
+    Ok(head)
 }

@@ -77,6 +77,7 @@ pub async fn submit(
         live: live.clone(),
         prepared,
         creations: creations.clone(),
+        is_begun: AtomicBool::new(false),
     };
     let warnings = std::mem::take(&mut creation.prepared.warnings);
     let submission = &creation.prepared.submission;
@@ -94,7 +95,8 @@ pub async fn submit(
         if created.is_err() && answer.is_closed() {
             gone();
         }
-        if created.is_err() && !creation.roll_back().await {
+        let is_begun = creation.is_begun.load(Ordering::Relaxed);
+        if created.is_err() && is_begun && !creation.roll_back().await {
             let rest = format!(
                 "some of its objects could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
             );
@@ -123,6 +125,8 @@ struct Creation {
     live: LiveView,
     prepared: Prepared,
     creations: Arc<Creations>,
+    /// Whether an object of the task may exist.
+    is_begun: AtomicBool,
 }
 
 impl Creation {
@@ -137,7 +141,10 @@ impl Creation {
         } = &self.prepared;
         let cluster = &self.live.cluster;
         // The first Job owns the other objects, so it comes first.
-        let first = self.create_job(first).await?;
+        let first = self.create_job(first).await;
+        let is_refused = first.as_ref().is_err_and(Error::is_refusal);
+        self.is_begun.store(!is_refused, Ordering::Relaxed);
+        let first = first?;
         let owner = &ObjectMeta {
             name: Some(first.name.to_string()),
             uid: Some(first.uid.to_string()),
@@ -253,4 +260,107 @@ where
         }
     };
     call(format!("create {} `{name}`", K::kind(&())), created).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::TaskDefinition,
+        executor::{scripted_server, tasks::prepare::prepare},
+    };
+
+    /// Submits a task of two nodes to a server that answers each POST as `script` says, and lists the Jobs that it has created and not
+    /// deleted; returns the error, and the methods and last path segments of the requests.
+    async fn submitted(
+        mut script: impl FnMut(usize) -> Option<Value> + Send + 'static,
+    ) -> (Error, Vec<String>) {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, mut posts, mut jobs) = (requests.clone(), 0, Vec::new());
+        let cluster = scripted_server::cluster(move |request| {
+            let (method, path) = request.split_once(' ').unwrap();
+            let path = path.split([' ', '?']).next().unwrap();
+            let name = path.rsplit('/').next().unwrap();
+            seen.lock().unwrap().push(format!("{method} {name}"));
+            let answer = match method {
+                "POST" => {
+                    posts += 1;
+                    script(posts).unwrap_or_else(|| {
+                        let job = json!({"metadata": {
+                            "name": format!("job-{posts}"), "uid": format!("uid-{posts}"), "resourceVersion": posts.to_string(),
+                        }});
+                        jobs.push(job.clone());
+                        job
+                    })
+                }
+                "DELETE" => {
+                    jobs.retain(|job| job["metadata"]["name"] != name);
+                    json!({"kind": "Status", "status": "Success"})
+                }
+                _ => {
+                    let mut items = jobs.clone();
+                    // The id of the task is random, so it is taken from the question.
+                    let id = request.split("task-id%3D").nth(1).unwrap_or_default();
+                    for item in &mut items {
+                        item["metadata"]["labels"] = json!({"task-id": &id[..8.min(id.len())]});
+                    }
+                    json!({"metadata": {"resourceVersion": "9"}, "items": items})
+                }
+            };
+            Some(answer.to_string())
+        })
+        .await;
+        let live = LiveView::new(cluster);
+        let task = TaskDefinition::from_json(&json!({"num_nodes": 2, "run": "true"})).unwrap();
+        let user = "ada".parse().unwrap();
+        let prepared = prepare(&live, &user, task, true, false).await.unwrap();
+        let error = submit(&live, &Arc::default(), prepared).await.unwrap_err();
+        let requests = requests.lock().unwrap().clone();
+        (error, requests)
+    }
+
+    fn refusal(code: u16, message: &str) -> Option<Value> {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "message": message,
+            "reason": "Refused",
+        });
+        Some(status)
+    }
+
+    #[actix_rt::test]
+    async fn a_refused_first_job_leaves_nothing_to_roll_back() {
+        let (error, requests) = submitted(|_| refusal(401, "Unauthorized")).await;
+        assert!(error.to_string().ends_with("says: Unauthorized"), "{error}");
+        assert_eq!(requests, ["POST jobs"]);
+    }
+
+    #[actix_rt::test]
+    async fn a_refused_object_rolls_the_task_back() {
+        // The first Job, the Service, and the second Job.
+        let script = |post| {
+            if post == 3 {
+                refusal(403, "exceeded quota")
+            } else {
+                None
+            }
+        };
+        let (error, requests) = submitted(script).await;
+        assert!(
+            error.to_string().ends_with("says: exceeded quota"),
+            "{error}"
+        );
+        let expected = [
+            "POST jobs",
+            "POST services",
+            "POST jobs",
+            "GET jobs",
+            "DELETE job-1",
+        ];
+        assert_eq!(requests[..5], expected);
+        assert_eq!(requests.last().unwrap(), "GET jobs");
+    }
 }
