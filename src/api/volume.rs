@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Problem, Quantity, Timestamp, VolumeId};
+use super::{Problem, Timestamp, VolumeId, resources::read_volume_size};
 use crate::k8s::names::is_dns_subdomain;
 
 /// Kubernetes' access modes of a volume.
@@ -78,7 +78,7 @@ impl VolumeDefinition {
                 None
             }
         };
-        let (name, size, storage_class) = (text("name"), text("size"), text("storage_class"));
+        let (name, storage_class) = (text("name"), text("storage_class"));
         let access_modes = access_modes(fields.get("access_modes"), &mut problems);
 
         match &name {
@@ -93,18 +93,15 @@ impl VolumeDefinition {
             None if fields.get("name").is_some_and(|name| !name.is_null()) => (),
             None => problems.push(Problem::new("name", "is required")),
         }
-        match size.as_deref().map(Quantity::parse) {
-            Some(Ok(size)) if size.is_positive() => (),
-            Some(_) => problems.push(Problem::new(
-                "size",
-                format!(
-                    "{:?} is not a size: expected a quantity such as 10Gi",
-                    size.as_deref().unwrap_or_default()
-                ),
-            )),
-            None if fields.get("size").is_some_and(|size| !size.is_null()) => (),
-            None => problems.push(Problem::new("size", "is required, as in 10Gi")),
-        }
+        let size = match fields.get("size").filter(|size| !size.is_null()) {
+            Some(size) => read_volume_size(size)
+                .map_err(|message| problems.push(Problem::new("size", message)))
+                .ok(),
+            None => {
+                problems.push(Problem::new("size", "is required, as in 10Gi"));
+                None
+            }
+        };
         if let Some(class) = storage_class
             .as_deref()
             .filter(|class| !is_dns_subdomain(class))
@@ -280,10 +277,7 @@ mod tests {
             assert!(problems.contains(part), "{part} is missing in: {problems}");
         }
         let problems = describe(&VolumeDefinition::from_json(&json!({"size": 10})).unwrap_err());
-        assert_eq!(
-            problems,
-            "size: expected a string, got 10; name: is required"
-        );
+        assert_eq!(problems, "name: is required");
         assert!(VolumeDefinition::from_json(&json!({"name": "a", "size": "-1Gi"})).is_err());
         assert!(VolumeDefinition::from_json(&json!([])).is_err());
     }

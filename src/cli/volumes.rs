@@ -40,7 +40,7 @@ pub struct VolumeCreateArgs {
     #[argh(positional)]
     pub name: String,
 
-    /// size of the volume, such as 10Gi
+    /// size of the volume, such as 10Gi; a bare number is in Gi
     #[argh(positional)]
     pub size: String,
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use super::super::{Problem, Quantity, volume::AccessMode};
+use super::super::{Problem, resources::read_volume_size, volume::AccessMode};
 use crate::k8s::names::is_dns_subdomain;
 
 /// The volume at a mount path.
@@ -121,7 +121,12 @@ fn read_path(path: &str) -> Result<String, String> {
         && !absolute.chars().any(char::is_control)
         && !absolute.split('/').any(|part| matches!(part, "." | ".."));
     if is_path {
-        Ok(absolute)
+        // `/data` and `/data/` are one directory.
+        let parts: Vec<&str> = absolute
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .collect();
+        Ok(format!("/{}", parts.join("/")))
     } else {
         Err("is not a mount path: expected an absolute path without `..` and `:`".to_owned())
     }
@@ -191,25 +196,11 @@ fn read_ephemeral(fields: &Map<String, Value>) -> Result<VolumeMount, String> {
         );
     }
     Ok(VolumeMount::Ephemeral {
-        size: read_size(&fields["size"])?,
+        size: read_volume_size(&fields["size"])?,
         storage_class: text(config, "storage_class_name")?,
         access_mode,
         labels,
     })
-}
-
-/// Reads a size. A bare number is in Gi, as in SkyPilot's volumes (0.14.1, `sky/volumes/volume.py`).
-fn read_size(value: &Value) -> Result<String, String> {
-    let expected = || format!("expected a size such as 10Gi, got {value}");
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) if number.is_u64() => number.to_string(),
-        _ => return Err(expected()),
-    };
-    let is_bare = text.bytes().all(|byte| byte.is_ascii_digit());
-    let text = if is_bare { format!("{text}Gi") } else { text };
-    let quantity = Quantity::parse(&text).ok().filter(Quantity::is_positive);
-    quantity.map(|_| text).ok_or_else(expected)
 }
 
 fn text(fields: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {

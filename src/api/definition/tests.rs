@@ -166,7 +166,7 @@ fn volumes_are_read_as_in_skypilot() {
             json!({"name": "data", "path": "x"}),
             "`path` is not known here",
         ),
-        (json!({"size": "ten"}), "expected a size such as 10Gi"),
+        (json!({"size": "ten"}), "\"ten\" is not a size"),
         (
             json!({"size": 1, "type": "k8s-hostpath"}),
             "the volume type",

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use accelerators::Accelerators;
-pub use quantity::Quantity;
+pub use quantity::{Quantity, read_volume_size};
 
 use self::accelerators::Choices;
 use super::{

@@ -164,6 +164,35 @@ pub(super) fn read_memory(value: &Value) -> Result<Quantity, String> {
     })
 }
 
+/// Reads the size of a volume. A bare number is in Gi and SkyPilot's `GB` is Gi, as in SkyPilot's volumes (0.14.1,
+/// `sky/volumes/volume.py`, `sky/utils/resources_utils.py`). Kubernetes' notation stays unchanged.
+///
+/// # Errors
+/// A message for the user.
+pub fn read_volume_size(value: &Value) -> Result<String, String> {
+    let expected = || {
+        format!(
+            "{} is not a size: expected a quantity such as 10Gi",
+            Got(value)
+        )
+    };
+    let (text, at_least) = scalar(value).ok_or_else(expected)?;
+    let (number, unit) = split_unit(&text);
+    let size = match (unit, text.as_bytes().last()) {
+        ("", Some(b'0'..=b'9')) => format!("{text}Gi"),
+        // Kubernetes knows only `k` in lower case, and only `Ki` in binary.
+        (unit, _) if !unit.is_empty() => {
+            format!("{number}{}i", unit[..1].to_ascii_uppercase())
+        }
+        _ => text,
+    };
+    let quantity = Quantity::parse(&size).map_err(|_| expected())?;
+    if at_least || !quantity.is_positive() || size.ends_with(['m', 'n', 'u']) {
+        return Err(expected());
+    }
+    Ok(size)
+}
+
 /// Writes memory as SkyPilot does: a bare number is in gigabytes.
 pub(super) fn write_memory<S: Serializer>(
     memory: &Option<Quantity>,

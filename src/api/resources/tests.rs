@@ -321,3 +321,28 @@ fn quantities() {
         );
     }
 }
+
+#[test]
+fn a_volume_size_is_in_gi_where_it_has_no_unit() {
+    for (value, expected) in [
+        (json!("10"), "10Gi"),
+        (json!(10), "10Gi"),
+        (json!("10Gi"), "10Gi"),
+        (json!("10GB"), "10Gi"),
+        (json!("1TB"), "1Ti"),
+        (json!("512mb"), "512Mi"),
+        (json!("500M"), "500M"),
+    ] {
+        assert_eq!(read_volume_size(&value).as_deref(), Ok(expected), "{value}");
+    }
+    for value in [
+        json!("100m"),
+        json!("0"),
+        json!("10+"),
+        json!("-1Gi"),
+        json!("much"),
+        json!([]),
+    ] {
+        assert!(read_volume_size(&value).is_err(), "{value}");
+    }
+}

@@ -20,14 +20,13 @@ const MAX_GRACE: i64 = 3600;
 /// When `pod_config` does not fit the schema of a Pod.
 pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     let task = &submission.task;
-    let mut labels = submission.labels();
-    labels.insert(labels::NODE_IDX.to_owned(), rank.to_string());
-    let mut pod_labels = task.resources.labels.clone();
+    let mut labels = task.resources.labels.clone();
     // The program's labels override the user's.
-    pod_labels.extend(labels.clone());
+    labels.extend(submission.labels());
+    labels.insert(labels::NODE_IDX.to_owned(), rank.to_string());
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(pod_labels),
+            labels: Some(labels.clone()),
             ..ObjectMeta::default()
         }),
         spec: Some(pod::pod(submission, rank)),
