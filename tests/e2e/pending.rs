@@ -34,7 +34,7 @@ fn an_invalid_image_name_is_a_reason() {
     let world = World::new();
     reason(
         &world,
-        "resources: {image_id: 'Bad:Image:Name'}\nrun: 'true'",
+        "resources: {image_id: 'bad:image:name'}\nrun: 'true'",
         &["InvalidImageName: "],
     );
 }
