@@ -32,9 +32,6 @@ pub struct LineWriter {
 
 impl LineWriter {
     /// Writes a line of a node, or a piece of one. `head` comes before each new line.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn write(
         &mut self,
         node: u32,
@@ -82,9 +79,6 @@ impl LineWriter {
     }
 
     /// Writes several lines of a node, each with its newline. The first one may continue a line.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn write_lines(
         &mut self,
         node: u32,
@@ -133,9 +127,6 @@ impl LineWriter {
     }
 
     /// Writes the lines that are held back, unfinished, since one of them may be a prompt.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn release(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         for held in self.held.values_mut() {
             held.is_old = true;
@@ -145,9 +136,6 @@ impl LineWriter {
 
     /// The same, only for lines that were held back at the last call already. A caller with a steady interval delays an unfinished
     /// line by one or two intervals, however many lines other nodes write.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn release_old(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         for (node, held) in std::mem::take(&mut self.held) {
             if !held.is_old {
@@ -165,9 +153,6 @@ impl LineWriter {
     }
 
     /// Ends the line of a node, if it is unfinished.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn end(&mut self, node: u32, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         if self.is_within(node) {
             self.write(node, "", b"", false, out)?;
@@ -177,18 +162,12 @@ impl LineWriter {
     }
 
     /// Ends every unfinished line.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn end_all(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         self.release(out)?;
         self.end_open(out)
     }
 
     /// Ends the last line in the output, if it is unfinished.
-    ///
-    /// # Errors
-    /// `out` cannot be written.
     pub fn end_open(&mut self, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
         match self.open.take() {
             Some(node) => {

@@ -56,9 +56,6 @@ pub struct VolumeDefinition {
 
 impl VolumeDefinition {
     /// Reads and checks a definition.
-    ///
-    /// # Errors
-    /// All problems at once, each with its field.
     pub fn from_json(value: &Value) -> Result<Self, Vec<Problem>> {
         let Some(fields) = value.as_object() else {
             return Err(vec![Problem::new(

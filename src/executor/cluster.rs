@@ -83,9 +83,6 @@ struct ListMeta {
 
 impl Cluster {
     /// Reads the configuration, connects, and asks Kubernetes for its version.
-    ///
-    /// # Errors
-    /// When there is no usable configuration, or Kubernetes does not answer.
     pub async fn connect(from: ClusterConfig<'_>, namespace: &str) -> Result<Self> {
         let mut config = read_config(from).await?;
         config.connect_timeout = Some(DEADLINE / 2);
@@ -119,9 +116,6 @@ impl Cluster {
 
     /// The same handle with connections of its own, for a thread with a runtime of its own. A shared connection would wake up
     /// another thread for each request and each answer.
-    ///
-    /// # Errors
-    /// When a file that the kubeconfig names is no longer usable.
     pub fn with_own_connections(&self) -> Result<Self> {
         Self::new(self.config.clone(), &self.namespace)
     }

@@ -46,9 +46,6 @@ pub struct Volumes<'a>(pub &'a LiveView);
 
 impl Volumes<'_> {
     /// Creates a volume. Holds `creating` meanwhile, so that two requests cannot create volumes of the same name.
-    ///
-    /// # Errors
-    /// When `user` already has a volume of that name, or Kubernetes refuses the claim.
     pub async fn create(
         &self,
         creating: &Mutex<()>,
@@ -76,9 +73,6 @@ impl Volumes<'_> {
     }
 
     /// The volumes of `user`, or of all users, newest first.
-    ///
-    /// # Errors
-    /// When Kubernetes does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<Vec<VolumeStatus>> {
         let claims = self.volume_claims(user).await?;
         let mut volumes = self.statuses(&claims).await;
@@ -91,9 +85,6 @@ impl Volumes<'_> {
     }
 
     /// One volume of `user`.
-    ///
-    /// # Errors
-    /// When `user` has no such volume. A volume of another user looks the same.
     pub async fn get(&self, user: &User, id: VolumeId) -> Result<VolumeStatus> {
         let claim = self.look_up_volume(user, id).await?;
         log::debug!("volume status read volume_id={id} user={:?}", user.as_str());
@@ -143,9 +134,6 @@ impl Volumes<'_> {
     }
 
     /// Deletes a volume and the data in it.
-    ///
-    /// # Errors
-    /// When `user` has no such volume, or a pod still uses it.
     pub async fn delete(&self, user: &User, id: VolumeId) -> Result<()> {
         let claim = self.look_up_volume(user, id).await?;
         if let Some(user) = self.user_of_claim(&claim.name).await? {
@@ -182,9 +170,6 @@ impl Volumes<'_> {
 
     /// Finds the claim for each mount path of a task: the user's own volume of that name, else a claim of exactly that name, unless
     /// it belongs to another user's volume.
-    ///
-    /// # Errors
-    /// One error for all names that match no claim.
     pub async fn resolve(&self, user: &User, task: &TaskDefinition) -> Result<ResolvedVolumes> {
         if !task.volumes.is_empty() && !self.0.view.is_fresh() {
             // The warning about shared volumes needs the running pods.

@@ -1,7 +1,7 @@
 //! A pretend cluster: a small Kubernetes API in this process whose pods are processes of this machine.
 //!
 //! It speaks the Kubernetes API, so a client cannot tell it from a real cluster. It knows nothing of tasks, imports only `k8s`,
-//! and only `main` imports it. Each wing and each file has the name of the part of Kubernetes that it stands in for:
+//! and only `serve` imports it. Each wing and each file has the name of the part of Kubernetes that it stands in for:
 //!
 //! ```text
 //!                    mod
@@ -12,6 +12,19 @@
 //!                     ▼
 //!                  objects
 //! ```
+//!
+//! # A Job of the sandbox, from POST to exit code
+//!
+//! 1. `api::apiserver` checks the token of the POST, `request` parses its path, and `verbs::create` decodes its body.
+//! 2. `objects::registry` adds the uid and the defaults, validates the Job, and puts it into the `store`.
+//! 3. The store numbers the change; each `feed` wakes its reader: the loop of the `controllers`, and the `kubelet`.
+//! 4. `controllers::job` plans the next step with `status::plan` (pure), and creates a pod that the Job owns.
+//! 5. `controllers::scheduler` checks the claims and the free resources of the node, and writes `spec.nodeName`.
+//! 6. `kubelet` starts a `worker` for the pod, which prepares the pod's directory, its volumes and its names.
+//! 7. `container` builds the command and the environment, and `process` starts them, with namespaces if the machine allows it.
+//! 8. The output goes through a pipe into the `logs` of the kubelet, from which `api::pod_logs` serves it.
+//! 9. When the process ends, `container` notes its exit code, `worker` the phase, and `pod_status` renders both for the registry.
+//! 10. `controllers::job` lists the pod as uncounted, removes its finalizer, counts it, and sets `Complete` or `Failed`.
 //!
 //! The sandbox has a thread with a runtime of its own, next to one for HTTP. That thread also starts the containers, and they die
 //! with it. The sandbox is for trials and tests. It does not keep users apart.

@@ -64,9 +64,6 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` resolves, then lets running requests end. `announce` is called once the server answers requests.
-///
-/// # Errors
-/// When the sockets cannot be used.
 pub async fn run(
     listener: TcpListener,
     executor: Executor,

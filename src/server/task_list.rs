@@ -38,9 +38,6 @@ struct Cache {
 
 impl TaskLists {
     /// Answers with the tasks of `user`.
-    ///
-    /// # Errors
-    /// When the view is not fresh and Kubernetes does not answer.
     pub async fn answer(&self, executor: &Executor, user: &User) -> Result<HttpResponse, Error> {
         // The version is read first, so the list may be newer than its version, but never older.
         let version = executor.list_version(Some(user));
@@ -84,9 +81,6 @@ impl TaskLists {
 }
 
 /// Answers with the tasks of all users.
-///
-/// # Errors
-/// When the view is not fresh and Kubernetes does not answer.
 pub async fn answer_all(executor: &Executor) -> Result<HttpResponse, Error> {
     let tasks = executor.list(None).await?;
     Ok(respond(executor).streaming(in_turns(chunks(tasks))))

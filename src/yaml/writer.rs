@@ -9,9 +9,6 @@ use serde::{Serialize, de::IgnoredAny};
 use super::{Atom, scalar::resolve};
 
 /// Writes data as one document.
-///
-/// # Errors
-/// `serde_yaml` cannot write the data.
 pub fn to_string(data: &impl Serialize) -> Result<String, serde_yaml::Error> {
     let yaml = serde_yaml::to_string(data)?;
     let mut safe = String::with_capacity(yaml.len() + yaml.len() / 8);

@@ -164,9 +164,6 @@ impl LogQuery {
 }
 
 /// Reads a boolean of a query as the contract writes it.
-///
-/// # Errors
-/// A message for the user.
 pub fn read_bool(value: &str) -> Result<bool, String> {
     match value {
         "true" | "True" | "1" => Ok(true),

@@ -18,9 +18,6 @@ pub struct Quantity {
 
 impl Quantity {
     /// Reads a Kubernetes quantity.
-    ///
-    /// # Errors
-    /// A message for the user.
     pub fn parse(text: &str) -> Result<Self, String> {
         if is_quantity(text) {
             return Ok(Self::exactly(text));

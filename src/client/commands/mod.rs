@@ -1,4 +1,6 @@
 //! The commands of the client, one file per group. Each sends a request and renders the answer.
+//!
+//! Only the client's `mod.rs` imports this module. It parses no arguments (`cli` does) and formats no tables (`output` does).
 
 pub mod auth;
 mod jobs;

@@ -1,7 +1,8 @@
 //! The output formats: tables, tab-separated lines, JSON and YAML.
 //!
 //! Another user may have written the text that the server sends, so every function here escapes control characters
-//! (CVE-2021-25743 was this bug in kubectl). Log lines are not escaped, and are not printed here.
+//! (CVE-2021-25743 was this bug in kubectl). The commands, the errors and the log view import this module. Log lines are not
+//! escaped, and are not printed here.
 
 pub mod task_view;
 
@@ -107,9 +108,6 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
 }
 
 /// Prints the object that was made, and flushes: the command may be interrupted before it prints anything else.
-///
-/// # Errors
-/// The output cannot be written. The error names the object.
 pub fn made(
     out: &mut dyn Write,
     format: Format,

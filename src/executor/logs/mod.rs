@@ -24,7 +24,7 @@
 //! A [`node::Follower`] decides on its next step from the observed rows ([`step`], pure). It reads the existing log for its viewer
 //! alone. Then it joins the [`tail::Tail`] of the container, the one stream that all its followers share. A viewer that is too slow
 //! for the ring reads alone again, and joins later. Both know their place in the log ([`position`], pure), so that no step loses or
-//! repeats a line.
+//! repeats a line. Only the façade imports this module. It knows neither the form of a log on the wire nor that on the screen.
 
 mod block;
 mod container;
@@ -137,9 +137,6 @@ impl Logs {
 }
 
 /// The log of a task of `user`, as a channel that ends with [`LogRecord::End`]. Dropping the receiver ends the work.
-///
-/// # Errors
-/// When `user` has no such task, or `query` names a node that the task does not have.
 pub async fn open(
     logs: &Arc<Logs>,
     live: &LiveView,

@@ -15,9 +15,6 @@ use crate::api::Problem;
 const MAX_GRACE: i64 = 3600;
 
 /// The Job of the node of this rank, with the user's `pod_config` merged into its pod.
-///
-/// # Errors
-/// When `pod_config` does not fit the schema of a Pod.
 pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     let task = &submission.task;
     let mut labels = task.resources.labels.clone();

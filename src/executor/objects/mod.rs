@@ -3,8 +3,8 @@
 //! [`Submission`] holds all decisions about a task; [`job`], [`service`] and their neighbours turn it into objects. The golden
 //! files under `fixtures/manifests` show the results. [`labels`] and [`names`] define how the program finds its objects again.
 //!
-//! Pure: random values, the time and looked-up values are arguments. Nothing here reads an object of Kubernetes; `observed` does
-//! that.
+//! All modules above import this one. It is pure: random values, the time and looked-up values are arguments. Nothing here reads an
+//! object of Kubernetes; `observed` does that.
 
 mod environment;
 mod gpus;

@@ -4,7 +4,8 @@
 //! JSON of an object ──► row (job, pod, event, claim) ──► Observed (task) ──► TaskStatus, NodeStatus
 //! ```
 //!
-//! Pure, and without state: `view` keeps the rows.
+//! `view`, `volumes`, `tasks` and `logs` import this module. It is pure and asks Kubernetes nothing. It keeps no state either: `view`
+//! keeps the rows.
 
 mod claim;
 mod event;

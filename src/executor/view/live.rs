@@ -39,9 +39,6 @@ impl LiveView {
     }
 
     /// The same view, with connections of its own.
-    ///
-    /// # Errors
-    /// Those of [`Cluster::with_own_connections`].
     pub fn with_own_connections(&self) -> Result<Self> {
         Ok(Self {
             cluster: self.cluster.with_own_connections()?,
@@ -60,9 +57,6 @@ impl LiveView {
     }
 
     /// The tasks of `user`, or of all users, newest first.
-    ///
-    /// # Errors
-    /// When the view is not fresh and the cluster does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<Listed> {
         if self.view.is_fresh() {
             self.refresh_reasons(&scope_of(user)).await;
@@ -74,9 +68,6 @@ impl LiveView {
 
     /// A task of `user`. Asks the cluster if the view is old, or lacks the task or one of its Jobs: a missing Job means that the
     /// task was stopped, or never created completely.
-    ///
-    /// # Errors
-    /// When `user` has no such task, or the cluster does not answer when it is asked.
     pub async fn task(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
         let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
         let is_whole = |task: &Arc<Observed>| {
@@ -185,9 +176,6 @@ impl LiveView {
     }
 
     /// Checks that the view can answer: Kubernetes answers, and the view has listed all tasks once.
-    ///
-    /// # Errors
-    /// When Kubernetes does not answer, or the first list is not complete.
     pub async fn check_ready(&self) -> Result<()> {
         if self.view.is_fresh() {
             return Ok(());

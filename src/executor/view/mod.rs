@@ -20,7 +20,8 @@
 //! 10. `client::output` renders it as a table, as tab-separated lines, JSON or YAML.
 //!
 //! A write through this server is visible to the next request, because its answer is merged too. A write by others is visible once
-//! the watch shows it. Each reader decides how old the view may be: see [`View::is_fresh`].
+//! the watch shows it. Each reader decides how old the view may be: see [`View::is_fresh`]. `volumes`, `tasks`, `logs` and the façade
+//! read the view. Nothing here creates, changes or stops a task.
 
 mod by_rank;
 mod feed;
