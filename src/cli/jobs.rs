@@ -9,17 +9,13 @@ use argh::FromArgs;
 use super::{Format, LogFormat, Prefix, value};
 use crate::api::{Since, TaskId};
 
-/// Submit, watch and stop tasks.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "jobs",
-    help_triggers("-h", "--help"),
-    example = "{command_name} submit train.yaml\n{command_name} list"
-)]
-pub struct JobsArgs {
-    #[argh(subcommand)]
-    pub command: JobsCommand,
+command! {
+    /// Submit, watch and stop tasks.
+    #[argh(name = "jobs", example = "{command_name} submit train.yaml\n{command_name} list")]
+    pub struct JobsArgs {
+        #[argh(subcommand)]
+        pub command: JobsCommand,
+    }
 }
 
 #[derive(FromArgs, Debug, PartialEq)]
@@ -37,7 +33,7 @@ pub enum JobsCommand {
 /// because argh cannot share fields between commands.
 macro_rules! with_changes {
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
-        #[derive(FromArgs, Debug, PartialEq)]
+        command! {
         $(#[$about])*
         pub struct $name {
             $($own)*
@@ -86,6 +82,7 @@ macro_rules! with_changes {
             #[argh(option, arg_name = "path")]
             pub workdir: Option<String>,
         }
+        }
 
         impl $name {
             /// Takes the options that change the file out of the arguments.
@@ -127,9 +124,7 @@ pub struct Changes {
 with_changes! {
 /// Start a task and follow its log.
 #[argh(
-    subcommand,
     name = "submit",
-    help_triggers("-h", "--help"),
     example = "{command_name} train.yaml\n{command_name} --detach --env LR=0.1 --gpus H100:8 train.yaml",
     note = "Ctrl-C while the log is followed leaves the task running.\nFields of the file: k8s-cli help task-file",
     error_code(0, "the task completed; with --detach: the task was accepted"),
@@ -173,9 +168,7 @@ pub struct SubmitArgs {
 with_changes! {
 /// Check task files, without a server.
 #[argh(
-    subcommand,
     name = "validate",
-    help_triggers("-h", "--help"),
     example = "{command_name} train.yaml\n{command_name} --env TOKEN=abc -o json a.yaml b.yaml",
     error_code(0, "all files are tasks"),
     error_code(1, "a file is not a task, or cannot be read")
@@ -195,143 +188,105 @@ pub struct ValidateArgs {
 }
 }
 
-/// List tasks, newest first.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "list",
-    help_triggers("-h", "--help"),
-    example = "{command_name}\n{command_name} --all-users -o json"
-)]
-pub struct ListArgs {
-    /// show more columns
-    #[argh(switch)]
-    pub details: bool,
+command! {
+    /// List tasks, newest first.
+    #[argh(name = "list", example = "{command_name}\n{command_name} --all-users -o json")]
+    pub struct ListArgs {
+        /// show more columns
+        #[argh(switch)]
+        pub details: bool,
 
-    /// include the tasks of all users
-    #[argh(switch)]
-    pub all_users: bool,
-
-    /// table, tsv, json, yaml or name (default: table on a terminal, else tsv)
-    #[argh(option, short = 'o', arg_name = "format")]
-    pub output: Option<Format>,
-
-    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+        /// include the tasks of all users
+        #[argh(switch)]
+        pub all_users: bool,
+    } with output server
 }
 
-/// Show one task and its nodes.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "status",
-    help_triggers("-h", "--help"),
-    example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34"
-)]
-pub struct StatusArgs {
-    /// the task's id
-    #[argh(positional)]
-    pub id: TaskId,
-
-    /// table, tsv, json, yaml or name (default: table on a terminal, else tsv)
-    #[argh(option, short = 'o', arg_name = "format")]
-    pub output: Option<Format>,
-
-    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+command! {
+    /// Show one task and its nodes.
+    #[argh(name = "status", example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34")]
+    pub struct StatusArgs {
+        /// the task's id
+        #[argh(positional)]
+        pub id: TaskId,
+    } with output server
 }
 
-/// Stop one task, or all that have not finished.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "stop",
-    help_triggers("-h", "--help"),
-    example = "{command_name} ab12cd34\n{command_name} --all",
-    note = "Deletes the Jobs of the task, and with them their logs."
-)]
-pub struct StopArgs {
-    /// the task's id
-    #[argh(positional)]
-    pub id: Option<TaskId>,
+command! {
+    /// Stop one task, or all that have not finished.
+    #[argh(
+        name = "stop",
+        example = "{command_name} ab12cd34\n{command_name} --all",
+        note = "Deletes the Jobs of the task, and with them their logs."
+    )]
+    pub struct StopArgs {
+        /// the task's id
+        #[argh(positional)]
+        pub id: Option<TaskId>,
 
-    /// stop all your tasks that have not finished
-    #[argh(switch)]
-    pub all: bool,
+        /// stop all your tasks that have not finished
+        #[argh(switch)]
+        pub all: bool,
 
-    /// with --all: stop the tasks of all users
-    #[argh(switch)]
-    pub all_users: bool,
-
-    /// table, tsv, json, yaml or name (default: table on a terminal, else tsv)
-    #[argh(option, short = 'o', arg_name = "format")]
-    pub output: Option<Format>,
-
-    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+        /// with --all: stop the tasks of all users
+        #[argh(switch)]
+        pub all_users: bool,
+    } with output server
 }
 
-/// Print the log of a task, until the task ends.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "logs",
-    help_triggers("-h", "--help"),
-    example = "{command_name} ab12cd34\n{command_name} --no-follow --since 10m --node 0 ab12cd34",
-    note = "Gaps, resuming and records: k8s-cli help logs",
-    error_code(0, "the task completed"),
-    error_code(1, "the request failed"),
-    error_code(100, "the task failed"),
-    error_code(101, "the task has not finished"),
-    error_code(102, "there is no such task"),
-    error_code(103, "the task was stopped"),
-    error_code(130, "interrupted; the task keeps running")
-)]
-pub struct LogsArgs {
-    /// the task's id
-    #[argh(positional)]
-    pub id: TaskId,
+command! {
+    /// Print the log of a task, until the task ends.
+    #[argh(
+        name = "logs",
+        example = "{command_name} ab12cd34\n{command_name} --no-follow --since 10m --node 0 ab12cd34",
+        note = "Gaps, resuming and records: k8s-cli help logs",
+        error_code(0, "the task completed"),
+        error_code(1, "the request failed"),
+        error_code(100, "the task failed"),
+        error_code(101, "the task has not finished"),
+        error_code(102, "there is no such task"),
+        error_code(103, "the task was stopped"),
+        error_code(130, "interrupted; the task keeps running")
+    )]
+    pub struct LogsArgs {
+        /// the task's id
+        #[argh(positional)]
+        pub id: TaskId,
 
-    /// follow the log until the task ends (the default)
-    #[argh(switch, short = 'f')]
-    pub follow: bool,
+        /// follow the log until the task ends (the default)
+        #[argh(switch, short = 'f')]
+        pub follow: bool,
 
-    /// print the log so far, then end
-    #[argh(switch)]
-    pub no_follow: bool,
+        /// print the log so far, then end
+        #[argh(switch)]
+        pub no_follow: bool,
 
-    /// print only this number of lines, the last of each node
-    #[argh(option, arg_name = "lines", from_str_fn(value::tail))]
-    pub tail: Option<u32>,
+        /// print only this number of lines, the last of each node
+        #[argh(option, arg_name = "lines", from_str_fn(value::tail))]
+        pub tail: Option<u32>,
 
-    /// print only newer lines: a duration such as 10m, or a time such as 2025-10-05T12:34:56Z
-    #[argh(option)]
-    pub since: Option<Since>,
+        /// print only newer lines: a duration such as 10m, or a time such as 2025-10-05T12:34:56Z
+        #[argh(option)]
+        pub since: Option<Since>,
 
-    /// begin each line with its time
-    #[argh(switch)]
-    pub timestamps: bool,
+        /// begin each line with its time
+        #[argh(switch)]
+        pub timestamps: bool,
 
-    /// print only the node of this rank, from 0; may be repeated
-    #[argh(option, arg_name = "rank", from_str_fn(value::rank))]
-    pub node: Vec<u32>,
+        /// print only the node of this rank, from 0; may be repeated
+        #[argh(option, arg_name = "rank", from_str_fn(value::rank))]
+        pub node: Vec<u32>,
 
-    /// begin each line with its node: auto (with several nodes), always or never
-    #[argh(option, default = "Prefix::Auto")]
-    pub prefix: Prefix,
+        /// begin each line with its node: auto (with several nodes), always or never
+        #[argh(option, default = "Prefix::Auto")]
+        pub prefix: Prefix,
 
-    /// how long to wait for nodes that have not started (default: 5m)
-    #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
-    pub wait: Option<Duration>,
+        /// how long to wait for nodes that have not started (default: 5m)
+        #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+        pub wait: Option<Duration>,
 
-    /// text, or json: one record a line, with gaps and pauses as records (default: text)
-    #[argh(option, short = 'o', arg_name = "format", default = "LogFormat::Text")]
-    pub output: LogFormat,
-
-    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+        /// text, or json: one record a line, with gaps and pauses as records (default: text)
+        #[argh(option, short = 'o', arg_name = "format", default = "LogFormat::Text")]
+        pub output: LogFormat,
+    } with server
 }

@@ -6,6 +6,38 @@
 // Texts for a terminal are not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::invalid_html_tags)]
 
+/// Defines the arguments of a command. `with` adds the options that several commands have: `output`, and `server` or, for a
+/// command that asks no server, `offline`. A macro, because argh cannot share fields between commands.
+macro_rules! command {
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
+        #[derive(FromArgs, Debug, PartialEq)]
+        #[argh(subcommand, help_triggers("-h", "--help"))]
+        $(#[$about])*
+        pub struct $name { $($own)* }
+    };
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with output $($more:ident)*) => {
+        command! { $(#[$about])* pub struct $name { $($own)*
+            /// table, tsv, json, yaml or name (default: table on a terminal, else tsv)
+            #[argh(option, short = 'o', arg_name = "format")]
+            pub output: Option<Format>,
+        } with $($more)* }
+    };
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with server) => {
+        command! { $(#[$about])* pub struct $name { $($own)*
+            /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
+            #[argh(option, arg_name = "url")]
+            pub api_url: Option<String>,
+        } }
+    };
+    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with offline) => {
+        command! { $(#[$about])* pub struct $name { $($own)*
+            /// accepted as in other commands; no server is asked
+            #[argh(option, arg_name = "url")]
+            pub api_url: Option<String>,
+        } }
+    };
+}
+
 mod jobs;
 mod parse;
 mod topics;
@@ -84,60 +116,55 @@ impl SubCommands for Command {
     ];
 }
 
-/// Run the API server.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "serve",
-    help_triggers("-h", "--help"),
-    example = "{command_name} --sandbox\n{command_name} --host 10.0.0.5 --namespace team",
-    note = "The server believes the names of its users: k8s-cli help security"
-)]
-pub struct ServeArgs {
-    /// address to listen on (default: 0.0.0.0, with --sandbox 127.0.0.1)
-    #[argh(option)]
-    pub host: Option<String>,
-
-    /// port to listen on, 0 for any free port (default: $K8S_CLI_API_PORT, else 8000)
-    #[argh(option, from_str_fn(value::port))]
-    pub port: Option<u16>,
-
-    /// namespace of all tasks and volumes (default: `default`)
+command! {
+    /// Run the API server.
     #[argh(
-        option,
-        default = "\"default\".to_owned()",
-        from_str_fn(value::namespace)
+        name = "serve",
+        example = "{command_name} --sandbox\n{command_name} --host 10.0.0.5 --namespace team",
+        note = "The server believes the names of its users: k8s-cli help security"
     )]
-    pub namespace: String,
+    pub struct ServeArgs {
+        /// address to listen on (default: 0.0.0.0, with --sandbox 127.0.0.1)
+        #[argh(option)]
+        pub host: Option<String>,
 
-    /// start a small cluster whose pods are processes of this machine, to try things out
-    #[argh(switch)]
-    pub sandbox: bool,
+        /// port to listen on, 0 for any free port (default: $K8S_CLI_API_PORT, else 8000)
+        #[argh(option, from_str_fn(value::port))]
+        pub port: Option<u16>,
 
-    /// with --sandbox: rotate the log of a pod at this size, such as 1Mi (default: never)
-    #[argh(option, arg_name = "size", from_str_fn(value::size))]
-    pub sandbox_log_max_size: Option<Quantity>,
+        /// namespace of all tasks and volumes (default: `default`)
+        #[argh(
+            option,
+            default = "\"default\".to_owned()",
+            from_str_fn(value::namespace)
+        )]
+        pub namespace: String,
 
-    /// with --sandbox: begin with the Kubernetes objects in this file: JSON, one object a line
-    #[argh(option, arg_name = "file")]
-    pub sandbox_objects: Option<PathBuf>,
+        /// start a small cluster whose pods are processes of this machine, to try things out
+        #[argh(switch)]
+        pub sandbox: bool,
 
-    /// allow task files to set fields that reach beyond their pods, such as hostPath, privileged and service accounts
-    #[argh(switch)]
-    pub allow_pod_config: bool,
+        /// with --sandbox: rotate the log of a pod at this size, such as 1Mi (default: never)
+        #[argh(option, arg_name = "size", from_str_fn(value::size))]
+        pub sandbox_log_max_size: Option<Quantity>,
+
+        /// with --sandbox: begin with the Kubernetes objects in this file: JSON, one object a line
+        #[argh(option, arg_name = "file")]
+        pub sandbox_objects: Option<PathBuf>,
+
+        /// allow task files to set fields that reach beyond their pods, such as hostPath, privileged and service accounts
+        #[argh(switch)]
+        pub allow_pod_config: bool,
+    }
 }
 
-/// Log in and out.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "auth",
-    help_triggers("-h", "--help"),
-    example = "{command_name} login ada@example.com\n{command_name} whoami"
-)]
-pub struct AuthArgs {
-    #[argh(subcommand)]
-    pub command: AuthCommand,
+command! {
+    /// Log in and out.
+    #[argh(name = "auth", example = "{command_name} login ada@example.com\n{command_name} whoami")]
+    pub struct AuthArgs {
+        #[argh(subcommand)]
+        pub command: AuthCommand,
+    }
 }
 
 #[derive(FromArgs, Debug, PartialEq)]
@@ -148,50 +175,26 @@ pub enum AuthCommand {
     Logout(LogoutArgs),
 }
 
-/// Store your user name.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "login",
-    help_triggers("-h", "--help"),
-    example = "{command_name} ada@example.com"
-)]
-pub struct LoginArgs {
-    /// your user name
-    #[argh(positional)]
-    pub user: String,
-
-    /// accepted as in other commands; no server is asked
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+command! {
+    /// Store your user name.
+    #[argh(name = "login", example = "{command_name} ada@example.com")]
+    pub struct LoginArgs {
+        /// your user name
+        #[argh(positional)]
+        pub user: String,
+    } with offline
 }
 
-/// Print the stored user name.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "whoami",
-    help_triggers("-h", "--help"),
-    example = "{command_name}"
-)]
-pub struct WhoamiArgs {
-    /// accepted as in other commands; no server is asked
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+command! {
+    /// Print the stored user name.
+    #[argh(name = "whoami", example = "{command_name}")]
+    pub struct WhoamiArgs {} with offline
 }
 
-/// Delete the stored user name.
-#[derive(FromArgs, Debug, PartialEq)]
-#[argh(
-    subcommand,
-    name = "logout",
-    help_triggers("-h", "--help"),
-    example = "{command_name}"
-)]
-pub struct LogoutArgs {
-    /// accepted as in other commands; no server is asked
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
+command! {
+    /// Delete the stored user name.
+    #[argh(name = "logout", example = "{command_name}")]
+    pub struct LogoutArgs {} with offline
 }
 
 #[cfg(test)]
