@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
     Agent, AsSendBody, Body, Timeout,
     http::{HeaderValue, Method, Request, Response, Uri},
@@ -105,10 +105,7 @@ impl ApiClient {
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        self.post(
-            &path::tasks_submit(false, fail_fast),
-            serde_json::to_vec(task),
-        )
+        self.post(&path::tasks_submit(false, fail_fast), task)
     }
 
     /// Returns the objects that submitting a task would create.
@@ -117,10 +114,7 @@ impl ApiClient {
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
-        self.post(
-            &path::tasks_submit(true, fail_fast),
-            serde_json::to_vec(task),
-        )
+        self.post(&path::tasks_submit(true, fail_fast), task)
     }
 
     pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
@@ -193,7 +187,7 @@ impl ApiClient {
         &self,
         volume: &VolumeDefinition,
     ) -> Result<Answer<VolumeCreateResponse>, Error> {
-        self.post(path::VOLUMES_CREATE, serde_json::to_vec(volume))
+        self.post(path::VOLUMES_CREATE, volume)
     }
 
     pub fn list_volumes(&self, all_users: bool) -> Result<Answer<VolumeListResponse>, Error> {
@@ -223,9 +217,10 @@ impl ApiClient {
     fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: serde_json::Result<Vec<u8>>,
+        body: &impl Serialize,
     ) -> Result<Answer<T>, Error> {
-        let body = body.map_err(|error| Error::Usage(format!("cannot be sent: {error}")))?;
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Error::Usage(format!("cannot be sent: {error}")))?;
         self.answer(Method::POST, path, body, WRITE_TIMEOUT)
     }
 

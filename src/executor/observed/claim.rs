@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::row::{Owner, Row, Wire};
+use super::row::{Owner, Row, Wire, impl_row};
 use crate::{
     api::{AccessMode, Timestamp, VolumeId, VolumeMetadata, VolumePhase, VolumeStatus},
     executor::{
@@ -64,19 +64,7 @@ impl Resource for ClaimRow {
     const KIND: &'static str = "volumes";
 }
 
-impl Row for ClaimRow {
-    fn uid(&self) -> Uid {
-        self.uid
-    }
-
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn is_deleted(&self) -> bool {
-        self.is_deleted
-    }
-}
+impl_row!(ClaimRow, |row: &Self| row.is_deleted);
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
@@ -100,11 +88,7 @@ struct Status {
 
 impl From<Wire<Spec, Status>> for ClaimRow {
     fn from(wire: Wire<Spec, Status>) -> Self {
-        let Wire {
-            metadata: meta,
-            spec,
-            status,
-        } = wire;
+        let Wire { meta, spec, status } = wire;
         let id = meta.label(labels::VOLUME_ID).and_then(|id| id.parse().ok());
         let size = spec.resources.requests;
         Self {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::row::{Meta, Row, moment};
+use super::row::{Meta, Row, impl_row, moment};
 use crate::{
     api::Timestamp,
     executor::{
@@ -35,19 +35,7 @@ impl Resource for EventRow {
     const KIND: &'static str = "events";
 }
 
-impl Row for EventRow {
-    fn uid(&self) -> Uid {
-        self.uid
-    }
-
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn is_deleted(&self) -> bool {
-        false
-    }
-}
+impl_row!(EventRow, |_| false);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

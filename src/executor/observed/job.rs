@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::row::{Condition, Owner, PodSpec, Row, Wire, moment};
+use super::row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment};
 use crate::{
     api::{MAX_NUM_NODES, TaskId, Timestamp},
     executor::{
@@ -66,19 +66,7 @@ impl Resource for JobRow {
     const KIND: &'static str = "Jobs";
 }
 
-impl Row for JobRow {
-    fn uid(&self) -> Uid {
-        self.uid
-    }
-
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    fn is_deleted(&self) -> bool {
-        self.is_deleted
-    }
-}
+impl_row!(JobRow, |row: &Self| row.is_deleted);
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
@@ -105,11 +93,7 @@ struct Status {
 
 impl From<Wire<Spec, Status>> for JobRow {
     fn from(wire: Wire<Spec, Status>) -> Self {
-        let Wire {
-            metadata: meta,
-            spec,
-            status,
-        } = wire;
+        let Wire { meta, spec, status } = wire;
         let num_nodes = meta
             .annotation(labels::NUM_NODES)
             .and_then(|number| number.parse().ok())

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::row::{Condition, PodSpec, Row, Wire, moment, sentence};
+use super::row::{Condition, PodSpec, Row, Wire, impl_row, moment, sentence};
 use crate::{
     api::{TaskId, Timestamp},
     executor::{
@@ -76,20 +76,8 @@ impl Resource for PodRow {
     const KIND: &'static str = "pods";
 }
 
-impl Row for PodRow {
-    fn uid(&self) -> Uid {
-        self.uid
-    }
-
-    fn version(&self) -> Version {
-        self.version
-    }
-
-    /// Always false: a pod that is being deleted still runs, and has a log.
-    fn is_deleted(&self) -> bool {
-        false
-    }
-}
+// A pod that is being deleted still runs, and has a log.
+impl_row!(PodRow, |_| false);
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
@@ -146,11 +134,7 @@ struct Terminated {
 
 impl From<Wire<PodSpec, Status>> for PodRow {
     fn from(wire: Wire<PodSpec, Status>) -> Self {
-        let Wire {
-            metadata: meta,
-            spec,
-            status,
-        } = wire;
+        let Wire { meta, spec, status } = wire;
         let grace = spec.termination_grace_period_seconds;
         Self {
             uid: Uid::new(&meta.uid),

@@ -31,6 +31,26 @@ pub trait Row: Resource + Clone + Send + 'static {
     fn is_deleted(&self) -> bool;
 }
 
+/// Implements [`Row`] for a struct with the fields `uid` and `version`, with the given [`Row::is_deleted`].
+macro_rules! impl_row {
+    ($row:ty, $is_deleted:expr) => {
+        impl Row for $row {
+            fn uid(&self) -> Uid {
+                self.uid
+            }
+
+            fn version(&self) -> Version {
+                self.version
+            }
+
+            fn is_deleted(&self) -> bool {
+                $is_deleted(self)
+            }
+        }
+    };
+}
+pub(super) use impl_row;
+
 /// The owner of an object. The label selects, the annotation decides: see `labels`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
@@ -73,7 +93,8 @@ impl Owner {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "S: Default + Deserialize<'de>, T: Default + Deserialize<'de>"))]
 pub struct Wire<S, T> {
-    pub metadata: Meta,
+    #[serde(rename = "metadata")]
+    pub meta: Meta,
     #[serde(default)]
     pub spec: S,
     #[serde(default)]

@@ -38,7 +38,14 @@ impl Status {
         }
     }
 
-    fn about(mut self, resource: &Resource, name: &str) -> Self {
+    fn with_details(self, details: Value) -> Self {
+        Self {
+            details: Some(details),
+            ..self
+        }
+    }
+
+    fn about(self, resource: &Resource, name: &str) -> Self {
         let mut details = json!({ "kind": resource.plural });
         if !name.is_empty() {
             details["name"] = json!(name);
@@ -46,8 +53,7 @@ impl Status {
         if !resource.group.is_empty() {
             details["group"] = json!(resource.group);
         }
-        self.details = Some(details);
-        self
+        self.with_details(details)
     }
 
     pub fn not_found(resource: &Resource, name: &str) -> Self {
@@ -56,13 +62,8 @@ impl Status {
     }
 
     pub fn no_such_path() -> Self {
-        let mut status = Self::new(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        );
-        status.details = Some(json!({}));
-        status
+        let message = "the server could not find the requested resource";
+        Self::new(404, "NotFound", message).with_details(json!({}))
     }
 
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
@@ -92,13 +93,8 @@ impl Status {
     }
 
     pub fn method_not_allowed() -> Self {
-        let mut status = Self::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        );
-        status.details = Some(json!({}));
-        status
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", message).with_details(json!({}))
     }
 
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
@@ -110,20 +106,14 @@ impl Status {
     }
 
     pub fn too_large(limit: usize) -> Self {
-        Self::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("Request entity too large: limit is {limit}"),
-        )
+        let message = format!("Request entity too large: limit is {limit}");
+        Self::new(413, "RequestEntityTooLarge", message)
     }
 
     /// The watch asked for changes that are no longer kept.
     pub fn too_old(asked: u64, oldest: u64) -> Self {
-        Self::new(
-            410,
-            "Expired",
-            format!("too old resource version: {asked} ({oldest})"),
-        )
+        let message = format!("too old resource version: {asked} ({oldest})");
+        Self::new(410, "Expired", message)
     }
 
     /// The next page belongs to a list that is no longer kept; `token` continues with the present list.
@@ -142,12 +132,10 @@ impl Status {
 
     pub fn not_yet(asked: u64, current: u64) -> Self {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-        let mut status = Self::new(504, "Timeout", message);
-        status.details = Some(json!({
+        Self::new(504, "Timeout", message).with_details(json!({
             "retryAfterSeconds": 1,
             "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
-        }));
-        status
+        }))
     }
 
     /// The object is not valid; `errors` is not empty.
@@ -224,19 +212,13 @@ impl FieldError {
     }
 
     pub fn duplicate(field: impl Into<String>, value: &str) -> Self {
-        Self::new(
-            field,
-            "FieldValueDuplicate",
-            format!("Duplicate value: \"{value}\""),
-        )
+        let message = format!("Duplicate value: \"{value}\"");
+        Self::new(field, "FieldValueDuplicate", message)
     }
 
     pub fn not_found(field: impl Into<String>, value: &str) -> Self {
-        Self::new(
-            field,
-            "FieldValueNotFound",
-            format!("Not found: \"{value}\""),
-        )
+        let message = format!("Not found: \"{value}\"");
+        Self::new(field, "FieldValueNotFound", message)
     }
 
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {

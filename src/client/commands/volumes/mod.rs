@@ -26,38 +26,22 @@ pub fn run(context: &mut Context<'_>, command: VolumesCommand) -> Result<Exit, E
 }
 
 fn create(context: &mut Context<'_>, args: VolumeCreateArgs) -> Result<Exit, Error> {
-    let VolumeCreateArgs {
-        name,
-        size,
-        storage_class,
-        access_modes,
-        output,
-        api_url,
-    } = args;
     let definition = json!({
-        "name": name,
-        "size": size,
-        "storage_class": storage_class,
-        "access_modes": access_modes,
+        "name": args.name, "size": args.size, "storage_class": args.storage_class, "access_modes": args.access_modes,
     });
     let definition = VolumeDefinition::from_json(&definition)
         .map_err(|problems| Error::Usage(describe(&problems)))?;
-    let created = context.client(api_url)?.create_volume(&definition)?;
-    let (format, id) = (context.format(output), created.value.volume_id);
+    let created = context.client(args.api_url)?.create_volume(&definition)?;
+    let (format, id) = (context.format(args.output), created.value.volume_id);
     output::made(context.out, format, "volume", &id, "created", &created.body)?;
     Ok(Exit::Done)
 }
 
 fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> {
-    let VolumeListArgs {
-        details,
-        all_users,
-        output,
-        api_url,
-    } = args;
-    let answer = context.client(api_url)?.list_volumes(all_users)?;
+    let (details, all_users) = (args.details, args.all_users);
+    let answer = context.client(args.api_url)?.list_volumes(all_users)?;
     let volumes = &answer.value.volumes;
-    match context.format(output) {
+    match context.format(args.output) {
         format @ (Format::Json | Format::Yaml) => {
             output::document(context.out, format, &answer.body)?;
         }
@@ -68,23 +52,16 @@ fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> 
         }
         Format::Tsv => output::tsv(context.out, volumes.iter().map(cells))?,
         Format::Name => {
-            let ids = volumes
-                .iter()
-                .map(|volume| vec![volume.volume_id.to_string()]);
-            output::tsv(context.out, ids)?;
+            let ids = volumes.iter().map(|volume| volume.volume_id.to_string());
+            output::tsv(context.out, ids.map(|id| vec![id]))?;
         }
     }
     Ok(Exit::Done)
 }
 
 fn status(context: &mut Context<'_>, args: VolumeStatusArgs) -> Result<Exit, Error> {
-    let VolumeStatusArgs {
-        id,
-        output,
-        api_url,
-    } = args;
-    let answer = context.client(api_url)?.volume(&id)?;
-    match context.format(output) {
+    let answer = context.client(args.api_url)?.volume(&args.id)?;
+    match context.format(args.output) {
         Format::Name => writeln!(context.out, "{}", answer.value.volume_id)?,
         format @ (Format::Json | Format::Yaml) => {
             output::document(context.out, format, &answer.body)?;
@@ -95,18 +72,13 @@ fn status(context: &mut Context<'_>, args: VolumeStatusArgs) -> Result<Exit, Err
 }
 
 fn delete(context: &mut Context<'_>, args: VolumeDeleteArgs) -> Result<Exit, Error> {
-    let VolumeDeleteArgs {
-        id,
-        force,
-        output,
-        api_url,
-    } = args;
-    let client = context.client(api_url)?;
-    if !force {
+    let id = args.id;
+    let client = context.client(args.api_url)?;
+    if !args.force {
         confirm(context, &id)?;
     }
     let deleted = client.delete_volume(&id)?;
-    match context.format(output) {
+    match context.format(args.output) {
         Format::Name => writeln!(context.out, "{id}")?,
         format @ (Format::Json | Format::Yaml) => {
             output::document(context.out, format, &deleted.body)?;

@@ -193,22 +193,14 @@ fn job_status(job: &Value) -> &'static str {
                 text(&condition["type"]) == wanted && text(&condition["status"]) == "True"
             })
     };
-    let words = [("Complete", "Complete"), ("Failed", "Failed")];
-    if let Some((_, word)) = words.iter().find(|(condition, _)| has(condition)) {
+    let first = |words: &[&'static str]| words.iter().copied().find(|word| has(word));
+    if let Some(word) = first(&["Complete", "Failed"]) {
         return word;
     }
     if !job["metadata"]["deletionTimestamp"].is_null() {
         return "Terminating";
     }
-    let words = [
-        ("Suspended", "Suspended"),
-        ("FailureTarget", "FailureTarget"),
-        ("SuccessCriteriaMet", "SuccessCriteriaMet"),
-    ];
-    words
-        .iter()
-        .find(|(condition, _)| has(condition))
-        .map_or("Running", |(_, word)| word)
+    first(&["Suspended", "FailureTarget", "SuccessCriteriaMet"]).unwrap_or("Running")
 }
 
 fn job_duration(status: &Value, now: Timestamp) -> String {
