@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The report on one file: an element of `-o json`.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct FileReport {
     file: String,
     valid: bool,
@@ -66,34 +66,26 @@ fn check_file(
     file: String,
     settings: &Settings,
 ) -> Result<FileReport, Error> {
-    let (task, errors, warnings) = match task_file::read(&file, &mut context.input, settings) {
-        Ok(TaskFile { task, warnings }) => (Some(public(&task)?), Vec::new(), warnings),
-        Err(Error::TaskFile { findings, .. }) => (None, findings, Vec::new()),
+    let remarks = |findings: Vec<Finding>| findings.into_iter().map(Remark::from).collect();
+    let mut report = FileReport {
+        file: task_file::name(&file).to_owned(),
+        ..FileReport::default()
+    };
+    match task_file::read(&file, &mut context.input, settings) {
+        Ok(TaskFile { task, warnings }) => {
+            report.valid = true;
+            report.task = Some(public(&task)?);
+            report.warnings = remarks(warnings);
+        }
+        Err(Error::TaskFile { findings, .. }) => report.errors = remarks(findings),
         Err(error @ (Error::Yaml { .. } | Error::File { .. })) => {
-            let remark = Remark {
-                line: None,
-                message: error.to_string(),
-            };
-            return Ok(FileReport {
-                file: task_file::name(&file).to_owned(),
-                valid: false,
-                is_unreadable: true,
-                errors: vec![remark],
-                warnings: Vec::new(),
-                task: None,
-            });
+            let (line, message) = (None, error.to_string());
+            report.errors = vec![Remark { line, message }];
+            report.is_unreadable = true;
         }
         Err(other) => return Err(other),
-    };
-    let remarks = |findings: Vec<Finding>| findings.into_iter().map(Remark::from).collect();
-    Ok(FileReport {
-        file: task_file::name(&file).to_owned(),
-        valid: task.is_some(),
-        is_unreadable: false,
-        errors: remarks(errors),
-        warnings: remarks(warnings),
-        task,
-    })
+    }
+    Ok(report)
 }
 
 impl From<Finding> for Remark {

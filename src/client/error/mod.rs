@@ -192,8 +192,7 @@ impl Error {
             Self::LoginFile { .. } => "write a new one with `k8s-cli auth login <user>`",
             Self::NoHome => "set HOME",
             Self::Unreachable { .. } => {
-                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its \
-	                 URL"
+                "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
             }
             Self::NoAnswer {
                 may_have_acted: true,

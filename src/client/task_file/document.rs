@@ -32,6 +32,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    fn new(line: Option<usize>, field: impl Into<String>, message: impl Into<String>) -> Self {
+        let problem = Problem::new(field, message);
+        Self { line, problem }
+    }
+
     /// Whether the finding is about a flag, not about the file.
     pub fn is_about_flag(&self) -> bool {
         self.problem.field.starts_with("--")
@@ -61,10 +66,10 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
     })?;
     let (header, root) = one_task(stream.documents)?;
     let mut conversion = Conversion::default();
-    let structure = stream.problems.into_iter().map(|problem| Finding {
-        line: Some(problem.line),
-        problem: Problem::new(problem.path, problem.message),
-    });
+    let structure = stream
+        .problems
+        .into_iter()
+        .map(|problem| Finding::new(Some(problem.line), problem.path, problem.message));
     let mut findings: Vec<_> = structure.collect();
     let mut json = conversion.task(&root);
     if let (Some(name), Value::Object(fields)) = (header, &mut json) {
@@ -78,10 +83,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
         .map(|problem| problem.field.clone())
         .collect();
     let locate = |problem: Problem| match settings.given_as(&problem.field) {
-        Some(name) => Finding {
-            line: None,
-            problem: Problem::new(name, problem.message.clone()),
-        },
+        Some(name) => Finding::new(None, name, problem.message),
         None => Finding {
             line: root.line_of(&problem.field),
             problem,
@@ -102,20 +104,13 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
     };
     let mut warnings = conversion.warnings;
     warnings.retain(|warning| settings.given_as(&warning.problem.field).is_none());
-    warnings.extend(
-        task.warnings()
-            .into_iter()
-            .take(MAX_FINDINGS)
-            .map(|message| {
-                let field = message.split([' ', ':']).next().unwrap_or_default();
-                Finding {
-                    line: root
-                        .line_of(field)
-                        .filter(|_| settings.given_as(field).is_none()),
-                    problem: Problem::new("", message),
-                }
-            }),
-    );
+    let others = task.warnings().into_iter().take(MAX_FINDINGS);
+    warnings.extend(others.map(|message| {
+        let field = message.split([' ', ':']).next().unwrap_or_default();
+        let line = root.line_of(field);
+        let line = line.filter(|_| settings.given_as(field).is_none());
+        Finding::new(line, "", message)
+    }));
     Ok(TaskFile {
         task,
         warnings: in_order(warnings),
@@ -343,10 +338,9 @@ impl Conversion {
             .take(MAX_FINDINGS)
         {
             let field = format!("volumes.{path}");
-            self.warnings.push(Finding {
-                line: root.line_of(&field),
-                problem: Problem::new(field, "`~` is taken to be /root"),
-            });
+            let line = root.line_of(&field);
+            let warning = Finding::new(line, field, "`~` is taken to be /root");
+            self.warnings.push(warning);
         }
     }
 
@@ -358,14 +352,10 @@ impl Conversion {
     }
 
     fn warn(&mut self, line: usize, message: String) {
-        if self.warnings.len() >= MAX_FINDINGS {
-            return;
+        if self.warnings.len() < MAX_FINDINGS {
+            let warning = Finding::new(Some(line), self.field(), message);
+            self.warnings.push(warning);
         }
-        let problem = Problem::new(self.field(), message);
-        self.warnings.push(Finding {
-            line: Some(line),
-            problem,
-        });
     }
 
     fn field(&self) -> String {

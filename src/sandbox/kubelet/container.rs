@@ -77,8 +77,8 @@ impl Container<'_> {
     async fn wait_for_image(&self, ip: &str) -> Result<(), Stopped> {
         let image = text(&self.spec["image"]);
         if let Some(why) = image::check_name(image) {
-            self.say(Severity::Warning, "InspectFailed", &why);
-            self.say(Severity::Warning, "Failed", "Error: InvalidImageName");
+            self.warn("InspectFailed", &why);
+            self.warn("Failed", "Error: InvalidImageName");
             self.set_ip(ip);
             self.waiting("InvalidImageName", &why);
             self.pod.stopped().await;
@@ -90,30 +90,23 @@ impl Container<'_> {
                 let message = format!(
                     "Container image \"{image}\" already present on machine and can be accessed by the pod"
                 );
-                self.say(Severity::Normal, "Pulled", &message);
+                self.note("Pulled", &message);
                 return Ok(());
             };
-            self.say(
-                Severity::Normal,
-                "Pulling",
-                &format!("Pulling image \"{image}\""),
-            );
-            self.say(
-                Severity::Warning,
+            self.note("Pulling", &format!("Pulling image \"{image}\""));
+            self.warn(
                 "Failed",
                 &format!("Failed to pull image \"{image}\": {why}"),
             );
-            self.say(Severity::Warning, "Failed", "Error: ErrImagePull");
+            self.warn("Failed", "Error: ErrImagePull");
             self.set_ip(ip);
             self.waiting("ErrImagePull", &why);
             self.pod.sleep(PULL_ERROR_SHOWN).await?;
             let message = format!("Back-off pulling image \"{image}\"");
-            self.say(Severity::Normal, "BackOff", &message);
-            self.say(Severity::Warning, "Failed", "Error: ImagePullBackOff");
-            self.waiting(
-                "ImagePullBackOff",
-                &format!("{message}: ErrImagePull: {why}"),
-            );
+            self.note("BackOff", &message);
+            self.warn("Failed", "Error: ImagePullBackOff");
+            let why = format!("{message}: ErrImagePull: {why}");
+            self.waiting("ImagePullBackOff", &why);
             self.pod.sleep(backoff).await?;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
@@ -124,7 +117,7 @@ impl Container<'_> {
             match self.launch(ip) {
                 Ok(found) => break found,
                 Err((reason, why)) => {
-                    self.say(Severity::Warning, "Failed", &format!("Error: {why}"));
+                    self.warn("Failed", &format!("Error: {why}"));
                     self.set_ip(ip);
                     self.waiting(reason, &why);
                 }
@@ -134,7 +127,7 @@ impl Container<'_> {
         let pod = self.pod;
         let name = text(&self.spec["name"]);
         self.set_ip(ip);
-        self.say(Severity::Normal, "Created", "Container created");
+        self.note("Created", "Container created");
         let id = format!(
             "sandbox://{:032x}{:032x}",
             rand::random::<u128>(),
@@ -157,18 +150,13 @@ impl Container<'_> {
                     Failure::Program(message) => message,
                     Failure::Setup(why) => format!("failed to create containerd task: {why}"),
                 };
-                self.say(Severity::Warning, "Failed", &format!("Error: {message}"));
-                self.terminated(
-                    START_ERROR,
-                    "StartError",
-                    Some(&message),
-                    "1970-01-01T00:00:00Z",
-                    &id,
-                );
+                self.warn("Failed", &format!("Error: {message}"));
+                let never = "1970-01-01T00:00:00Z";
+                self.terminated(START_ERROR, "StartError", Some(&message), never, &id);
                 return Ok(START_ERROR);
             }
         };
-        self.say(Severity::Normal, "Started", "Container started");
+        self.note("Started", "Container started");
         let started = clock::seconds(clock::now());
         self.change(|view| {
             view.id.clone_from(&id);
@@ -197,8 +185,7 @@ impl Container<'_> {
             code = process.wait() => return ended(code),
             grace = self.pod.stopped() => grace,
         };
-        self.say(
-            Severity::Normal,
+        self.note(
             "Killing",
             &format!("Stopping container {}", text(&self.spec["name"])),
         );
@@ -270,7 +257,7 @@ impl Container<'_> {
             self.pod.object.namespace(),
             self.pod.object.uid
         );
-        self.say(Severity::Warning, "BackOff", &message);
+        self.warn("BackOff", &message);
         self.change(|view| {
             view.last_state = view.state.take();
             view.restarts += 1;
@@ -333,7 +320,12 @@ impl Container<'_> {
         self.pod.publish();
     }
 
-    fn say(&self, severity: Severity, reason: &str, message: &str) {
-        self.pod.say(severity, reason, message, &self.field);
+    fn note(&self, reason: &str, message: &str) {
+        self.pod.say(Severity::Normal, reason, message, &self.field);
+    }
+
+    fn warn(&self, reason: &str, message: &str) {
+        self.pod
+            .say(Severity::Warning, reason, message, &self.field);
     }
 }

@@ -239,9 +239,7 @@ impl LogWriter {
             .send_modify(|progress| progress.written += records.len() as u64);
         Ok(())
     }
-}
 
-impl LogWriter {
     /// Renames the file, over the one that was renamed before, and begins a new one.
     ///
     /// A real kubelet checks the sizes every ten seconds (`pkg/kubelet/logs/container_log_manager.go`, v1.36). Here the write that

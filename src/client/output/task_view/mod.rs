@@ -21,17 +21,14 @@ pub fn table(
     now: Timestamp,
 ) -> io::Result<()> {
     let Columns { details, all_users } = columns;
+    let users = details || all_users;
     let reasons = details || tasks.iter().any(|task| task.reason.is_some());
     let mut header = vec!["ID", "NAME", "STATUS", "NODES", "CREATED"];
-    if details || all_users {
-        header.push("USER");
-    }
+    header.extend(users.then_some("USER"));
     if details {
         header.extend(["JOB", "NAMESPACE"]);
     }
-    if reasons {
-        header.push("REASON");
-    }
+    header.extend(reasons.then_some("REASON"));
     let fit = |text: &str, width| match details {
         true => text.to_owned(),
         false => output::cut(text, width),
@@ -44,19 +41,13 @@ pub fn table(
             nodes(task),
             output::ago(task.created_at, now),
         ];
-        if details || all_users {
-            row.push(task.username.clone());
-        }
+        row.extend(users.then(|| task.username.clone()));
         if details {
             row.push(task.metadata.job_name.clone());
             row.push(task.metadata.namespace.clone());
         }
-        if reasons {
-            row.push(fit(
-                task.reason.as_deref().unwrap_or_default(),
-                REASON_WIDTH,
-            ));
-        }
+        let reason = task.reason.as_deref().unwrap_or_default();
+        row.extend(reasons.then(|| fit(reason, REASON_WIDTH)));
         row
     });
     output::table(out, &header, rows.collect())
@@ -142,10 +133,8 @@ fn count(task: &TaskStatus) -> String {
 }
 
 fn node(node: &NodeStatus) -> String {
-    match ending(
-        node.exit_code.filter(|code| *code != 0),
-        node.reason.as_deref(),
-    ) {
+    let exit_code = node.exit_code.filter(|code| *code != 0);
+    match ending(exit_code, node.reason.as_deref()) {
         Some(why) => format!("{}: {why}", node.status),
         None => node.status.to_string(),
     }

@@ -157,31 +157,26 @@ impl JobController {
     /// Records events for new conditions.
     fn announce(&self, job: &Object, old: &Value, new: &Value, settled: bool) {
         let became = |kind: &str| condition(new, kind).filter(|_| condition(old, kind).is_none());
-        let last = [
-            ("Complete", Severity::Normal),
-            ("Failed", Severity::Warning),
-        ];
-        for (kind, severity) in last.into_iter().filter(|_| settled) {
-            let Some(found) = became(kind) else { continue };
-            match kind {
-                "Complete" => self
-                    .recorder
-                    .record(job, severity, "Completed", "Job completed"),
-                _ => self.recorder.record(
-                    job,
-                    severity,
-                    text(&found["reason"]),
-                    text(&found["message"]),
-                ),
-            }
+        if settled && became("Complete").is_some() {
+            self.note(job, "Completed", "Job completed");
+        }
+        if let Some(failed) = became("Failed").filter(|_| settled) {
+            self.warn(job, text(&failed["reason"]), text(&failed["message"]));
         }
         if became("Suspended").is_some() {
-            self.recorder
-                .record(job, Severity::Normal, "Suspended", "Job suspended");
+            self.note(job, "Suspended", "Job suspended");
         } else if condition(old, "Suspended").is_some() && condition(new, "Suspended").is_none() {
-            self.recorder
-                .record(job, Severity::Normal, "Resumed", "Job resumed");
+            self.note(job, "Resumed", "Job resumed");
         }
+    }
+
+    fn note(&self, job: &Object, reason: &str, message: &str) {
+        self.recorder.record(job, Severity::Normal, reason, message);
+    }
+
+    fn warn(&self, job: &Object, reason: &str, message: &str) {
+        self.recorder
+            .record(job, Severity::Warning, reason, message);
     }
 
     /// Deletes a finished Job whose time to live is over.
@@ -241,20 +236,15 @@ impl JobController {
             },
             "spec": template["spec"],
         });
-        match self
-            .registry
-            .create(Kind::Pod, object.namespace(), pod, false)
-        {
+        let namespace = object.namespace();
+        match self.registry.create(Kind::Pod, namespace, pod, false) {
             Ok(pod) => {
                 let message = format!("Created pod: {}", text(&pod["metadata"]["name"]));
-                self.recorder
-                    .record(object, Severity::Normal, "SuccessfulCreate", &message);
+                self.note(object, "SuccessfulCreate", &message);
                 true
             }
             Err(status) => {
-                let message = format!("Error creating: {status}");
-                self.recorder
-                    .record(object, Severity::Warning, "FailedCreate", &message);
+                self.warn(object, "FailedCreate", &format!("Error creating: {status}"));
                 false
             }
         }
@@ -263,9 +253,7 @@ impl JobController {
     fn delete_pod(&self, job: &Object, name: &str) {
         let options = Options::default();
         if deletion::delete(&self.registry, Kind::Pod, job.namespace(), name, &options).is_ok() {
-            let message = format!("Deleted pod: {name}");
-            self.recorder
-                .record(job, Severity::Normal, "SuccessfulDelete", &message);
+            self.note(job, "SuccessfulDelete", &format!("Deleted pod: {name}"));
         }
     }
 

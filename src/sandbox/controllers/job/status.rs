@@ -144,13 +144,8 @@ pub fn settle(status: &mut Value, now: Timestamp) {
         let Some(found) = condition(status, interim).cloned().filter(|_| !waits) else {
             continue;
         };
-        add_condition(
-            status,
-            last,
-            text(&found["reason"]),
-            text(&found["message"]),
-            now,
-        );
+        let (reason, message) = (text(&found["reason"]), text(&found["message"]));
+        add_condition(status, last, reason, message, now);
         if last == "Complete" {
             status["completionTime"] = json!(clock::seconds(now));
         }
@@ -165,34 +160,25 @@ fn conclude(
     active: usize,
     now: Timestamp,
 ) -> Option<(&'static str, String, String)> {
-    for kind in ["SuccessCriteriaMet", "FailureTarget"] {
-        if let Some(found) = condition(old, kind) {
-            return Some((
-                kind,
-                text(&found["reason"]).to_owned(),
-                text(&found["message"]).to_owned(),
-            ));
-        }
-    }
     let conclusion =
         |kind, reason: &str, message: &str| Some((kind, reason.to_owned(), message.to_owned()));
+    for kind in ["SuccessCriteriaMet", "FailureTarget"] {
+        if let Some(found) = condition(old, kind) {
+            return conclusion(kind, text(&found["reason"]), text(&found["message"]));
+        }
+    }
+    let failure = |reason, message| conclusion("FailureTarget", reason, message);
     let limit = spec["backoffLimit"]
         .as_u64()
         .and_then(|limit| usize::try_from(limit).ok())
         .unwrap_or(6);
     if failed > limit {
-        return conclusion(
-            "FailureTarget",
-            "BackoffLimitExceeded",
-            "Job has reached the specified backoff limit",
-        );
+        let message = "Job has reached the specified backoff limit";
+        return failure("BackoffLimitExceeded", message);
     }
     if spec["suspend"] != true && deadline(spec, old).is_some_and(|deadline| deadline <= now) {
-        return conclusion(
-            "FailureTarget",
-            "DeadlineExceeded",
-            "Job was active longer than specified deadline",
-        );
+        let message = "Job was active longer than specified deadline";
+        return failure("DeadlineExceeded", message);
     }
     let reached = match spec["completions"].as_u64() {
         Some(completions) => succeeded as u64 >= completions,
