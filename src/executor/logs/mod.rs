@@ -147,11 +147,12 @@ pub async fn open(
     let watch = logs.watch(live, user, id).await?;
     let num_nodes = watch.num_nodes();
     let unknown = |(field, rank): (&str, u32)| {
-        let last = num_nodes - 1;
-        Error::new(
-            Reason::Invalid,
-            format!("{field}: task `{id}` has no node {rank}, only 0 to {last}"),
-        )
+        let known = match num_nodes {
+            1 => "only node 0".to_owned(),
+            _ => format!("only 0 to {}", num_nodes - 1),
+        };
+        let message = format!("{field}: task `{id}` has no node {rank}, {known}");
+        Error::new(Reason::Invalid, message)
     };
     let nodes = query.nodes.iter().map(|rank| ("node", *rank));
     let after = query.after.iter().map(|cursor| ("after", cursor.node));

@@ -17,7 +17,7 @@ pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
 /// The next step for a Job.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct JobPlan {
     /// The status to write first.
     pub status: Value,
     pub create: usize,
@@ -39,11 +39,11 @@ pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
 }
 
 /// Plans the first step.
-pub fn plan(job: &Value, pods: &[Value], now: Timestamp) -> Plan {
+pub fn plan(job: &Value, pods: &[Value], now: Timestamp) -> JobPlan {
     let (spec, old) = (&job["spec"], &job["status"]);
-    let mut plan = Plan {
+    let mut plan = JobPlan {
         status: old.clone(),
-        ..Plan::default()
+        ..JobPlan::default()
     };
     if condition(old, "Complete")
         .or(condition(old, "Failed"))
