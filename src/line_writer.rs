@@ -83,10 +83,10 @@ impl LineWriter {
         &mut self,
         node: u32,
         head: &str,
-        lines: &str,
+        lines: &[u8],
         out: &mut (impl Write + ?Sized),
     ) -> io::Result<()> {
-        let mut rest = lines.as_bytes();
+        let mut rest = lines;
         if self.is_within(node)
             && let Some(end) = memchr::memchr(b'\n', rest)
         {
@@ -274,7 +274,7 @@ mod tests {
                         }
                     }
                     if at_once {
-                        writer.write_lines(0, head, "ng\n\nb\n", &mut out).unwrap();
+                        writer.write_lines(0, head, b"ng\n\nb\n", &mut out).unwrap();
                     } else {
                         for line in ["ng", "", "b"] {
                             writer

@@ -100,7 +100,7 @@ impl<'a> FollowedLog<'a> {
         self.feed.start(self.client.clone(), self.id, query, after);
     }
 
-    /// Shows the stream that has unfinished, unless it was `cut`, and the following ones until one is complete.
+    /// Shows the stream that has begun, unless it was `cut`, and the following ones until one is complete.
     ///
     /// # Errors
     /// The server refuses the request, the task was deleted, the user pressed Ctrl-C, or stdout cannot be written.

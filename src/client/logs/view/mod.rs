@@ -1,7 +1,10 @@
 //! Prints the records of a log: lines on stdout, messages on stderr.
 
-use std::{collections::BTreeMap, io};
+mod returns;
 
+use std::{borrow::Cow, collections::BTreeMap, io};
+
+use self::returns::Returns;
 use crate::{
     api::{LogEnd, LogRecord, TaskId, TaskState, line_prefix},
     cli::{LogFormat, Prefix},
@@ -30,11 +33,12 @@ pub struct LogView {
     format: LogFormat,
     num_nodes: u32,
     lines: LineWriter,
+    returns: Returns,
     /// The last reported reason for which each node waits.
     waiting: BTreeMap<u32, String>,
     /// The failed nodes with their reasons, in the order in which their logs ended.
     failures: Vec<String>,
-    /// The number of nodes that were stopped suffix another one failed.
+    /// The number of nodes that were stopped because another one failed.
     stopped: usize,
 }
 
@@ -46,6 +50,7 @@ impl LogView {
             format,
             num_nodes: 1,
             lines: LineWriter::default(),
+            returns: Returns::default(),
             waiting: BTreeMap::new(),
             failures: Vec::new(),
             stopped: 0,
@@ -75,16 +80,22 @@ impl LogView {
         match record {
             LogRecord::Start { num_nodes } => self.num_nodes = num_nodes,
             LogRecord::Line(line) => {
-                let head = if self.lines.is_within(line.node) {
-                    String::new()
+                let node = line.node;
+                let is_new = !self.lines.is_within(node);
+                let head = if is_new {
+                    self.head(node, &line.time)
                 } else {
-                    self.head(line.node, &line.time)
+                    String::new()
                 };
+                let text = self.on_screen(context, node, line.bytes(), is_new, line.partial);
                 self.lines
-                    .write(line.node, &head, &line.bytes(), line.partial, context.out)?;
+                    .write(node, &head, &text, line.partial, context.out)?;
             }
             LogRecord::Lines { node, text, .. } => {
                 let head = self.head(node, "");
+                let is_new = !self.lines.is_within(node);
+                let text = text.as_bytes().into();
+                let text = self.on_screen(context, node, text, is_new, false);
                 self.lines.write_lines(node, &head, &text, context.out)?;
             }
             LogRecord::Waiting { node, reason } => {
@@ -189,7 +200,7 @@ impl LogView {
         context.out.write_all(b"\n")
     }
 
-    /// Whether unfinished lines are held back that may be shown. With several nodes, a pipe gets whole lines only, suffix the
+    /// Whether unfinished lines are held back that may be shown. With several nodes, a pipe gets whole lines only, because the
     /// next line of another node would break an unfinished one.
     pub fn holds(&self, context: &Context<'_>) -> bool {
         self.lines.holds() && (self.num_nodes == 1 || context.terminal.out)
@@ -225,6 +236,23 @@ impl LogView {
             self.lines.end_open(context.out)?;
         }
         context.out.flush()
+    }
+
+    /// The text of a node for the screen. On a terminal a carriage return would let the next text overwrite the prefix.
+    fn on_screen<'t>(
+        &mut self,
+        context: &Context<'_>,
+        node: u32,
+        text: Cow<'t, [u8]>,
+        is_new: bool,
+        is_partial: bool,
+    ) -> Cow<'t, [u8]> {
+        let prefix = self.head(node, "");
+        if !context.terminal.out || prefix.is_empty() {
+            return text;
+        }
+        let returns = &mut self.returns;
+        returns.repeat_prefix(node, &prefix, text, is_new, is_partial)
     }
 
     /// The prefix and the timestamp before a line of a node.

@@ -226,3 +226,38 @@ fn a_pipe_gets_whole_lines_of_several_nodes() {
         assert_eq!(holds, may_show, "{num_nodes} nodes");
     }
 }
+
+#[test]
+fn a_terminal_repeats_the_prefix_after_a_carriage_return() {
+    let records = [
+        start(2),
+        line(0, "10%\r20%\r\r30%\r"),
+        line(0, "a\r"),
+        line(0, "b"),
+        json!({"type": "lines", "node": 1, "text": "1\r2\r\n3\r\n", "cursor": ""}),
+        piece(1, "\r50%\r"),
+        piece(1, "60%"),
+        piece(1, "\r"),
+        line(1, ""),
+        line(1, "end"),
+    ];
+    let unchanged = "node-0 | 10%\r20%\r\r30%\r\nnode-0 | a\r\nnode-0 | b\nnode-1 | 1\r2\r\nnode-1 | 3\r\n\
+                     node-1 | \r50%\r60%\r\nnode-1 | end\n";
+    assert_eq!(piped(PLAIN, &records), unchanged);
+    let (out, _, _) = show(Session::at_a_terminal(""), PLAIN, &records);
+    assert_eq!(
+        out,
+        "node-0 | 10%\rnode-0 | 20%\r\rnode-0 | 30%\r\nnode-0 | a\r\nnode-0 | b\n\
+         node-1 | 1\rnode-1 | 2\r\nnode-1 | 3\r\n\
+         node-1 | \rnode-1 | 50%\rnode-1 | 60%\r\nnode-1 | end\n"
+    );
+    let never = LineStyle {
+        prefix: Prefix::Never,
+        ..PLAIN
+    };
+    let (out, _, _) = show(Session::at_a_terminal(""), never, &records);
+    assert_eq!(
+        out,
+        unchanged.replace("node-0 | ", "").replace("node-1 | ", "")
+    );
+}
