@@ -139,7 +139,8 @@ fn print_line(line: &str) {
 /// Sends the log to stderr, one `key=value` line an event. `RUST_LOG` sets the level; the default is `info`.
 fn log_to_stderr() {
     env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,actix_server=warn,kube_client=off"),
+        env_logger::Env::default()
+            .default_filter_or("info,actix_server=warn,actix_http::h1=off,kube_client=off"),
     )
     .format(|out, record| {
         let time = Timestamp::from(time::OffsetDateTime::now_utc());

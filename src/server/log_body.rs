@@ -1,14 +1,14 @@
 //! The body of `GET /tasks/{task_id}/logs`: writes the items of the executor as they arrive.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{error, fmt, io, time::Duration};
 
 use actix_web::{HttpResponse, http::header, web::Bytes};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, stream};
 use tokio::sync::mpsc::Receiver;
 
 use super::Stopping;
 use crate::{
-    api::{LogLine, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
+    api::{LogEnd, LogLine, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
     executor::{LogItem, LogLines},
     line_writer::LineWriter,
 };
@@ -33,10 +33,12 @@ pub enum Form {
 }
 
 impl Form {
-    pub fn text(timestamps: bool) -> Self {
+    pub fn text(timestamps: bool, follow: bool) -> Self {
         Self::Text(Text {
             timestamps,
+            follow,
             has_prefix: false,
+            is_whole: false,
             lines: LineWriter::default(),
         })
     }
@@ -60,6 +62,14 @@ impl Form {
     /// shown unfinished is torn when another node writes.
     fn holds(&self) -> bool {
         matches!(self, Self::Text(text) if !text.has_prefix && text.lines.holds())
+    }
+
+    /// Whether the body may end as a complete one. Records have a last record for that, and text has nothing.
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_whole,
+            Self::Records { .. } => true,
+        }
     }
 
     fn release(&mut self, out: &mut Vec<u8>) {
@@ -111,8 +121,12 @@ fn write_records(lines: &LogLines, joined: bool, out: &mut Vec<u8>) {
 /// The state of a log in text form.
 pub struct Text {
     timestamps: bool,
+    /// Whether the log was asked for until the task ends.
+    follow: bool,
     /// Whether each line begins with its node, which is so if there are several.
     has_prefix: bool,
+    /// Whether the log has ended, and not because the task did not start in time.
+    is_whole: bool,
     lines: LineWriter,
 }
 
@@ -144,12 +158,27 @@ impl Text {
                 | LogRecord::Notice { node, .. }
                 | LogRecord::NodeEnd { node, .. },
             ) => self.lines.end(*node, out)?,
-            LogItem::Record(LogRecord::End { .. }) => self.lines.end_all(out)?,
+            LogItem::Record(LogRecord::End { status, .. }) => {
+                self.is_whole = !self.follow || *status != LogEnd::Unfinished;
+                self.lines.end_all(out)?;
+            }
             LogItem::Record(_) => (),
         }
         Ok(())
     }
 }
+
+/// The log was cut off. A body that ends with this error has no last chunk, so no client takes it for complete.
+#[derive(Debug)]
+pub struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the log was cut off")
+    }
+}
+
+impl error::Error for Cut {}
 
 /// Answers with a stream that ends with the items, or when the server stops.
 pub fn respond(form: Form, items: Receiver<LogItem>, stopping: Stopping) -> HttpResponse {
@@ -158,36 +187,60 @@ pub fn respond(form: Form, items: Receiver<LogItem>, stopping: Stopping) -> Http
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // A browser must not interpret the output of a task as a page.
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .streaming(chunks(form, items).take_until(stopping.wait()))
+        .streaming(body(form, items, stopping.wait()))
 }
 
-fn chunks(form: Form, items: Receiver<LogItem>) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold((form, items), |(mut form, mut items)| async move {
-        let mut chunk = Vec::new();
-        if items.len() > 1 {
-            // With much to write, a small buffer would be copied again and again.
-            chunk.reserve(2 * CHUNK);
-        }
-        // A record may be empty in this form, and an empty chunk would end the body.
-        while chunk.is_empty() {
-            let patience = if form.holds() {
-                PROMPT_DELAY
-            } else {
-                HEARTBEAT
-            };
-            match tokio::time::timeout(patience, items.recv()).await {
-                Ok(item) => form.write(&item?, &mut chunk),
-                Err(_) if form.holds() => form.release(&mut chunk),
-                Err(_) => form.write(&LogItem::Record(LogRecord::Heartbeat {}), &mut chunk),
-            }
-            while chunk.len() < CHUNK
-                && let Ok(item) = items.try_recv()
-            {
-                form.write(&item, &mut chunk);
+fn body(
+    form: Form,
+    items: Receiver<LogItem>,
+    stop: impl Future<Output = ()>,
+) -> impl Stream<Item = Result<Bytes, Cut>> {
+    let state = Some((form, items, Box::pin(stop)));
+    stream::unfold(state, |state| async move {
+        let (mut form, mut items, mut stop) = state?;
+        let chunk = tokio::select! {
+            biased;
+            () = &mut stop => None,
+            chunk = chunk(&mut form, &mut items) => chunk,
+        };
+        match chunk {
+            Some(chunk) => Some((Ok(chunk), Some((form, items, stop)))),
+            None if form.is_whole() => None,
+            None => {
+                // After an error actix drops what it has not sent. It sends while the next chunk is pending.
+                tokio::task::yield_now().await;
+                Some((Err(Cut), None))
             }
         }
-        Some((Ok(Bytes::from(chunk)), (form, items)))
     })
+}
+
+/// The next items as bytes; none at their end.
+async fn chunk(form: &mut Form, items: &mut Receiver<LogItem>) -> Option<Bytes> {
+    let mut chunk = Vec::new();
+    if items.len() > 1 {
+        // With much to write, a small buffer would be copied again and again.
+        chunk.reserve(2 * CHUNK);
+    }
+    // A record may be empty in this form, and an empty chunk would end the body.
+    while chunk.is_empty() {
+        let patience = if form.holds() {
+            PROMPT_DELAY
+        } else {
+            HEARTBEAT
+        };
+        match tokio::time::timeout(patience, items.recv()).await {
+            Ok(item) => form.write(&item?, &mut chunk),
+            Err(_) if form.holds() => form.release(&mut chunk),
+            Err(_) => form.write(&LogItem::Record(LogRecord::Heartbeat {}), &mut chunk),
+        }
+        while chunk.len() < CHUNK
+            && let Ok(item) = items.try_recv()
+        {
+            form.write(&item, &mut chunk);
+        }
+    }
+    Some(chunk.into())
 }
 
 #[cfg(test)]
@@ -265,13 +318,13 @@ mod tests {
 
     #[test]
     fn text_is_the_output_of_the_task() {
-        assert_eq!(written(Form::text(false), 1), b"a\n\xff\n");
+        assert_eq!(written(Form::text(false, true), 1), b"a\n\xff\n");
         assert_eq!(
-            written(Form::text(false), 2),
+            written(Form::text(false, true), 2),
             b"node-0 | a\nnode-0 | \xff\n"
         );
         assert_eq!(
-            written(Form::text(true), 2),
+            written(Form::text(true, true), 2),
             b"node-0 | 2026-11-22T02:11:01.359989251Z a\nnode-0 | 2026-11-22T02:11:01.359989251Z \xff\n"
         );
     }

@@ -133,7 +133,7 @@ async fn answer_logs(
             joined: query.joined,
         }
     } else {
-        log_body::Form::text(query.timestamps)
+        log_body::Form::text(query.timestamps, query.follow)
     };
     let items = executor.logs(user, id, query).await?;
     Ok(log_body::respond(form, items, stopping.clone()))

@@ -1,5 +1,10 @@
 //! Tests of the HTTP contract without our client: status codes and error bodies.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
 use serde_json::{Value, json};
 
 use crate::harness::{World, wait_until};
@@ -382,4 +387,68 @@ fn answers_about_tasks_and_volumes_follow_the_contract() {
             json!({"volume_id": id, "status": "deleted", "message": message})
         )
     );
+}
+
+/// Sends a `GET` of ada by hand; returns the connection, from which the answer can be read.
+fn get_by_hand(url: &str, path: &str, version: &str, header: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    let request = format!("GET {path} {version}\r\nHost: localhost\r\nX-User: ada\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Reads until the answer contains `text`, or without one to the end of the connection.
+fn read_until(stream: &mut TcpStream, text: Option<&str>) -> String {
+    let (mut answer, mut part) = (String::new(), [0; 4096]);
+    while text.is_none_or(|text| !answer.contains(text)) {
+        let length = stream.read(&mut part).unwrap();
+        if length == 0 {
+            assert_eq!(text, None, "{answer}");
+            break;
+        }
+        answer.push_str(std::str::from_utf8(&part[..length]).unwrap());
+    }
+    answer
+}
+
+#[test]
+fn only_a_complete_log_ends_with_a_last_chunk() {
+    const LAST: &str = "\r\n0\r\n\r\n";
+    let mut world = World::new();
+    let (ended, running, pending) = {
+        let ada = world.login("ada");
+        let pending = ada.submit("resources: {cpus: 1000}\nrun: echo never");
+        let running = ada.submit("run: echo ready; sleep 1000");
+        let ended = ada.submit("run: echo ended");
+        ada.wait_for_status(&ended, "completed");
+        ada.wait_for_status(&running, "running");
+        (ended, running, pending)
+    };
+    let url = world.url.clone();
+    let get = |id: &str, query: &str, header: &str| {
+        let path = format!("/tasks/{id}/logs{query}");
+        let header = format!("Connection: close\r\n{header}");
+        get_by_hand(&url, &path, "HTTP/1.1", &header)
+    };
+    for (id, query) in [
+        (&ended, ""),
+        (&running, "?follow=false"),
+        (&pending, "?follow=false"),
+    ] {
+        let answer = read_until(&mut get(id, query, ""), None);
+        assert!(answer.ends_with(LAST), "{id}{query}: {answer:?}");
+    }
+    let answer = read_until(&mut get(&pending, "?wait=1s", ""), None);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+    assert!(!answer.ends_with(LAST), "{answer:?}");
+    let records = "Accept: application/x-ndjson\r\n";
+    let answer = read_until(&mut get(&pending, "?wait=1s", records), None);
+    assert!(answer.ends_with(LAST), "{answer:?}");
+
+    let mut text = get(&running, "", "");
+    read_until(&mut text, Some("ready\n"));
+    assert_eq!(world.end("TERM").code(), Some(0));
+    let rest = read_until(&mut text, None);
+    assert!(!rest.contains("\r\n0\r\n"), "{rest:?}");
+    assert!(!world.log().contains("level=error"), "{}", world.log());
 }
