@@ -9,6 +9,7 @@ mod bench;
 mod body;
 mod error;
 mod head;
+mod http10;
 mod log_body;
 mod routes;
 mod task_list;
@@ -86,6 +87,7 @@ pub async fn run(
             .app_data(lists.clone())
             .configure(routes::configure)
             .wrap(middleware::from_fn(head::drop_body))
+            .wrap(middleware::from_fn(http10::end_with_connection))
             .wrap(middleware::from_fn(body::limit_time))
             .wrap(middleware::from_fn(access_log::log))
     })

@@ -452,3 +452,27 @@ fn only_a_complete_log_ends_with_a_last_chunk() {
     assert!(!rest.contains("\r\n0\r\n"), "{rest:?}");
     assert!(!world.log().contains("level=error"), "{}", world.log());
 }
+
+#[test]
+fn a_client_of_http_1_0_gets_no_chunks() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: seq 2");
+    ada.wait_for_status(&id, "completed");
+    let path = format!("/tasks/{id}/logs");
+    for header in ["", "Connection: keep-alive\r\n"] {
+        let mut stream = get_by_hand(&world.url, &path, "HTTP/1.0", header);
+        let answer = read_until(&mut stream, None);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
+        let head = head.to_ascii_lowercase();
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        assert!(!head.contains("connection: keep-alive"), "{head}");
+        assert_eq!(body, "1\n2\n");
+    }
+    // An answer of known length may keep the connection.
+    let header = "Connection: keep-alive\r\n";
+    let mut stream = get_by_hand(&world.url, "/healthz", "HTTP/1.0", header);
+    let answer = read_until(&mut stream, Some("k8s-cli-api")).to_ascii_lowercase();
+    assert!(answer.contains("\r\ncontent-length: "), "{answer}");
+}
