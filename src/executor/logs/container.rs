@@ -52,6 +52,8 @@ impl Failure {
 pub struct Part {
     /// Begin with the lines of this second.
     pub since: Option<i64>,
+    /// Only the lines of this many seconds before the request, by the clock of the container's machine.
+    pub seconds: Option<i64>,
     pub follow: bool,
     /// Only the last lines, this many.
     pub tail: Option<u32>,
@@ -73,6 +75,7 @@ impl Container {
             since_time: part.since.map(|second| {
                 Timestamp::from_second(second).unwrap_or(Timestamp::constant(200_000_000_000, 0))
             }),
+            since_seconds: part.seconds,
             tail_lines: part.tail.map(i64::from),
             limit_bytes: part.limit.map(i64::from),
             timestamps: true,
@@ -108,6 +111,31 @@ impl Container {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// The earliest time from which all lines are those of the last `seconds`, in nanoseconds since 1970; none if every line is.
+    ///
+    /// Kubernetes compares the times of lines with the clock that they are from, so other clocks do not matter.
+    pub async fn time_of_last_seconds(&self, seconds: i64) -> Result<Option<i64>, Failure> {
+        // Asked for first: a line that comes in the meantime is one of the last seconds.
+        let last = self.time_of_last(1).await?;
+        let part = Part {
+            // Kubernetes refuses 0.
+            seconds: Some(seconds.max(1)),
+            ..Part::default()
+        };
+        let mut earliest = None;
+        // Times need not ascend, so the first lines are compared.
+        let look = |next: &Next| {
+            if let Next::Block { block, .. } = next {
+                let points = block.pieces.iter().filter_map(|piece| piece.point);
+                earliest = points.map(|point| point.time).min();
+            }
+            earliest.is_none()
+        };
+        self.read(part, &mut Position::start(Some(0), i64::MIN, 0), look)
+            .await?;
+        Ok(earliest.or(last.map(|last| last + 1)))
     }
 
     /// The time of the first of the last `lines` lines, in nanoseconds since 1970; none if there is no such line, or if it has no

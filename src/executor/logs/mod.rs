@@ -45,8 +45,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use time::OffsetDateTime;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 pub use self::block::LogLines;
 #[cfg(test)]
@@ -58,7 +57,7 @@ use self::{
     tail::Tails,
 };
 use crate::{
-    api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, Since, TaskId, User},
+    api::{LogEnd, LogQuery, LogRecord, NodeStatus, Reason, TaskId, User},
     executor::{
         cluster::Cluster,
         error::{Error, Result},
@@ -187,7 +186,6 @@ async fn follow(
     // The caller notices a closed channel.
     let send = async |record| drop(items.send(LogItem::Record(record)).await);
     send(LogRecord::Start { num_nodes }).await;
-    let from = query.since.map_or(i64::MIN, nanoseconds);
     let query = Arc::new(query);
     let is_limit_reported = Arc::new(AtomicBool::new(false));
     let reads = logs.tails.reads();
@@ -199,7 +197,7 @@ async fn follow(
             cluster: cluster.clone(),
             rank,
             query: query.clone(),
-            from,
+            began: Instant::now(),
             watch: watch.clone(),
             items: items.clone(),
             place: place.map(|cursor| cursor.place.clone()),
@@ -213,18 +211,6 @@ async fn follow(
     let outcomes = followers.join_all().await;
     let (status, reason) = conclude(&outcomes);
     send(LogRecord::End { status, reason }).await;
-}
-
-/// The beginning of the wanted lines, in nanoseconds since 1970.
-fn nanoseconds(since: Since) -> i64 {
-    match since {
-        Since::Ago(duration) => {
-            let now = OffsetDateTime::now_utc().unix_timestamp_nanos();
-            let ago = i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
-            i64::try_from(now.saturating_sub(ago).max(0)).unwrap_or(i64::MAX)
-        }
-        Since::At(time) => time.unix_nanoseconds(),
-    }
 }
 
 fn rfc3339(nanoseconds: i64) -> String {

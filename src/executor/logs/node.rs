@@ -28,7 +28,7 @@ use super::{
     wait_reason::WaitReason,
 };
 use crate::{
-    api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus},
+    api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus, Since},
     backoff::Backoff,
     executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
 };
@@ -71,8 +71,8 @@ pub struct Follower {
     pub cluster: Cluster,
     pub rank: u32,
     pub query: Arc<LogQuery>,
-    /// The time of the first wanted lines, in nanoseconds since 1970.
-    pub from: i64,
+    /// The time of the request, from which [`Since::Ago`] counts.
+    pub began: Instant,
     pub watch: Arc<TaskWatch>,
     pub items: mpsc::Sender<LogItem>,
     /// The place at which the viewer was cut off.
@@ -272,16 +272,18 @@ impl Follower {
     }
 
     async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ViewerGone> {
+        let mut from = i64::MIN;
         match start {
             Start::Behind(point) => reader.position = Position::at(point),
             Start::Fresh { tail } => {
-                reader.since = (self.from > i64::MIN).then(|| self.from.div_euclid(SECOND));
+                from = Box::pin(self.from(reader)).await?;
+                reader.since = (from > i64::MIN).then(|| from.div_euclid(SECOND));
                 let mut unwanted = 0;
                 if let Some(tail) = tail {
                     let before = Box::pin(before_last_lines(reader, tail));
                     (reader.since, unwanted) = before.await?;
                 }
-                reader.position = Position::start(reader.since, self.from, unwanted);
+                reader.position = Position::start(reader.since, from, unwanted);
             }
         }
         let mut is_first = true;
@@ -293,7 +295,7 @@ impl Follower {
                 Box::pin(reader.read_to_end(false)).await?;
             } else {
                 Box::pin(reader.read_rest(false)).await?;
-                Box::pin(self.find_place(reader)).await?;
+                Box::pin(self.find_place(reader, from)).await?;
             }
             if std::mem::take(&mut is_first) && !reader.has_read {
                 let name = &reader.container.name;
@@ -308,7 +310,7 @@ impl Follower {
                 return Ok(());
             }
             let point = reader.position.point();
-            if point.is_none() && self.from > now() {
+            if point.is_none() && from > now() {
                 // Lines of this time are not wanted.
                 sleep(POLL).await;
                 continue;
@@ -478,9 +480,31 @@ impl Follower {
         }
     }
 
-    /// Finds a place in the log if there is any line in it, even an unwanted one. The shared stream needs a place to start from.
-    pub async fn find_place(&self, reader: &mut Reader) -> Result<(), ViewerGone> {
-        if reader.position.point().is_some() || self.from == i64::MIN {
+    /// The time of the first wanted lines of a container, in nanoseconds since 1970.
+    async fn from(&self, reader: &mut Reader) -> Result<i64, ViewerGone> {
+        let ago = match self.query.since {
+            None => return Ok(i64::MIN),
+            Some(Since::At(time)) => return Ok(time.unix_nanoseconds()),
+            Some(Since::Ago(ago)) => ago,
+        };
+        let began = Instant::now();
+        loop {
+            let elapsed = self.began.elapsed().as_secs();
+            // Rather up to a second too early than too late.
+            let seconds = ago.as_secs() + elapsed + u64::from(elapsed > 0);
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            match reader.container.time_of_last_seconds(seconds).await {
+                Ok(from) => return Ok(from.unwrap_or(i64::MIN)),
+                // The next read of the log reports the failure.
+                Err(failure) if reader.is_final(&failure, began).await => return Ok(i64::MIN),
+                Err(failure) => reader.pause(Some(failure)).await?,
+            }
+        }
+    }
+
+    /// Finds a place in the log if there is any line in it, even one before `from`. The shared stream needs a place to start from.
+    async fn find_place(&self, reader: &mut Reader, from: i64) -> Result<(), ViewerGone> {
+        if reader.position.point().is_some() || from == i64::MIN {
             return Ok(());
         }
         let began = Instant::now();
@@ -493,7 +517,7 @@ impl Follower {
         };
         if let Some(last) = last {
             reader.since = reader.since.min(Some(last.div_euclid(SECOND)));
-            reader.position = Position::start(reader.since, self.from, 0);
+            reader.position = Position::start(reader.since, from, 0);
             reader.read_rest(false).await?;
         }
         Ok(())

@@ -1,12 +1,15 @@
 //! The items of a task's log, from a scripted server.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use k8s_openapi::serde_json::{self, Value, json};
+use k8s_openapi::{
+    jiff,
+    serde_json::{self, Value, json},
+};
 
 use super::*;
 use crate::{
-    api::TaskState,
+    api::{Since, TaskState},
     executor::{
         identity::Version,
         observed::{EventRow, JobRow, PodRow},
@@ -249,4 +252,49 @@ async fn lines_after_a_cut_are_not_limited_by_tail() {
         all(&mut logs(&live, again).await).await,
         ["a line/a line/a line/", "Completed"]
     );
+}
+
+#[actix_rt::test]
+async fn the_clock_of_the_server_does_not_matter_for_an_age() {
+    for ahead in [-60, 0, 60] {
+        let clock = move || jiff::Timestamp::now() - jiff::SignedDuration::from_secs(ahead);
+        let began = clock();
+        let cluster = scripted_server::cluster(move |request| {
+            let parameter = |name: &str| {
+                let (_, value) = request.split_once(&format!("{name}="))?;
+                Some(value.split(['&', ' ']).next().unwrap().replace("%3A", ":"))
+            };
+            let since = parameter("sinceTime").map(|time| time.parse().unwrap());
+            let since = since.or_else(|| {
+                let seconds = parameter("sinceSeconds")?.parse().unwrap();
+                Some(clock() - jiff::SignedDuration::from_secs(seconds))
+            });
+            // One line every 10 s, the last one 5 s ago.
+            let lines = (0..8).rev().map(|nth| (nth, nth * 10 + 5));
+            let lines = lines.map(|(nth, age)| (nth, began - jiff::SignedDuration::from_secs(age)));
+            let lines = lines.filter(|(_, time)| since.is_none_or(|since| *time >= since));
+            let lines: Vec<_> = lines
+                .map(|(nth, time)| format!("{time:.9} {nth}\n"))
+                .collect();
+            let last = parameter("tailLines").map_or(lines.len(), |tail| tail.parse().unwrap());
+            Some(lines[lines.len().saturating_sub(last)..].concat())
+        })
+        .await;
+        let live = LiveView::new(cluster);
+        merge(&live, &[job(0, 1)], &[pod(0)]);
+        for (ago, expected) in [
+            (0, None),
+            (3, None),
+            (30, Some("2/1/0/")),
+            (3600, Some("7/6/5/4/3/2/1/0/")),
+        ] {
+            let query = LogQuery {
+                since: Some(Since::Ago(Duration::from_secs(ago))),
+                ..LogQuery::default()
+            };
+            let expected: Vec<_> = expected.into_iter().chain(["Completed"]).collect();
+            let seen = all(&mut logs(&live, query).await).await;
+            assert_eq!(seen, expected, "{ahead} s ahead, the last {ago} s");
+        }
+    }
 }
