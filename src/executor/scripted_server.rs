@@ -16,7 +16,7 @@ pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'st
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
-        while let Ok((mut connection, _)) = listener.accept().await {
+        while let Ok((connection, _)) = listener.accept().await {
             let mut connection = BufReader::new(connection);
             let request = read(&mut connection).await.unwrap_or_default();
             let Some(body) = script(request.lines().next().unwrap_or_default()) else {
