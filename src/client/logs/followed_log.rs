@@ -32,6 +32,8 @@ const PROMPT_DELAY: Duration = Duration::from_millis(100);
 const PROMPT_PACE: Duration = Duration::from_millis(60);
 /// A connection that lasted this long resets the backoff.
 const HEALTHY: Duration = Duration::from_secs(60);
+/// The longest pause between two attempts to reach the server. A user who looks at the screen waits for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// A log that is followed over several streams.
 pub struct FollowedLog<'a> {
@@ -47,6 +49,15 @@ pub struct FollowedLog<'a> {
     ended: HashSet<u32>,
     pub view: LogView,
     backoff: Backoff,
+}
+
+/// The state of the connection to the server, as the user knows it.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Reported {
+    Connected,
+    Cut,
+    /// The server does not answer, or refuses for a while.
+    Away,
 }
 
 /// The end of one stream.
@@ -74,7 +85,7 @@ impl<'a> FollowedLog<'a> {
             has_started: false,
             ended: HashSet::new(),
             view,
-            backoff: Backoff::default(),
+            backoff: Backoff::up_to(LONGEST_PAUSE),
         }
     }
 
@@ -109,29 +120,37 @@ impl<'a> FollowedLog<'a> {
         context: &mut Context<'_>,
         mut cut: Option<Event>,
     ) -> Result<Exit, Error> {
-        let mut is_reported = false;
+        let mut reported = Reported::Connected;
         loop {
             let event = match cut.take() {
                 Some(event) => event,
                 None => {
                     let began = Instant::now();
-                    if std::mem::take(&mut is_reported) {
-                        self.view.resumed(context)?;
+                    match std::mem::replace(&mut reported, Reported::Connected) {
+                        Reported::Connected => (),
+                        before => self.view.resumed(context, before == Reported::Away)?,
                     }
                     match self.show_stream(context)? {
                         StreamEnd::Whole(end) => return Ok(end.into()),
                         StreamEnd::Cut(event) => {
                             if began.elapsed() > HEALTHY {
-                                self.backoff = Backoff::default();
+                                self.backoff.reset();
                             }
                             event
                         }
                     }
                 }
             };
+            let now = match event {
+                Event::Failed(_) => Reported::Away,
+                _ => Reported::Cut,
+            };
             let cause = self.cause(event)?;
-            if !std::mem::replace(&mut is_reported, true) {
-                self.view.interrupted(context, &cause)?;
+            if now > reported {
+                let is_first = reported == Reported::Connected;
+                reported = now;
+                self.view
+                    .interrupted(context, &cause, is_first, now == Reported::Away)?;
             }
             if !self.feed.wait(self.backoff.next(rand::random()))? {
                 return Err(Event::Interrupted.into_error(&self.id));
@@ -231,12 +250,12 @@ impl<'a> FollowedLog<'a> {
         let is_new = match &record {
             LogRecord::Start { .. } => !std::mem::replace(&mut self.has_started, true),
             LogRecord::Line(line) => {
-                self.backoff = Backoff::default();
+                self.backoff.reset();
                 remember(&mut self.cursors, line.node, &line.cursor);
                 true
             }
             LogRecord::Lines { node, cursor, .. } => {
-                self.backoff = Backoff::default();
+                self.backoff.reset();
                 remember(&mut self.cursors, *node, cursor);
                 true
             }

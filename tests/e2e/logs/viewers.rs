@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Read,
+    net::TcpListener,
     process::{Command, Stdio},
 };
 
@@ -166,5 +167,40 @@ fn since_excludes_older_lines_even_on_a_shared_stream() {
         let seen = viewer.finish().success();
         assert!(!seen.stdout.contains("old"), "{}", seen.stdout);
         assert!(seen.stdout.contains(r#""text":"new""#), "{}", seen.stdout);
+    }
+}
+
+#[test]
+fn an_absent_server_is_reported_once_and_its_return_too() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let mut route = FaultyRoute::new(&world, 1);
+    let id = ada.submit("run: |\n  trap 'exit 0' TERM\n  echo first\n  sleep 1000 & wait");
+    let viewer = ada.start_at(&route.url(), ["jobs", "logs", &id]);
+    let records = ada.start_at(&route.url(), ["jobs", "logs", &id, "-o", "json"]);
+    viewer.wait_for_output("first\n");
+    records.wait_for_output("first");
+    route.kill_server();
+    const AWAY: &str = "; trying again until it is back\n";
+    const BACK: &str = "the server is back; the log continues\n";
+    viewer.wait_for_error(AWAY);
+    // Several attempts fail.
+    let absent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    route.downstream.set_target(absent.local_addr().unwrap());
+    for _ in 0..6 {
+        drop(absent.accept().unwrap());
+    }
+    drop(absent);
+    route.start_server();
+    viewer.wait_for_error(BACK);
+    records.wait_for_output(r#""type":"resumed""#);
+    ada.run(["jobs", "stop", &id]).success();
+    let seen = viewer.finish().code(103).stdout("first\n").stderr;
+    assert_eq!(seen.matches(AWAY).count(), 1, "{seen}");
+    assert_eq!(seen.matches(BACK).count(), 1, "{seen}");
+    let seen = records.finish().code(103).stdout;
+    for kind in ["interrupted", "resumed"] {
+        let record = format!(r#""type":"{kind}""#);
+        assert_eq!(seen.matches(&record).count(), 1, "{seen}");
     }
 }

@@ -167,13 +167,23 @@ impl LogView {
         Ok(None)
     }
 
-    /// Reports that the connection to the server was lost.
+    /// Reports that the connection to the server was lost, or that the server is away. Programs get only the first report.
     ///
     /// # Errors
     /// stdout cannot be written.
-    pub fn interrupted(&mut self, context: &mut Context<'_>, cause: &str) -> io::Result<()> {
+    pub fn interrupted(
+        &mut self,
+        context: &mut Context<'_>,
+        cause: &str,
+        is_first: bool,
+        is_away: bool,
+    ) -> io::Result<()> {
         match self.format {
+            LogFormat::Text if is_away => {
+                self.tell(context, &format!("{cause}; trying again until it is back"))
+            }
             LogFormat::Text => self.tell(context, &format!("{cause}; resuming the log from here")),
+            LogFormat::Json if !is_first => Ok(()),
             LogFormat::Json => self.record(
                 context,
                 &LogRecord::Interrupted {
@@ -184,12 +194,16 @@ impl LogView {
         }
     }
 
-    /// Reports to programs that the connection is back. People see the lines that follow.
+    /// Reports to programs that the connection is back, and to people if the server was away. After a short cut they see the lines
+    /// that follow.
     ///
     /// # Errors
     /// stdout cannot be written.
-    pub fn resumed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+    pub fn resumed(&mut self, context: &mut Context<'_>, was_away: bool) -> io::Result<()> {
         match self.format {
+            LogFormat::Text if was_away => {
+                self.tell(context, "the server is back; the log continues")
+            }
             LogFormat::Text => Ok(()),
             LogFormat::Json => self.record(context, &LogRecord::Resumed { node: None }),
         }
