@@ -72,7 +72,7 @@ fn without_fail_fast_the_other_nodes_continue() {
         ada.file("num_nodes: 2\nrun: if [ $NODE_RANK = 0 ]; then exit 3; fi; sleep 5; echo done");
     ada.run(["jobs", "submit", "--no-fail-fast", &file])
         .code(100)
-        .says("node-0 failed: exit code 3")
+        .says("failed: node-0 failed: exit code 3")
         .has_output("node-1 | done\n");
 }
 

@@ -91,13 +91,13 @@ fn a_failing_node_fails_the_task() {
     let ada = world.login("ada");
     let file = ada.file("num_nodes: 3\nrun: '[ $NODE_RANK != 1 ] || exit 3'");
     let outcome = ada.run(["jobs", "submit", &file]).code(100);
+    let id = outcome.stdout.lines().next().unwrap();
     assert_eq!(
         outcome.stderr.lines().last(),
-        Some("node-1 failed: exit code 3"),
+        Some(format!("task {id} failed: node-1 failed: exit code 3").as_str()),
         "{}",
         outcome.stderr
     );
-    let id = outcome.stdout.lines().next().unwrap();
 
     let task = ada.wait_for_status(id, "failed");
     assert_eq!(task["reason"], "node-1: exit code 3");
@@ -112,19 +112,19 @@ fn the_exit_code_tells_how_a_task_ended() {
     let world = World::new();
     let ada = world.login("ada");
     for (run, code, last) in [
-        ("'true'", 0, None),
-        ("exit 7", 100, Some("node-0 failed: exit code 7")),
+        ("'true'", 0, "completed"),
+        ("exit 7", 100, "failed: exit code 7"),
         (
             "|\n  bash -c 'kill -s SEGV $$'\n  exit $?",
             100,
-            Some("node-0 failed: exit code 139"),
+            "failed: exit code 139",
         ),
     ] {
         let file = ada.file(&format!("run: {run}"));
         let outcome = ada.run(["jobs", "submit", &file]).code(code);
-        if let Some(last) = last {
-            assert_eq!(outcome.stderr.lines().last(), Some(last));
-        }
+        let id = outcome.stdout.lines().next().unwrap();
+        let last = format!("task {id} {last}");
+        assert_eq!(outcome.stderr.lines().last(), Some(last.as_str()));
     }
     let id = ada.submit("run: sleep 1000");
     ada.wait_for_status(&id, "running");

@@ -77,6 +77,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             let style = Style {
                 prefix: Prefix::Auto,
                 output: LogFormat::Text,
+                reports_success: true,
             };
             follow(context, &client, feed, task_id, query, style)
         }

@@ -40,6 +40,10 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         joined: output == LogFormat::Text && !timestamps,
     };
     let client = context.client(api_url)?;
-    let style = Style { prefix, output };
+    let style = Style {
+        prefix,
+        output,
+        reports_success: false,
+    };
     logs::follow(context, &client, LogFeed::listen(), id, query, style)
 }

@@ -28,6 +28,8 @@ use crate::{
 pub struct Style {
     pub prefix: Prefix,
     pub output: LogFormat,
+    /// Whether a message reports that the task has completed.
+    pub reports_success: bool,
 }
 
 /// Shows the log of a task until it ends, and returns how the task ended.
@@ -47,11 +49,14 @@ pub fn follow(
         timestamps: query.timestamps,
         colors: context.terminal.out && wants_colors(context.env),
     };
-    let view = LogView::new(id, line_style, style.output);
+    let mut view = LogView::new(id, line_style, style.output);
+    view.follows = query.follow;
+    view.reports_success = style.reports_success;
     let mut followed = FollowedLog::new(client, feed, view, id, query);
     let result = match followed.begin(context)? {
         Event::Begun { in_records: false } if style.output == LogFormat::Text => {
-            return text(context, client, &mut followed.feed, &followed.id);
+            let success = style.reports_success;
+            return text(context, client, &mut followed.feed, &followed.id, success);
         }
         Event::Begun { in_records: false } => {
             return Err(client.not_ours("its logs are text, and `-o json` needs records"));
@@ -88,6 +93,7 @@ fn text(
     client: &ApiClient,
     feed: &mut LogFeed,
     id: &TaskId,
+    reports_success: bool,
 ) -> Result<Exit, Error> {
     loop {
         match feed.next(context.out)? {
@@ -110,6 +116,7 @@ fn text(
         .reason
         .map_or_else(String::new, |reason| format!(": {reason}"));
     match task.status {
+        TaskState::Completed if reports_success => context.say(&format!("task {id} completed")),
         TaskState::Completed => (),
         TaskState::Failed => context.say(&format!("task {id} failed{suffix}")),
         TaskState::Pending | TaskState::Running => {

@@ -185,7 +185,8 @@ fn a_log_waits_for_a_pending_task() {
         .finish()
         .code(101)
         .says("node-0: pending, Unschedulable: 0/1 nodes are available")
-        .says("did not start within 1 s");
+        .says("did not start within 1 s")
+        .says(&format!("hint: the task goes on; `k8s-cli jobs logs {id}`"));
     assert_eq!(
         outcome.stderr.matches("node-0: pending").count(),
         1,

@@ -31,6 +31,10 @@ pub struct LogView {
     id: TaskId,
     style: LineStyle,
     format: LogFormat,
+    /// Whether the log is followed until the task ends.
+    pub follows: bool,
+    /// Whether a message reports that the task has completed.
+    pub reports_success: bool,
     num_nodes: u32,
     lines: LineWriter,
     returns: Returns,
@@ -48,6 +52,8 @@ impl LogView {
             id,
             style,
             format,
+            follows: true,
+            reports_success: false,
             num_nodes: 1,
             lines: LineWriter::default(),
             returns: Returns::default(),
@@ -295,7 +301,7 @@ impl LogView {
         Ok(())
     }
 
-    /// Reports how the task ended, unless it completed. For a failed task it names the failed nodes.
+    /// Reports how the task ended. For a failed task it names the failed nodes.
     fn end(
         &mut self,
         context: &mut Context<'_>,
@@ -305,25 +311,33 @@ impl LogView {
         let id = self.id;
         let suffix = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match end {
+            LogEnd::Completed if self.reports_success => {
+                self.tell(context, &format!("task {id} completed"))
+            }
             LogEnd::Completed => context.out.flush(),
             LogEnd::Stopped => self.tell(context, &format!("task {id} was stopped{suffix}")),
             LogEnd::Unfinished => {
-                self.tell(context, &format!("task {id} has not finished{suffix}"))
-            }
-            LogEnd::Failed if self.failures.is_empty() => {
-                // The failed node may be one whose log was not asked for; the reason then names it.
-                let words = reason.filter(|reason| reason.starts_with("node-"));
-                let message =
-                    words.map_or_else(|| format!("task {id} failed{suffix}"), str::to_owned);
-                self.tell(context, &message)
+                self.tell(context, &format!("task {id} has not finished{suffix}"))?;
+                if self.follows {
+                    let hint = format!(
+                        "hint: the task goes on; `k8s-cli jobs logs {id}` follows it again, `k8s-cli jobs stop {id}` stops it"
+                    );
+                    self.tell(context, &hint)?;
+                }
+                Ok(())
             }
             LogEnd::Failed => {
                 let mut failures = std::mem::take(&mut self.failures);
                 // A reader sees the last line first, so the last line names the node that failed first.
                 let first = failures.iter().position(|why| reason == Some(why));
-                let first = first.map(|first| failures.remove(first));
-                let total = failures.len() + usize::from(first.is_some());
-                failures.truncate(MAX_FAILURES - usize::from(first.is_some()));
+                // The failed node may be one whose log was not asked for; the reason then names it.
+                let first = match (first, failures.is_empty()) {
+                    (Some(first), _) => failures.remove(first),
+                    (None, false) => failures.remove(failures.len() - 1),
+                    (None, true) => reason.unwrap_or_default().to_owned(),
+                };
+                let total = failures.len() + 1;
+                failures.truncate(MAX_FAILURES - 1);
                 match self.stopped {
                     0 => (),
                     1 => self.tell(context, "1 other node was stopped")?,
@@ -335,11 +349,26 @@ impl LogView {
                     let message = format!("{total} nodes failed, {MAX_FAILURES} of them:");
                     self.tell(context, &message)?;
                 }
-                failures
-                    .iter()
-                    .chain(&first)
-                    .try_for_each(|why| self.tell(context, why))
+                for why in &failures {
+                    self.tell(context, why)?;
+                }
+                self.tell(context, &self.failed(&first))
             }
+        }
+    }
+
+    /// The message that the task failed because of `why`, which is empty if no reason is known.
+    fn failed(&self, why: &str) -> String {
+        let id = self.id;
+        let mut why = why.strip_prefix("failed: ").unwrap_or(why);
+        // The only node need not be named.
+        if self.num_nodes == 1 {
+            let rest = why.strip_prefix("node-0 failed");
+            why = rest.map_or(why, |rest| rest.trim_start_matches(": "));
+        }
+        match why {
+            "" => format!("task {id} failed"),
+            why => format!("task {id} failed: {why}"),
         }
     }
 }

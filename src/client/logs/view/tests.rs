@@ -181,7 +181,10 @@ fn the_last_messages_of_a_failed_task_name_its_nodes() {
         json!({"type": "end", "status": "failed"}),
     ];
     let (_, err, end) = show(Session::default(), PLAIN, &records);
-    assert_eq!(err, "node-1 failed: exit code 137 (OOMKilled)\n");
+    assert_eq!(
+        err,
+        "task ab12cd34 failed: node-1 failed: exit code 137 (OOMKilled)\n"
+    );
     assert_eq!(end, Some(LogEnd::Failed));
 
     let failed = |node: u32, reason: &str| json!({"type": "node_end", "node": node, "status": "failed", "exit_code": 1, "reason": reason});
@@ -200,7 +203,10 @@ fn the_last_messages_of_a_failed_task_name_its_nodes() {
     assert_eq!(lines[0], "2 other nodes were stopped");
     assert_eq!(lines[1], "40 nodes failed, 10 of them:");
     assert_eq!(lines[2], "node-0 failed: exit code 1");
-    assert_eq!(lines[11], "node-39 failed: exit code 1");
+    assert_eq!(
+        lines[11],
+        "task ab12cd34 failed: node-39 failed: exit code 1"
+    );
 
     let records = [
         start(2),
@@ -208,7 +214,50 @@ fn the_last_messages_of_a_failed_task_name_its_nodes() {
         json!({"type": "end", "status": "failed", "reason": "failed: setup on node-1 exited with 1"}),
     ];
     let (_, err, _) = show(Session::default(), PLAIN, &records);
-    assert_eq!(err, "failed: setup on node-1 exited with 1\n");
+    assert_eq!(err, "task ab12cd34 failed: setup on node-1 exited with 1\n");
+
+    let end = |reason: &str| json!({"type": "end", "status": "failed", "reason": reason});
+    for (records, says) in [
+        (
+            vec![
+                start(1),
+                failed(0, "exit code 1"),
+                end("failed: exit code 1"),
+            ],
+            "exit code 1",
+        ),
+        (vec![start(1), end("failed: exit code 1")], "exit code 1"),
+        (
+            vec![start(2), end("node-1 failed: exit code 1")],
+            "node-1 failed: exit code 1",
+        ),
+    ] {
+        let (_, err, _) = show(Session::default(), PLAIN, &records);
+        assert_eq!(err, format!("task ab12cd34 failed: {says}\n"));
+    }
+}
+
+#[test]
+fn the_end_of_a_log_is_reported_to_those_who_follow_it() {
+    let said = |status: &str, follows: bool, reports_success: bool| {
+        let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
+        (view.follows, view.reports_success) = (follows, reports_success);
+        let mut session = Session::default();
+        let records = [start(1), json!({"type": "end", "status": status})];
+        session.run(|context| show_all(&mut view, context, &records));
+        session.err()
+    };
+    assert_eq!(said("completed", true, true), "task ab12cd34 completed\n");
+    assert_eq!(said("completed", true, false), "");
+    let unfinished = "task ab12cd34 has not finished\n";
+    assert_eq!(said("unfinished", false, false), unfinished);
+    assert_eq!(
+        said("unfinished", true, false),
+        format!(
+            "{unfinished}hint: the task goes on; `k8s-cli jobs logs ab12cd34` follows it again, \
+             `k8s-cli jobs stop ab12cd34` stops it\n"
+        )
+    );
 }
 
 #[test]
