@@ -204,6 +204,12 @@ impl<'a> FollowedLog<'a> {
             if self.view.holds(context) && !self.feed.has_event_within(context.out, patience)? {
                 self.view.release(context)?;
             }
+            if let Some(due) = self.view.waiting_due() {
+                let rest = due.saturating_duration_since(Instant::now());
+                if rest.is_zero() || !self.feed.has_event_within(context.out, rest)? {
+                    self.view.tell_waiting(context)?;
+                }
+            }
             let bytes = match self.feed.next_heartbeat(context.out)? {
                 Event::Bytes(bytes) => bytes,
                 event => return Ok(StreamEnd::Cut(event)),

@@ -1,10 +1,11 @@
 //! Prints the records of a log: lines on stdout, messages on stderr.
 
 mod returns;
+mod waiting;
 
-use std::{borrow::Cow, collections::BTreeMap, io};
+use std::{borrow::Cow, io, time::Instant};
 
-use self::returns::Returns;
+use self::{returns::Returns, waiting::Waiting};
 use crate::{
     api::{LogEnd, LogRecord, TaskId, TaskState, line_prefix},
     cli::{LogFormat, Prefix},
@@ -38,8 +39,7 @@ pub struct LogView {
     num_nodes: u32,
     lines: LineWriter,
     returns: Returns,
-    /// The last reported reason for which each node waits.
-    waiting: BTreeMap<u32, String>,
+    waiting: Waiting,
     /// The failed nodes with their reasons, in the order in which their logs ended.
     failures: Vec<String>,
     /// The number of nodes that were stopped because another one failed.
@@ -57,7 +57,7 @@ impl LogView {
             num_nodes: 1,
             lines: LineWriter::default(),
             returns: Returns::default(),
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             failures: Vec::new(),
             stopped: 0,
         }
@@ -105,9 +105,9 @@ impl LogView {
                 self.lines.write_lines(node, &head, &text, context.out)?;
             }
             LogRecord::Waiting { node, reason } => {
-                let is_new = self.waiting.insert(node, reason.clone()).as_ref() != Some(&reason);
-                if is_new {
-                    self.tell(context, &format!("node-{node}: pending, {reason}"))?;
+                self.waiting.add(&self.id, self.num_nodes, node, &reason);
+                if self.waiting_due().is_some_and(|due| due <= Instant::now()) {
+                    self.tell_waiting(context)?;
                 }
             }
             LogRecord::Gap {
@@ -162,6 +162,7 @@ impl LogView {
             }
             LogRecord::End { status, reason } => {
                 self.lines.end_all(context.out)?;
+                self.tell_waiting(context)?;
                 self.end(context, status, reason.as_deref())?;
                 return Ok(Some(status));
             }
@@ -215,6 +216,22 @@ impl LogView {
         }
     }
 
+    /// The time at which [`Self::tell_waiting`] is to be called.
+    pub fn waiting_due(&self) -> Option<Instant> {
+        self.waiting.due()
+    }
+
+    /// Reports the new reasons for which nodes wait.
+    ///
+    /// # Errors
+    /// stdout cannot be written.
+    pub fn tell_waiting(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let messages = self.waiting.take();
+        messages
+            .iter()
+            .try_for_each(|message| self.tell(context, message))
+    }
+
     fn record(&self, context: &mut Context<'_>, record: &LogRecord<'_>) -> io::Result<()> {
         serde_json::to_writer(&mut *context.out, record)?;
         context.out.write_all(b"\n")
@@ -247,6 +264,7 @@ impl LogView {
     /// # Errors
     /// stdout cannot be written.
     pub fn finish(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.tell_waiting(context)?;
         self.lines.release(context.out)?;
         self.break_line(context)
     }

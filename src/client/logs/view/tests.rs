@@ -173,6 +173,61 @@ fn a_reason_to_wait_is_printed_once_per_change() {
 }
 
 #[test]
+fn a_reason_to_wait_is_printed_once_per_meaning() {
+    let waiting = |reason: &str| json!({"type": "waiting", "node": 0, "reason": reason});
+    let records = [
+        start(1),
+        waiting("Unschedulable: 0/12 nodes are available: 3 Insufficient cpu."),
+        waiting("Unschedulable: 0/9 nodes are available: 2 Insufficient cpu."),
+        waiting("Unschedulable: 0/9 nodes are available: 9 Insufficient memory."),
+        waiting("FailedCreate: pods \"hello-ab12cd34-x2k9p\" is forbidden: exceeded quota"),
+        waiting("FailedCreate: pods \"hello-ab12cd34-zzzzz\" is forbidden: exceeded quota"),
+        waiting("ImagePullBackOff: Back-off pulling image \"a\""),
+        waiting("ErrImagePull: dial tcp 10.0.0.1:443"),
+        waiting("ImagePullBackOff: Back-off pulling image \"a\""),
+        waiting("ErrImagePull: dial tcp 10.0.0.2:443"),
+    ];
+    let (_, err, _) = show(Session::default(), PLAIN, &records);
+    let expected = [
+        "Unschedulable: 0/12 nodes are available: 3 Insufficient cpu.",
+        "Unschedulable: 0/9 nodes are available: 9 Insufficient memory.",
+        "FailedCreate: pods \"hello-ab12cd34\" is forbidden: exceeded quota",
+        "ImagePullBackOff: Back-off pulling image \"a\"",
+        "ErrImagePull: dial tcp 10.0.0.1:443",
+    ];
+    let expected = expected.map(|reason| format!("node-0: pending, {reason}\n"));
+    assert_eq!(err, expected.concat());
+}
+
+#[test]
+fn a_reason_of_many_nodes_is_one_line() {
+    let waiting =
+        |node: u32, reason: &str| json!({"type": "waiting", "node": node, "reason": reason});
+    let mut records = vec![start(1502)];
+    let full = "Unschedulable: 0/12 nodes are available: 12 Insufficient cpu.";
+    records.extend((0..1500).map(|node| waiting(node, full)));
+    records.push(waiting(1500, "ContainerCreating"));
+    records.push(waiting(1501, "Unschedulable: 1 node has a taint."));
+    let mut session = Session::default();
+    let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
+    session.run(|context| show_all(&mut view, context, &records[..9]));
+    assert_eq!(session.err(), "");
+    session.run(|context| {
+        show_all(&mut view, context, &records[9..]);
+        view.tell_waiting(context).unwrap();
+        show_all(&mut view, context, &records[1..]);
+        view.tell_waiting(context).unwrap();
+    });
+    assert_eq!(
+        session.err(),
+        format!(
+            "1,500 nodes: {full}\nnode-1500: pending, ContainerCreating\n\
+             node-1501: pending, Unschedulable: 1 node has a taint.\n"
+        )
+    );
+}
+
+#[test]
 fn the_last_messages_of_a_failed_task_name_its_nodes() {
     let records = [
         start(2),
