@@ -30,6 +30,7 @@ mod volumes;
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::api::batch::v1::Job;
 use tokio::sync::{Mutex, mpsc};
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use self::logs::{Block, LogSource, Piece};
 use self::{
     cluster::Cluster,
     logs::Logs,
+    objects::Submission,
     tasks::{
         fail_fast, list, prepare, stop,
         submit::{self, Creations},
@@ -137,8 +139,8 @@ impl Executor {
         task: TaskDefinition,
         fail_fast: bool,
     ) -> Result<TaskSubmitResponse> {
-        let prepared = self.prepare(user, task, fail_fast).await?;
-        submit::submit(&self.live, &self.creations, prepared).await
+        let (submission, first) = self.prepare(user, task, fail_fast).await?;
+        submit::submit(&self.live, &self.creations, submission, first).await
     }
 
     /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are
@@ -152,8 +154,8 @@ impl Executor {
         task: TaskDefinition,
         fail_fast: bool,
     ) -> Result<TaskDryRunResponse> {
-        let prepared = self.prepare(user, task, fail_fast).await?;
-        prepare::dry_run(&self.live.cluster, prepared).await
+        let (submission, first) = self.prepare(user, task, fail_fast).await?;
+        prepare::dry_run(&self.live.cluster, submission, first).await
     }
 
     async fn prepare(
@@ -161,7 +163,7 @@ impl Executor {
         user: &User,
         task: TaskDefinition,
         fail_fast: bool,
-    ) -> Result<prepare::Prepared> {
+    ) -> Result<(Submission, Job)> {
         prepare::prepare(&self.live, user, task, fail_fast, self.any_pod_config).await
     }
 

@@ -28,6 +28,8 @@ pub struct Submission {
     pub script: Script,
     /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
     pub node_names: Option<String>,
+    /// Parts of the definition that may not work as its author expects.
+    pub warnings: Vec<String>,
 }
 
 impl Submission {
@@ -40,9 +42,16 @@ impl Submission {
         claims: BTreeMap<String, String>,
         placement: Placement,
     ) -> Self {
+        let node_names = node_names(id, task.num_nodes);
+        let num_nodes = task.num_nodes;
+        let is_missing = num_nodes > 1 && node_names.is_none();
+        let warning = is_missing.then(|| {
+            format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
+        });
         Self {
             script: Script::new(&task),
-            node_names: node_names(id, task.num_nodes),
+            node_names,
+            warnings: warning.into_iter().collect(),
             id,
             user,
             task,
@@ -55,15 +64,6 @@ impl Submission {
 
     pub fn is_multi_node(&self) -> bool {
         self.task.num_nodes > 1
-    }
-
-    /// A warning if the nodes do not get the list of their names.
-    pub fn warning(&self) -> Option<String> {
-        let is_missing = self.is_multi_node() && self.node_names.is_none();
-        is_missing.then(|| {
-            let num_nodes = self.task.num_nodes;
-            format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
-        })
     }
 
     /// The labels of all its objects.

@@ -166,9 +166,9 @@ fn node_names_too_long_for_a_variable_give_a_warning() {
         let task = serde_json::json!({"num_nodes": num_nodes, "run": "true"});
         submission(TaskDefinition::from_json(&task).unwrap())
     };
-    assert_eq!(task(5400).warning(), None);
+    assert!(task(5400).warnings.is_empty());
     let many = task(6000);
-    let warning = many.warning().unwrap();
+    let warning = &many.warnings[0];
     assert!(
         warning.contains("SKYPILOT_NODE_IPS is not set"),
         "{warning}"

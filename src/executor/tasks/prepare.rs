@@ -24,16 +24,7 @@ const MAX_JOBS: usize = 256 * 1024 * 1024;
 /// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 16 * 1024 * 1024;
 
-/// A task that is ready to be created.
-pub struct Prepared {
-    pub submission: Submission,
-    /// The Job of rank 0.
-    pub first: Job,
-    /// Parts of the definition that may not work as its author expects.
-    pub warnings: Vec<String>,
-}
-
-/// Prepares a task. `any_pod_config`: `pod_config` may set fields that affect more than the task's pods.
+/// Decides all about a task; returns the submission and the Job of rank 0. `any_pod_config`: `pod_config` may set fields that affect more than the task's pods.
 ///
 /// # Errors
 /// When the definition is not allowed, names a volume that does not exist, or is too large.
@@ -43,7 +34,7 @@ pub async fn prepare(
     task: TaskDefinition,
     fail_fast: bool,
     any_pod_config: bool,
-) -> Result<Prepared> {
+) -> Result<(Submission, Job)> {
     if let Some(config) = &task.pod_config {
         let problems = pod_config::refusals(config, any_pod_config);
         if !problems.is_empty() {
@@ -69,15 +60,12 @@ pub async fn prepare(
     let (placement, warning) = place(&live.cluster, task.resources.accelerators.as_ref()).await;
     warnings.extend(warning);
     let user = user.clone();
-    let submission = Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
-    warnings.extend(submission.warning());
+    let mut submission =
+        Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
+    submission.warnings.splice(0..0, warnings);
     let first = job(&submission, 0)?;
     check_size(&submission, &first, MAX_JOBS, "a task")?;
-    Ok(Prepared {
-        submission,
-        first,
-        warnings,
-    })
+    Ok((submission, first))
 }
 
 /// The Job of the node of a rank.
@@ -87,26 +75,25 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job> {
 }
 
 /// Lets Kubernetes check the first Job without creating it.
-pub async fn try_first(cluster: &Cluster, prepared: &Prepared) -> Result<()> {
+pub async fn try_first(cluster: &Cluster, first: &Job) -> Result<()> {
     let params = PostParams {
         dry_run: true,
         ..PostParams::default()
     };
     let jobs = cluster.api::<Job>();
-    call(
-        "create the task's Job",
-        jobs.create(&params, &prepared.first),
-    )
-    .await?;
+    call("create the task's Job", jobs.create(&params, first)).await?;
     Ok(())
 }
 
 /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
-pub async fn dry_run(cluster: &Cluster, prepared: Prepared) -> Result<TaskDryRunResponse> {
-    let submission = &prepared.submission;
-    check_size(submission, &prepared.first, MAX_SHOWN, "`dry_run`")?;
-    try_first(cluster, &prepared).await?;
-    let first = &prepared.first.metadata;
+pub async fn dry_run(
+    cluster: &Cluster,
+    submission: Submission,
+    first: Job,
+) -> Result<TaskDryRunResponse> {
+    check_size(&submission, &first, MAX_SHOWN, "`dry_run`")?;
+    try_first(cluster, &first).await?;
+    let (submission, first) = (&submission, &first.metadata);
     let mut manifests = Vec::new();
     for rank in 0..submission.task.num_nodes {
         manifests.push(to_value(&job(submission, rank)?)?);
@@ -126,7 +113,7 @@ pub async fn dry_run(cluster: &Cluster, prepared: Prepared) -> Result<TaskDryRun
     }
     Ok(TaskDryRunResponse {
         manifests,
-        warnings: prepared.warnings,
+        warnings: submission.warnings.clone(),
     })
 }
 

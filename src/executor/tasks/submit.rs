@@ -17,13 +17,13 @@ use kube::{Api, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{RwLock, oneshot};
 
-use super::prepare::{Prepared, job, try_first};
+use super::prepare::{job, try_first};
 use crate::{
     api::{Reason, TaskId, TaskSubmitResponse},
     executor::{
         cluster::{CONCURRENCY, DEADLINE, call},
         error::{Error, Result},
-        objects,
+        objects::{self, Submission},
         observed::JobRow,
         view::{LiveView, Table},
     },
@@ -67,20 +67,22 @@ fn stopping() -> Error {
 pub async fn submit(
     live: &LiveView,
     creations: &Arc<Creations>,
-    prepared: Prepared,
+    submission: Submission,
+    first: Job,
 ) -> Result<TaskSubmitResponse> {
-    if prepared.submission.task.pod_config.is_some() {
+    if submission.task.pod_config.is_some() {
         // Kubernetes checks the user's part of the pod before anything is created.
-        try_first(&live.cluster, &prepared).await?;
+        try_first(&live.cluster, &first).await?;
     }
     let mut creation = Creation {
         live: live.clone(),
-        prepared,
+        submission,
+        first,
         creations: creations.clone(),
         is_begun: AtomicBool::new(false),
     };
-    let warnings = std::mem::take(&mut creation.prepared.warnings);
-    let submission = &creation.prepared.submission;
+    let warnings = std::mem::take(&mut creation.submission.warnings);
+    let submission = &creation.submission;
     let (id, user) = (submission.id, submission.user.clone());
     let (answer, answered) = oneshot::channel();
     let under_way = creations.under_way.clone().try_read_owned();
@@ -123,7 +125,8 @@ pub async fn submit(
 /// A task that is being created.
 struct Creation {
     live: LiveView,
-    prepared: Prepared,
+    submission: Submission,
+    first: Job,
     creations: Arc<Creations>,
     /// Whether an object of the task may exist.
     is_begun: AtomicBool,
@@ -131,14 +134,12 @@ struct Creation {
 
 impl Creation {
     fn id(&self) -> TaskId {
-        self.prepared.submission.id
+        self.submission.id
     }
 
     /// Creates the objects of the task. Stops with an error after the first refusal, and once `is_unwanted`.
     async fn run(&self, is_unwanted: impl Fn() -> bool) -> Result<()> {
-        let Prepared {
-            submission, first, ..
-        } = &self.prepared;
+        let (submission, first) = (&self.submission, &self.first);
         let cluster = &self.live.cluster;
         // The first Job owns the other objects, so it comes first.
         let first = self.create_job(first).await;
@@ -317,8 +318,10 @@ mod tests {
         let live = LiveView::new(cluster);
         let task = TaskDefinition::from_json(&json!({"num_nodes": 2, "run": "true"})).unwrap();
         let user = "ada".parse().unwrap();
-        let prepared = prepare(&live, &user, task, true, false).await.unwrap();
-        let error = submit(&live, &Arc::default(), prepared).await.unwrap_err();
+        let prepared = prepare(&live, &user, task, true, false).await;
+        let (submission, first) = prepared.unwrap();
+        let submitted = submit(&live, &Arc::default(), submission, first).await;
+        let error = submitted.unwrap_err();
         let requests = requests.lock().unwrap().clone();
         (error, requests)
     }
