@@ -86,10 +86,9 @@ fn a_failed_setup_is_the_reason_of_the_task() {
     let task = ada.wait_for_status(&id, "failed");
     assert_eq!(task["reason"], "setup on node-1 exited with 3");
     let outcome = ada.run(["jobs", "logs", &id]).code(100);
-    assert_eq!(
-        outcome.stderr,
-        "1 other node was stopped\nfailed: setup on node-1 exited with 3\n"
-    );
+    let expected =
+        format!("1 other node was stopped\ntask {id} failed: setup on node-1 exited with 3\n");
+    assert_eq!(outcome.stderr, expected);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! followed_log ──► feed   the events of one stream, Ctrl-C and a closed stdout among them
 //!       └────────► view   the records of the log to lines on stdout and messages on stderr
 //! ```
+//!
+//! Only `commands` comes in. The options of `jobs logs` are not here, but in `commands::logs`.
 
 mod feed;
 mod followed_log;

@@ -1,7 +1,7 @@
 //! The operations on tasks, one file each.
 //!
-//! Each is a function of the live view and of the values that the façade passes on. `get` needs no file: see
-//! [`LiveView::task`](super::view::LiveView::task).
+//! Each is a function of the live view and of the values that the façade, the only importer, passes on. `get` needs no file: see
+//! [`LiveView::task`](super::view::LiveView::task). Logs and volumes are not here: `logs` and `volumes` stand beside this room.
 
 pub mod fail_fast;
 pub mod list;
