@@ -5,8 +5,8 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Pauses that double from 0.5 s to a limit of 30 s, or another one. A random factor shortens each to no less than its half, so that the clients of a server
-/// that restarts do not all return at once.
+/// Pauses that double from 0.5 s to a limit, 30 s by default. A random factor shortens each to no less than its half, so that the
+/// clients of a server that restarts do not all return at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     attempts: u32,

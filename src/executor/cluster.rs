@@ -36,7 +36,7 @@ pub const PAGE: u32 = 500;
 pub enum ClusterConfig<'a> {
     /// From the environment: in-cluster, else `KUBECONFIG`, else `~/.kube/config`.
     Environment,
-    /// From the current context of this file.
+    /// From the current context of this file, of a cluster on this machine: no proxy of the environment is used.
     Kubeconfig(&'a Path),
 }
 
@@ -247,7 +247,6 @@ async fn read_config(from: ClusterConfig<'_>) -> Result<Config> {
             let file = Kubeconfig::read_from(path).map_err(|error| unusable(&what, error))?;
             let config = Config::from_custom_kubeconfig(file, &options).await;
             let mut config = config.map_err(|error| unusable(&what, error))?;
-            // The file is of the sandbox, which a proxy does not reach.
             config.proxy_url = None;
             Ok(config)
         }

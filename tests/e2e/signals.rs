@@ -1,5 +1,7 @@
 //! Tests of the signals that the processes of a task get, and of the exit code and the last lines that they leave.
 
+use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
+
 use crate::harness::{Session, World};
 
 /// A program that saves its state on SIGTERM, which takes a moment, and reports it. Its stderr is closed, because bash reports there
@@ -86,4 +88,29 @@ fn a_silent_process_in_the_background_does_not_keep_a_task_running() {
     let ada = world.login("ada");
     let run = "nohup sleep 1000 & echo done";
     assert_eq!(ended(&ada, run, "completed").0, "done\n");
+}
+
+/// The Jobs of a large task do not repeat its commands: a Secret hands them over.
+#[test]
+fn commands_from_a_secret_run_like_those_in_a_job() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit(&format!(
+        "num_nodes: 4\nsetup: echo setup\nrun: |\n  # {}\n  echo \"run ${{K8S_CLI_RUN:-hidden}} $(echo sub)\"\n  \
+         trap 'echo trapped; exit 7' TERM; sleep 1000 & wait",
+        "x".repeat(90_000)
+    ));
+    let logs = ada.start(["jobs", "logs", &id, "--node", "2"]);
+    logs.wait_for_output("node-2 | setup\n");
+    logs.wait_for_output("node-2 | run hidden sub\n");
+    let jobs = serde_json::to_string(&world.objects::<Job>()).unwrap();
+    assert!(jobs.len() < 90_000, "{} bytes", jobs.len());
+    assert!(
+        world
+            .names::<Secret>()
+            .contains(&format!("task-{id}-shared"))
+    );
+    ada.run(["jobs", "stop", &id]).success();
+    let log = logs.finish().code(103).stdout;
+    assert!(log.ends_with("node-2 | trapped\n"), "{log}");
 }

@@ -41,6 +41,8 @@ const JOIN_DELAY: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_secs(2);
 /// The pause after an attempt to join that brought nothing.
 const RETRY: Duration = Duration::from_millis(250);
+/// The longest age that Kubernetes is asked for, in seconds: a century. Kubernetes computes in nanoseconds of 64 bits, unchecked.
+const MAX_AGE: i64 = 100 * 365 * 24 * 3600;
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const JOB_END_DELAY: Duration = Duration::from_secs(5);
 
@@ -491,8 +493,10 @@ impl Follower {
         loop {
             let elapsed = self.began.elapsed().as_secs();
             // Rather up to a second too early than too late.
-            let seconds = ago.as_secs() + elapsed + u64::from(elapsed > 0);
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            let seconds = ago
+                .as_secs()
+                .saturating_add(elapsed + u64::from(elapsed > 0));
+            let seconds = i64::try_from(seconds).map_or(MAX_AGE, |seconds| seconds.min(MAX_AGE));
             match reader.container.time_of_last_seconds(seconds).await {
                 Ok(from) => return Ok(from.unwrap_or(i64::MIN)),
                 // The next read of the log reports the failure.

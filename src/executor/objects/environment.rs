@@ -4,7 +4,6 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
 
 use super::{
     names,
-    script::Script,
     submission::{NODE_IPS, Submission},
 };
 
@@ -46,7 +45,7 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
             .filter(|(name, _)| missing(name))
             .map(|(name, value)| variable(name, value)),
     );
-    if missing(NODE_IPS) && submission.script == Script::InJob {
+    if missing(NODE_IPS) && submission.script.variables().is_none() {
         environment.extend(node_ips(submission));
     }
     environment

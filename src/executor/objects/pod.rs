@@ -15,7 +15,6 @@ use super::{
     environment::{environment, escape_dollars},
     gpus::Placement,
     names,
-    script::Script,
     submission::Submission,
 };
 use crate::api::{self, TaskDefinition};
@@ -31,10 +30,11 @@ const SHARED_MEMORY: &str = "shared-memory";
 pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let task = &submission.task;
     let (volumes, mounts) = volumes(submission);
-    let arguments = submission.script.arguments(task);
-    let arguments = arguments.iter().map(|argument| escape_dollars(argument));
-    let script = (submission.script == Script::InSecret)
-        .then(|| env_from(names::script_secret_name(submission.id)));
+    let script = &submission.script;
+    let arguments = script.arguments().iter();
+    let arguments = arguments.map(|argument| escape_dollars(argument));
+    let script =
+        (script.variables().is_some()).then(|| env_from(names::script_secret_name(submission.id)));
     // The last source wins.
     let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
     let env_from: Vec<_> = script.into_iter().chain(secrets).collect();

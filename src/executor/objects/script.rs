@@ -25,65 +25,66 @@ const VARIABLES: [&str; 3] = ["K8S_CLI_INIT", "K8S_CLI_SETUP", "K8S_CLI_RUN"];
 /// Runs the `init.sh` in its variable.
 const RUN_VARIABLE: &str = r#"eval "$K8S_CLI_INIT""#;
 
-/// The commands of a task, by the object that holds them.
+/// The commands of a task, by the object that holds them. They are the same for all its nodes.
 #[derive(Debug, PartialEq)]
 pub enum Script {
-    /// Arguments of the container, in each Job.
-    InJob,
-    /// Variables of the container, from a Secret of the task. The Secret holds the names of the nodes too.
-    InSecret,
+    /// The arguments behind `/bin/bash -p -c`, in each Job.
+    InJob { arguments: Vec<String> },
+    /// Variables from a Secret of the task, which holds the names of the nodes too, and arguments that use them.
+    InSecret {
+        arguments: Vec<String>,
+        variables: BTreeMap<String, String>,
+    },
 }
 
 impl Script {
-    /// Decides which object holds the commands of a task.
+    /// Builds the commands of a task, and decides which object holds them.
     pub fn new(task: &TaskDefinition) -> Self {
+        if sets_command(task) {
+            let arguments = vec![plain(task)];
+            return Self::InJob { arguments };
+        }
+        let [name, workdir] = ["k8s-cli", workdir(task).unwrap_or_default()].map(str::to_owned);
         let texts = [init(), setup(task).to_owned(), task.run.clone()];
-        let length: usize = texts.iter().map(String::len).sum();
         let is_given =
             |name: &&str| task.envs.contains_key(*name) || task.secrets.contains_key(*name);
-        let num_nodes = task.num_nodes as usize;
-        // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
-        let repeated = num_nodes.saturating_mul(length + 16 * num_nodes);
         let fits_variables = texts
             .iter()
             .zip(VARIABLES)
             .all(|(text, name)| name.len() + text.len() < MAX_VARIABLE);
-        if num_nodes == 1
-            || repeated <= MAX_REPEATED
-            || !fits_variables
-            || VARIABLES.iter().any(is_given)
-            || sets_command(task)
+        let length: usize = texts.iter().map(String::len).sum();
+        let num_nodes = task.num_nodes as usize;
+        // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
+        let repeated = num_nodes.saturating_mul(length + 16 * num_nodes);
+        if num_nodes > 1
+            && repeated > MAX_REPEATED
+            && fits_variables
+            && !VARIABLES.iter().any(is_given)
         {
-            Self::InJob
-        } else {
-            Self::InSecret
+            let variables = VARIABLES.map(str::to_owned).into_iter().zip(texts);
+            return Self::InSecret {
+                arguments: vec![RUN_VARIABLE.to_owned(), name, workdir],
+                variables: variables.collect(),
+            };
+        }
+        let [init, setup, run] = texts;
+        Self::InJob {
+            arguments: vec![init, name, workdir, setup, run],
         }
     }
 
-    /// The arguments behind `/bin/bash -p -c` in a container of a task.
-    pub fn arguments(&self, task: &TaskDefinition) -> Vec<String> {
-        let workdir = workdir(task).unwrap_or_default().to_owned();
-        let name = "k8s-cli".to_owned();
+    pub fn arguments(&self) -> &[String] {
         match self {
-            Self::InJob if sets_command(task) => vec![plain(task)],
-            Self::InJob => {
-                vec![
-                    init(),
-                    name,
-                    workdir,
-                    setup(task).to_owned(),
-                    task.run.clone(),
-                ]
-            }
-            Self::InSecret => vec![RUN_VARIABLE.to_owned(), name, workdir],
+            Self::InJob { arguments } | Self::InSecret { arguments, .. } => arguments,
         }
     }
 
-    /// The variables in the Secret of a task; none if the Jobs hold its commands.
-    pub fn variables(&self, task: &TaskDefinition) -> Option<BTreeMap<String, String>> {
-        let texts = [init(), setup(task).to_owned(), task.run.clone()];
-        let variables = VARIABLES.map(str::to_owned).into_iter().zip(texts);
-        (*self == Self::InSecret).then(|| variables.collect())
+    /// The variables in the Secret of the task; none if its Jobs hold the commands.
+    pub fn variables(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::InJob { .. } => None,
+            Self::InSecret { variables, .. } => Some(variables),
+        }
     }
 }
 

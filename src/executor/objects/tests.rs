@@ -1,10 +1,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{
-    environment::escape_dollars,
-    script::{self, Script},
-    *,
-};
+use super::{environment::escape_dollars, script, *};
 use crate::{
     api::{TaskDefinition, VolumeDefinition, VolumeMount},
     golden,
@@ -124,7 +120,7 @@ fn a_secret_holds_a_long_script_of_many_jobs() {
             serde_json::json!({"num_nodes": num_nodes, "run": run, "secrets": {"TOKEN": "s3cret"}});
         TaskDefinition::from_json(&task).unwrap()
     };
-    let is_in_secret = |task: TaskDefinition| submission(task).script == Script::InSecret;
+    let is_in_secret = |task: TaskDefinition| submission(task).script.variables().is_some();
     for (num_nodes, run, expected) in [
         (1, &*run, false),
         (4, "true", false),

@@ -285,8 +285,11 @@ impl LogView {
         is_new: bool,
         is_partial: bool,
     ) -> Cow<'t, [u8]> {
+        if !context.terminal.out {
+            return text;
+        }
         let prefix = self.head(node, "");
-        if !context.terminal.out || prefix.is_empty() {
+        if prefix.is_empty() {
             return text;
         }
         let returns = &mut self.returns;

@@ -1,7 +1,7 @@
 //! The reasons for which nodes wait: one message per change of meaning, and one for many nodes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -21,7 +21,7 @@ pub struct Waiting {
     /// The last reason of each node.
     last: BTreeMap<u32, String>,
     /// The nodes with a new reason.
-    new: Vec<u32>,
+    new: BTreeSet<u32>,
     /// The time at which the new reasons are to be reported.
     due: Option<Instant>,
 }
@@ -35,9 +35,7 @@ impl Waiting {
             return;
         }
         self.last.insert(node, reason);
-        if !self.new.contains(&node) {
-            self.new.push(node);
-        }
+        self.new.insert(node);
         let has_few = usize::try_from(num_nodes).is_ok_and(|nodes| nodes <= FEW);
         let delay = if has_few { Duration::ZERO } else { COLLECTING };
         self.due.get_or_insert_with(|| Instant::now() + delay);
@@ -60,12 +58,10 @@ impl Waiting {
             }
         }
         let mut messages = Vec::new();
-        for (meaning, nodes) in groups {
+        for (_, nodes) in groups {
             if nodes.len() > FEW {
                 let reason = &self.last[&nodes[0]];
-                let all = self.last.values();
-                let all = all.filter(|reason| self::meaning(reason) == meaning);
-                messages.push(format!("{} nodes: {reason}", grouped(all.count())));
+                messages.push(format!("{} nodes: {reason}", grouped(nodes.len())));
             } else {
                 let each = nodes.iter();
                 messages
