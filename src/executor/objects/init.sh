@@ -10,12 +10,14 @@
 #
 # Lines that are comments are removed before the container gets this text. Nothing else may depend on lines or indentation.
 
+k8s_stopping= # not empty: a stop signal has come
+# The kernel drops a signal that comes before this line.
+trap k8s_stopping=1 TERM INT QUIT
 k8s_own=      # not empty: this is process 1, so that all other processes in /proc are of this container
 [ "$$" = 1 ] && k8s_own=1
 k8s_child=    # the process of the shell that runs `setup` or `run`
 k8s_code=0    # its exit code
 k8s_signaled= # not empty: a signal has interrupted the wait for it
-k8s_stopping= # not empty: a stop signal has come
 exec {k8s_out}>&1 {k8s_err}>&2
 # Nothing is ever written to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)
