@@ -67,9 +67,9 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
         let executor = executor.allow_pod_config(allow_pod_config);
-        let (keeper, stopper) = (executor.clone(), executor.clone());
+        let (keeper, reconciler) = (executor.clone(), executor.clone());
         spawn(async move { keeper.keep_view().await });
-        spawn(async move { stopper.fail_fast().await });
+        spawn(async move { reconciler.reconcile().await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,

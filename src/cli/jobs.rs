@@ -213,16 +213,16 @@ command! {
 }
 
 command! {
-    /// Stop one task, or all that have not finished.
+    /// Stop tasks, or all that have not finished.
     #[argh(
         name = "stop",
-        example = "{command_name} ab12cd34\n{command_name} --all",
-        note = "Deletes the Jobs of the task, and with them their logs."
+        example = "{command_name} ab12cd34 x9d3k2vb\n{command_name} --all",
+        note = "Deletes the Jobs of the task, and with them their logs. The processes get SIGTERM, and SIGKILL after their grace period."
     )]
     pub struct StopArgs {
-        /// the task's id
+        /// the ids of the tasks
         #[argh(positional)]
-        pub id: Option<TaskId>,
+        pub ids: Vec<TaskId>,
 
         /// stop all your tasks that have not finished
         #[argh(switch)]
@@ -231,6 +231,10 @@ command! {
         /// with --all: stop the tasks of all users
         #[argh(switch)]
         pub all_users: bool,
+
+        /// return at once; the default is to wait until the processes have ended
+        #[argh(switch)]
+        pub no_wait: bool,
     } with output server
 }
 

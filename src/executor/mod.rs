@@ -40,7 +40,7 @@ use self::{
     logs::Logs,
     objects::Submission,
     tasks::{
-        fail_fast, list, prepare, stop,
+        list, prepare, reconcile, stop,
         submit::{self, Creations},
     },
     view::LiveView,
@@ -115,9 +115,10 @@ impl Executor {
         self.live.keep_alive().await;
     }
 
-    /// Stops the other nodes of each task of which a node fails. Never returns.
-    pub async fn fail_fast(&self) {
-        fail_fast::run(&self.live).await;
+    /// Changes the objects of tasks where Kubernetes alone does not do what a task means: after the failure of a node, for example.
+    /// Never returns.
+    pub async fn reconcile(&self) {
+        reconcile::run(&self.live).await;
     }
 
     /// Lets no further task begin, and rolls back the tasks that are being created. Returns when no task is incomplete, as far as

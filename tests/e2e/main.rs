@@ -17,8 +17,10 @@ mod logs;
 mod many_users;
 mod pending;
 mod pods;
+mod removed;
 mod rendezvous;
 mod signals;
+mod stop;
 mod view;
 mod volumes;
 

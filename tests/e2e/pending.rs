@@ -30,13 +30,22 @@ fn a_missing_image_is_a_reason() {
 }
 
 #[test]
-fn an_invalid_image_name_is_a_reason() {
+fn a_reason_that_never_goes_away_ends_the_task() {
     let world = World::new();
-    reason(
-        &world,
-        "resources: {image_id: 'bad:image:name'}\nrun: 'true'",
-        &["InvalidImageName: "],
-    );
+    let ada = world.login("ada");
+    let tasks = [
+        ("bad:image:name", "Always", "InvalidImageName: "),
+        ("registry.invalid/none:1", "Never", "ErrImageNeverPull: "),
+    ];
+    for (image, policy, expected) in tasks {
+        let config = format!("{{containers: [{{imagePullPolicy: {policy}}}]}}");
+        let id = ada.submit(&format!(
+            "resources: {{image_id: '{image}'}}\nconfig: {{kubernetes: {{pod_config: {{spec: {config}}}}}}}\nrun: 'true'"
+        ));
+        let task = ada.wait_for_status(&id, "failed");
+        let reason = task["reason"].as_str().unwrap();
+        assert!(reason.starts_with(expected), "{reason}");
+    }
 }
 
 #[test]

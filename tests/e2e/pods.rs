@@ -247,3 +247,75 @@ fn a_dry_run_prints_objects_and_creates_nothing() {
     let file = ada.file("resources: {labels: {a: '-'}}\nrun: 'true'");
     ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
 }
+
+/// A task whose pod has another container or init container.
+fn with_container(run: &str, kind: &str, script: &str) -> String {
+    let container =
+        format!("{{name: side, image: 'python:3.13-slim', command: [/bin/bash, -c, '{script}']}}");
+    format!(
+        "run: |\n  {run}\nconfig: {{kubernetes: {{pod_config: {{spec: {{terminationGracePeriodSeconds: 2, {kind}: [{{}}, {container}]}}}}}}}}"
+    )
+}
+
+#[test]
+fn the_container_of_the_task_decides_how_it_ends() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let cases = [
+        // The other container stays.
+        ("echo hi; exit 0", "sleep 1000", "completed", None),
+        (
+            "echo hi; exit 3",
+            "sleep 1000",
+            "failed",
+            Some("exit code 3"),
+        ),
+        // It fails before.
+        ("sleep 1; echo hi", "exit 7", "completed", None),
+        (
+            "sleep 1; echo hi; exit 3",
+            "exit 7",
+            "failed",
+            Some("exit code 3"),
+        ),
+    ];
+    let submitted = cases.map(|(run, script, status, reason)| {
+        let id = ada.submit(&with_container(run, "containers", script));
+        (id, status, reason)
+    });
+    for (id, status, reason) in submitted {
+        let task = ada.wait_for_status(&id, status);
+        assert_eq!(task["reason"].as_str(), reason, "{task}");
+        // The log ends although the other container runs.
+        let log = ada.run(["jobs", "logs", &id]);
+        assert_eq!(log.stdout, "hi\n", "{}", log.stderr);
+        wait_until("the pod to end", || {
+            let pods: Vec<Pod> = world.objects();
+            let ended = |pod: &Pod| {
+                let phase = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref());
+                matches!(phase, Some("Succeeded" | "Failed"))
+            };
+            let label = Some(&id);
+            let of_task = |pod: &&Pod| {
+                let labels = pod.metadata.labels.as_ref();
+                labels.and_then(|labels| labels.get("task-id")) == label
+            };
+            pods.iter().filter(of_task).all(ended)
+        });
+        let task = ada.status(&id);
+        assert_eq!(task["status"], status, "{task}");
+    }
+}
+
+#[test]
+fn an_init_container_that_fails_is_the_reason() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let task = with_container("true", "initContainers", "exit 9").replace("[{}, ", "[");
+    let id = ada.submit(&task);
+    let task = ada.wait_for_status(&id, "failed");
+    assert_eq!(task["reason"], "init container `side`: exit code 9");
+}

@@ -1,9 +1,10 @@
-//! `k8s-cli jobs`: submits, lists and stops tasks. [`crate::client::logs`] follows logs.
+//! `k8s-cli jobs`: submits and lists tasks. [`super::stop`] stops them, and
+//! [`crate::client::logs`] follows logs.
 
-use super::{logs, validate};
+use super::{logs, stop, validate};
 use crate::{
-    api::{LogQuery, TaskId, TaskSubmitResponse},
-    cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, StopArgs, SubmitArgs},
+    api::{LogQuery, TaskSubmitResponse},
+    cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
         logs::{LogFeed, Style, follow},
@@ -18,7 +19,7 @@ pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Erro
         JobsCommand::Validate(args) => validate::run(context, args),
         JobsCommand::List(args) => list(context, args),
         JobsCommand::Status(args) => status(context, args),
-        JobsCommand::Stop(args) => stop(context, args),
+        JobsCommand::Stop(args) => stop::run(context, args),
         JobsCommand::Logs(args) => logs::run(context, args),
     }
 }
@@ -147,47 +148,6 @@ fn status(context: &mut Context<'_>, args: StatusArgs) -> Result<Exit, Error> {
             output::document(context.out, format, &answer.body)?;
         }
         format => task_view::block(context.out, format, &answer.value)?,
-    }
-    Ok(Exit::Done)
-}
-
-fn stop(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
-    let StopArgs {
-        id,
-        all,
-        all_users,
-        output,
-        api_url,
-    } = args;
-    let format = context.format(output);
-    let usage = |message: &str| Err(Error::Usage(message.to_owned()));
-    let id = match (id, all) {
-        (Some(_), true) => return usage("give a task's id or --all, not both"),
-        (None, false) => return usage("give a task's id, or --all"),
-        _ if all_users && !all => return usage("--all-users needs --all"),
-        (None, true) if format == Format::Name => {
-            return usage("`-o name` does not work with --all: the answer names no ids");
-        }
-        (id, _) => id,
-    };
-    let client = context.client(api_url)?;
-    let (message, body) = match &id {
-        Some(id) => {
-            let stopped = client.stop_task(id)?;
-            (stopped.value.message, stopped.body)
-        }
-        None => {
-            let stopped = client.stop_all_tasks(all_users)?;
-            (stopped.value.message, stopped.body)
-        }
-    };
-    match format {
-        Format::Table | Format::Tsv => writeln!(context.out, "{}", output::escape(&message))?,
-        Format::Name => {
-            let id = id.as_ref().map(TaskId::as_str).unwrap_or_default();
-            writeln!(context.out, "{id}")?;
-        }
-        format => output::document(context.out, format, &body)?,
     }
     Ok(Exit::Done)
 }

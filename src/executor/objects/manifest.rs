@@ -24,6 +24,8 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels.clone()),
+            // A pod outlives its Job for as long as its processes need to end.
+            annotations: Some(submission.annotations()),
             ..ObjectMeta::default()
         }),
         spec: Some(pod::pod(submission, rank)),

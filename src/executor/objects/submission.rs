@@ -7,7 +7,7 @@ use super::{
     labels, names,
     script::{MAX_VARIABLE, Script},
 };
-use crate::api::{TaskDefinition, TaskId, Timestamp, User};
+use crate::api::{TaskDefinition, TaskId, Timestamp, User, VolumeMount};
 
 /// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
@@ -64,6 +64,15 @@ impl Submission {
 
     pub fn is_multi_node(&self) -> bool {
         self.task.num_nodes > 1
+    }
+
+    /// Whether the first Job owns objects that a pod needs.
+    pub fn has_other_objects(&self) -> bool {
+        let mut mounts = self.task.volumes.values();
+        self.is_multi_node()
+            || self.script.variables().is_some()
+            || !self.task.secrets.is_empty()
+            || mounts.any(|mount| matches!(mount, VolumeMount::Ephemeral { .. }))
     }
 
     /// The labels of all its objects.

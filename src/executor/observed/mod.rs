@@ -8,6 +8,7 @@
 //! keeps the rows.
 
 mod claim;
+mod ends;
 mod event;
 mod job;
 mod node;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use self::{
     claim::ClaimRow,
+    ends::{Ends, NodeEnd},
     event::EventRow,
     job::{JobRow, JobState},
     node::{node_status, stopped_after},

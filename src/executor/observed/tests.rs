@@ -1,4 +1,4 @@
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use k8s_openapi::{
     List, ListableResource,
@@ -30,6 +30,7 @@ fn recorded() -> Vec<TaskStatus> {
             pods: pods.cloned().map(Arc::new).collect(),
             jobs: vec![Arc::new(job)],
             failures: failures.iter().map(|it| (it.object, it.clone())).collect(),
+            ..Observed::default()
         };
         observed.status(id, None, "default")
     });
@@ -137,7 +138,7 @@ fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> O
     Observed {
         jobs: jobs.map(row).into(),
         pods: pods.map(row).into(),
-        failures: HashMap::new(),
+        ..Observed::default()
     }
 }
 

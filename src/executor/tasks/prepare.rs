@@ -145,7 +145,7 @@ fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) ->
     if num_nodes == 1 {
         return Ok(());
     }
-    let job = serde_json::to_vec(first).map_err(internal)?.len();
+    let job = serde_json::to_vec(first).map_err(Error::internal)?.len();
     let size = job.saturating_mul(num_nodes);
     if size <= most {
         return Ok(());
@@ -159,9 +159,5 @@ fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) ->
 }
 
 fn to_value(object: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(object).map_err(internal)
-}
-
-fn internal(error: serde_json::Error) -> Error {
-    Error::new(Reason::InternalError, error.to_string())
+    serde_json::to_value(object).map_err(Error::internal)
 }

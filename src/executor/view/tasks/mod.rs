@@ -36,8 +36,8 @@ pub struct Tasks {
     changes: u64,
     /// The nodes that changed since the view last took this list.
     pub changed_nodes: Vec<(TaskId, u32)>,
-    /// The tasks that began to fail since the view last took this list.
-    pub failing: Vec<TaskId>,
+    /// The tasks whose objects may have to be changed since the view last took this list.
+    pub unsettled: Vec<TaskId>,
 }
 
 /// The place and the version of each object of one kind.
@@ -65,7 +65,7 @@ impl<P: Copy> Index<P> {
     }
 }
 
-/// The tasks of one owner, with the number of Jobs in each.
+/// The tasks of one owner, with the number of Jobs and pods in each.
 #[derive(Default)]
 struct OwnerTasks {
     tasks: HashMap<TaskId, u32>,
@@ -81,9 +81,9 @@ pub struct ListVersion([u64; 2]);
 pub type Listed = Vec<(TaskId, Arc<Observed>)>;
 
 impl Tasks {
-    /// A task that has a Job.
+    /// A task; none if no object of it is known.
     pub fn get(&self, id: TaskId) -> Option<&Arc<Observed>> {
-        self.tasks.get(&id).filter(|task| !task.jobs.is_empty())
+        self.tasks.get(&id).filter(|task| task.is_task())
     }
 
     /// A task, or an empty one if it is not known.
@@ -144,28 +144,31 @@ impl Tasks {
     }
 
     /// Notes a change of a node, for its subscribers and for the list of its owner.
-    fn note_change(&mut self, id: TaskId, job: &JobRow) {
+    fn note_change(&mut self, id: TaskId, rank: u32, owner: &Owner) {
         self.changes += 1;
-        self.changed_nodes.push((id, job.rank));
-        if let Some(owned) = self.owners.get_mut(&job.owner) {
+        self.changed_nodes.push((id, rank));
+        if let Some(owned) = self.owners.get_mut(owner) {
             owned.changed = self.changes;
         }
     }
 
-    /// Notes a change of the pods or the failure of a Job, if the Job is known.
-    fn note_job_change(&mut self, job: Option<Uid>) {
-        let Some((id, rank)) = job.and_then(|job| self.jobs.place(job)) else {
-            return;
+    /// Notes a change of the pods or the failure of a Job, if the Job is known; returns whether it is.
+    fn note_job_change(&mut self, job: Option<Uid>) -> bool {
+        let Some((id, row)) = job.and_then(|job| self.job(job)) else {
+            return false;
         };
-        let task = self.tasks.get(&id);
-        let row =
-            task.and_then(|task| find(&task.jobs, rank, job?).map(|at| task.jobs[at].clone()));
-        if let Some(row) = row {
-            self.note_change(id, &row);
-        }
+        self.note_change(id, row.rank, &row.owner);
+        true
     }
 
-    fn add_job_of(&mut self, id: TaskId, owner: &Owner) {
+    /// The row of a Job, and its task.
+    fn job(&self, uid: Uid) -> Option<(TaskId, Arc<JobRow>)> {
+        let (id, rank) = self.jobs.place(uid)?;
+        let jobs = &self.tasks.get(&id)?.jobs;
+        Some((id, jobs[find(jobs, rank, uid)?].clone()))
+    }
+
+    fn add_object_of(&mut self, id: TaskId, owner: &Owner) {
         if !self.owners.contains_key(owner) {
             self.owners.insert(owner.clone(), OwnerTasks::default());
         }
@@ -173,14 +176,14 @@ impl Tasks {
         *owned.expect("it was inserted").tasks.entry(id).or_default() += 1;
     }
 
-    fn remove_job_of(&mut self, id: TaskId, owner: &Owner) {
+    fn remove_object_of(&mut self, id: TaskId, owner: &Owner) {
         let Some(owned) = self.owners.get_mut(owner) else {
             return;
         };
-        if let Entry::Occupied(mut jobs) = owned.tasks.entry(id) {
-            *jobs.get_mut() -= 1;
-            if *jobs.get() == 0 {
-                jobs.remove();
+        if let Entry::Occupied(mut objects) = owned.tasks.entry(id) {
+            *objects.get_mut() -= 1;
+            if *objects.get() == 0 {
+                objects.remove();
             }
         }
         if owned.tasks.is_empty() {
@@ -232,14 +235,14 @@ impl Tasks {
     }
 }
 
-/// The tasks that have a Job, newest first.
+/// The tasks that have an object, newest first.
 fn sorted<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a Arc<Observed>)>) -> Listed {
-    let with_job = tasks.filter_map(|(id, task)| {
-        let created_at = task.jobs.first()?.created_at.unix_nanoseconds();
+    let with_time = tasks.filter_map(|(id, task)| {
+        let created_at = task.created_at()?.unix_nanoseconds();
         Some((created_at, *id, task))
     });
     // The sort keys stand in one array: reading them through the pointers to the tasks takes most of the time.
-    let mut tasks: Vec<_> = with_job.collect();
+    let mut tasks: Vec<_> = with_time.collect();
     tasks.sort_unstable_by_key(|(created_at, id, _)| (Reverse(*created_at), *id));
     // A task may belong to both owners of a user.
     tasks.dedup_by_key(|(_, id, _)| *id);
