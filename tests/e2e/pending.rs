@@ -85,3 +85,23 @@ fn the_reason_of_a_task_names_its_first_pending_node() {
         "{reason}"
     );
 }
+
+#[test]
+fn a_mount_that_fails_is_a_reason() {
+    let world = World::new();
+    let config = "{volumes: [{name: c, configMap: {name: absent}}], containers: [{volumeMounts: [{name: c, mountPath: /c}]}]}";
+    let task = format!("config: {{kubernetes: {{pod_config: {{spec: {config}}}}}}}\nrun: 'true'");
+    reason(&world, &task, &["configmap \"absent\" not found"]);
+}
+
+#[test]
+fn a_pending_volume_is_a_reason_with_its_name() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let class = ["--storage-class", "absent"];
+    let create = ["volumes", "create", "data", "1Gi"];
+    let created = ada.run([create.as_slice(), &class].concat()).success();
+    let volume = created.stdout.trim();
+    let expected = format!("claim `data-{volume}`: ProvisioningFailed: ");
+    reason(&world, "volumes: {/data: data}\nrun: 'true'", &[&expected]);
+}

@@ -21,7 +21,7 @@ mod tests;
 pub use self::{
     claim::ClaimRow,
     ends::{Ends, NodeEnd},
-    event::EventRow,
+    event::{EventRow, Subject},
     job::{JobRow, JobState},
     node::{node_status, stopped_after},
     pod::{Container, PodRow},

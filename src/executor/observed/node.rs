@@ -1,6 +1,6 @@
 //! The status of one node, from its Job and its pod. Pure.
 
-use super::{JobRow, JobState, NodeEnd, Observed, PodRow};
+use super::{JobRow, JobState, NodeEnd, Observed, PodRow, Subject};
 use crate::api::{NodeStatus, TaskState};
 
 /// The status of a node, from its Job and its newest pod.
@@ -141,10 +141,40 @@ fn out_of_contact(pod: &PodRow) -> Option<String> {
 
 /// The reason why a node does not run yet.
 fn pending(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> Option<String> {
-    let why = match (&job.state, pod) {
-        (JobState::Suspended(why), _) => why.as_deref(),
-        (_, Some(pod)) => pod.pending.as_deref(),
-        (_, None) => observed.failures.get(&job.uid).map(|failure| &*failure.why),
+    match (&job.state, pod) {
+        (JobState::Suspended(why), _) => why.as_deref().map(str::to_owned),
+        (_, Some(pod)) => pending_pod(pod, observed),
+        (_, None) => {
+            let failure = observed.failures.get(&job.uid)?;
+            Some(failure.why.to_string())
+        }
+    }
+}
+
+/// The reason why a pod does not run yet. Where its status says little, an event says more.
+fn pending_pod(pod: &PodRow, observed: &Observed) -> Option<String> {
+    let why = pod.pending.as_deref();
+    let is_vague = |why: &str| why == "ContainerCreating" || why == "PodInitializing";
+    if why.is_none_or(is_vague) {
+        let event = observed.failures.get(&pod.uid);
+        return event.map(|event| &*event.why).or(why).map(str::to_owned);
+    }
+    let why = why?;
+    if !why.contains("PersistentVolumeClaims") {
+        return Some(why.to_owned());
+    }
+    // The scheduler does not say which claim has no volume.
+    let claims = observed.failures.values();
+    let claims = claims.filter(|event| event.subject == Subject::Claim && pod.has_reason(event));
+    let mut claims: Vec<_> = claims
+        .map(|event| format!("claim `{}`: {}", event.name, event.why))
+        .collect();
+    claims.sort();
+    let names = || pod.claims.iter().map(|name| format!("claim `{name}`"));
+    let more = if claims.is_empty() {
+        names().collect()
+    } else {
+        claims
     };
-    why.map(str::to_owned)
+    Some(format!("{why} ({})", more.join("; ")))
 }

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment, sentence};
+use super::{
+    EventRow, Subject,
+    row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment, sentence},
+};
 use crate::{
     api::{TaskId, Timestamp},
     executor::{
@@ -94,6 +97,15 @@ impl PodRow {
 
     pub fn has_ended(&self) -> bool {
         matches!(self.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// Whether an event is about this pod or a claim that it mounts.
+    pub fn has_reason(&self, event: &EventRow) -> bool {
+        match event.subject {
+            Subject::Pod => event.object == self.uid,
+            Subject::Claim => self.claims.contains(&event.name),
+            Subject::Job | Subject::Other => false,
+        }
     }
 
     /// The exit code of the task's container, once it has ended.

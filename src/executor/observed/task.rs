@@ -20,7 +20,8 @@ pub struct Observed {
     pub jobs: Vec<Arc<JobRow>>,
     /// By rank, then by age.
     pub pods: Vec<Arc<PodRow>>,
-    /// The last event that says why a Job has no pod, by the uid of the Job.
+    /// The last event that says why a Job has no pod, why a pod has not started, or why a claim of a pod is pending: by the uid of
+    /// that object.
     pub failures: HashMap<Uid, EventRow>,
     /// The last pod of each Job whose pods are gone, by the uid of the Job.
     pub lost_pods: HashMap<Uid, Arc<PodRow>>,
@@ -97,11 +98,11 @@ impl Observed {
         pod
     }
 
-    /// Whether an unfinished Job has no pod. Only events say why.
-    pub fn misses_pods(&self) -> bool {
+    /// Whether an unfinished Job has no pod, or a pod that has not started. Only events say why.
+    pub fn lacks_reasons(&self) -> bool {
         let pods = self.newest_pods();
         let mut unfinished = self.jobs.iter().filter(|job| !job.state.has_ended());
-        unfinished.any(|job| !pods.contains_key(&job.uid))
+        unfinished.any(|job| pods.get(&job.uid).is_none_or(|pod| !pod.has_run()))
     }
 
     /// The pods of `user`, or of all users, whose Job is gone: the newest of each rank that has no Job. Kubernetes is about to
@@ -172,8 +173,12 @@ impl Observed {
         let jobs: Vec<_> = jobs.filter(|job| job.owner.is(user)).cloned().collect();
         let first = self.pods.partition_point(|pod| pod.rank < rank);
         let pods = self.pods[first..].iter();
-        let pods = pods.take_while(|pod| pod.rank == rank).cloned().collect();
-        let failures = jobs.iter().filter_map(|job| self.failures.get(&job.uid));
+        let pods: Vec<_> = pods.take_while(|pod| pod.rank == rank).cloned().collect();
+        let is_of_node = |event: &&EventRow| {
+            jobs.iter().any(|job: &Arc<JobRow>| event.object == job.uid)
+                || pods.iter().any(|pod: &Arc<PodRow>| pod.has_reason(event))
+        };
+        let failures = self.failures.values().filter(is_of_node);
         let lost_pods = jobs.iter().filter_map(|job| {
             let pod = self.lost_pods.get(&job.uid)?;
             Some((job.uid, pod.clone()))

@@ -226,8 +226,9 @@ fn a_pod_that_another_object_controls_is_ignored() {
 }
 
 #[test]
-fn only_an_unfinished_job_without_a_pod_needs_events() {
-    assert!(observed([job(0, None)], []).misses_pods());
-    assert!(!observed([job(0, None)], [pod(0, "Pending")]).misses_pods());
-    assert!(!observed([job(0, Some("Complete"))], []).misses_pods());
+fn only_a_node_that_has_not_started_needs_events() {
+    assert!(observed([job(0, None)], []).lacks_reasons());
+    assert!(observed([job(0, None)], [pod(0, "Pending")]).lacks_reasons());
+    assert!(!observed([job(0, None)], [pod(0, "Running")]).lacks_reasons());
+    assert!(!observed([job(0, Some("Complete"))], []).lacks_reasons());
 }

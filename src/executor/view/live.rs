@@ -116,18 +116,18 @@ impl LiveView {
         Ok(())
     }
 
-    /// Lists the events that say why Jobs have no pods, if there are such Jobs and the watch of events is broken. An error is only
+    /// Lists the events that say why nodes do not start, if there are such nodes and the watch of events is broken. An error is only
     /// logged.
     async fn refresh_reasons(&self, scope: &Scope) {
         if !self.view.may_lack_reasons(scope) {
             return;
         }
-        let params = ListParams::default().fields(EventRow::OF_JOBS);
+        let params = ListParams::default().fields(EventRow::REASONS);
         match self.cluster.list::<EventRow>(params).await {
             Ok((rows, _)) => self.view.change::<EventRow, _>(|table| {
                 rows.into_iter().for_each(|row| table.merge(row));
             }),
-            Err(error) => log::debug!("cannot read the events of Jobs: {error}"),
+            Err(error) => log::debug!("cannot read events: {error}"),
         }
     }
 

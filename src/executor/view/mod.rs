@@ -151,11 +151,11 @@ impl View {
             && Table::<PodRow>::versions(tasks).has_loaded()
     }
 
-    /// Whether a Job within a scope has no pod, and the reason may be missing because the watch of events is broken.
+    /// Whether a node within a scope has not started, and the reason may be missing because the watch of events is broken.
     pub fn may_lack_reasons(&self, scope: &Scope) -> bool {
         let mut state = self.state();
         let age = Table::<EventRow>::versions(&mut state.tasks).age(Instant::now());
-        age.is_none_or(|age| age > MAX_AGE) && state.tasks.misses_pods(scope)
+        age.is_none_or(|age| age > MAX_AGE) && state.tasks.lacks_reasons(scope)
     }
 
     /// The number of known tasks.

@@ -62,7 +62,8 @@ fn pod(task: usize, rank: u32, version: u64, phase: &str) -> PodRow {
 fn failure(task: usize, rank: u32, version: u64) -> EventRow {
     serde_json::from_value(json!({
         "metadata": {"name": "e", "uid": format!("event-{task}-{rank}"), "resourceVersion": version.to_string()},
-        "involvedObject": {"uid": format!("job-{task}-{rank}")},
+        "involvedObject": {"kind": "Job", "uid": format!("job-{task}-{rank}")},
+        "reason": "FailedCreate",
         "message": "Error creating: pods \"x\" is forbidden: exceeded quota",
     }))
     .unwrap()

@@ -9,6 +9,8 @@
 
 mod ends;
 mod fail_fast;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -16,7 +16,7 @@ use crate::{
     api::{TaskId, User},
     executor::{
         identity::{Uid, Version},
-        observed::{EventRow, JobRow, Observed, Owner, PodRow},
+        observed::{EventRow, JobRow, Observed, Owner, PodRow, Subject},
     },
 };
 
@@ -27,11 +27,13 @@ pub struct Tasks {
     owners: HashMap<Owner, OwnerTasks>,
     jobs: Index<(TaskId, u32)>,
     pods: Index<(TaskId, u32)>,
-    /// By the uid of the event; the place of an event is the uid of its Job.
+    /// By the uid of the event; the place of an event is the uid of its object.
     failures: Index<Uid>,
-    /// The reasons why Jobs have no pods, by the uid of the Job, which may still be unknown. A reason is kept until the Job has a
-    /// pod; Kubernetes deletes the events earlier.
+    /// The reasons why Jobs have no pods, pods do not start and claims are pending, by the uid of that object, which may still be
+    /// unknown. The reason of a Job is kept until it has a pod; Kubernetes deletes the events earlier.
     failures_of: HashMap<Uid, EventRow>,
+    /// The claims that have a reason, by name.
+    pending_claims: HashMap<Box<str>, Uid>,
     /// The number of changes so far.
     changes: u64,
     /// The nodes that changed since the view last took this list.
@@ -191,20 +193,46 @@ impl Tasks {
         }
     }
 
-    /// Updates the reason in a task why one of its Jobs has no pod.
-    fn update_failure(&mut self, id: TaskId, job: Uid) {
+    /// Updates a reason in a task: why one of its Jobs has no pod, or another object does not get on.
+    fn update_failure(&mut self, id: TaskId, object: Uid) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        match self.failures_of.get(&job) {
+        match self.failures_of.get(&object) {
             Some(failure) => {
                 let failures = &mut Arc::make_mut(task).failures;
-                failures.insert(job, failure.clone());
+                failures.insert(object, failure.clone());
             }
-            None if task.failures.contains_key(&job) => {
-                Arc::make_mut(task).failures.remove(&job);
+            None if task.failures.contains_key(&object) => {
+                Arc::make_mut(task).failures.remove(&object);
             }
             None => (),
+        }
+    }
+
+    /// Gives a pod that has not started the known reasons: its own, and those of its claims.
+    fn add_reasons(&mut self, id: TaskId, pod: &PodRow) {
+        let claims = pod.claims.iter();
+        let claims = claims.filter_map(|claim| self.pending_claims.get(claim).copied());
+        let objects: Vec<Uid> = claims.chain([pod.uid]).collect();
+        for object in objects {
+            if self.failures_of.contains_key(&object) {
+                self.update_failure(id, object);
+            }
+        }
+    }
+
+    /// The tasks with a pod that has not started and that an event is about.
+    fn tasks_of_event(&self, event: &EventRow) -> Vec<(TaskId, u32)> {
+        let waits = |pod: &PodRow| !pod.has_run() && pod.has_reason(event);
+        match event.subject {
+            Subject::Pod => self.pods.place(event.object).into_iter().collect(),
+            // Claims have few events, and tasks do not change with them.
+            Subject::Claim => {
+                let pods = self.pods().filter(|pod| waits(pod));
+                pods.filter_map(|pod| Some((pod.task?, pod.rank))).collect()
+            }
+            Subject::Job | Subject::Other => Vec::new(),
         }
     }
 
@@ -217,14 +245,21 @@ impl Tasks {
         }
     }
 
+    /// Removes the reason why a pod had not started.
+    fn forget_failure_of_pod(&mut self, id: TaskId, pod: Uid) {
+        if self.failures_of.remove(&pod).is_some() {
+            self.update_failure(id, pod);
+        }
+    }
+
     fn has_pod(&self, id: TaskId, job: Uid) -> bool {
         let task = self.tasks.get(&id);
         task.is_some_and(|task| task.pods.iter().any(|pod| pod.job == Some(job)))
     }
 
-    /// Whether a task of a scope has a Job without a pod.
-    pub fn misses_pods(&self, scope: &Scope) -> bool {
-        self.within(scope).into_iter().any(Observed::misses_pods)
+    /// Whether a task of a scope has a node that has not started.
+    pub fn lacks_reasons(&self, scope: &Scope) -> bool {
+        self.within(scope).into_iter().any(Observed::lacks_reasons)
     }
 
     fn forget_if_empty(&mut self, id: TaskId) {

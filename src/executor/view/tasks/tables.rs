@@ -12,7 +12,7 @@ use super::{
 };
 use crate::executor::{
     identity::{Uid, Version},
-    observed::{EventRow, JobRow, Observed, PodRow},
+    observed::{EventRow, JobRow, Observed, PodRow, Subject},
 };
 
 /// Whether a change of a Job makes its task an unsettled one. It does so when the Job has failed while others run, when it is new
@@ -134,11 +134,18 @@ impl Table<PodRow> for Tasks {
         let Some((id, rank)) = place else { return };
         self.pods.places.insert(uid, ((id, rank), row.version));
         let owner = row.owner.clone();
+        let has_run = row.has_run();
         let task = Arc::make_mut(self.tasks.entry(id).or_default());
         let before = put(&mut task.pods, row);
         let at = find(&task.pods, rank, uid).expect("it was put there");
-        if pod_unsettles(&task.pods[at], before.as_deref()) {
+        let pod = task.pods[at].clone();
+        if pod_unsettles(&pod, before.as_deref()) {
             self.unsettled.push(id);
+        }
+        if has_run {
+            self.forget_failure_of_pod(id, uid);
+        } else {
+            self.add_reasons(id, &pod);
         }
         let owner_before = before.as_ref().map(|before| &before.owner);
         if owner_before != Some(&owner) {
@@ -170,6 +177,7 @@ impl Table<PodRow> for Tasks {
         let task = Arc::make_mut(task);
         if let Some(at) = find(&task.pods, rank, uid) {
             let row = task.remove_pod(at);
+            self.forget_failure_of_pod(id, uid);
             if !self.note_job_change(row.job) {
                 self.note_change(id, rank, &row.owner);
             }
@@ -196,32 +204,53 @@ impl Table<EventRow> for Tasks {
     }
 
     fn put(&mut self, row: EventRow) {
-        let job = row.object;
-        self.failures.places.insert(row.uid, (job, row.version));
-        if let Some((id, _)) = self.jobs.place(job)
-            && self.has_pod(id, job)
+        if !row.is_reason {
+            return;
+        }
+        let object = row.object;
+        self.failures.places.insert(row.uid, (object, row.version));
+        if row.subject == Subject::Job
+            && let Some((id, _)) = self.jobs.place(object)
+            && self.has_pod(id, object)
         {
             return;
         }
-        let known = self.failures_of.get(&job);
-        if known.is_none_or(|known| known.last <= row.last) {
-            self.failures_of.insert(job, row);
+        let nodes = self.tasks_of_event(&row);
+        if row.subject == Subject::Claim {
+            self.pending_claims.insert(row.name.clone(), object);
         }
-        if let Some((id, _)) = self.jobs.place(job) {
-            self.update_failure(id, job);
-            self.note_job_change(Some(job));
+        let known = self.failures_of.get(&object);
+        if known.is_none_or(|known| known.last <= row.last) {
+            self.failures_of.insert(object, row);
+        }
+        if let Some((id, _)) = self.jobs.place(object) {
+            self.update_failure(id, object);
+            self.note_job_change(Some(object));
+        }
+        for (id, rank) in nodes {
+            self.update_failure(id, object);
+            let pods = self.tasks.get(&id).into_iter().flat_map(|task| &task.pods);
+            let owner = pods.filter(|pod| pod.rank == rank).map(|pod| &pod.owner);
+            if let Some(owner) = owner.last().cloned() {
+                self.note_change(id, rank, &owner);
+            }
         }
     }
 
     fn remove(&mut self, uid: Uid) {
-        let Some((job, _)) = self.failures.places.remove(&uid) else {
+        let Some((object, _)) = self.failures.places.remove(&uid) else {
             return;
         };
         // Kubernetes usually deletes events after an hour. The reason why a Job has no pod is valid for longer.
-        if self.jobs.place(job).is_none()
-            && self.failures_of.get(&job).is_some_and(|it| it.uid == uid)
+        if self.jobs.place(object).is_none()
+            && self
+                .failures_of
+                .get(&object)
+                .is_some_and(|it| it.uid == uid)
+            && let Some(event) = self.failures_of.remove(&object)
+            && event.subject == Subject::Claim
         {
-            self.failures_of.remove(&job);
+            self.pending_claims.remove(&event.name);
         }
     }
 
