@@ -155,13 +155,13 @@ fn a_long_script_is_stored_once_for_all_nodes() {
     let comment = "#".repeat(40 * 1024);
     let id = ada.submit(&format!(
         "num_nodes: 8\nresources: {{cpus: 10m}}\nsetup: 'true {comment}'\nrun: |\n  \
-         echo \"$(wc -l <<< \"$SKYPILOT_NODE_IPS\") nodes, ${{K8S_CLI_SCRIPT-no script}}, $0\"\n"
+         echo \"$(wc -l <<< \"$SKYPILOT_NODE_IPS\") nodes, $0\"\n"
     ));
     ada.wait_for_status(&id, "completed");
     let log = ada
         .run(["jobs", "logs", &id, "--node", "5", "--prefix", "never"])
         .success();
-    assert_eq!(log.stdout, "8 nodes, no script, /bin/bash\n");
+    assert_eq!(log.stdout, "8 nodes, /bin/bash\n");
     let name = format!("task-{id}-shared");
     assert!(world.names::<Secret>().contains(&name));
     for job in world.objects::<Job>() {

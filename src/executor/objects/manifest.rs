@@ -16,6 +16,7 @@ const MAX_GRACE: i64 = 3600;
 
 /// The Job of the node of this rank, with the user's `pod_config` merged into its pod.
 pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
+    submission.script.check()?;
     let task = &submission.task;
     let mut labels = task.resources.labels.clone();
     // The program's labels override the user's.

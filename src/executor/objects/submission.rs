@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     gpus::Placement,
     labels, names,
-    script::{MAX_VARIABLE, Script},
+    script::{MAX_ARGUMENT, Script},
 };
 use crate::api::{TaskDefinition, TaskId, Timestamp, User, VolumeMount};
 
@@ -70,7 +70,7 @@ impl Submission {
     pub fn has_other_objects(&self) -> bool {
         let mut mounts = self.task.volumes.values();
         self.is_multi_node()
-            || self.script.variables().is_some()
+            || self.script.files().is_some()
             || !self.task.secrets.is_empty()
             || mounts.any(|mount| matches!(mount, VolumeMount::Ephemeral { .. }))
     }
@@ -116,5 +116,5 @@ fn node_names(id: TaskId, num_nodes: u32) -> Option<String> {
         .map(|rank| format!("{}.{service}", names::hostname(rank)))
         .collect();
     let names = names.join("\n");
-    (NODE_IPS.len() + names.len() < MAX_VARIABLE).then_some(names)
+    (NODE_IPS.len() + names.len() < MAX_ARGUMENT).then_some(names)
 }
