@@ -20,7 +20,7 @@ use actix_web::rt::{
 use crate::{
     api::{Quantity, Timestamp},
     cli::ServeArgs,
-    executor::{ClusterConfig, Executor},
+    executor::{ClusterConfig, Executor, PodRules},
     sandbox::{self, Sandbox},
     server,
 };
@@ -47,6 +47,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         sandbox_log_max_size,
         sandbox_objects,
         allow_pod_config,
+        pod_security,
     } = args;
     sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
@@ -66,7 +67,10 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     };
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
-        let executor = executor.allow_pod_config(allow_pod_config);
+        let executor = executor.with_pod_rules(PodRules {
+            any_pod_config: allow_pod_config,
+            is_restricted: pod_security.is_some(),
+        });
         let (keeper, reconciler) = (executor.clone(), executor.clone());
         spawn(async move { keeper.keep_view().await });
         spawn(async move { reconciler.reconcile().await });

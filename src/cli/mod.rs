@@ -49,7 +49,7 @@ pub use jobs::{
     ValidateArgs,
 };
 pub use parse::EarlyExit;
-pub use value::{Format, LogFormat, Prefix};
+pub use value::{Format, LogFormat, PodSecurity, Prefix};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
@@ -155,6 +155,10 @@ command! {
         /// allow task files to set fields that reach beyond their pods, such as hostPath, privileged and service accounts
         #[argh(switch)]
         pub allow_pod_config: bool,
+
+        /// make pods that a namespace with this Pod Security Standard admits: `restricted`
+        #[argh(option, arg_name = "standard")]
+        pub pod_security: Option<PodSecurity>,
     }
 }
 

@@ -50,7 +50,7 @@ pub use self::{
     cluster::ClusterConfig,
     error::{Error, Result},
     logs::{LogItem, LogLines},
-    tasks::list::TaskList,
+    tasks::{list::TaskList, prepare::PodRules},
     view::ListVersion,
 };
 use crate::api::{
@@ -62,8 +62,7 @@ use crate::api::{
 #[derive(Clone)]
 pub struct Executor {
     live: LiveView,
-    /// Whether `pod_config` may set fields that affect more than the pods of a task.
-    any_pod_config: bool,
+    pod_rules: PodRules,
     creations: Arc<Creations>,
     creating_volume: Arc<Mutex<()>>,
     logs: Arc<Logs>,
@@ -78,7 +77,7 @@ impl Executor {
         let cluster = Cluster::connect(from, namespace).await?;
         Ok(Self {
             live: LiveView::new(cluster),
-            any_pod_config: false,
+            pod_rules: PodRules::default(),
             creations: Arc::default(),
             creating_volume: Arc::default(),
             logs: Arc::new(Logs::new()),
@@ -96,9 +95,9 @@ impl Executor {
         })
     }
 
-    /// Sets whether `config.kubernetes.pod_config` may have any field, or only those that are harmless to others.
-    pub fn allow_pod_config(mut self, allow: bool) -> Self {
-        self.any_pod_config = allow;
+    /// Sets the rules for the pods of all tasks.
+    pub fn with_pod_rules(mut self, rules: PodRules) -> Self {
+        self.pod_rules = rules;
         self
     }
 
@@ -165,7 +164,7 @@ impl Executor {
         task: TaskDefinition,
         fail_fast: bool,
     ) -> Result<(Submission, Job)> {
-        prepare::prepare(&self.live, user, task, fail_fast, self.any_pod_config).await
+        prepare::prepare(&self.live, user, task, fail_fast, self.pod_rules).await
     }
 
     /// One task of `user`.

@@ -5,7 +5,10 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
 };
 
-use crate::harness::{World, is_real_cluster, wait_until};
+use crate::{
+    harness::{World, is_real_cluster, wait_until},
+    http::request,
+};
 
 #[test]
 fn only_the_task_sees_its_secrets() {
@@ -140,7 +143,13 @@ fn a_pod_config_that_reaches_beyond_the_pod_is_refused() {
         .says("pod_config.spec.containers[0].securityContext.privileged: ");
     submit("{nodeSelctor: {a: b}}")
         .code(1)
-        .says("serve --allow-pod-config");
+        .says("pod_config.spec.nodeSelctor: is an unknown field");
+    // A field that only takes rights away is for every user.
+    let fewer = "{securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}, containers: [{securityContext: \
+         {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}";
+    let id = submit(fewer).success().stdout.trim().to_owned();
+    ada.wait_for_status(&id, "completed");
+    ada.run(["jobs", "stop", &id]).success();
     submit("{containers: [{name: Not a name, image: x}]}")
         .code(1)
         .says("Not a name");
@@ -152,6 +161,45 @@ fn a_pod_config_that_reaches_beyond_the_pod_is_refused() {
     let ada = world.login("ada");
     let file = ada.file("config: {kubernetes: {pod_config: {spec: {hostIPC: true}}}}\nrun: 'true'");
     ada.run(["jobs", "submit", "--detach", &file]).success();
+}
+
+#[test]
+fn a_server_can_make_all_pods_follow_the_restricted_standard() {
+    if is_real_cluster() {
+        return;
+    }
+    let world = World::sandbox(&["--pod-security", "restricted"]);
+    let ada = world.login("ada");
+    let file = ada.file("run: 'true'");
+    let dry = ada.run(["jobs", "submit", "--dry-run", &file]).success();
+    assert!(dry.stdout.contains("runAsNonRoot: true"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("allowPrivilegeEscalation: false"));
+}
+
+#[test]
+fn a_job_that_kubernetes_cannot_store_is_refused_with_its_largest_part() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let envs: String = (0..16)
+        .map(|n| format!("  V{n}: {}\n", "x".repeat(90_000)))
+        .collect();
+    let file = ada.file(&format!("envs:\n{envs}run: 'true'"));
+    // The file itself is too long for the client, so that the request comes without it.
+    ada.run(["jobs", "submit", "--detach", &file]).code(1);
+    let envs = (0..16).map(|n| (format!("V{n}"), "x".repeat(90_000)));
+    let envs: serde_json::Map<_, _> = envs.map(|(name, value)| (name, value.into())).collect();
+    let task = serde_json::json!({"run": "true", "envs": envs}).to_string();
+    let headers = [("X-User", "ada"), ("Content-Type", "application/json")];
+    let (code, answer) = request(
+        &world.url,
+        "POST",
+        "/tasks/submit",
+        &headers,
+        task.as_bytes(),
+    );
+    assert_eq!(code, 422, "{answer}");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.contains("bytes are from `envs`"), "{detail}");
 }
 
 #[test]

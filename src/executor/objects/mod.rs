@@ -14,6 +14,7 @@ pub mod names;
 mod owned;
 mod pod;
 pub mod pod_config;
+mod pod_security;
 mod script;
 mod submission;
 #[cfg(test)]

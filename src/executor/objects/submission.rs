@@ -24,6 +24,8 @@ pub struct Submission {
     pub claims: BTreeMap<String, String>,
     /// The GPUs that its pods ask for.
     pub placement: Placement,
+    /// Whether its pods must follow the Pod Security Standard `restricted`.
+    pub is_restricted: bool,
     /// The commands of its containers, and the object that holds them.
     pub script: Script,
     /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
@@ -59,6 +61,7 @@ impl Submission {
             fail_fast,
             claims,
             placement,
+            is_restricted: false,
         }
     }
 

@@ -103,6 +103,11 @@ impl From<Wire> for EventRow {
         // `Error creating: pods "train-ab12cd34-x7x2v" is forbidden: exceeded quota: ...`: the name of a pod that does not exist is
         // left out.
         let why = match (subject, message.split_once(" is forbidden: ")) {
+            (Subject::Job, Some((_, why))) if why.starts_with("violates PodSecurity") => {
+                format!(
+                    "{why}: its administrator can start the server with `serve --pod-security restricted`"
+                )
+            }
             (Subject::Job, Some((_, why))) => why.to_owned(),
             (Subject::Pod | Subject::Claim, _) => format!("{reason}: {message}"),
             _ => message.clone(),

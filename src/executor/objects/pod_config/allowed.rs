@@ -1,8 +1,9 @@
 //! The fields of a Pod that a user may set in `pod_config`. Pure.
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value};
 
-use super::{At, name};
+use super::{At, name, quantities_to_text};
 use crate::{
     api::{Problem, is_reserved_env},
     executor::objects::labels,
@@ -11,7 +12,7 @@ use crate::{
 /// The fields that every user may set. `*` is any one step, including a list item; `**` is all steps that follow.
 ///
 /// NB: Secrets, claims and service accounts are missing on purpose: all users share one namespace.
-const HARMLESS: [&str; 50] = [
+const HARMLESS: [&str; 54] = [
     "metadata.annotations.*",
     "metadata.labels.*",
     "spec.activeDeadlineSeconds",
@@ -33,6 +34,7 @@ const HARMLESS: [&str; 50] = [
     "spec.securityContext.runAsGroup",
     "spec.securityContext.runAsNonRoot",
     "spec.securityContext.runAsUser",
+    "spec.securityContext.seccompProfile.type",
     "spec.securityContext.supplementalGroups.*",
     "spec.shareProcessNamespace",
     "spec.terminationGracePeriodSeconds",
@@ -58,8 +60,11 @@ const HARMLESS: [&str; 50] = [
     "spec.containers.*.ports.*.protocol",
     "spec.containers.*.resources.**",
     "spec.containers.*.securityContext.capabilities.drop.*",
+    "spec.containers.*.securityContext.readOnlyRootFilesystem",
     "spec.containers.*.securityContext.runAsGroup",
+    "spec.containers.*.securityContext.runAsNonRoot",
     "spec.containers.*.securityContext.runAsUser",
+    "spec.containers.*.securityContext.seccompProfile.type",
     "spec.containers.*.tty",
     "spec.containers.*.volumeMounts.**",
     "spec.containers.*.workingDir",
@@ -71,17 +76,29 @@ const MANY: usize = 50;
 /// The fields of a configuration that this user may not set: those of the program, and without `is_trusted` those that are not
 /// harmless.
 pub fn refusals(config: &Map<String, Value>, is_trusted: bool) -> Vec<Problem> {
-    let (mut problems, mut others) = (Vec::new(), 0);
+    let (mut problems, mut others) = (Vec::<Problem>::new(), 0);
+    let known = known_part(config);
     visit_fields(config, &mut Vec::new(), &mut |path, value| {
+        let mut path = path;
         let message = if is_ours(path, value) {
             "is set by the program itself"
+        } else if let Some(unknown) = known
+            .as_ref()
+            .and_then(|known| unknown_part(path, value, known))
+        {
+            path = unknown;
+            "is an unknown field: a Pod has no such field"
         } else if is_trusted || is_harmless(path, value) {
             return;
         } else {
             "is not allowed for users of this server: its operator can allow it with `serve --allow-pod-config`"
         };
+        let field = name(path);
+        if problems.last().is_some_and(|last| last.field == field) {
+            return;
+        }
         if problems.len() < MANY {
-            problems.push(Problem::new(name(path), message));
+            problems.push(Problem::new(field, message));
         } else {
             others += 1;
         }
@@ -90,6 +107,32 @@ pub fn refusals(config: &Map<String, Value>, is_trusted: bool) -> Vec<Problem> {
         problems.push(Problem::new("", format!("and {others} problems more")));
     }
     problems
+}
+
+/// The part of a configuration that fits the schema of a Pod; none if a value in it has another type.
+fn known_part(config: &Map<String, Value>) -> Option<Value> {
+    let mut config = Value::Object(config.clone());
+    quantities_to_text(&mut config);
+    let template: PodTemplateSpec = serde_json::from_value(config).ok()?;
+    serde_json::to_value(template).ok()
+}
+
+/// The part of a path that ends at its first unknown field.
+fn unknown_part<'p, 'a>(path: &'p [At<'a>], value: &Value, known: &Value) -> Option<&'p [At<'a>]> {
+    let mut known = known;
+    for (depth, step) in path.iter().enumerate() {
+        let next = match step {
+            At::Key(key) => known.get(key),
+            At::Item(index) => known.get(index),
+        };
+        known = match next {
+            Some(next) => next,
+            // The schema drops a null.
+            None if value.is_null() => return None,
+            None => return Some(&path[..=depth]),
+        };
+    }
+    None
 }
 
 fn visit<'a>(value: &'a Value, path: &mut Vec<At<'a>>, each: &mut impl FnMut(&[At<'_>], &Value)) {
@@ -154,6 +197,9 @@ fn is_harmless(path: &[At<'_>], value: &Value) -> bool {
     match (path, value) {
         // A field that is switched off gives no rights.
         (_, Value::Bool(false)) => true,
+        ([.., At::Key("seccompProfile"), At::Key("type")], kind) if kind != "RuntimeDefault" => {
+            false
+        }
         ([At::Key("spec"), At::Key("priorityClassName")], Value::String(class)) => {
             !class.starts_with("system-")
         }

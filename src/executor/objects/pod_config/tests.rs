@@ -276,3 +276,29 @@ fn the_length_of_a_refusal_is_limited() {
     let problem = apply(&template(), &object(config)).unwrap_err();
     assert!(problem.to_string().len() < 500, "{problem}");
 }
+
+#[test]
+fn an_unknown_field_is_reported_once_and_as_that() {
+    let config = object(json!({ "spec": {
+        "tolerationz": [{ "key": "a", "value": "b" }],
+        "containers": [{ "imagePullPolicee": "Always", "resources": { "limits": { "cpu": 1 } } }],
+        "hostNetwork": true,
+        "securityContext": { "seccompProfile": { "type": "Unconfined" } },
+    } }));
+    let problems = refusals(&config, false);
+    let field = |field: &str| format!("config.kubernetes.pod_config.spec.{field}");
+    let found: Vec<_> = problems.iter().map(|it| it.field.clone()).collect();
+    let expected = [
+        "containers[0].imagePullPolicee",
+        "hostNetwork",
+        "securityContext.seccompProfile.type",
+        "tolerationz",
+    ];
+    assert_eq!(found, expected.map(field), "{}", describe(&problems));
+    let unknown = problems
+        .iter()
+        .map(|it| it.message.contains("unknown field"));
+    assert_eq!(unknown.collect::<Vec<_>>(), [true, false, false, true]);
+    // A trusted user may set any field that exists.
+    assert_eq!(refusals(&config, true).len(), 2);
+}
