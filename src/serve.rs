@@ -48,6 +48,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         sandbox_objects,
         allow_pod_config,
         pod_security,
+        runtime_class,
+        label_prefix,
     } = args;
     sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
@@ -70,6 +72,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         let executor = executor.with_pod_rules(PodRules {
             any_pod_config: allow_pod_config,
             is_restricted: pod_security.is_some(),
+            runtime_classes: runtime_class,
+            label_prefix,
         });
         let (keeper, reconciler) = (executor.clone(), executor.clone());
         spawn(async move { keeper.keep_view().await });

@@ -159,6 +159,14 @@ command! {
         /// make pods that a namespace with this Pod Security Standard admits: `restricted`
         #[argh(option, arg_name = "standard")]
         pub pod_security: Option<PodSecurity>,
+
+        /// allow task files to name this runtime class, besides `nvidia`; may be repeated
+        #[argh(option, arg_name = "name")]
+        pub runtime_class: Vec<String>,
+
+        /// refuse labels of task files that do not begin with this prefix
+        #[argh(option, arg_name = "prefix")]
+        pub label_prefix: Option<String>,
     }
 }
 

@@ -35,6 +35,8 @@ fn serve_has_the_defaults_of_the_contract() {
         sandbox_objects: None,
         allow_pod_config: false,
         pod_security: None,
+        runtime_class: Vec::new(),
+        label_prefix: None,
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
 }

@@ -50,7 +50,8 @@ pub use self::{
     cluster::ClusterConfig,
     error::{Error, Result},
     logs::{LogItem, LogLines},
-    tasks::{list::TaskList, prepare::PodRules},
+    objects::PodRules,
+    tasks::list::TaskList,
     view::ListVersion,
 };
 use crate::api::{
@@ -62,7 +63,7 @@ use crate::api::{
 #[derive(Clone)]
 pub struct Executor {
     live: LiveView,
-    pod_rules: PodRules,
+    pod_rules: Arc<PodRules>,
     creations: Arc<Creations>,
     creating_volume: Arc<Mutex<()>>,
     logs: Arc<Logs>,
@@ -77,7 +78,7 @@ impl Executor {
         let cluster = Cluster::connect(from, namespace).await?;
         Ok(Self {
             live: LiveView::new(cluster),
-            pod_rules: PodRules::default(),
+            pod_rules: Arc::default(),
             creations: Arc::default(),
             creating_volume: Arc::default(),
             logs: Arc::new(Logs::new()),
@@ -97,7 +98,7 @@ impl Executor {
 
     /// Sets the rules for the pods of all tasks.
     pub fn with_pod_rules(mut self, rules: PodRules) -> Self {
-        self.pod_rules = rules;
+        self.pod_rules = Arc::new(rules);
         self
     }
 
@@ -164,7 +165,7 @@ impl Executor {
         task: TaskDefinition,
         fail_fast: bool,
     ) -> Result<(Submission, Job)> {
-        prepare::prepare(&self.live, user, task, fail_fast, self.pod_rules).await
+        prepare::prepare(&self.live, user, task, fail_fast, &self.pod_rules).await
     }
 
     /// One task of `user`.

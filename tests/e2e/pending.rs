@@ -88,7 +88,7 @@ fn the_reason_of_a_task_names_its_first_pending_node() {
 
 #[test]
 fn a_mount_that_fails_is_a_reason() {
-    let world = World::new();
+    let world = World::with(&["--allow-pod-config"]);
     let config = "{volumes: [{name: c, configMap: {name: absent}}], containers: [{volumeMounts: [{name: c, mountPath: /c}]}]}";
     let task = format!("config: {{kubernetes: {{pod_config: {{spec: {config}}}}}}}\nrun: 'true'");
     reason(&world, &task, &["configmap \"absent\" not found"]);

@@ -165,15 +165,17 @@ fn a_pod_config_that_reaches_beyond_the_pod_is_refused() {
 
 #[test]
 fn a_server_can_make_all_pods_follow_the_restricted_standard() {
-    if is_real_cluster() {
-        return;
-    }
-    let world = World::sandbox(&["--pod-security", "restricted"]);
+    let world = World::with(&["--pod-security", "restricted"]);
     let ada = world.login("ada");
-    let file = ada.file("run: 'true'");
+    let file = ada.file("run: id -u");
     let dry = ada.run(["jobs", "submit", "--dry-run", &file]).success();
     assert!(dry.stdout.contains("runAsNonRoot: true"), "{}", dry.stdout);
     assert!(dry.stdout.contains("allowPrivilegeEscalation: false"));
+    let id = ada.submit("setup: touch /tmp/x\nrun: id -u; trap 'exit 0' TERM; sleep 0.1");
+    ada.wait_for_status(&id, "completed");
+    let log = ada.run(["jobs", "logs", &id]).success().stdout;
+    // The sandbox runs all pods as its own user.
+    assert!(log == "1000\n" || !is_real_cluster(), "{log}");
 }
 
 #[test]

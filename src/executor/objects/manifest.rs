@@ -40,6 +40,7 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
         let grace = &mut spec.termination_grace_period_seconds;
         *grace = grace.map(|seconds| seconds.min(MAX_GRACE));
     }
+    pod_config::limit_to_task(template.spec.get_or_insert_default(), submission.id);
     if submission.is_restricted {
         pod_security::restrict(template.spec.get_or_insert_default());
     }

@@ -81,9 +81,10 @@ impl Owner {
         ]
     }
 
+    /// Whether the objects of this owner are `user`'s: one of [`Self::all_of`].
     pub fn is(&self, user: &User) -> bool {
         match &self.exact {
-            Some(exact) => **exact == *user.as_str(),
+            Some(exact) => **exact == *user.as_str() && *self.label == *names::username(user),
             None => *self.label == *names::predecessor_username(user),
         }
     }
@@ -285,6 +286,8 @@ mod tests {
         };
         assert!(owner(Some("a@b.c")).is(&user("a@b.c")));
         assert!(!owner(Some("a@b.c")).is(&user("a-b.c")));
+        // The label selects: lists do not find an object whose label is of another user.
+        assert!(!owner(Some("ada")).is(&user("ada")));
         // `a@b` and `a-b` have the same label, and the predecessor's objects have no annotation.
         assert!(owner(None).is(&user("a@b.c")) && owner(None).is(&user("a-b.c")));
         assert!(!owner(None).is(&user("ada")));

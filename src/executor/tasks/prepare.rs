@@ -12,7 +12,7 @@ use crate::{
         cluster::{Cluster, call},
         error::{Error, Result},
         fresh,
-        objects::{self, Placement, Submission, names, pod_config},
+        objects::{self, Placement, PodRules, Submission, names},
         view::LiveView,
         volumes::{Volumes, WAITS, is_for_one_machine},
     },
@@ -26,15 +26,6 @@ const MAX_JOB: usize = 1_400_000;
 /// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 16 * 1024 * 1024;
 
-/// The rules of the operator for the pods of all tasks.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PodRules {
-    /// `pod_config` may set fields that affect more than the task's pods.
-    pub any_pod_config: bool,
-    /// Pods must follow the Pod Security Standard `restricted`.
-    pub is_restricted: bool,
-}
-
 /// Decides all about a task; returns the submission and the Job of rank 0.
 ///
 /// # Errors
@@ -44,13 +35,11 @@ pub async fn prepare(
     user: &User,
     task: TaskDefinition,
     fail_fast: bool,
-    rules: PodRules,
+    rules: &PodRules,
 ) -> Result<(Submission, Job)> {
-    if let Some(config) = &task.pod_config {
-        let problems = pod_config::refusals(config, rules.any_pod_config);
-        if !problems.is_empty() {
-            return Err(Error::new(Reason::Invalid, describe(&problems)));
-        }
+    let problems = rules.refusals(&task);
+    if !problems.is_empty() {
+        return Err(Error::new(Reason::Invalid, describe(&problems)));
     }
     let id = fresh::id();
     let mut warnings = task.warnings();

@@ -57,6 +57,11 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with these options.
+    pub fn with(options: &[&str]) -> Self {
         if is_real_cluster() {
             let dir = TempDir::new();
             let kubeconfig =
@@ -72,7 +77,7 @@ impl World {
             });
             let args = ["--host", "127.0.0.1", "--namespace", &namespace];
             let env = [("KUBECONFIG", server_kubeconfig.as_os_str())];
-            let server = Server::start(&args, dir.path(), &env);
+            let server = Server::start(&[&args, options].concat(), dir.path(), &env);
             return Self {
                 url: server.url.clone(),
                 namespace,
@@ -82,7 +87,7 @@ impl World {
                 server,
             };
         }
-        Self::sandbox(&[])
+        Self::sandbox(options)
     }
 
     /// A sandbox with these options, even if other tests run on a real cluster.
