@@ -23,6 +23,7 @@ mod view;
 mod volumes;
 
 // Interfaces.
+mod cluster_access;
 mod http;
 mod other_servers;
 mod output;
