@@ -6,9 +6,17 @@ use rustls::{AlertDescription, CertificateError, Error as Tls};
 
 /// The reason why TLS failed, if the cause of an error is TLS: `its certificate has expired`.
 pub fn describe(error: &(dyn Error + 'static)) -> Option<String> {
+    find(error).map(sentence)
+}
+
+/// Whether the other end does not speak TLS.
+pub fn is_plain(error: &(dyn Error + 'static)) -> bool {
+    matches!(find(error), Some(Tls::InvalidMessage(_)))
+}
+
+fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Tls> {
     iter::successors(Some(error), |error| cause(*error))
         .find_map(|error| error.downcast_ref::<Tls>())
-        .map(sentence)
 }
 
 /// The next error of a chain. The source of an [`io::Error`] is that of the error in it, which this function does not skip.

@@ -72,7 +72,7 @@ impl Context<'_> {
     fn client(&self, api_url: Option<String>) -> Result<ApiClient, Error> {
         let url = config::api_url(api_url, self.env)?;
         let user = LoginFile::locate(self.env)?.user()?;
-        ApiClient::new(url, &user)
+        ApiClient::new(url, &user, self.env)
     }
 
     /// The format to print in: the one that the user `asked` for, or the default.

@@ -28,6 +28,7 @@ mod http;
 mod other_servers;
 mod output;
 mod server;
+mod server_access;
 
 // Documentation and source rules.
 mod help;

@@ -123,7 +123,9 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
         _ if tasks.is_empty() => context.say("no tasks"),
         Format::Table => {
             let columns = Columns { details, all_users };
-            task_view::table(context.out, tasks, columns, context.now)?;
+            // The clock of this machine may be wrong.
+            let now = answer.time.unwrap_or(context.now);
+            task_view::table(context.out, tasks, columns, now)?;
         }
         Format::Tsv => task_view::tsv(context.out, tasks)?,
         Format::Name => {

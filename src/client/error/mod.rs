@@ -58,7 +58,20 @@ pub enum Error {
     /// No connection to the server.
     Unreachable {
         url: String,
+        /// The proxy in between.
+        proxy: Option<String>,
         cause: String,
+    },
+    /// The certificate of the server is not trusted, or TLS fails in another way.
+    Untrusted {
+        url: String,
+        cause: String,
+    },
+    /// The server speaks TLS, and its URL begins with `http://`, or the reverse.
+    WrongScheme {
+        url: String,
+        /// The URL that may be meant.
+        right: String,
     },
     /// The server did not answer, or its answer broke off.
     NoAnswer {
@@ -170,6 +183,8 @@ impl Error {
             | Self::Unprinted { .. }
             | Self::Api { .. }
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::WrongScheme { .. }
             | Self::NoAnswer { .. }
             | Self::NotOurServer { .. }
             | Self::Moved { .. }
@@ -191,6 +206,13 @@ impl Error {
             Self::NotLoggedIn => "log in with `k8s-cli auth login <user>`",
             Self::LoginFile { .. } => "write a new one with `k8s-cli auth login <user>`",
             Self::NoHome => "set HOME",
+            Self::Unreachable { proxy: Some(_), .. } => {
+                "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one"
+            }
+            Self::Untrusted { cause, .. } if cause.contains("unknown issuer") => {
+                "SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"
+            }
+            Self::WrongScheme { right, .. } => return Some(format!("type --api-url {right}")),
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
             }
@@ -200,6 +222,9 @@ impl Error {
             } => "the server may have made the change: check before you try again",
             Self::NotOurServer { .. } | Self::Moved { .. } => {
                 "--api-url or K8S_CLI_API_URL set the URL of the server"
+            }
+            Self::BadUrl { url, .. } if !url.contains("://") && !url.is_empty() => {
+                return Some(format!("type http://{url}"));
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::CannotAsk { .. } => "--force deletes without asking",
@@ -218,8 +243,27 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api { detail, .. } | Self::TaskNotFound { detail } => f.write_str(detail),
-            Self::Unreachable { url, cause } => {
+            Self::Unreachable {
+                url,
+                proxy: Some(proxy),
+                cause,
+            } => write!(
+                f,
+                "cannot reach the server at {url} through the proxy {proxy}: {cause}"
+            ),
+            Self::Unreachable { url, cause, .. } => {
                 write!(f, "cannot reach the server at {url}: {cause}")
+            }
+            Self::Untrusted { url, cause } => {
+                write!(f, "cannot trust the server at {url}: {cause}")
+            }
+            Self::WrongScheme { url, .. } => {
+                let scheme = if url.starts_with("https") {
+                    "https"
+                } else {
+                    "plain http"
+                };
+                write!(f, "the server at {url} does not speak {scheme}")
             }
             Self::NoAnswer { url, cause, .. } => {
                 write!(f, "the server at {url} did not answer: {cause}")

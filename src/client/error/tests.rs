@@ -50,6 +50,7 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
         (
             Error::Unreachable {
                 url: url(),
+                proxy: None,
                 cause: "connection refused".to_owned(),
             },
             1,
@@ -58,6 +59,45 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its \
 	                 URL",
             ),
+        ),
+        (
+            Error::Unreachable {
+                url: url(),
+                proxy: Some("http://proxy:3128".to_owned()),
+                cause: "connection refused".to_owned(),
+            },
+            1,
+            "cannot reach the server at http://localhost:8000 through the proxy http://proxy:3128: connection refused",
+            Some(
+                "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one",
+            ),
+        ),
+        (
+            Error::Untrusted {
+                url: "https://jump".to_owned(),
+                cause: "its certificate has expired".to_owned(),
+            },
+            1,
+            "cannot trust the server at https://jump: its certificate has expired",
+            None,
+        ),
+        (
+            Error::Untrusted {
+                url: "https://jump".to_owned(),
+                cause: "an unknown issuer".to_owned(),
+            },
+            1,
+            "cannot trust the server at https://jump: an unknown issuer",
+            Some("SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"),
+        ),
+        (
+            Error::WrongScheme {
+                url: "https://jump:8000".to_owned(),
+                right: "http://jump:8000".to_owned(),
+            },
+            1,
+            "the server at https://jump:8000 does not speak https",
+            Some("type --api-url http://jump:8000"),
         ),
         (
             Error::NoAnswer {

@@ -3,27 +3,35 @@
 //! It also reads the answers of this program's Python ancestor, whose error bodies are `FastAPI`'s, and those of a proxy in
 //! between.
 
+mod clock;
 mod detail;
 
 use std::{
+    error,
     io::{self, ErrorKind, Read},
-    net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
+use rustls::crypto::ring;
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
-    Agent, AsSendBody, Body, Timeout,
-    http::{HeaderValue, Method, Request, Response, Uri},
+    Agent, AsSendBody, Body, ProxyProtocol, Timeout,
+    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri},
+    tls::{RootCerts, TlsConfig},
 };
 
-use self::detail::detail;
-use super::{Error, error::describe_io, output};
+use self::{clock::server_time, detail::detail};
+use super::{Error, config::Env, error::describe_io, output};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
-    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, USER_HEADER, User,
-    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
-    VolumeStatus, path,
+    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER,
+    User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
+    VolumeListResponse, VolumeStatus, path,
+};
+use crate::{
+    certificate,
+    proxy::{self, Protocol, Proxy, Target},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,6 +59,8 @@ const MAX_SHOWN: usize = 200;
 pub struct Answer<T> {
     pub value: T,
     pub body: Vec<u8>,
+    /// The server's time when it answered, by which the ages in its answer count; none if it gives no time.
+    pub time: Option<Timestamp>,
 }
 
 /// A log that has begun to arrive.
@@ -66,36 +76,45 @@ pub enum LogStream {
 pub struct ApiClient {
     agent: Agent,
     url: String,
+    proxy: Option<Proxy>,
     user: HeaderValue,
 }
 
 impl ApiClient {
-    /// A client for the server at `url`, which `config::api_url` has checked. Nothing is sent.
+    /// A client for the server at `url`, which `config::api_url` has checked. Nothing is sent. The proxy is that of the
+    /// environment.
     ///
     /// # Errors
-    /// The user name cannot be a header value.
-    pub fn new(url: String, user: &User) -> Result<Self, Error> {
+    /// The user name cannot be a header value, or the environment names a proxy that cannot be used.
+    pub fn new(url: String, user: &User, env: Env<'_>) -> Result<Self, Error> {
         let user = HeaderValue::from_bytes(user.as_str().as_bytes())
             .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))?;
-        let mut config = Agent::config_builder()
+        let proxy = proxy_for(&url, env).map_err(|error| Error::Usage(error.to_string()))?;
+        let for_ureq = proxy.as_ref().map(for_ureq).transpose();
+        let tls = TlsConfig::builder()
+            // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
+            .build();
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirect turns a POST into a GET, so only some commands would work.
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(OUTPUT_BUFFER)
+            .tls_config(tls)
+            // ureq's own list of exceptions knows neither ports nor networks.
+            .proxy(for_ureq.map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?)
             .user_agent(concat!(
                 env!("CARGO_PKG_NAME"),
                 "/",
                 env!("CARGO_PKG_VERSION")
             ));
-        if is_loopback(&url) {
-            // For a proxy, the loopback address is its own machine.
-            config = config.proxy(None);
-        }
         Ok(Self {
             agent: config.build().new_agent(),
             url,
+            proxy,
             user,
         })
     }
@@ -177,8 +196,7 @@ impl ApiClient {
             LogStream::Text
         } else {
             // For example the login page of a proxy.
-            let form = String::from_utf8_lossy(form);
-            return Err(self.not_ours(&format!("its log is {form}")));
+            return Err(self.not_ours(&describe(response.status(), response.headers())));
         };
         Ok(open(Box::new(response.into_body().into_reader())))
     }
@@ -237,14 +255,23 @@ impl ApiClient {
             .configure_request(request)
             .timeout_global(Some(timeout))
             .build();
-        let body = self.run(request)?.into_body().into_with_config();
+        let response = self.run(request)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.into_body().into_with_config();
         let body = body
             .limit(MAX_ANSWER)
             .read_to_vec()
             .map_err(|error| self.failed(error, &method))?;
-        let value =
-            serde_json::from_slice(&body).map_err(|error| self.not_ours(&error.to_string()))?;
-        Ok(Answer { value, body })
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            let is_json = is_json(&headers);
+            self.not_ours(&if is_json {
+                error.to_string()
+            } else {
+                describe(status, &headers)
+            })
+        })?;
+        let time = server_time(&headers);
+        Ok(Answer { value, body, time })
     }
 
     fn request<S: AsSendBody>(
@@ -288,19 +315,51 @@ impl ApiClient {
                 location: shorten(&String::from_utf8_lossy(location.as_bytes())),
             });
         }
+        let headers = response.headers().clone();
         let body = response.into_body().into_with_config();
         // If the body cannot be read, the message is made from the status alone.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
-        Err(Error::Api {
-            status: status.as_u16(),
-            detail: output::escape(&detail(status, &body)),
+        Err(match detail(&body) {
+            Some(detail) => Error::Api {
+                status: status.as_u16(),
+                detail: output::escape(&detail),
+            },
+            None => self.foreign(status, &headers, &body),
         })
+    }
+
+    /// The error for an answer that the server did not write, such as the page of a proxy.
+    fn foreign(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+        let answer = describe(status, headers);
+        let url = &self.url;
+        match status.as_u16() {
+            // nginx and Go answer this to plain HTTP on a port with TLS.
+            400 if url.starts_with("http://") && speaks_of_tls(body) => self.wrong_scheme("https"),
+            // A log is requested again after these.
+            code @ (429 | 502 | 503 | 504) => Error::Api {
+                status: code,
+                detail: format!("a proxy answered instead of the server at {url} ({answer})"),
+            },
+            401 | 403 | 407 => {
+                self.not_ours(&format!("{answer}: a proxy in between may ask for a login"))
+            }
+            _ => self.not_ours(&answer),
+        }
+    }
+
+    fn wrong_scheme(&self, right: &'static str) -> Error {
+        let (_, rest) = self.url.split_once("://").unwrap_or_default();
+        Error::WrongScheme {
+            url: self.url.clone(),
+            right: format!("{right}://{rest}"),
+        }
     }
 
     /// The error for a request without an answer. A `method` other than GET may have changed something.
     fn failed(&self, error: ureq::Error, method: &Method) -> Error {
         let unreachable = |cause: String| Error::Unreachable {
             url: self.url.clone(),
+            proxy: self.proxy.as_ref().map(ToString::to_string),
             cause: shorten(&cause),
         };
         let no_answer = |cause: String| Error::NoAnswer {
@@ -308,6 +367,15 @@ impl ApiClient {
             cause: shorten(&cause),
             may_have_acted: *method != Method::GET,
         };
+        if let Some(tls) = tls(&error) {
+            return match certificate::is_plain(tls) {
+                true => self.wrong_scheme("http"),
+                false => Error::Untrusted {
+                    url: self.url.clone(),
+                    cause: certificate::describe(tls).unwrap_or_default(),
+                },
+            };
+        }
         match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => unreachable(format!(
                 "no connection within {} seconds",
@@ -315,14 +383,102 @@ impl ApiClient {
             )),
             ureq::Error::Timeout(_) => no_answer("it took too long".to_owned()),
             ureq::Error::HostNotFound => unreachable("no such host".to_owned()),
+            ureq::Error::ConnectProxyFailed(reason) => {
+                // `proxy server responded 407/407`
+                let reason = reason.split('/').next().unwrap_or_default();
+                unreachable(
+                    reason
+                        .replace("proxy server", "it")
+                        .replace("responded", "answered"),
+                )
+            }
             ureq::Error::Io(error) if needs_connection(&error) => no_answer(describe_lost(&error)),
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
+            ureq::Error::Protocol(_) if self.url.starts_with("http://") => {
+                let (_, rest) = self.url.split_once("://").unwrap_or_default();
+                self.not_ours(&format!(
+                    "its answer is not HTTP; with TLS its URL is https://{rest}"
+                ))
+            }
             ureq::Error::Protocol(_)
             | ureq::Error::BodyExceedsLimit(_)
             | ureq::Error::LargeResponseHeader(..) => self.not_ours(&error.to_string()),
             other => unreachable(other.to_string()),
         }
     }
+}
+
+/// The error of TLS in an error of ureq.
+fn tls(error: &ureq::Error) -> Option<&(dyn error::Error + 'static)> {
+    let found: &(dyn error::Error + 'static) = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error,
+        _ => return None,
+    };
+    certificate::describe(found).is_some().then_some(found)
+}
+
+/// The proxy that the environment names for a URL. Like curl, and unlike kubectl, the client knows `ALL_PROXY`.
+fn proxy_for(url: &str, env: Env<'_>) -> Result<Option<Proxy>, proxy::InvalidProxy> {
+    let uri: Uri = url.parse().unwrap_or_default();
+    let is_https = uri.scheme_str() == Some("https");
+    let target = Target {
+        is_https,
+        host: uri.host().unwrap_or_default(),
+        port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
+    };
+    let variables = |name: &str| env(name).map(|value| value.to_string_lossy().into_owned());
+    proxy::of_environment(&variables, target, &["ALL_PROXY", "all_proxy"])
+}
+
+fn for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
+    let protocol = match proxy.protocol {
+        Protocol::Http => ProxyProtocol::Http,
+        Protocol::Https => ProxyProtocol::Https,
+        Protocol::Socks5 => ProxyProtocol::Socks5h,
+    };
+    let mut made = ureq::Proxy::builder(protocol)
+        .host(&proxy.host)
+        .port(proxy.port);
+    if let Some((user, password)) = &proxy.login {
+        made = made.username(user).password(password);
+    }
+    made.build()
+}
+
+/// What answered: `502 Bad Gateway, text/html, from nginx/1.25`.
+fn describe(status: StatusCode, headers: &HeaderMap) -> String {
+    let text = |name: &str| {
+        let value = headers.get(name).map(HeaderValue::as_bytes);
+        let value = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+        let first = value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        (!first.is_empty()).then_some(first)
+    };
+    let reason = status.canonical_reason().unwrap_or("unknown status");
+    let mut answer = format!("{} {reason}", status.as_u16());
+    if let Some(form) = text("content-type") {
+        answer.push_str(&format!(", {form}"));
+    }
+    if let Some(program) = text("server") {
+        answer.push_str(&format!(", from {program}"));
+    }
+    shorten(&answer)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let form = headers.get("content-type").map(HeaderValue::as_bytes);
+    form.is_some_and(|form| form.starts_with(b"application/json"))
+}
+
+/// Whether the page of a 400 says that the port wants TLS.
+fn speaks_of_tls(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    text.contains("http request") && text.contains("https")
 }
 
 /// Whether an error can only happen on an established connection.
@@ -363,34 +519,36 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// Whether a URL names the loopback interface.
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_similar_host_name_is_not_loopback() {
-        for url in [
-            "http://localhost:8000",
-            "http://127.0.0.1",
-            "http://127.8.0.1:1/base",
-            "https://[::1]:8000",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "http://jump:8000",
-            "http://10.0.0.1",
-            "http://localhost.evil.org",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
+    fn an_answer_is_described_in_one_line() {
+        let mut headers = HeaderMap::new();
+        let status = StatusCode::BAD_GATEWAY;
+        assert_eq!(describe(status, &headers), "502 Bad Gateway");
+        headers.insert(
+            "content-type",
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        );
+        headers.insert("server", HeaderValue::from_bytes(b"ng\xffinx").unwrap());
+        assert_eq!(
+            describe(status, &headers),
+            "502 Bad Gateway, text/html, from ng\u{fffd}inx"
+        );
+        let status = StatusCode::from_u16(599).unwrap();
+        assert_eq!(describe(status, &HeaderMap::new()), "599 unknown status");
+    }
+
+    #[test]
+    fn a_page_about_tls_is_recognised() {
+        assert!(speaks_of_tls(
+            b"Client sent an HTTP request to an HTTPS server.\n"
+        ));
+        assert!(speaks_of_tls(
+            b"<center>The plain HTTP request was sent to HTTPS port</center>"
+        ));
+        assert!(!speaks_of_tls(b"Bad Request"));
     }
 }

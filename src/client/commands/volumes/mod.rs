@@ -48,7 +48,8 @@ fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> 
         _ if volumes.is_empty() => context.say("no volumes"),
         Format::Table => {
             let columns = Columns { details, all_users };
-            table(context.out, volumes, columns, context.now)?;
+            let now = answer.time.unwrap_or(context.now);
+            table(context.out, volumes, columns, now)?;
         }
         Format::Tsv => output::tsv(context.out, volumes.iter().map(cells))?,
         Format::Name => {
