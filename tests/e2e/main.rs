@@ -27,8 +27,10 @@ mod cluster_access;
 mod http;
 mod other_servers;
 mod output;
+mod python_server;
 mod server;
 mod server_access;
+mod submission;
 
 // Documentation and source rules.
 mod help;

@@ -54,6 +54,14 @@ pub enum Error {
     Api {
         status: u16,
         detail: String,
+        /// The reason in a word; none from another server than this program's.
+        reason: Option<String>,
+    },
+    /// The server does not know dry runs.
+    NoDryRun {
+        url: String,
+        /// The task that it has started.
+        started: Option<TaskId>,
     },
     /// No connection to the server.
     Unreachable {
@@ -182,6 +190,7 @@ impl Error {
             Self::Output(_)
             | Self::Unprinted { .. }
             | Self::Api { .. }
+            | Self::NoDryRun { .. }
             | Self::Unreachable { .. }
             | Self::Untrusted { .. }
             | Self::WrongScheme { .. }
@@ -212,6 +221,9 @@ impl Error {
             Self::Untrusted { cause, .. } if cause.contains("unknown issuer") => {
                 "SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"
             }
+            Self::NoDryRun {
+                started: Some(id), ..
+            } => return Some(format!("stop it with `k8s-cli jobs stop {id}`")),
             Self::WrongScheme { right, .. } => return Some(format!("type --api-url {right}")),
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
@@ -254,6 +266,16 @@ impl fmt::Display for Error {
             Self::Unreachable { url, cause, .. } => {
                 write!(f, "cannot reach the server at {url}: {cause}")
             }
+            Self::NoDryRun { url, started: None } => {
+                write!(f, "the server at {url} has no dry run")
+            }
+            Self::NoDryRun {
+                url,
+                started: Some(id),
+            } => write!(
+                f,
+                "the server at {url} has no dry run, and started task {id}"
+            ),
             Self::Untrusted { url, cause } => {
                 write!(f, "cannot trust the server at {url}: {cause}")
             }

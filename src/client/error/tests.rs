@@ -42,10 +42,29 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             Error::Api {
                 status: 404,
                 detail: "task `ab12cd34` not found".to_owned(),
+                reason: Some("NotFound".to_owned()),
             },
             1,
             "task `ab12cd34` not found",
             None,
+        ),
+        (
+            Error::NoDryRun {
+                url: url(),
+                started: None,
+            },
+            1,
+            "the server at http://localhost:8000 has no dry run",
+            None,
+        ),
+        (
+            Error::NoDryRun {
+                url: url(),
+                started: Some(id()),
+            },
+            1,
+            "the server at http://localhost:8000 has no dry run, and started task ab12cd34",
+            Some("stop it with `k8s-cli jobs stop ab12cd34`"),
         ),
         (
             Error::Unreachable {

@@ -4,16 +4,18 @@ use serde_json::Value;
 
 use super::shorten;
 
-/// The message of an error answer: our `detail`, or `FastAPI`'s list of problems. None if another program wrote the answer.
-pub fn detail(body: &[u8]) -> Option<String> {
+/// The message of an error answer: our `detail`, or `FastAPI`'s list of problems; and the reason, which only our servers give. None
+/// if another program wrote the answer.
+pub fn detail(body: &[u8]) -> Option<(String, Option<String>)> {
     let decoded: Value = serde_json::from_slice(body).ok()?;
-    match &decoded["detail"] {
-        Value::String(detail) if !detail.trim().is_empty() => Some(detail.clone()),
+    let detail = match &decoded["detail"] {
+        Value::String(detail) if !detail.trim().is_empty() => detail.clone(),
         Value::Array(problems) if !problems.is_empty() => {
-            Some(problems.iter().map(problem).collect::<Vec<_>>().join("; "))
+            problems.iter().map(problem).collect::<Vec<_>>().join("; ")
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some((detail, decoded["reason"].as_str().map(str::to_owned)))
 }
 
 /// A problem as `FastAPI` writes it: `{"loc": ["body", "num_nodes"], "msg": "...", "type": ...}`.
@@ -41,7 +43,7 @@ mod tests {
     use super::*;
 
     fn detail_of(body: &str) -> Option<String> {
-        detail(body.as_bytes())
+        detail(body.as_bytes()).map(|(detail, _)| detail)
     }
 
     #[test]

@@ -3,25 +3,26 @@
 //! It also reads the answers of this program's Python ancestor, whose error bodies are `FastAPI`'s, and those of a proxy in
 //! between.
 
+mod agent;
 mod clock;
 mod detail;
+mod page;
 
 use std::{
+    cmp::Reverse,
     error,
     io::{self, ErrorKind, Read},
-    sync::Arc,
     time::Duration,
 };
 
-use rustls::crypto::ring;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use ureq::{
-    Agent, AsSendBody, Body, ProxyProtocol, Timeout,
-    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri},
-    tls::{RootCerts, TlsConfig},
+    Agent, AsSendBody, Body, Timeout,
+    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode},
 };
 
-use self::{clock::server_time, detail::detail};
+use self::{agent::CONNECT_TIMEOUT, clock::server_time, detail::detail};
 use super::{Error, config::Env, error::describe_io, output};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
@@ -29,22 +30,13 @@ use crate::api::{
     User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
     VolumeListResponse, VolumeStatus, path,
 };
-use crate::{
-    certificate,
-    proxy::{self, Protocol, Proxy, Target},
-};
+use crate::{certificate, proxy::Proxy};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Submitting or stopping a task takes at least one request to Kubernetes per node, and a task may have thousands of nodes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The limit until the answer begins. The log itself has no limit, because it lasts as long as its task.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The input buffer holds as much as the server sends at once; the output buffer holds most requests. ureq's defaults are
-/// 128 KiB each, and it fills its buffers with zeros before it uses them.
-const INPUT_BUFFER: usize = 64 * 1024;
-const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// A length that every proxy accepts in a URL. A longer query is sent in a body.
 const MAX_QUERY: usize = 4096;
@@ -89,30 +81,10 @@ impl ApiClient {
     pub fn new(url: String, user: &User, env: Env<'_>) -> Result<Self, Error> {
         let user = HeaderValue::from_bytes(user.as_str().as_bytes())
             .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))?;
-        let proxy = proxy_for(&url, env).map_err(|error| Error::Usage(error.to_string()))?;
-        let for_ureq = proxy.as_ref().map(for_ureq).transpose();
-        let tls = TlsConfig::builder()
-            // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
-            .root_certs(RootCerts::PlatformVerifier)
-            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect turns a POST into a GET, so only some commands would work.
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .input_buffer_size(INPUT_BUFFER)
-            .output_buffer_size(OUTPUT_BUFFER)
-            .tls_config(tls)
-            // ureq's own list of exceptions knows neither ports nor networks.
-            .proxy(for_ureq.map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?)
-            .user_agent(concat!(
-                env!("CARGO_PKG_NAME"),
-                "/",
-                env!("CARGO_PKG_VERSION")
-            ));
+        let proxy = agent::proxy(&url, env).map_err(|error| Error::Usage(error.to_string()))?;
         Ok(Self {
-            agent: config.build().new_agent(),
+            agent: agent::agent(proxy.as_ref())
+                .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?,
             url,
             proxy,
             user,
@@ -124,20 +96,61 @@ impl ApiClient {
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        self.post(&path::tasks_submit(false, fail_fast), task)
+        let task = task.to_wire().map_err(|error| cannot_send(&error))?;
+        self.post(&path::tasks_submit(fail_fast), &task)
     }
 
-    /// Returns the objects that submitting a task would create.
+    /// Returns the objects that submitting a task would create. The request is a form, which a server without dry runs refuses.
+    ///
+    /// # Errors
+    /// The server has no dry run, also when it has started the task all the same.
     pub fn submit_dry_run(
         &self,
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
-        self.post(&path::tasks_submit(true, fail_fast), task)
+        let task = task.to_wire().map_err(|error| cannot_send(&error))?;
+        let no_dry_run = |started| Error::NoDryRun {
+            url: self.url.clone(),
+            started,
+        };
+        let body = form(&task, fail_fast);
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let mut request =
+            self.request(Method::POST, path::TASKS_SUBMIT, "application/json", body)?;
+        let kind = HeaderValue::try_from(kind).map_err(|error| cannot_send(&error))?;
+        request.headers_mut().insert("content-type", kind);
+        let answer: Result<Answer<Value>, Error> = self.answer_to(request, WRITE_TIMEOUT);
+        let answer = match answer {
+            // FastAPI finds no definition in the form; an older server takes only JSON.
+            Err(Error::Api {
+                status: 422,
+                reason: None,
+                ..
+            })
+            | Err(Error::Api { status: 415, .. }) => return Err(no_dry_run(None)),
+            answer => answer?,
+        };
+        let started = &answer.value["task_id"];
+        if let Some(id) = started.as_str().and_then(|id| id.parse().ok()) {
+            return Err(no_dry_run(Some(id)));
+        }
+        let value = serde_json::from_value(answer.value)
+            .map_err(|error| self.not_ours(&error.to_string()))?;
+        Ok(Answer {
+            value,
+            body: answer.body,
+            time: answer.time,
+        })
     }
 
     pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
-        self.get(&with_all_users(path::TASKS, all_users))
+        let mut answer: Answer<TaskListResponse> =
+            self.get(&with_all_users(path::TASKS, all_users))?;
+        let tasks = &mut answer.value.tasks;
+        // Other servers list in any order.
+        tasks.sort_by_key(|task| Reverse(task.created_at));
+        Ok(answer)
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
@@ -196,7 +209,7 @@ impl ApiClient {
             LogStream::Text
         } else {
             // For example the login page of a proxy.
-            return Err(self.not_ours(&describe(response.status(), response.headers())));
+            return Err(self.not_ours(&page::describe(response.status(), response.headers())));
         };
         Ok(open(Box::new(response.into_body().into_reader())))
     }
@@ -209,7 +222,11 @@ impl ApiClient {
     }
 
     pub fn list_volumes(&self, all_users: bool) -> Result<Answer<VolumeListResponse>, Error> {
-        self.get(&with_all_users(path::VOLUMES, all_users))
+        let mut answer: Answer<VolumeListResponse> =
+            self.get(&with_all_users(path::VOLUMES, all_users))?;
+        let volumes = &mut answer.value.volumes;
+        volumes.sort_by_key(|volume| Reverse(volume.created_at));
+        Ok(answer)
     }
 
     pub fn volume(&self, id: &VolumeId) -> Result<Answer<VolumeStatus>, Error> {
@@ -237,8 +254,7 @@ impl ApiClient {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Answer<T>, Error> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Error::Usage(format!("cannot be sent: {error}")))?;
+        let body = serde_json::to_vec(body).map_err(|error| cannot_send(&error))?;
         self.answer(Method::POST, path, body, WRITE_TIMEOUT)
     }
 
@@ -249,7 +265,16 @@ impl ApiClient {
         body: impl AsSendBody,
         timeout: Duration,
     ) -> Result<Answer<T>, Error> {
-        let request = self.request(method.clone(), path, "application/json", body)?;
+        let request = self.request(method, path, "application/json", body)?;
+        self.answer_to(request, timeout)
+    }
+
+    fn answer_to<T: DeserializeOwned>(
+        &self,
+        request: Request<impl AsSendBody>,
+        timeout: Duration,
+    ) -> Result<Answer<T>, Error> {
+        let method = request.method().clone();
         let request = self
             .agent
             .configure_request(request)
@@ -263,11 +288,11 @@ impl ApiClient {
             .read_to_vec()
             .map_err(|error| self.failed(error, &method))?;
         let value = serde_json::from_slice(&body).map_err(|error| {
-            let is_json = is_json(&headers);
+            let is_json = page::is_json(&headers);
             self.not_ours(&if is_json {
                 error.to_string()
             } else {
-                describe(status, &headers)
+                page::describe(status, &headers)
             })
         })?;
         let time = server_time(&headers);
@@ -320,9 +345,10 @@ impl ApiClient {
         // If the body cannot be read, the message is made from the status alone.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
         Err(match detail(&body) {
-            Some(detail) => Error::Api {
+            Some((detail, reason)) => Error::Api {
                 status: status.as_u16(),
                 detail: output::escape(&detail),
+                reason,
             },
             None => self.foreign(status, &headers, &body),
         })
@@ -330,15 +356,18 @@ impl ApiClient {
 
     /// The error for an answer that the server did not write, such as the page of a proxy.
     fn foreign(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
-        let answer = describe(status, headers);
+        let answer = page::describe(status, headers);
         let url = &self.url;
         match status.as_u16() {
             // nginx and Go answer this to plain HTTP on a port with TLS.
-            400 if url.starts_with("http://") && speaks_of_tls(body) => self.wrong_scheme("https"),
+            400 if url.starts_with("http://") && page::speaks_of_tls(body) => {
+                self.wrong_scheme("https")
+            }
             // A log is requested again after these.
             code @ (429 | 502 | 503 | 504) => Error::Api {
                 status: code,
                 detail: format!("a proxy answered instead of the server at {url} ({answer})"),
+                reason: None,
             },
             401 | 403 | 407 => {
                 self.not_ours(&format!("{answer}: a proxy in between may ask for a login"))
@@ -408,6 +437,30 @@ impl ApiClient {
     }
 }
 
+/// JSON without line breaks does not contain this line.
+const BOUNDARY: &str = "k8s-cli-form";
+
+/// The form of a dry run.
+fn form(task: &Value, fail_fast: bool) -> Vec<u8> {
+    let parts = [
+        ("task", "application/json", task.to_string()),
+        ("dry_run", "text/plain", "true".to_owned()),
+        ("fail_fast", "text/plain", fail_fast.to_string()),
+    ];
+    let mut form = String::new();
+    for (name, kind, content) in parts {
+        form.push_str(&format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n"
+        ));
+    }
+    form.push_str(&format!("--{BOUNDARY}--\r\n"));
+    form.into_bytes()
+}
+
+fn cannot_send(error: &dyn error::Error) -> Error {
+    Error::Usage(format!("cannot be sent: {error}"))
+}
+
 /// The error of TLS in an error of ureq.
 fn tls(error: &ureq::Error) -> Option<&(dyn error::Error + 'static)> {
     let found: &(dyn error::Error + 'static) = match error {
@@ -416,69 +469,6 @@ fn tls(error: &ureq::Error) -> Option<&(dyn error::Error + 'static)> {
         _ => return None,
     };
     certificate::describe(found).is_some().then_some(found)
-}
-
-/// The proxy that the environment names for a URL. Like curl, and unlike kubectl, the client knows `ALL_PROXY`.
-fn proxy_for(url: &str, env: Env<'_>) -> Result<Option<Proxy>, proxy::InvalidProxy> {
-    let uri: Uri = url.parse().unwrap_or_default();
-    let is_https = uri.scheme_str() == Some("https");
-    let target = Target {
-        is_https,
-        host: uri.host().unwrap_or_default(),
-        port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
-    };
-    let variables = |name: &str| env(name).map(|value| value.to_string_lossy().into_owned());
-    proxy::of_environment(&variables, target, &["ALL_PROXY", "all_proxy"])
-}
-
-fn for_ureq(proxy: &Proxy) -> Result<ureq::Proxy, ureq::Error> {
-    let protocol = match proxy.protocol {
-        Protocol::Http => ProxyProtocol::Http,
-        Protocol::Https => ProxyProtocol::Https,
-        Protocol::Socks5 => ProxyProtocol::Socks5h,
-    };
-    let mut made = ureq::Proxy::builder(protocol)
-        .host(&proxy.host)
-        .port(proxy.port);
-    if let Some((user, password)) = &proxy.login {
-        made = made.username(user).password(password);
-    }
-    made.build()
-}
-
-/// What answered: `502 Bad Gateway, text/html, from nginx/1.25`.
-fn describe(status: StatusCode, headers: &HeaderMap) -> String {
-    let text = |name: &str| {
-        let value = headers.get(name).map(HeaderValue::as_bytes);
-        let value = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
-        let first = value
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        (!first.is_empty()).then_some(first)
-    };
-    let reason = status.canonical_reason().unwrap_or("unknown status");
-    let mut answer = format!("{} {reason}", status.as_u16());
-    if let Some(form) = text("content-type") {
-        answer.push_str(&format!(", {form}"));
-    }
-    if let Some(program) = text("server") {
-        answer.push_str(&format!(", from {program}"));
-    }
-    shorten(&answer)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let form = headers.get("content-type").map(HeaderValue::as_bytes);
-    form.is_some_and(|form| form.starts_with(b"application/json"))
-}
-
-/// Whether the page of a 400 says that the port wants TLS.
-fn speaks_of_tls(body: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
-    text.contains("http request") && text.contains("https")
 }
 
 /// Whether an error can only happen on an established connection.
@@ -516,39 +506,5 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_described_in_one_line() {
-        let mut headers = HeaderMap::new();
-        let status = StatusCode::BAD_GATEWAY;
-        assert_eq!(describe(status, &headers), "502 Bad Gateway");
-        headers.insert(
-            "content-type",
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        );
-        headers.insert("server", HeaderValue::from_bytes(b"ng\xffinx").unwrap());
-        assert_eq!(
-            describe(status, &headers),
-            "502 Bad Gateway, text/html, from ng\u{fffd}inx"
-        );
-        let status = StatusCode::from_u16(599).unwrap();
-        assert_eq!(describe(status, &HeaderMap::new()), "599 unknown status");
-    }
-
-    #[test]
-    fn a_page_about_tls_is_recognised() {
-        assert!(speaks_of_tls(
-            b"Client sent an HTTP request to an HTTPS server.\n"
-        ));
-        assert!(speaks_of_tls(
-            b"<center>The plain HTTP request was sent to HTTPS port</center>"
-        ));
-        assert!(!speaks_of_tls(b"Bad Request"));
     }
 }
