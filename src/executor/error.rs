@@ -39,6 +39,14 @@ impl Error {
                     format!("cannot {doing}: the namespace `{name}` of the server does not exist"),
                 )
             }
+            // kube's word for a body that is no `Status`. It is the message, and may be a page.
+            kube::Error::Api(status) if status.reason == "Failed to parse error data" => (
+                Reason::ServiceUnavailable,
+                format!(
+                    "cannot {doing}: the answer has status {} and no message of Kubernetes: a proxy may be in between",
+                    status.code
+                ),
+            ),
             kube::Error::Api(status) => (
                 refusal(status),
                 match status.message.trim() {
@@ -177,6 +185,17 @@ mod tests {
         );
         assert_eq!(reason("forbidden"), Reason::Forbidden);
         assert_eq!(reason("unauthorized"), Reason::InternalError);
+    }
+
+    #[test]
+    fn the_page_of_a_proxy_is_not_shown() {
+        let page = Status::failure("<html>", "Failed to parse error data").with_code(502);
+        let error = Error::kube(kube::Error::Api(page.boxed()), "list Jobs");
+        assert_eq!(error.reason(), Reason::ServiceUnavailable);
+        assert_eq!(
+            error.to_string(),
+            "cannot list Jobs: the answer has status 502 and no message of Kubernetes: a proxy may be in between"
+        );
     }
 
     #[test]

@@ -15,7 +15,12 @@ pub fn detail(body: &[u8]) -> Option<(String, Option<String>)> {
         }
         _ => return None,
     };
-    Some((detail, decoded["reason"].as_str().map(str::to_owned)))
+    let reason = decoded["reason"].as_str().map(str::to_owned);
+    // FastAPI's answer for a path that a program does not have.
+    if reason.is_none() && detail == "Not Found" {
+        return None;
+    }
+    Some((detail, reason))
 }
 
 /// A problem as `FastAPI` writes it: `{"loc": ["body", "num_nodes"], "msg": "...", "type": ...}`.
@@ -77,6 +82,7 @@ mod tests {
             "{\"detail\": \"\"}",
             "{\"detail\": []}",
             "<html>\x1b[2J\n<body>",
+            "{\"detail\": \"Not Found\"}",
         ] {
             assert_eq!(detail_of(body), None, "{body}");
         }
