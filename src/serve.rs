@@ -134,7 +134,7 @@ fn announce(address: SocketAddr) {
 
 /// Prints a line on stderr. A closed stderr is no error.
 fn print_line(line: &str) {
-    drop(writeln!(io::stderr(), "{line}"));
+    drop(io::stderr().write_all(format!("{line}\n").as_bytes()));
 }
 
 /// Sends the log to stderr, one `key=value` line an event. `RUST_LOG` sets the level; the default is `info`.

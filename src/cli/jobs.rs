@@ -162,6 +162,10 @@ pub struct SubmitArgs {
     /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
+
+    /// act as this user (default: $K8S_CLI_USER, else the login)
+    #[argh(option, long = "as", arg_name = "user")]
+    pub as_user: Option<String>,
 }
 }
 
@@ -203,26 +207,30 @@ command! {
 }
 
 command! {
-    /// Show one task and its nodes.
+    /// Show tasks and their nodes.
     #[argh(name = "status", example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34")]
     pub struct StatusArgs {
         /// the task's id
         #[argh(positional)]
         pub id: TaskId,
+
+        /// more ids
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<TaskId>,
     } with output server
 }
 
 command! {
-    /// Stop one task, or all that have not finished.
+    /// Stop tasks, or all that have not finished.
     #[argh(
         name = "stop",
-        example = "{command_name} ab12cd34\n{command_name} --all",
+        example = "{command_name} ab12cd34 ef56gh78\n{command_name} --all",
         note = "Deletes the Jobs of the task, and with them their logs."
     )]
     pub struct StopArgs {
-        /// the task's id
+        /// the ids of the tasks
         #[argh(positional)]
-        pub id: Option<TaskId>,
+        pub id: Vec<TaskId>,
 
         /// stop all your tasks that have not finished
         #[argh(switch)]
@@ -231,6 +239,10 @@ command! {
         /// with --all: stop the tasks of all users
         #[argh(switch)]
         pub all_users: bool,
+
+        /// with --all-users: do not ask
+        #[argh(switch)]
+        pub yes: bool,
     } with output server
 }
 

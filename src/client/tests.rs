@@ -112,7 +112,7 @@ fn contradictory_flags_are_usage_errors() {
         ("jobs stop", "give a task's id, or --all"),
         (
             "jobs stop ab12cd34 --all",
-            "give a task's id or --all, not both",
+            "give ids of tasks or --all, not both",
         ),
         ("jobs stop ab12cd34 --all-users", "--all-users needs --all"),
         (

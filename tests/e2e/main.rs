@@ -18,6 +18,7 @@ mod many_users;
 mod pending;
 mod pods;
 mod rendezvous;
+mod several;
 mod signals;
 mod view;
 mod volumes;

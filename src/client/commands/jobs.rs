@@ -1,8 +1,10 @@
 //! `k8s-cli jobs`: submits, lists and stops tasks. [`crate::client::logs`] follows logs.
 
-use super::{logs, validate};
+use std::{io, iter, mem};
+
+use super::{documents, for_each, logs, validate};
 use crate::{
-    api::{LogQuery, TaskId, TaskSubmitResponse},
+    api::{LogQuery, TaskSubmitResponse},
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, StopArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
@@ -37,7 +39,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         ));
     }
     let file = task_file::read(&args.file, &mut context.input, &settings)?;
-    let client = context.client(args.api_url)?;
+    let client = context.client(args.api_url, args.as_user)?;
     let fail_fast = !args.no_fail_fast;
     if args.dry_run {
         let answer = client.submit_dry_run(&file.task, fail_fast)?;
@@ -58,14 +60,23 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         task_id, warnings, ..
     } = submitted.value;
     // Printed and flushed before the log begins, because a script may need the id at once.
-    output::made(
+    let printed = output::made(
         context.out,
         format,
         "task",
         &task_id,
         "submitted",
         &submitted.body,
-    )?;
+    );
+    match printed {
+        Err(Error::Unprinted { made, source })
+            if feed.is_some() && source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            context.say(&made);
+            return Ok(Exit::TaskUnfinished);
+        }
+        printed => printed?,
+    }
     warn(context, &args.file, &file.warnings, &warnings);
     match feed {
         Some(feed) => {
@@ -79,7 +90,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
                 output: LogFormat::Text,
                 reports_success: true,
             };
-            follow(context, &client, feed, task_id, query, style)
+            logs::or_unfinished(follow(context, &client, feed, task_id, query, style))
         }
         None => {
             if context.terminal.err {
@@ -113,8 +124,9 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
         all_users,
         output,
         api_url,
+        as_user,
     } = args;
-    let answer = context.client(api_url)?.list_tasks(all_users)?;
+    let answer = context.client(api_url, as_user)?.list_tasks(all_users)?;
     let tasks = &answer.value.tasks;
     match context.format(output) {
         format @ (Format::Json | Format::Yaml) => {
@@ -139,57 +151,82 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
 fn status(context: &mut Context<'_>, args: StatusArgs) -> Result<Exit, Error> {
     let StatusArgs {
         id,
+        ids,
         output,
         api_url,
+        as_user,
     } = args;
-    let answer = context.client(api_url)?.task(&id)?;
-    match context.format(output) {
-        Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
-        format @ (Format::Json | Format::Yaml) => {
-            output::document(context.out, format, &answer.body)?;
+    let client = context.client(api_url, as_user)?;
+    let (format, is_list) = (context.format(output), !ids.is_empty());
+    let (mut bodies, mut is_first) = (Vec::new(), true);
+    let shown = for_each(context, iter::once(id).chain(ids), |context, id| {
+        let answer = client.task(&id)?;
+        match format {
+            Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
+            Format::Json | Format::Yaml => bodies.push(answer.body),
+            format => {
+                if !mem::take(&mut is_first) {
+                    writeln!(context.out)?;
+                }
+                task_view::block(context.out, format, &answer.value)?;
+            }
         }
-        format => task_view::block(context.out, format, &answer.value)?,
+        Ok(())
+    });
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
     }
-    Ok(Exit::Done)
+    shown
 }
 
 fn stop(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
     let StopArgs {
-        id,
+        id: ids,
         all,
         all_users,
+        yes,
         output,
         api_url,
+        as_user,
     } = args;
     let format = context.format(output);
     let usage = |message: &str| Err(Error::Usage(message.to_owned()));
-    let id = match (id, all) {
-        (Some(_), true) => return usage("give a task's id or --all, not both"),
-        (None, false) => return usage("give a task's id, or --all"),
+    match (ids.is_empty(), all) {
+        (false, true) => return usage("give ids of tasks or --all, not both"),
+        (true, false) => return usage("give a task's id, or --all"),
         _ if all_users && !all => return usage("--all-users needs --all"),
-        (None, true) if format == Format::Name => {
+        (true, true) if format == Format::Name => {
             return usage("`-o name` does not work with --all: the answer names no ids");
         }
-        (id, _) => id,
-    };
-    let client = context.client(api_url)?;
-    let (message, body) = match &id {
-        Some(id) => {
-            let stopped = client.stop_task(id)?;
-            (stopped.value.message, stopped.body)
-        }
-        None => {
-            let stopped = client.stop_all_tasks(all_users)?;
-            (stopped.value.message, stopped.body)
-        }
-    };
-    match format {
-        Format::Table | Format::Tsv => writeln!(context.out, "{}", output::escape(&message))?,
-        Format::Name => {
-            let id = id.as_ref().map(TaskId::as_str).unwrap_or_default();
-            writeln!(context.out, "{id}")?;
-        }
-        format => output::document(context.out, format, &body)?,
+        _ => (),
     }
-    Ok(Exit::Done)
+    let client = context.client(api_url, as_user)?;
+    if all_users && !yes && context.terminal.input {
+        context.ask("stop the unfinished tasks of all users?")?;
+    }
+    if all {
+        let stopped = client.stop_all_tasks(all_users)?;
+        match format {
+            Format::Json | Format::Yaml => output::document(context.out, format, &stopped.body)?,
+            _ => writeln!(context.out, "{}", output::escape(&stopped.value.message))?,
+        }
+        return Ok(Exit::Done);
+    }
+    let is_list = ids.len() > 1;
+    let mut bodies = Vec::new();
+    let stopped = for_each(context, ids, |context, id| {
+        let stopped = client.stop_task(&id)?;
+        match format {
+            Format::Table | Format::Tsv => {
+                writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
+            }
+            Format::Name => writeln!(context.out, "{id}")?,
+            Format::Json | Format::Yaml => bodies.push(stopped.body),
+        }
+        Ok(())
+    });
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
+    }
+    stopped
 }

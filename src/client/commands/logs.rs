@@ -1,5 +1,7 @@
 //! `k8s-cli jobs logs`: turns the flags into a query and follows the log.
 
+use std::io;
+
 use crate::{
     api::LogQuery,
     cli::{LogFormat, LogsArgs},
@@ -22,6 +24,7 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         wait,
         output,
         api_url,
+        as_user,
     } = args;
     if follow && no_follow {
         return Err(Error::Usage(
@@ -39,11 +42,22 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         // A record per line is several times as long as the line, and only the line is shown.
         joined: output == LogFormat::Text && !timestamps,
     };
-    let client = context.client(api_url)?;
+    let client = context.client(api_url, as_user)?;
     let style = Style {
         prefix,
         output,
         reports_success: false,
     };
-    logs::follow(context, &client, LogFeed::listen(), id, query, style)
+    let feed = LogFeed::listen();
+    or_unfinished(logs::follow(context, &client, feed, id, query, style))
+}
+
+/// The result of a followed log. A closed pipe ends it before its end, so nothing is known about the end of the task.
+pub fn or_unfinished(result: Result<Exit, Error>) -> Result<Exit, Error> {
+    match result {
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Exit::TaskUnfinished)
+        }
+        result => result,
+    }
 }

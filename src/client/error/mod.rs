@@ -349,7 +349,7 @@ impl fmt::Display for Error {
                     "cannot ask whether to delete {subject}: standard input is not a terminal"
                 )
             }
-            Self::NotConfirmed => f.write_str("nothing was deleted"),
+            Self::NotConfirmed => f.write_str("nothing was changed"),
             Self::Output(source) => write!(f, "cannot write the output: {}", describe_io(source)),
             Self::Unprinted { made, source } => {
                 write!(

@@ -225,7 +225,7 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             "cannot ask whether to delete volume `ef56gh78`: standard input is not a terminal",
             Some("--force deletes without asking"),
         ),
-        (Error::NotConfirmed, 1, "nothing was deleted", None),
+        (Error::NotConfirmed, 1, "nothing was changed", None),
         (
             Error::Output(denied()),
             1,
