@@ -90,7 +90,8 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
                 output: LogFormat::Text,
                 reports_success: true,
             };
-            logs::or_unfinished(follow(context, &client, feed, task_id, query, style))
+            let followed = follow(context, &client, feed, task_id, query, style);
+            logs::or_unfinished(&client, &task_id, followed)
         }
         None => {
             if context.terminal.err {

@@ -3,10 +3,11 @@
 use std::io;
 
 use crate::{
-    api::LogQuery,
+    api::{LogQuery, TaskId, TaskState},
     cli::{LogFormat, LogsArgs},
     client::{
         Context, Error, Exit,
+        http::ApiClient,
         logs::{self, LogFeed, Style},
     },
 };
@@ -49,14 +50,23 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         reports_success: false,
     };
     let feed = LogFeed::listen();
-    or_unfinished(logs::follow(context, &client, feed, id, query, style))
+    let followed = logs::follow(context, &client, feed, id, query, style);
+    or_unfinished(&client, &id, followed)
 }
 
-/// The result of a followed log. A closed pipe ends it before its end, so nothing is known about the end of the task.
-pub fn or_unfinished(result: Result<Exit, Error>) -> Result<Exit, Error> {
+/// The result of a followed log. A closed pipe is a quiet end, but the log of a task that goes on has not ended.
+pub fn or_unfinished(
+    client: &ApiClient,
+    id: &TaskId,
+    result: Result<Exit, Error>,
+) -> Result<Exit, Error> {
     match result {
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Ok(Exit::TaskUnfinished)
+            let state = client.task(id).map(|answer| answer.value.status);
+            Ok(match state {
+                Ok(TaskState::Completed | TaskState::Failed) => Exit::Done,
+                _ => Exit::TaskUnfinished,
+            })
         }
         result => result,
     }
