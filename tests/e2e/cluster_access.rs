@@ -388,6 +388,39 @@ fn an_old_client_certificate_and_a_pinned_server_work() {
 }
 
 #[test]
+fn tls_goes_through_a_proxy_and_a_plugin_may_give_a_certificate() {
+    let cluster = Cluster::new();
+    let authority = Authority::new();
+    let identity = authority.identity("kubernetes.test");
+    let real = format!("Bearer {}", cluster.token);
+    let front = Front::start(
+        cluster.address,
+        Some(identity.server.clone()),
+        move |head| Verdict::Forward(with_headers(head, &[("Authorization", &real)])),
+    );
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls");
+    let read = |name: &str| fs::read_to_string(fixtures.join(name)).unwrap();
+    let credential = json!({"kind": "ExecCredential", "status": {
+        "clientCertificateData": read("client-v1.pem"), "clientKeyData": read("client-v1.key"),
+    }});
+    let credential = cluster.write("credential.json", &credential.to_string());
+    let plugin = cluster.script("plugin", &format!("cat {credential}"));
+    let ca = json!({"certificate-authority": cluster.write("ca.pem", &authority.pem())});
+    let url = format!("https://kubernetes.test:{}", front.address.port());
+    let config = cluster.kubeconfig(&url, &ca, &json!({"exec": {"command": plugin}}));
+    let (http, socks) = (Tunnel::http(None), Tunnel::socks5(None));
+    for (address, scheme) in [(http.address, "http"), (socks.address, "socks5")] {
+        let proxy = format!("{scheme}://{address}");
+        drop(cluster.works(
+            &config,
+            &[("HTTPS_PROXY", &proxy), ("NO_PROXY", "test.org")],
+        ));
+    }
+    assert!(!http.targets().is_empty() && !socks.targets().is_empty());
+    assert!(!identity.shown().is_empty(), "no client certificate came");
+}
+
+#[test]
 fn a_namespace_that_does_not_exist_is_named() {
     let cluster = Cluster::new();
     let kubeconfig = cluster.world.kubeconfig.as_os_str();

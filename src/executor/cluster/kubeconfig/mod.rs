@@ -150,12 +150,13 @@ fn choose(file: &Kubeconfig) -> Result<(Cluster, AuthInfo), String> {
     let Some(user) = set(context.user.clone()) else {
         return Ok((cluster, AuthInfo::default()));
     };
-    let found = (file.auth_infos.iter())
-        .find(|known| known.name == user)
-        .ok_or_else(|| {
-            format!("the context `{name}` names the user `{user}`, which does not exist")
-        })?;
-    Ok((cluster, found.auth_info.clone().unwrap_or_default()))
+    let found = file.auth_infos.iter().find(|known| known.name == user);
+    if found.is_none() {
+        // kubectl connects without credentials.
+        log::warn!("the context `{name}` names the user `{user}`, which does not exist");
+    }
+    let auth_info = found.and_then(|found| found.auth_info.clone());
+    Ok((cluster, auth_info.unwrap_or_default()))
 }
 
 fn access(file: &Kubeconfig, variables: proxy::Variables<'_>) -> Result<Access, String> {

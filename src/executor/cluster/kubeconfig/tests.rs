@@ -41,11 +41,6 @@ fn a_context_that_does_not_exist_is_answered_with_those_that_do() {
             "the context `work` names the cluster `d`, which does not exist",
         ),
         (
-            "user: u}",
-            "user: v}",
-            "the context `work` names the user `v`, which does not exist",
-        ),
-        (
             "server: 'http://cluster:1'",
             "",
             "the cluster has no server",
@@ -107,6 +102,13 @@ fn a_context_that_does_not_exist_is_answered_with_those_that_do() {
         of("kind: Config", &|_| None).err().unwrap(),
         "no context is chosen (`kubectl config use-context NAME`); it has no contexts"
     );
+}
+
+#[test]
+fn a_user_that_does_not_exist_has_no_credentials() {
+    let file = Kubeconfig::from_yaml(&FILE.replace("user: u}", "user: v}")).unwrap();
+    let (_, user) = choose(&file).unwrap();
+    assert!(user.token.is_none() && user.exec.is_none());
 }
 
 #[test]
