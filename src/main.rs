@@ -14,7 +14,8 @@
 //!               └─────► k8s ◄─┴─────┘
 //! ```
 //!
-//! `yaml` serves the client only, `line_writer` client and server, `backoff` client and executor. They import no other module.
+//! `yaml` serves the client only, `line_writer` client and server, `backoff`, `proxy`
+//! and `certificate` client and executor. They import no other module.
 //!
 //! Rules that `tests/e2e/tidy.rs` checks:
 //!
@@ -62,7 +63,9 @@ mod k8s;
 
 // Modules that client, server and executor share.
 mod backoff;
+mod certificate;
 mod line_writer;
+mod proxy;
 
 // The syntax of task files.
 mod yaml;

@@ -19,6 +19,7 @@ use actix_web::rt::{
 
 use crate::{
     api::{Quantity, Timestamp},
+    certificate,
     cli::ServeArgs,
     executor::{ClusterConfig, Executor, PodRules},
     sandbox::{self, Sandbox},
@@ -141,15 +142,14 @@ fn announce(address: SocketAddr) {
 
 /// Prints a line on stderr. A closed stderr is no error.
 fn print_line(line: &str) {
-    drop(writeln!(io::stderr(), "{line}"));
+    drop(io::stderr().write_all(format!("{line}\n").as_bytes()));
 }
 
 /// Sends the log to stderr, one `key=value` line an event. `RUST_LOG` sets the level; the default is `info`.
 fn log_to_stderr() {
-    env_logger::Builder::from_env(
-        env_logger::Env::default()
-            .default_filter_or("info,actix_server=warn,actix_http::h1=off,kube_client=off"),
-    )
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(
+        "info,actix_server=warn,actix_http::h1=off,kube_client=off,rustls_platform_verifier=off",
+    ))
     .format(|out, record| {
         let time = Timestamp::from(time::OffsetDateTime::now_utc());
         let level = record.level().as_str().to_ascii_lowercase();
@@ -160,13 +160,18 @@ fn log_to_stderr() {
 }
 
 /// An error and its deepest cause, unless the error names that itself.
-fn with_cause(error: &dyn Error) -> String {
+fn with_cause(error: &(dyn Error + 'static)) -> String {
     let message = error.to_string();
-    let deepest = iter::successors(error.source(), |cause: &&dyn Error| (*cause).source())
+    let deepest = iter::successors(error.source(), |cause| (*cause).source())
         .last()
         .map(ToString::to_string);
     match deepest {
-        Some(cause) if !message.contains(&cause) && !cause.contains('\n') => {
+        // The message of a failed TLS connection contains the cause in other words.
+        Some(cause)
+            if !message.contains(&cause)
+                && !cause.contains('\n')
+                && certificate::describe(error).is_none() =>
+        {
             format!("{message}: {cause}")
         }
         _ => message,

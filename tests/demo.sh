@@ -79,4 +79,9 @@ until k8s-cli volumes delete "$volume" --force 2>refused; do
 done
 k8s-cli jobs list
 k8s-cli volumes list
-say 'Done. `k8s-cli help` lists the commands and the help topics'
+say "Done. The program is $bin. To go on, type:"
+cat <<END
+$bin serve --sandbox &
+$bin auth login $(id -un)
+echo 'run: echo hello' | $bin jobs submit -
+END

@@ -29,18 +29,10 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
-/// The path that submits a task. `dry_run` creates nothing; `fail_fast` stops all nodes when one fails.
-pub fn tasks_submit(dry_run: bool, fail_fast: bool) -> String {
-    let flags = [(dry_run, "dry_run=true"), (!fail_fast, "fail_fast=false")];
-    let query: Vec<_> = flags
-        .into_iter()
-        .filter(|(is_set, _)| *is_set)
-        .map(|(_, flag)| flag)
-        .collect();
-    match query.as_slice() {
-        [] => TASKS_SUBMIT.to_owned(),
-        query => format!("{TASKS_SUBMIT}?{}", query.join("&")),
-    }
+/// The path that submits a task; `fail_fast` stops all nodes when one fails.
+pub fn tasks_submit(fail_fast: bool) -> String {
+    let query = if fail_fast { "" } else { "?fail_fast=false" };
+    format!("{TASKS_SUBMIT}{query}")
 }
 
 pub fn task(id: &TaskId) -> String {
@@ -78,10 +70,7 @@ mod tests {
                 .replace("{volume_id}", volume_id.as_str());
             assert_eq!(filled, built);
         }
-        assert_eq!(tasks_submit(false, true), TASKS_SUBMIT);
-        assert_eq!(
-            tasks_submit(true, false),
-            "/tasks/submit?dry_run=true&fail_fast=false"
-        );
+        assert_eq!(tasks_submit(true), TASKS_SUBMIT);
+        assert_eq!(tasks_submit(false), "/tasks/submit?fail_fast=false");
     }
 }

@@ -162,6 +162,10 @@ pub struct SubmitArgs {
     /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
     #[argh(option, arg_name = "url")]
     pub api_url: Option<String>,
+
+    /// act as this user (default: $K8S_CLI_USER, else the login)
+    #[argh(option, long = "as", arg_name = "user")]
+    pub as_user: Option<String>,
 }
 }
 
@@ -203,12 +207,16 @@ command! {
 }
 
 command! {
-    /// Show one task and its nodes.
+    /// Show tasks and their nodes.
     #[argh(name = "status", example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34")]
     pub struct StatusArgs {
         /// the task's id
         #[argh(positional)]
         pub id: TaskId,
+
+        /// more ids
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<TaskId>,
     } with output server
 }
 
@@ -235,6 +243,10 @@ command! {
         /// return at once; the default is to wait until the processes have ended
         #[argh(switch)]
         pub no_wait: bool,
+
+        /// with --all-users: do not ask
+        #[argh(switch)]
+        pub yes: bool,
     } with output server
 }
 

@@ -27,6 +27,10 @@ macro_rules! command {
             /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
             #[argh(option, arg_name = "url")]
             pub api_url: Option<String>,
+
+            /// act as this user (default: $K8S_CLI_USER, else the login)
+            #[argh(option, long = "as", arg_name = "user")]
+            pub as_user: Option<String>,
         } }
     };
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with offline) => {
@@ -198,7 +202,7 @@ command! {
 }
 
 command! {
-    /// Print the stored user name.
+    /// Print your user name: $K8S_CLI_USER, else the stored one.
     #[argh(name = "whoami", example = "{command_name}")]
     pub struct WhoamiArgs {} with offline
 }

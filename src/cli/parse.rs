@@ -38,7 +38,8 @@ impl Cli {
             .map(OsString::into_string)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|arg| usage(&format!("argument {arg:?} is not valid UTF-8"), &[]))?;
-        let args = normalize(&args);
+        let mut args = normalize(&args);
+        use_real_names(&mut args);
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let words = command_words(&args);
 
@@ -51,6 +52,12 @@ impl Cli {
                 Some(help) => Err(EarlyExit::Answer(help)),
                 None => Err(usage(&format!("no such command: {}", words.join(" ")), &[])),
             };
+        }
+        if let [group, word, ..] = args.as_slice()
+            && let Some((.., message)) =
+                (NO_COMMANDS.iter()).find(|(of, name, _)| (of, name) == (group, word))
+        {
+            return Err(usage(message, &words));
         }
         match Self::from_args(&[PROGRAM], &args) {
             Ok(Self { version: true, .. }) => {
@@ -69,6 +76,50 @@ impl Cli {
             }
             Ok(Self { command: None, .. }) => Err(usage("no command was given", &words)),
             Err(exit) => Err(usage(&tidy(&exit.output), &words)),
+        }
+    }
+}
+
+/// Other names of commands, as other programs have them: the group, the name and the command.
+const OTHER_NAMES: [(&str, &str, &str); 7] = [
+    ("jobs", "ls", "list"),
+    ("jobs", "ps", "list"),
+    ("jobs", "describe", "status"),
+    ("jobs", "cancel", "stop"),
+    ("volumes", "ls", "list"),
+    ("volumes", "describe", "status"),
+    ("volumes", "rm", "delete"),
+];
+
+/// Commands that people look for, and that do not exist.
+const NO_COMMANDS: [(&str, &str, &str); 2] = [
+    (
+        "jobs",
+        "delete",
+        "a task cannot be deleted, but `k8s-cli jobs stop` stops it and deletes its Jobs",
+    ),
+    (
+        "jobs",
+        "rm",
+        "a task cannot be deleted, but `k8s-cli jobs stop` stops it and deletes its Jobs",
+    ),
+];
+
+/// Replaces the other name of a command with its name.
+fn use_real_names(args: &mut [String]) {
+    let args = match args {
+        [help, rest @ ..] if help == "help" => rest,
+        args => args,
+    };
+    if let [version] = args
+        && version == "version"
+    {
+        "--version".clone_into(version);
+    }
+    if let [group, word, ..] = args {
+        let real = (OTHER_NAMES.iter()).find(|(of, other, _)| group == of && word == other);
+        if let Some((.., real)) = real {
+            (*real).clone_into(word);
         }
     }
 }
@@ -180,7 +231,27 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
         .find(|words| help(words).is_some())
         .unwrap_or_default();
     let command = [&[PROGRAM], known, &["--help"]].concat().join(" ");
-    EarlyExit::Usage(format!("{PROGRAM}: {message}\nhint: see `{command}`\n"))
+    let meant = (message.strip_prefix("unrecognized argument: "))
+        .and_then(|word| nearest_name(word, &help(known).unwrap_or_default()));
+    let meant = meant.map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    EarlyExit::Usage(format!(
+        "{PROGRAM}: {message}\nhint: {meant}see `{command}`\n"
+    ))
+}
+
+/// The command or the option in the help of a command that is nearest to a typed word.
+fn nearest_name(word: &str, help: &str) -> Option<String> {
+    let help = help.split("\nExamples:").next().unwrap_or_default();
+    // Each is described in a line that begins with it; longer descriptions go on in lines with a larger indent.
+    let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let lines = lines.filter(|line| !line.starts_with(' '));
+    let names = lines.flat_map(|line| {
+        let words = line.split([' ', ',']).filter(|word| !word.is_empty());
+        words.take(if line.starts_with('-') { 2 } else { 1 })
+    });
+    let is_option = word.starts_with('-');
+    let names = names.filter(|name| name.starts_with("--") == is_option && *name != "--help");
+    nearest(word, names).map(str::to_owned)
 }
 
 /// Rewrites a message of argh in the program's style: one line, lower case.

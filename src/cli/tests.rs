@@ -220,7 +220,7 @@ fn the_version_is_printed() {
 fn a_usage_error_is_one_sentence_and_a_hint() {
     refused(
         "job list",
-        "k8s-cli: unrecognized argument: job\nhint: see `k8s-cli --help`\n",
+        "k8s-cli: unrecognized argument: job\nhint: did you mean `jobs`? see `k8s-cli --help`\n",
     );
     refused(
         "jobs list --all",
@@ -257,6 +257,59 @@ fn a_usage_error_is_one_sentence_and_a_hint() {
         "jobs --help-me",
         "k8s-cli: unrecognized argument: --help-me\nhint: see `k8s-cli jobs --help`\n",
     );
+}
+
+#[test]
+fn a_wrong_command_or_option_is_answered_with_the_nearest() {
+    for (line, meant, command) in [
+        ("jobs lst", "list", "jobs"),
+        ("jobs log ab12cd34", "logs", "jobs"),
+        ("volume list", "volumes", ""),
+        ("serv", "serve", ""),
+        ("jobs list --all-user", "--all-users", "jobs list"),
+        ("jobs submit --detatch a.yaml", "--detach", "jobs submit"),
+        (
+            "jobs logs --timestamp ab12cd34",
+            "--timestamps",
+            "jobs logs",
+        ),
+        (
+            "volumes create --storageclass x data 1",
+            "--storage-class",
+            "volumes create",
+        ),
+    ] {
+        let Err(EarlyExit::Usage(message)) = parse(line) else {
+            panic!("{line}");
+        };
+        let see = ["k8s-cli", command, "--help"].join(" ").replace("  ", " ");
+        let hint = format!("hint: did you mean `{meant}`? see `{see}`\n");
+        assert!(message.ends_with(&hint), "{message}");
+    }
+}
+
+#[test]
+fn commands_have_the_names_of_other_programs_too() {
+    for (other, real) in [
+        ("jobs ls --details", "jobs list --details"),
+        ("jobs ps", "jobs list"),
+        ("jobs describe ab12cd34", "jobs status ab12cd34"),
+        ("jobs cancel ab12cd34", "jobs stop ab12cd34"),
+        ("volumes ls", "volumes list"),
+        ("volumes describe ab12cd34", "volumes status ab12cd34"),
+        ("volumes rm ab12cd34", "volumes delete ab12cd34"),
+        ("help jobs ls", "help jobs list"),
+        ("version", "--version"),
+    ] {
+        assert_eq!(parse(other), parse(real), "{other}");
+    }
+    for line in ["jobs delete ab12cd34", "jobs rm ab12cd34"] {
+        refused(
+            line,
+            "k8s-cli: a task cannot be deleted, but `k8s-cli jobs stop` stops it and deletes its Jobs\n\
+             hint: see `k8s-cli jobs --help`\n",
+        );
+    }
 }
 
 #[test]

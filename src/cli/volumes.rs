@@ -63,22 +63,30 @@ command! {
 }
 
 command! {
-    /// Show one volume.
+    /// Show volumes.
     #[argh(name = "status", example = "{command_name} ab12cd34")]
     pub struct VolumeStatusArgs {
         /// the volume's id
         #[argh(positional)]
         pub id: VolumeId,
+
+        /// more ids
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<VolumeId>,
     } with output server
 }
 
 command! {
-    /// Delete a volume and its data.
+    /// Delete volumes and their data.
     #[argh(name = "delete", example = "{command_name} ab12cd34\n{command_name} --force ab12cd34")]
     pub struct VolumeDeleteArgs {
         /// the volume's id
         #[argh(positional)]
         pub id: VolumeId,
+
+        /// more ids
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<VolumeId>,
 
         /// do not ask
         #[argh(switch)]

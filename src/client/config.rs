@@ -1,4 +1,4 @@
-//! The configuration of the client: the server's URL and the login file.
+//! The configuration of the client: the server's URL, the user and the login file.
 //!
 //! A flag wins over the environment, which wins over the default.
 
@@ -18,6 +18,7 @@ use super::Error;
 use crate::api::User;
 
 const API_URL: &str = "K8S_CLI_API_URL";
+const USER: &str = "K8S_CLI_USER";
 const DEFAULT_API_URL: &str = "http://localhost:8000";
 
 /// Looks up a variable of the environment. Tests pass their own function and need not change the environment of the process.
@@ -69,6 +70,20 @@ fn check_url(url: &str) -> Result<(), &'static str> {
         return Err("it must not hold `?` or `#`");
     }
     Ok(())
+}
+
+/// Who the user is: from the flag `--as`, else `K8S_CLI_USER`, else the login.
+///
+/// # Errors
+/// Neither is given, or the name is not valid.
+pub fn user(flag: Option<String>, env: Env<'_>) -> Result<User, Error> {
+    let (name, origin) = match (flag, variable(env, USER)) {
+        (Some(name), _) => (name, "--as"),
+        (None, Some(name)) => (name.to_string_lossy().into_owned(), USER),
+        (None, None) => return LoginFile::locate(env)?.user(),
+    };
+    name.parse()
+        .map_err(|error: crate::api::InvalidUser| Error::Usage(format!("{origin}: {error}")))
 }
 
 /// The content of the login file.
@@ -201,6 +216,17 @@ mod tests {
             "http://localhost:8000"
         );
         assert_eq!(url(Some("http://[::1]:8000"), &no_env), "http://[::1]:8000");
+    }
+
+    #[test]
+    fn the_user_of_the_flag_wins_over_that_of_the_environment() {
+        let env = |name: &str| (name == USER).then(|| "grace".into());
+        let name = |flag: Option<&str>| user(flag.map(str::to_owned), &env).unwrap().to_string();
+        assert_eq!(name(Some("ada")), "ada");
+        assert_eq!(name(None), "grace");
+        let error = user(Some(" ".to_owned()), &env).unwrap_err();
+        assert!(error.to_string().starts_with("--as: "), "{error}");
+        assert!(matches!(user(None, &no_env), Err(Error::NoHome)));
     }
 
     #[test]

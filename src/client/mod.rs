@@ -30,7 +30,7 @@ use std::{
 use time::OffsetDateTime;
 
 use self::{
-    config::{Env, LoginFile},
+    config::Env,
     error::{Error, Exit},
     http::ApiClient,
 };
@@ -62,17 +62,34 @@ struct Terminal {
 impl Context<'_> {
     /// Writes a message to stderr. A failed write is ignored, because there is no other place to report it.
     fn say(&mut self, message: &str) {
-        for line in message.lines() {
-            drop(writeln!(self.err, "{}", output::escape(line)));
-        }
+        // One write, so that the lines of programs that run at the same time do not mix.
+        let lines = message.lines().map(|line| output::escape(line) + "\n");
+        drop(self.err.write_all(lines.collect::<String>().as_bytes()));
         drop(self.err.flush());
     }
 
-    /// A client for the server that the flag or the environment names.
-    fn client(&self, api_url: Option<String>) -> Result<ApiClient, Error> {
+    /// Asks the user at the terminal.
+    ///
+    /// # Errors
+    /// The answer is not yes.
+    fn ask(&mut self, question: &str) -> Result<(), Error> {
+        let question = format!("{} [y/N] ", output::escape(question));
+        drop(self.err.write_all(question.as_bytes()));
+        drop(self.err.flush());
+        let mut answer = String::new();
+        let read = self.input.read_line(&mut answer);
+        let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+        if read.is_ok() && is_yes {
+            return Ok(());
+        }
+        Err(Error::NotConfirmed)
+    }
+
+    /// A client for the server and the user that the flags or the environment name.
+    fn client(&self, api_url: Option<String>, as_user: Option<String>) -> Result<ApiClient, Error> {
         let url = config::api_url(api_url, self.env)?;
-        let user = LoginFile::locate(self.env)?.user()?;
-        ApiClient::new(url, &user)
+        let user = config::user(as_user, self.env)?;
+        ApiClient::new(url, &user, self.env)
     }
 
     /// The format to print in: the one that the user `asked` for, or the default.
@@ -135,7 +152,11 @@ fn finish(
     work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>,
 ) -> Exit {
     let result = work(context);
-    let flushed = context.out.flush().map_err(Error::from);
+    let flushed = match context.out.flush() {
+        // The command knows already what a closed pipe means for it.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        flushed => flushed.map_err(Error::from),
+    };
     let error = match result.and_then(|exit| flushed.map(|()| exit)) {
         Ok(exit) => return exit,
         Err(error) => error,

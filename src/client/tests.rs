@@ -102,7 +102,7 @@ fn a_bad_url_is_reported_before_anything_else() {
         "jobs list --api-url localhost:8000",
         Exit::Usage,
         "k8s-cli: `localhost:8000` (from --api-url) is not the URL of a server: it does not begin with http:// or https://\n\
-         hint: a URL looks like http://localhost:8000\n",
+         hint: type http://localhost:8000\n",
     );
 }
 
@@ -112,7 +112,7 @@ fn contradictory_flags_are_usage_errors() {
         ("jobs stop", "give a task's id, or --all"),
         (
             "jobs stop ab12cd34 --all",
-            "give a task's id or --all, not both",
+            "give ids of tasks or --all, not both",
         ),
         ("jobs stop ab12cd34 --all-users", "--all-users needs --all"),
         (

@@ -5,7 +5,10 @@
 
 use std::{error, fmt, io, iter};
 
-use crate::api::{Reason, TaskId};
+use crate::{
+    api::{Reason, TaskId},
+    certificate,
+};
 
 /// A refusal or a failure. The message goes to the user; the source never leaves the server.
 #[derive(Debug)]
@@ -29,6 +32,21 @@ impl Error {
     /// The error of a failed call to Kubernetes. `doing` names the action, as in ``create Job `train-ab12cd34` ``.
     pub fn kube(error: kube::Error, doing: impl fmt::Display) -> Self {
         let (reason, message) = match &error {
+            kube::Error::Api(status) if is_about_namespace(status) => {
+                let name = status.details.as_ref().map_or("", |details| &details.name);
+                (
+                    Reason::NotFound,
+                    format!("cannot {doing}: the namespace `{name}` of the server does not exist"),
+                )
+            }
+            // kube's word for a body that is no `Status`. It is the message, and may be a page.
+            kube::Error::Api(status) if status.reason == "Failed to parse error data" => (
+                Reason::ServiceUnavailable,
+                format!(
+                    "cannot {doing}: the answer has status {} and no message of Kubernetes: a proxy may be in between",
+                    status.code
+                ),
+            ),
             kube::Error::Api(status) => (
                 refusal(status),
                 match status.message.trim() {
@@ -42,10 +60,14 @@ impl Error {
                     "cannot {doing}: the answer of Kubernetes or the credentials of the server are not usable"
                 ),
             ),
-            _ => (
-                Reason::ServiceUnavailable,
-                format!("cannot {doing}: Kubernetes cannot be reached"),
-            ),
+            other => {
+                let tls = certificate::describe(other);
+                let cause = tls.map_or(String::new(), |cause| format!(": {cause}"));
+                (
+                    Reason::ServiceUnavailable,
+                    format!("cannot {doing}: Kubernetes cannot be reached{cause}"),
+                )
+            }
         };
         Self {
             reason,
@@ -94,6 +116,12 @@ impl Error {
     }
 }
 
+/// Whether a `Status` says that the namespace of the server does not exist.
+pub fn is_about_namespace(status: &kube::core::Status) -> bool {
+    let details = status.details.as_ref();
+    status.is_not_found() && details.is_some_and(|details| details.kind == "namespaces")
+}
+
 /// The reason for a `Status` with which Kubernetes refused a request.
 fn refusal(status: &kube::core::Status) -> Reason {
     match status.code {
@@ -105,8 +133,8 @@ fn refusal(status: &kube::core::Status) -> Reason {
         413 => Reason::RequestEntityTooLarge,
         408 | 429 | 500 | 502 | 503 => Reason::ServiceUnavailable,
         504 => Reason::Timeout,
-        // 401 is about the server's credentials, not the user's. 404 is about an object that the server relies on, such as its
-        // namespace; a caller that reads an object of the user handles 404 itself.
+        // 401 is about the server's credentials, not the user's. 404 is about an object that the server relies on; a caller that
+        // reads an object of the user handles 404 itself.
         _ => Reason::InternalError,
     }
 }
@@ -162,10 +190,21 @@ mod tests {
         assert_eq!(reason("create with a bad quantity"), Reason::Invalid);
         assert_eq!(
             reason("create in a namespace that does not exist"),
-            Reason::InternalError
+            Reason::NotFound
         );
         assert_eq!(reason("forbidden"), Reason::Forbidden);
         assert_eq!(reason("unauthorized"), Reason::InternalError);
+    }
+
+    #[test]
+    fn the_page_of_a_proxy_is_not_shown() {
+        let page = Status::failure("<html>", "Failed to parse error data").with_code(502);
+        let error = Error::kube(kube::Error::Api(page.boxed()), "list Jobs");
+        assert_eq!(error.reason(), Reason::ServiceUnavailable);
+        assert_eq!(
+            error.to_string(),
+            "cannot list Jobs: the answer has status 502 and no message of Kubernetes: a proxy may be in between"
+        );
     }
 
     #[test]

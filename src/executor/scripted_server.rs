@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kube::{Config, core::Status};
+use kube::core::Status;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -31,7 +31,7 @@ pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'st
             drop(connection.write_all(answer.as_bytes()).await);
         }
     });
-    Cluster::new(Config::new(url.parse().unwrap()), "default").unwrap()
+    Cluster::at(&url, "default").unwrap()
 }
 
 /// Reads a whole request, since a connection that is closed with unread data is reset; returns its head.

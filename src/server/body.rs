@@ -1,4 +1,7 @@
-//! Limits the time in which a client must send the body of a request. A client that stops sending would occupy an open file.
+//! Limits the body of a request: the time in which a client must send it, and its end where the client asks for an upgrade.
+//!
+//! A client that stops sending would occupy an open file. For a request that asks for another protocol, such as WebSocket, actix
+//! takes all that follows for the body. The server stays with HTTP, so the body has the length that the request gives.
 
 use std::{io, time::Duration};
 
@@ -7,7 +10,9 @@ use actix_web::{
     body::MessageBody,
     dev::{Payload, ServiceRequest, ServiceResponse},
     error::PayloadError,
+    http::{ConnectionType, header},
     middleware::Next,
+    web::Bytes,
 };
 use futures::{StreamExt, stream};
 use tokio::time::sleep;
@@ -24,11 +29,26 @@ pub async fn limit_time<B: MessageBody>(
     if matches!(payload, Payload::None) {
         return next.call(request).await;
     }
-    let parts = (payload, Box::pin(sleep(BODY_TIMEOUT)));
+    let headers = request.headers();
+    let is_upgrade = request.head().upgrade() && !headers.contains_key(header::TRANSFER_ENCODING);
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let left = is_upgrade.then(|| length.unwrap_or(0));
+    let parts = (payload, Box::pin(sleep(BODY_TIMEOUT)), left);
     let timed = stream::unfold(Some(parts), |parts| async {
-        let (mut payload, mut end) = parts?;
+        let (mut payload, mut end, left) = parts?;
+        if left == Some(0) {
+            return None;
+        }
         tokio::select! {
-            chunk = payload.next() => Some((chunk?, Some((payload, end)))),
+            chunk = payload.next() => {
+                let chunk = chunk?.map(|chunk| match left {
+                    Some(left) => chunk.slice(..chunk.len().min(left)),
+                    None => chunk,
+                });
+                let read = chunk.as_ref().map_or(0, Bytes::len);
+                Some((chunk, Some((payload, end, left.map(|left| left - read)))))
+            }
             () = &mut end => {
                 let error = PayloadError::Io(io::ErrorKind::TimedOut.into());
                 Some((Err(error), None))
@@ -36,7 +56,14 @@ pub async fn limit_time<B: MessageBody>(
         }
     });
     request.set_payload(Payload::Stream {
-        payload: timed.boxed_local(),
+        // The form asks once more after the end.
+        payload: timed.fuse().boxed_local(),
     });
-    next.call(request).await
+    let mut response = next.call(request).await?;
+    if is_upgrade {
+        // What follows is not a request.
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The largest body of a request: the longest script with all its variables, with some reserve.
-const MAX_BODY: usize = 2 * 1024 * 1024;
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
@@ -116,7 +116,7 @@ fn cut_off() -> Error {
     Error::new(Reason::BadRequest, "the body was cut off before its end")
 }
 
-fn too_large() -> Error {
+pub fn too_large() -> Error {
     let kib = MAX_BODY / 1024;
     Error::new(
         Reason::RequestEntityTooLarge,

@@ -12,6 +12,7 @@ mod head;
 mod http10;
 mod log_body;
 mod routes;
+mod submission;
 mod task_list;
 mod tasks;
 mod user;

@@ -5,12 +5,12 @@ use actix_web::{
     http::header,
     web::{Data, Form, Json, Path, Query},
 };
-use serde_json::Value;
 
 use super::{
     Stopping, error, log_body,
+    submission::Submission,
     task_list::{self, TaskLists},
-    user::{UserFilter, read_flag},
+    user::UserFilter,
 };
 use crate::{
     api::{LogQuery, NDJSON, TaskDefinition, TaskId, TaskStopAllResponse, TaskStopResponse, User},
@@ -21,23 +21,16 @@ use crate::{
 pub async fn submit(
     user: User,
     executor: Data<Executor>,
-    query: Query<Vec<(String, String)>>,
-    definition: Json<Value>,
+    submission: Submission,
 ) -> Result<HttpResponse, Error> {
-    let mut problems = Vec::new();
-    let mut flag = |name, default| {
-        read_flag(&query, name, default).unwrap_or_else(|problem| {
-            problems.push(problem);
-            default
-        })
-    };
-    let (fail_fast, is_dry_run) = (flag("fail_fast", true), flag("dry_run", false));
-    if !problems.is_empty() {
-        return Err(error::invalid(&problems));
-    }
+    let Submission {
+        definition,
+        fail_fast,
+        dry_run,
+    } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
-    Ok(if is_dry_run {
+    Ok(if dry_run {
         HttpResponse::Ok().json(executor.dry_run(&user, task, fail_fast).await?)
     } else {
         HttpResponse::Ok().json(executor.submit(&user, task, fail_fast).await?)

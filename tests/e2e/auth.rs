@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::World;
+use crate::harness::{Running, World};
 
 #[test]
 fn a_user_logs_in_and_out() {
@@ -68,4 +68,38 @@ fn an_invalid_name_is_refused() {
         .stdout("")
         .says("control characters");
     anonymous.run(["auth", "whoami"]).code(1);
+}
+
+#[test]
+fn a_flag_and_a_variable_name_another_user() {
+    let world = World::new();
+    let ada = world.login("ada");
+    ada.submit("run: 'true'");
+    let run = |args: &[&str], variable: &str| {
+        let mut command = ada.command(args);
+        command.env("K8S_CLI_USER", variable);
+        Running::start(command, "").finish()
+    };
+    run(&["auth", "whoami"], "grace")
+        .success()
+        .stdout("grace\n");
+    run(&["auth", "whoami"], "").success().stdout("ada\n");
+    run(&["jobs", "list"], "grace").success().stdout("");
+    let listed = run(&["jobs", "list", "-o", "name", "--as", "ada"], "grace").success();
+    assert_eq!(listed.stdout.lines().count(), 1, "{}", listed.stdout);
+    run(&["jobs", "list", "--as", " "], "")
+        .code(2)
+        .says("k8s-cli: --as: ");
+    run(&["jobs", "list"], "a\nb")
+        .code(2)
+        .says("k8s-cli: K8S_CLI_USER: ");
+    // No login is needed.
+    let mut command = world
+        .anonymous()
+        .command(["jobs", "list", "--as", "ada", "-o", "name"]);
+    command.env_remove("K8S_CLI_USER");
+    Running::start(command, "")
+        .finish()
+        .success()
+        .stdout(&listed.stdout);
 }

@@ -45,11 +45,11 @@ pub fn request(
     )
 }
 
-const ADA: (&str, &str) = ("X-User", "ada");
-const JSON: (&str, &str) = ("Content-Type", "application/json");
+pub const ADA: (&str, &str) = ("X-User", "ada");
+pub const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 #[track_caller]
-fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
+pub fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
     let (got, body) = answer;
     assert_eq!((got, &body["reason"]), (status, &reason.into()), "{body}");
     let said = body["detail"].as_str().unwrap();
@@ -398,7 +398,7 @@ fn get_by_hand(url: &str, path: &str, version: &str, header: &str) -> TcpStream 
 }
 
 /// Reads until the answer contains `text`, or without one to the end of the connection.
-fn read_until(stream: &mut TcpStream, text: Option<&str>) -> String {
+pub fn read_until(stream: &mut TcpStream, text: Option<&str>) -> String {
     let (mut answer, mut part) = (String::new(), [0; 4096]);
     while text.is_none_or(|text| !answer.contains(text)) {
         let length = stream.read(&mut part).unwrap();

@@ -19,16 +19,21 @@ mod pending;
 mod pods;
 mod removed;
 mod rendezvous;
+mod several;
 mod signals;
 mod stop;
 mod view;
 mod volumes;
 
 // Interfaces.
+mod cluster_access;
 mod http;
 mod other_servers;
 mod output;
+mod python_server;
 mod server;
+mod server_access;
+mod submission;
 
 // Documentation and source rules.
 mod help;

@@ -8,8 +8,12 @@ use std::{
 
 use crate::harness::World;
 
-/// Starts a server that answers every request with this head; returns its URL.
+/// Starts a server that answers every request with this head and a page; returns its URL.
 fn answering(head: &'static str) -> String {
+    answering_with(head, "<html>log in</html>")
+}
+
+fn answering_with(head: &'static str, body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -22,7 +26,7 @@ fn answering(head: &'static str) -> String {
             {
                 line.clear();
             }
-            let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n<html>log in</html>");
+            let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n{body}");
             // The client may have closed the connection.
             drop(connection.get_mut().write_all(answer.as_bytes()));
         }
@@ -69,5 +73,107 @@ fn an_html_page_is_not_printed_as_a_log() {
         .finish()
         .code(1)
         .stdout("")
-        .says("did not answer as a k8s-cli server (its log is text/html)");
+        .says("did not answer as a k8s-cli server (200 OK, text/html)");
+}
+
+#[test]
+fn the_page_of_another_program_is_said_in_one_sentence() {
+    let world = World::new();
+    let ada = world.login("ada");
+    for (head, expected) in [
+        (
+            "502 Bad Gateway\r\nServer: nginx/1.25\r\nContent-Type: text/html; charset=utf-8",
+            "a proxy answered instead of the server at URL (502 Bad Gateway, text/html, from nginx/1.25)\n",
+        ),
+        (
+            "503 Service Unavailable",
+            "a proxy answered instead of the server at URL (503 Service Unavailable)\n",
+        ),
+        (
+            "401 Unauthorized\r\nContent-Type: text/html",
+            "the server at URL did not answer as a k8s-cli server (401 Unauthorized, text/html: a proxy in between may ask for \
+             a login)\nhint: --api-url or K8S_CLI_API_URL set the URL of the server\n",
+        ),
+        (
+            "404 Not Found\r\nContent-Type: text/html\r\nServer: Apache",
+            "the server at URL did not answer as a k8s-cli server (404 Not Found, text/html, from Apache)\n\
+             hint: --api-url or K8S_CLI_API_URL set the URL of the server\n",
+        ),
+        (
+            "200 OK\r\nContent-Type: text/html",
+            "the server at URL did not answer as a k8s-cli server (200 OK, text/html)\n\
+             hint: --api-url or K8S_CLI_API_URL set the URL of the server\n",
+        ),
+    ] {
+        let url = answering(head);
+        for args in [
+            &["jobs", "list"][..],
+            &["jobs", "status", "ab12cd34"],
+            &["volumes", "list"],
+        ] {
+            let expected = format!("k8s-cli: {}", expected.replace("URL", &url));
+            // The name of the variable in the hint.
+            let expected = expected.replace(
+                &format!("K8S_CLI_API_{url} set the {url}"),
+                "K8S_CLI_API_URL set the URL",
+            );
+            ada.start_at(&url, args)
+                .finish()
+                .code(1)
+                .stdout("")
+                .stderr(&expected);
+        }
+    }
+    // No task is missing where no server of tasks is.
+    let url = answering("404 Not Found\r\nContent-Type: text/html");
+    ada.start_at(&url, ["jobs", "logs", "ab12cd34"])
+        .finish()
+        .code(1);
+}
+
+#[test]
+fn a_url_with_the_wrong_scheme_is_answered_with_the_right_one() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let place = world.url.strip_prefix("http://").unwrap();
+    ada.start_at(&format!("https://{place}"), ["jobs", "list"])
+        .finish()
+        .code(1)
+        .stderr(&format!(
+            "k8s-cli: the server at https://{place} does not speak https\nhint: type --api-url http://{place}\n"
+        ));
+    let nginx = answering_with(
+        "400 Bad Request\r\nContent-Type: text/html",
+        "<center>The plain HTTP request was sent to HTTPS port</center>",
+    );
+    ada.start_at(&nginx, ["jobs", "list"])
+        .finish()
+        .code(1)
+        .stderr(&format!(
+            "k8s-cli: the server at {nginx} does not speak plain http\nhint: type --api-url {}\n",
+            nginx.replace("http", "https")
+        ));
+    ada.start_at(place, ["jobs", "list"])
+        .finish()
+        .code(2)
+        .stderr(&format!(
+            "k8s-cli: `{place}` (from K8S_CLI_API_URL) is not the URL of a server: it does not begin with http:// or \
+             https://\nhint: type http://{place}\n"
+        ));
+}
+
+#[test]
+fn ages_count_by_the_clock_of_the_server() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url = answering_with(
+        "200 OK\r\nContent-Type: application/json\r\nDate: Sun, 05 Oct 2025 12:05:00 GMT",
+        r#"{"volumes":[{"volume_id":"ab12cd34","name":"data","size":"1Gi","storage_class":null,
+            "access_modes":["ReadWriteOnce"],"status":"Bound","created_at":"2025-10-05T12:00:00.000000",
+            "username":"ada","metadata":{"pvc_name":"data-ab12cd34","namespace":"default"}}]}"#,
+    );
+    ada.start_at(&url, ["volumes", "list", "-o", "table"])
+        .finish()
+        .success()
+        .has_output("5m ago");
 }

@@ -11,14 +11,16 @@ use std::{
 const MAX_LINES: usize = 600;
 
 /// The modules at the top level.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 13] = [
     "api",
     "backoff",
+    "certificate",
     "cli",
     "client",
     "executor",
     "k8s",
     "line_writer",
+    "proxy",
     "sandbox",
     "serve",
     "server",
@@ -66,14 +68,22 @@ fn sources() -> Vec<(String, String)> {
 /// The modules that a module may import from.
 fn allowed(module: &str) -> &'static [&'static str] {
     match module {
-        "backoff" | "golden" | "k8s" | "line_writer" | "yaml" => &[],
+        "backoff" | "certificate" | "golden" | "k8s" | "line_writer" | "proxy" | "yaml" => &[],
         "api" | "sandbox" => &["k8s"],
         "cli" => &["api"],
-        "executor" => &["api", "backoff", "k8s"],
+        "executor" => &["api", "backoff", "certificate", "k8s", "proxy"],
         "server" => &["api", "executor", "line_writer"],
-        "client" => &["api", "backoff", "cli", "line_writer", "yaml"],
+        "client" => &[
+            "api",
+            "backoff",
+            "certificate",
+            "cli",
+            "line_writer",
+            "proxy",
+            "yaml",
+        ],
         "main" => &["cli", "client", "serve"],
-        "serve" => &["api", "cli", "executor", "sandbox", "server"],
+        "serve" => &["api", "certificate", "cli", "executor", "sandbox", "server"],
         _ => panic!("{module} is not a module that tests/e2e/tidy.rs knows"),
     }
 }

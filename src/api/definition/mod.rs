@@ -95,8 +95,8 @@ impl TaskDefinition {
             secrets,
             missing_secrets,
             volumes: mount::read(fields.get("volumes"), &mut problems),
-            setup: read(fields, "setup", &mut problems, read_text),
-            run: read(fields, "run", &mut problems, read_text).unwrap_or_default(),
+            setup: read(fields, "setup", &mut problems, read_script),
+            run: read(fields, "run", &mut problems, read_script).unwrap_or_default(),
             pod_config: fields.get("config").and_then(|config| {
                 config
                     .pointer("/kubernetes/pod_config")?
@@ -162,6 +162,19 @@ impl TaskDefinition {
                 format!("`setup` and `run` together must not be longer than {kib} KiB"),
             ));
         }
+    }
+
+    /// The body of a request. It is the definition with amounts that a server need not know SkyPilot to read: `memory: 4` means
+    /// four bytes to Kubernetes, so it is sent as `4G`, and `{V100: 1}` as `V100:1`.
+    pub fn to_wire(&self) -> serde_json::Result<Value> {
+        let mut wire = serde_json::to_value(self)?;
+        if let Some(memory) = &self.resources.memory {
+            wire["resources"]["memory"] = memory.to_string().into();
+        }
+        if let Some(accelerators) = &self.resources.accelerators {
+            wire["resources"]["accelerators"] = accelerators.to_string().into();
+        }
+        Ok(wire)
     }
 
     /// The user's variables for a node, without secrets and without those that the program sets.
@@ -251,6 +264,11 @@ fn read_text(value: &Value) -> Result<String, String> {
         Value::String(text) => Ok(text.clone()),
         other => Err(format!("expected text, got {}", Got(other))),
     }
+}
+
+/// Reads commands. A line may end as on Windows, for bash it ends as in a file that YAML has read.
+fn read_script(value: &Value) -> Result<String, String> {
+    Ok(read_text(value)?.replace("\r\n", "\n"))
 }
 
 /// Reads a name as SkyPilot does: runs of letters and digits, joined by one or two of `.`, `_`, `-`.

@@ -281,3 +281,33 @@ fn a_definition_survives_the_wire() {
         assert_eq!(TaskDefinition::from_json(&sent), Ok(task), "{sent}");
     }
 }
+
+#[test]
+fn amounts_go_over_the_wire_in_the_form_of_kubernetes() {
+    let wire = |resources: Value| {
+        let task = json!({"run": "true", "resources": resources});
+        let task = TaskDefinition::from_json(&task).unwrap();
+        let wire = task.to_wire().unwrap();
+        // The server reads what the client read.
+        assert_eq!(TaskDefinition::from_json(&wire).unwrap(), task);
+        wire["resources"].clone()
+    };
+    let of = wire(json!({"memory": 4, "accelerators": "V100", "cpus": 2}));
+    assert_eq!(of["memory"], "4G");
+    assert_eq!(of["accelerators"], "V100:1");
+    assert_eq!(of["cpus"], "2");
+    let of = wire(json!({"memory": "16GB+", "accelerators": {"H100": 8}}));
+    assert_eq!(of["memory"], "16G+");
+    assert_eq!(of["accelerators"], "H100:8");
+    let of = wire(json!({"memory": "512Mi", "accelerators": "2"}));
+    assert_eq!(of["memory"], "512Mi");
+    assert_eq!(of["accelerators"], "2");
+}
+
+#[test]
+fn commands_may_have_the_line_ends_of_windows() {
+    let task = json!({"setup": "a\r\nb\r\n", "run": "echo 'c\rd'\r\ne"});
+    let task = TaskDefinition::from_json(&task).unwrap();
+    assert_eq!(task.setup.as_deref(), Some("a\nb\n"));
+    assert_eq!(task.run, "echo 'c\rd'\ne");
+}

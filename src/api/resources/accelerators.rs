@@ -1,5 +1,7 @@
 //! `accelerators`: the number of GPUs of a node, and their type.
 
+use std::fmt;
+
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
@@ -99,6 +101,16 @@ impl Accelerators {
         match &self.name {
             Some(name) => json!({name: self.count}),
             None => self.count.to_string().into(),
+        }
+    }
+}
+
+/// Writes the accelerators in the short form: `H100:8`.
+impl fmt::Display for Accelerators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name}:{}", self.count),
+            None => write!(f, "{}", self.count),
         }
     }
 }

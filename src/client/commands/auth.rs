@@ -3,7 +3,10 @@
 use crate::{
     api::User,
     cli::{AuthCommand, LoginArgs, LogoutArgs, WhoamiArgs},
-    client::{Context, Error, Exit, config::LoginFile},
+    client::{
+        Context, Error, Exit,
+        config::{self, LoginFile},
+    },
 };
 
 pub fn run(context: &mut Context<'_>, command: AuthCommand) -> Result<Exit, Error> {
@@ -26,7 +29,7 @@ fn login(context: &mut Context<'_>, args: LoginArgs) -> Result<Exit, Error> {
 
 fn whoami(context: &mut Context<'_>, args: WhoamiArgs) -> Result<Exit, Error> {
     let WhoamiArgs { api_url: _ } = args;
-    let user = LoginFile::locate(context.env)?.user()?;
+    let user = config::user(None, context.env)?;
     writeln!(context.out, "{user}")?;
     Ok(Exit::Done)
 }

@@ -1,7 +1,9 @@
 //! `k8s-cli jobs`: submits and lists tasks. [`super::stop`] stops them, and
 //! [`crate::client::logs`] follows logs.
 
-use super::{logs, stop, validate};
+use std::{io, iter, mem};
+
+use super::{documents, for_each, logs, stop, validate};
 use crate::{
     api::{LogQuery, TaskSubmitResponse},
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
@@ -38,7 +40,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         ));
     }
     let file = task_file::read(&args.file, &mut context.input, &settings)?;
-    let client = context.client(args.api_url)?;
+    let client = context.client(args.api_url, args.as_user)?;
     let fail_fast = !args.no_fail_fast;
     if args.dry_run {
         let answer = client.submit_dry_run(&file.task, fail_fast)?;
@@ -59,14 +61,23 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         task_id, warnings, ..
     } = submitted.value;
     // Printed and flushed before the log begins, because a script may need the id at once.
-    output::made(
+    let printed = output::made(
         context.out,
         format,
         "task",
         &task_id,
         "submitted",
         &submitted.body,
-    )?;
+    );
+    match printed {
+        Err(Error::Unprinted { made, source })
+            if feed.is_some() && source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            context.say(&made);
+            return Ok(Exit::TaskUnfinished);
+        }
+        printed => printed?,
+    }
     warn(context, &args.file, &file.warnings, &warnings);
     match feed {
         Some(feed) => {
@@ -80,7 +91,8 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
                 output: LogFormat::Text,
                 reports_success: true,
             };
-            follow(context, &client, feed, task_id, query, style)
+            let followed = follow(context, &client, feed, task_id, query, style);
+            logs::or_unfinished(&client, &task_id, followed)
         }
         None => {
             if context.terminal.err {
@@ -114,8 +126,9 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
         all_users,
         output,
         api_url,
+        as_user,
     } = args;
-    let answer = context.client(api_url)?.list_tasks(all_users)?;
+    let answer = context.client(api_url, as_user)?.list_tasks(all_users)?;
     let tasks = &answer.value.tasks;
     match context.format(output) {
         format @ (Format::Json | Format::Yaml) => {
@@ -124,7 +137,9 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
         _ if tasks.is_empty() => context.say("no tasks"),
         Format::Table => {
             let columns = Columns { details, all_users };
-            task_view::table(context.out, tasks, columns, context.now)?;
+            // The clock of this machine may be wrong.
+            let now = answer.time.unwrap_or(context.now);
+            task_view::table(context.out, tasks, columns, now)?;
         }
         Format::Tsv => task_view::tsv(context.out, tasks)?,
         Format::Name => {
@@ -138,16 +153,30 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
 fn status(context: &mut Context<'_>, args: StatusArgs) -> Result<Exit, Error> {
     let StatusArgs {
         id,
+        ids,
         output,
         api_url,
+        as_user,
     } = args;
-    let answer = context.client(api_url)?.task(&id)?;
-    match context.format(output) {
-        Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
-        format @ (Format::Json | Format::Yaml) => {
-            output::document(context.out, format, &answer.body)?;
+    let client = context.client(api_url, as_user)?;
+    let (format, is_list) = (context.format(output), !ids.is_empty());
+    let (mut bodies, mut is_first) = (Vec::new(), true);
+    let shown = for_each(context, iter::once(id).chain(ids), |context, id| {
+        let answer = client.task(&id)?;
+        match format {
+            Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
+            Format::Json | Format::Yaml => bodies.push(answer.body),
+            format => {
+                if !mem::take(&mut is_first) {
+                    writeln!(context.out)?;
+                }
+                task_view::block(context.out, format, &answer.value)?;
+            }
         }
-        format => task_view::block(context.out, format, &answer.value)?,
+        Ok(())
+    });
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
     }
-    Ok(Exit::Done)
+    shown
 }

@@ -1,10 +1,13 @@
 //! `k8s-cli jobs logs`: turns the flags into a query and follows the log.
 
+use std::io;
+
 use crate::{
-    api::LogQuery,
+    api::{LogQuery, TaskId, TaskState},
     cli::{LogFormat, LogsArgs},
     client::{
         Context, Error, Exit,
+        http::ApiClient,
         logs::{self, LogFeed, Style},
     },
 };
@@ -22,6 +25,7 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         wait,
         output,
         api_url,
+        as_user,
     } = args;
     if follow && no_follow {
         return Err(Error::Usage(
@@ -39,11 +43,31 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         // A record per line is several times as long as the line, and only the line is shown.
         joined: output == LogFormat::Text && !timestamps,
     };
-    let client = context.client(api_url)?;
+    let client = context.client(api_url, as_user)?;
     let style = Style {
         prefix,
         output,
         reports_success: false,
     };
-    logs::follow(context, &client, LogFeed::listen(), id, query, style)
+    let feed = LogFeed::listen();
+    let followed = logs::follow(context, &client, feed, id, query, style);
+    or_unfinished(&client, &id, followed)
+}
+
+/// The result of a followed log. A closed pipe is a quiet end, but the log of a task that goes on has not ended.
+pub fn or_unfinished(
+    client: &ApiClient,
+    id: &TaskId,
+    result: Result<Exit, Error>,
+) -> Result<Exit, Error> {
+    match result {
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            let state = client.task(id).map(|answer| answer.value.status);
+            Ok(match state {
+                Ok(TaskState::Completed | TaskState::Failed) => Exit::Done,
+                _ => Exit::TaskUnfinished,
+            })
+        }
+        result => result,
+    }
 }

@@ -9,8 +9,8 @@ mod stop;
 mod validate;
 mod volumes;
 
-use super::{Context, Error, Exit};
-use crate::cli::ClientCommand;
+use super::{Context, Error, Exit, output};
+use crate::cli::{ClientCommand, Format};
 
 /// Runs a command.
 pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Error> {
@@ -19,4 +19,39 @@ pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Er
         ClientCommand::Jobs(args) => jobs::run(context, args.command),
         ClientCommand::Volumes(args) => volumes::run(context, args.command),
     }
+}
+
+/// Does something for each id, also after an id for which it fails. The error is that of the last one; the others are printed.
+fn for_each<I>(
+    context: &mut Context<'_>,
+    ids: impl IntoIterator<Item = I>,
+    mut work: impl FnMut(&mut Context<'_>, I) -> Result<(), Error>,
+) -> Result<Exit, Error> {
+    let mut failed = None;
+    for id in ids {
+        match work(context, id) {
+            Ok(()) => (),
+            Err(error @ Error::Output(_)) => return Err(error),
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    context.say(&format!("k8s-cli: {earlier}"));
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(Exit::Done), Err)
+}
+
+/// Prints the answers about several ids as one list, and that about a single id as it is.
+fn documents(
+    context: &mut Context<'_>,
+    format: Format,
+    bodies: &[Vec<u8>],
+    is_list: bool,
+) -> Result<(), Error> {
+    if !is_list {
+        return (bodies.iter()).try_for_each(|body| output::document(context.out, format, body));
+    }
+    let list = [b"[".as_slice(), &bodies.join(&b','), b"]"].concat();
+    output::document(context.out, format, &list)
 }

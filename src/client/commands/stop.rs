@@ -2,6 +2,7 @@
 
 use std::{thread::sleep, time::Duration};
 
+use super::{documents, for_each};
 use crate::{
     api::{TaskId, TaskState},
     cli::{Format, StopArgs},
@@ -20,21 +21,26 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
         all,
         all_users,
         no_wait,
+        yes,
         output,
         api_url,
+        as_user,
     } = args;
     let format = context.format(output);
     let usage = |message: &str| Err(Error::Usage(message.to_owned()));
     match (ids.is_empty(), all) {
-        (false, true) => return usage("give the ids of tasks or --all, not both"),
-        (true, false) => return usage("give the id of a task, or --all"),
+        (false, true) => return usage("give ids of tasks or --all, not both"),
+        (true, false) => return usage("give a task's id, or --all"),
         _ if all_users && !all => return usage("--all-users needs --all"),
         (true, true) if format == Format::Name => {
             return usage("`-o name` does not work with --all: the answer names no ids");
         }
         _ => (),
     }
-    let client = context.client(api_url)?;
+    let client = context.client(api_url, as_user)?;
+    if all_users && !yes && context.terminal.input {
+        context.ask("stop the unfinished tasks of all users?")?;
+    }
     if all {
         let stopped = client.stop_all_tasks(all_users)?;
         if !no_wait {
@@ -45,42 +51,38 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
                 Ok(!tasks.is_empty())
             })?;
         }
-        print(context, format, "", &stopped.value.message, &stopped.body)?;
+        match format {
+            Format::Json | Format::Yaml => output::document(context.out, format, &stopped.body)?,
+            _ => writeln!(context.out, "{}", output::escape(&stopped.value.message))?,
+        }
         return Ok(Exit::Done);
     }
     // All are told before the first is waited for.
     let stopped: Vec<_> = ids.iter().map(|id| client.stop_task(id)).collect();
-    let mut failure = None;
-    for (id, stopped) in ids.iter().zip(stopped) {
-        let done = stopped.and_then(|stopped| {
+    let is_list = ids.len() > 1;
+    let mut bodies = Vec::new();
+    let done = for_each(
+        context,
+        ids.iter().zip(stopped),
+        |context, (id, stopped)| {
+            let stopped = stopped?;
             if !no_wait {
                 wait(context, || is_stopping(&client, id))?;
             }
-            let message = &stopped.value.message;
-            print(context, format, id.as_str(), message, &stopped.body)
-        });
-        if let Err(error) = done {
-            let earlier = failure.replace(error);
-            earlier.inspect(|error| context.say(&format!("k8s-cli: {error}")));
-        }
+            match format {
+                Format::Table | Format::Tsv => {
+                    writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
+                }
+                Format::Name => writeln!(context.out, "{id}")?,
+                Format::Json | Format::Yaml => bodies.push(stopped.body),
+            }
+            Ok(())
+        },
+    );
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
     }
-    failure.map_or(Ok(Exit::Done), Err)
-}
-
-/// Prints the answer to a stop.
-fn print(
-    context: &mut Context<'_>,
-    format: Format,
-    id: &str,
-    message: &str,
-    body: &[u8],
-) -> Result<(), Error> {
-    match format {
-        Format::Table | Format::Tsv => writeln!(context.out, "{}", output::escape(message))?,
-        Format::Name => writeln!(context.out, "{id}")?,
-        format => output::document(context.out, format, body)?,
-    }
-    Ok(())
+    done
 }
 
 /// Waits while processes of stopped tasks run.

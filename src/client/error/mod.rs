@@ -54,11 +54,32 @@ pub enum Error {
     Api {
         status: u16,
         detail: String,
+        /// The reason in a word; none from another server than this program's.
+        reason: Option<String>,
+    },
+    /// The server does not know dry runs.
+    NoDryRun {
+        url: String,
+        /// The task that it has started.
+        started: Option<TaskId>,
     },
     /// No connection to the server.
     Unreachable {
         url: String,
+        /// The proxy in between.
+        proxy: Option<String>,
         cause: String,
+    },
+    /// The certificate of the server is not trusted, or TLS fails in another way.
+    Untrusted {
+        url: String,
+        cause: String,
+    },
+    /// The server speaks TLS, and its URL begins with `http://`, or the reverse.
+    WrongScheme {
+        url: String,
+        /// The URL that may be meant.
+        right: String,
     },
     /// The server did not answer, or its answer broke off.
     NoAnswer {
@@ -169,7 +190,10 @@ impl Error {
             Self::Output(_)
             | Self::Unprinted { .. }
             | Self::Api { .. }
+            | Self::NoDryRun { .. }
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::WrongScheme { .. }
             | Self::NoAnswer { .. }
             | Self::NotOurServer { .. }
             | Self::Moved { .. }
@@ -191,6 +215,16 @@ impl Error {
             Self::NotLoggedIn => "log in with `k8s-cli auth login <user>`",
             Self::LoginFile { .. } => "write a new one with `k8s-cli auth login <user>`",
             Self::NoHome => "set HOME",
+            Self::Unreachable { proxy: Some(_), .. } => {
+                "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one"
+            }
+            Self::Untrusted { cause, .. } if cause.contains("unknown issuer") => {
+                "SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"
+            }
+            Self::NoDryRun {
+                started: Some(id), ..
+            } => return Some(format!("stop it with `k8s-cli jobs stop {id}`")),
+            Self::WrongScheme { right, .. } => return Some(format!("type --api-url {right}")),
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
             }
@@ -200,6 +234,9 @@ impl Error {
             } => "the server may have made the change: check before you try again",
             Self::NotOurServer { .. } | Self::Moved { .. } => {
                 "--api-url or K8S_CLI_API_URL set the URL of the server"
+            }
+            Self::BadUrl { url, .. } if !url.contains("://") && !url.is_empty() => {
+                return Some(format!("type http://{url}"));
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::CannotAsk { .. } => "--force deletes without asking",
@@ -218,8 +255,37 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api { detail, .. } | Self::TaskNotFound { detail } => f.write_str(detail),
-            Self::Unreachable { url, cause } => {
+            Self::Unreachable {
+                url,
+                proxy: Some(proxy),
+                cause,
+            } => write!(
+                f,
+                "cannot reach the server at {url} through the proxy {proxy}: {cause}"
+            ),
+            Self::Unreachable { url, cause, .. } => {
                 write!(f, "cannot reach the server at {url}: {cause}")
+            }
+            Self::NoDryRun { url, started: None } => {
+                write!(f, "the server at {url} has no dry run")
+            }
+            Self::NoDryRun {
+                url,
+                started: Some(id),
+            } => write!(
+                f,
+                "the server at {url} has no dry run, and started task {id}"
+            ),
+            Self::Untrusted { url, cause } => {
+                write!(f, "cannot trust the server at {url}: {cause}")
+            }
+            Self::WrongScheme { url, .. } => {
+                let scheme = if url.starts_with("https") {
+                    "https"
+                } else {
+                    "plain http"
+                };
+                write!(f, "the server at {url} does not speak {scheme}")
             }
             Self::NoAnswer { url, cause, .. } => {
                 write!(f, "the server at {url} did not answer: {cause}")
@@ -283,7 +349,7 @@ impl fmt::Display for Error {
                     "cannot ask whether to delete {subject}: standard input is not a terminal"
                 )
             }
-            Self::NotConfirmed => f.write_str("nothing was deleted"),
+            Self::NotConfirmed => f.write_str("nothing was changed"),
             Self::Output(source) => write!(f, "cannot write the output: {}", describe_io(source)),
             Self::Unprinted { made, source } => {
                 write!(

@@ -42,14 +42,34 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             Error::Api {
                 status: 404,
                 detail: "task `ab12cd34` not found".to_owned(),
+                reason: Some("NotFound".to_owned()),
             },
             1,
             "task `ab12cd34` not found",
             None,
         ),
         (
+            Error::NoDryRun {
+                url: url(),
+                started: None,
+            },
+            1,
+            "the server at http://localhost:8000 has no dry run",
+            None,
+        ),
+        (
+            Error::NoDryRun {
+                url: url(),
+                started: Some(id()),
+            },
+            1,
+            "the server at http://localhost:8000 has no dry run, and started task ab12cd34",
+            Some("stop it with `k8s-cli jobs stop ab12cd34`"),
+        ),
+        (
             Error::Unreachable {
                 url: url(),
+                proxy: None,
                 cause: "connection refused".to_owned(),
             },
             1,
@@ -58,6 +78,45 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its \
 	                 URL",
             ),
+        ),
+        (
+            Error::Unreachable {
+                url: url(),
+                proxy: Some("http://proxy:3128".to_owned()),
+                cause: "connection refused".to_owned(),
+            },
+            1,
+            "cannot reach the server at http://localhost:8000 through the proxy http://proxy:3128: connection refused",
+            Some(
+                "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one",
+            ),
+        ),
+        (
+            Error::Untrusted {
+                url: "https://jump".to_owned(),
+                cause: "its certificate has expired".to_owned(),
+            },
+            1,
+            "cannot trust the server at https://jump: its certificate has expired",
+            None,
+        ),
+        (
+            Error::Untrusted {
+                url: "https://jump".to_owned(),
+                cause: "an unknown issuer".to_owned(),
+            },
+            1,
+            "cannot trust the server at https://jump: an unknown issuer",
+            Some("SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"),
+        ),
+        (
+            Error::WrongScheme {
+                url: "https://jump:8000".to_owned(),
+                right: "http://jump:8000".to_owned(),
+            },
+            1,
+            "the server at https://jump:8000 does not speak https",
+            Some("type --api-url http://jump:8000"),
         ),
         (
             Error::NoAnswer {
@@ -166,7 +225,7 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             "cannot ask whether to delete volume `ef56gh78`: standard input is not a terminal",
             Some("--force deletes without asking"),
         ),
-        (Error::NotConfirmed, 1, "nothing was deleted", None),
+        (Error::NotConfirmed, 1, "nothing was changed", None),
         (
             Error::Output(denied()),
             1,

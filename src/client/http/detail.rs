@@ -1,27 +1,26 @@
-//! The message in the body of an error answer: ours, `FastAPI`'s or a proxy's.
+//! The message in the body of an error answer: ours or `FastAPI`'s.
 
 use serde_json::Value;
-use ureq::http::StatusCode;
 
 use super::shorten;
 
-/// The message of an error answer: our `detail`, `FastAPI`'s list of problems, or else the status and the first line.
-pub fn detail(status: StatusCode, body: &[u8]) -> String {
-    let decoded: Value = serde_json::from_slice(body).unwrap_or_default();
-    match &decoded["detail"] {
-        Value::String(detail) if !detail.trim().is_empty() => return detail.clone(),
+/// The message of an error answer: our `detail`, or `FastAPI`'s list of problems; and the reason, which only our servers give. None
+/// if another program wrote the answer.
+pub fn detail(body: &[u8]) -> Option<(String, Option<String>)> {
+    let decoded: Value = serde_json::from_slice(body).ok()?;
+    let detail = match &decoded["detail"] {
+        Value::String(detail) if !detail.trim().is_empty() => detail.clone(),
         Value::Array(problems) if !problems.is_empty() => {
-            return problems.iter().map(problem).collect::<Vec<_>>().join("; ");
+            problems.iter().map(problem).collect::<Vec<_>>().join("; ")
         }
-        _ => (),
+        _ => return None,
+    };
+    let reason = decoded["reason"].as_str().map(str::to_owned);
+    // FastAPI's answer for a path that a program does not have.
+    if reason.is_none() && detail == "Not Found" {
+        return None;
     }
-    let reason = status.canonical_reason().unwrap_or("unknown status");
-    let status = format!("the server answered {} {reason}", status.as_u16());
-    let text = String::from_utf8_lossy(body);
-    match text.lines().map(str::trim).find(|line| !line.is_empty()) {
-        Some(line) => format!("{status}: {}", shorten(line)),
-        None => status,
-    }
+    Some((detail, reason))
 }
 
 /// A problem as `FastAPI` writes it: `{"loc": ["body", "num_nodes"], "msg": "...", "type": ...}`.
@@ -48,16 +47,16 @@ fn problem(problem: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn detail_of(status: u16, body: &str) -> String {
-        detail(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    fn detail_of(body: &str) -> Option<String> {
+        detail(body.as_bytes()).map(|(detail, _)| detail)
     }
 
     #[test]
     fn our_own_detail_is_unchanged() {
         let body = r#"{"detail":"task `ab12cd34` not found","reason":"NotFound"}"#;
-        assert_eq!(detail_of(404, body), "task `ab12cd34` not found");
+        assert_eq!(detail_of(body).unwrap(), "task `ab12cd34` not found");
         let body = r#"{"detail":"too warm","reason":"AnUnknownReason"}"#;
-        assert_eq!(detail_of(418, body), "too warm");
+        assert_eq!(detail_of(body).unwrap(), "too warm");
     }
 
     #[test]
@@ -69,36 +68,23 @@ mod tests {
             {"odd":true}
         ]}"#;
         assert_eq!(
-            detail_of(422, body),
+            detail_of(body).unwrap(),
             "header.x-user: Field required; body.nodes.0.rank: Input should be a valid integer; JSON decode error; \
              {\"odd\":true}"
         );
     }
 
     #[test]
-    fn an_answer_without_a_detail_shows_its_status_and_first_line() {
-        for (status, body, expected) in [
-            (502, "", "the server answered 502 Bad Gateway"),
-            (
-                500,
-                "{}",
-                "the server answered 500 Internal Server Error: {}",
-            ),
-            (599, "", "the server answered 599 unknown status"),
-            (
-                500,
-                "{\"detail\": \"\"}",
-                "the server answered 500 Internal Server Error: {\"detail\": \"\"}",
-            ),
-            (
-                502,
-                "\n  <html>\x1b[2J\n<body>",
-                "the server answered 502 Bad Gateway: <html>\\u{1b}[2J",
-            ),
+    fn another_program_has_no_detail() {
+        for body in [
+            "",
+            "{}",
+            "{\"detail\": \"\"}",
+            "{\"detail\": []}",
+            "<html>\x1b[2J\n<body>",
+            "{\"detail\": \"Not Found\"}",
         ] {
-            assert_eq!(detail_of(status, body), expected);
+            assert_eq!(detail_of(body), None, "{body}");
         }
-        let long = detail_of(502, &"é".repeat(100_000));
-        assert!(long.chars().count() < 250, "{long}");
     }
 }

@@ -3,40 +3,40 @@
 //! It also reads the answers of this program's Python ancestor, whose error bodies are `FastAPI`'s, and those of a proxy in
 //! between.
 
+mod agent;
+mod clock;
 mod detail;
+mod page;
 
 use std::{
+    cmp::Reverse,
+    error,
     io::{self, ErrorKind, Read},
-    net::IpAddr,
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use ureq::{
     Agent, AsSendBody, Body, Timeout,
-    http::{HeaderValue, Method, Request, Response, Uri},
+    http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode},
 };
 
-use self::detail::detail;
-use super::{Error, error::describe_io, output};
+use self::{agent::CONNECT_TIMEOUT, clock::server_time, detail::detail};
+use super::{Error, config::Env, error::describe_io, output};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
-    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, USER_HEADER, User,
-    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
-    VolumeStatus, path,
+    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER,
+    User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
+    VolumeListResponse, VolumeStatus, path,
 };
+use crate::{certificate, proxy::Proxy};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Submitting or stopping a task takes at least one request to Kubernetes per node, and a task may have thousands of nodes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The limit until the answer begins. The log itself has no limit, because it lasts as long as its task.
 const LOG_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The input buffer holds as much as the server sends at once; the output buffer holds most requests. ureq's defaults are
-/// 128 KiB each, and it fills its buffers with zeros before it uses them.
-const INPUT_BUFFER: usize = 64 * 1024;
-const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// A length that every proxy accepts in a URL. A longer query is sent in a body.
 const MAX_QUERY: usize = 4096;
@@ -51,6 +51,8 @@ const MAX_SHOWN: usize = 200;
 pub struct Answer<T> {
     pub value: T,
     pub body: Vec<u8>,
+    /// The server's time when it answered, by which the ages in its answer count; none if it gives no time.
+    pub time: Option<Timestamp>,
 }
 
 /// A log that has begun to arrive.
@@ -66,36 +68,25 @@ pub enum LogStream {
 pub struct ApiClient {
     agent: Agent,
     url: String,
+    proxy: Option<Proxy>,
     user: HeaderValue,
 }
 
 impl ApiClient {
-    /// A client for the server at `url`, which `config::api_url` has checked. Nothing is sent.
+    /// A client for the server at `url`, which `config::api_url` has checked. Nothing is sent. The proxy is that of the
+    /// environment.
     ///
     /// # Errors
-    /// The user name cannot be a header value.
-    pub fn new(url: String, user: &User) -> Result<Self, Error> {
+    /// The user name cannot be a header value, or the environment names a proxy that cannot be used.
+    pub fn new(url: String, user: &User, env: Env<'_>) -> Result<Self, Error> {
         let user = HeaderValue::from_bytes(user.as_str().as_bytes())
             .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))?;
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A redirect turns a POST into a GET, so only some commands would work.
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .input_buffer_size(INPUT_BUFFER)
-            .output_buffer_size(OUTPUT_BUFFER)
-            .user_agent(concat!(
-                env!("CARGO_PKG_NAME"),
-                "/",
-                env!("CARGO_PKG_VERSION")
-            ));
-        if is_loopback(&url) {
-            // For a proxy, the loopback address is its own machine.
-            config = config.proxy(None);
-        }
+        let proxy = agent::proxy(&url, env).map_err(|error| Error::Usage(error.to_string()))?;
         Ok(Self {
-            agent: config.build().new_agent(),
+            agent: agent::agent(proxy.as_ref())
+                .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?,
             url,
+            proxy,
             user,
         })
     }
@@ -105,20 +96,61 @@ impl ApiClient {
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        self.post(&path::tasks_submit(false, fail_fast), task)
+        let task = task.to_wire().map_err(|error| cannot_send(&error))?;
+        self.post(&path::tasks_submit(fail_fast), &task)
     }
 
-    /// Returns the objects that submitting a task would create.
+    /// Returns the objects that submitting a task would create. The request is a form, which a server without dry runs refuses.
+    ///
+    /// # Errors
+    /// The server has no dry run, also when it has started the task all the same.
     pub fn submit_dry_run(
         &self,
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
-        self.post(&path::tasks_submit(true, fail_fast), task)
+        let task = task.to_wire().map_err(|error| cannot_send(&error))?;
+        let no_dry_run = |started| Error::NoDryRun {
+            url: self.url.clone(),
+            started,
+        };
+        let body = form(&task, fail_fast);
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        let mut request =
+            self.request(Method::POST, path::TASKS_SUBMIT, "application/json", body)?;
+        let kind = HeaderValue::try_from(kind).map_err(|error| cannot_send(&error))?;
+        request.headers_mut().insert("content-type", kind);
+        let answer: Result<Answer<Value>, Error> = self.answer_to(request, WRITE_TIMEOUT);
+        let answer = match answer {
+            // FastAPI finds no definition in the form; an older server takes only JSON.
+            Err(Error::Api {
+                status: 422,
+                reason: None,
+                ..
+            })
+            | Err(Error::Api { status: 415, .. }) => return Err(no_dry_run(None)),
+            answer => answer?,
+        };
+        let started = &answer.value["task_id"];
+        if let Some(id) = started.as_str().and_then(|id| id.parse().ok()) {
+            return Err(no_dry_run(Some(id)));
+        }
+        let value = serde_json::from_value(answer.value)
+            .map_err(|error| self.not_ours(&error.to_string()))?;
+        Ok(Answer {
+            value,
+            body: answer.body,
+            time: answer.time,
+        })
     }
 
     pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
-        self.get(&with_all_users(path::TASKS, all_users))
+        let mut answer: Answer<TaskListResponse> =
+            self.get(&with_all_users(path::TASKS, all_users))?;
+        let tasks = &mut answer.value.tasks;
+        // Other servers list in any order.
+        tasks.sort_by_key(|task| Reverse(task.created_at));
+        Ok(answer)
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
@@ -177,8 +209,7 @@ impl ApiClient {
             LogStream::Text
         } else {
             // For example the login page of a proxy.
-            let form = String::from_utf8_lossy(form);
-            return Err(self.not_ours(&format!("its log is {form}")));
+            return Err(self.not_ours(&page::describe(response.status(), response.headers())));
         };
         Ok(open(Box::new(response.into_body().into_reader())))
     }
@@ -191,7 +222,11 @@ impl ApiClient {
     }
 
     pub fn list_volumes(&self, all_users: bool) -> Result<Answer<VolumeListResponse>, Error> {
-        self.get(&with_all_users(path::VOLUMES, all_users))
+        let mut answer: Answer<VolumeListResponse> =
+            self.get(&with_all_users(path::VOLUMES, all_users))?;
+        let volumes = &mut answer.value.volumes;
+        volumes.sort_by_key(|volume| Reverse(volume.created_at));
+        Ok(answer)
     }
 
     pub fn volume(&self, id: &VolumeId) -> Result<Answer<VolumeStatus>, Error> {
@@ -219,8 +254,7 @@ impl ApiClient {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Answer<T>, Error> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| Error::Usage(format!("cannot be sent: {error}")))?;
+        let body = serde_json::to_vec(body).map_err(|error| cannot_send(&error))?;
         self.answer(Method::POST, path, body, WRITE_TIMEOUT)
     }
 
@@ -231,20 +265,38 @@ impl ApiClient {
         body: impl AsSendBody,
         timeout: Duration,
     ) -> Result<Answer<T>, Error> {
-        let request = self.request(method.clone(), path, "application/json", body)?;
+        let request = self.request(method, path, "application/json", body)?;
+        self.answer_to(request, timeout)
+    }
+
+    fn answer_to<T: DeserializeOwned>(
+        &self,
+        request: Request<impl AsSendBody>,
+        timeout: Duration,
+    ) -> Result<Answer<T>, Error> {
+        let method = request.method().clone();
         let request = self
             .agent
             .configure_request(request)
             .timeout_global(Some(timeout))
             .build();
-        let body = self.run(request)?.into_body().into_with_config();
+        let response = self.run(request)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.into_body().into_with_config();
         let body = body
             .limit(MAX_ANSWER)
             .read_to_vec()
             .map_err(|error| self.failed(error, &method))?;
-        let value =
-            serde_json::from_slice(&body).map_err(|error| self.not_ours(&error.to_string()))?;
-        Ok(Answer { value, body })
+        let value = serde_json::from_slice(&body).map_err(|error| {
+            let is_json = page::is_json(&headers);
+            self.not_ours(&if is_json {
+                error.to_string()
+            } else {
+                page::describe(status, &headers)
+            })
+        })?;
+        let time = server_time(&headers);
+        Ok(Answer { value, body, time })
     }
 
     fn request<S: AsSendBody>(
@@ -288,19 +340,55 @@ impl ApiClient {
                 location: shorten(&String::from_utf8_lossy(location.as_bytes())),
             });
         }
+        let headers = response.headers().clone();
         let body = response.into_body().into_with_config();
         // If the body cannot be read, the message is made from the status alone.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
-        Err(Error::Api {
-            status: status.as_u16(),
-            detail: output::escape(&detail(status, &body)),
+        Err(match detail(&body) {
+            Some((detail, reason)) => Error::Api {
+                status: status.as_u16(),
+                detail: output::escape(&detail),
+                reason,
+            },
+            None => self.foreign(status, &headers, &body),
         })
+    }
+
+    /// The error for an answer that the server did not write, such as the page of a proxy.
+    fn foreign(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+        let answer = page::describe(status, headers);
+        let url = &self.url;
+        match status.as_u16() {
+            // nginx and Go answer this to plain HTTP on a port with TLS.
+            400 if url.starts_with("http://") && page::speaks_of_tls(body) => {
+                self.wrong_scheme("https")
+            }
+            // A log is requested again after these.
+            code @ (429 | 502 | 503 | 504) => Error::Api {
+                status: code,
+                detail: format!("a proxy answered instead of the server at {url} ({answer})"),
+                reason: None,
+            },
+            401 | 403 | 407 => {
+                self.not_ours(&format!("{answer}: a proxy in between may ask for a login"))
+            }
+            _ => self.not_ours(&answer),
+        }
+    }
+
+    fn wrong_scheme(&self, right: &'static str) -> Error {
+        let (_, rest) = self.url.split_once("://").unwrap_or_default();
+        Error::WrongScheme {
+            url: self.url.clone(),
+            right: format!("{right}://{rest}"),
+        }
     }
 
     /// The error for a request without an answer. A `method` other than GET may have changed something.
     fn failed(&self, error: ureq::Error, method: &Method) -> Error {
         let unreachable = |cause: String| Error::Unreachable {
             url: self.url.clone(),
+            proxy: self.proxy.as_ref().map(ToString::to_string),
             cause: shorten(&cause),
         };
         let no_answer = |cause: String| Error::NoAnswer {
@@ -308,6 +396,15 @@ impl ApiClient {
             cause: shorten(&cause),
             may_have_acted: *method != Method::GET,
         };
+        if let Some(tls) = tls(&error) {
+            return match certificate::is_plain(tls) {
+                true => self.wrong_scheme("http"),
+                false => Error::Untrusted {
+                    url: self.url.clone(),
+                    cause: certificate::describe(tls).unwrap_or_default(),
+                },
+            };
+        }
         match error {
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => unreachable(format!(
                 "no connection within {} seconds",
@@ -315,14 +412,63 @@ impl ApiClient {
             )),
             ureq::Error::Timeout(_) => no_answer("it took too long".to_owned()),
             ureq::Error::HostNotFound => unreachable("no such host".to_owned()),
+            ureq::Error::ConnectProxyFailed(reason) => {
+                // `proxy server responded 407/407`
+                let reason = reason.split('/').next().unwrap_or_default();
+                unreachable(
+                    reason
+                        .replace("proxy server", "it")
+                        .replace("responded", "answered"),
+                )
+            }
             ureq::Error::Io(error) if needs_connection(&error) => no_answer(describe_lost(&error)),
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
+            ureq::Error::Protocol(_) if self.url.starts_with("http://") => {
+                let (_, rest) = self.url.split_once("://").unwrap_or_default();
+                self.not_ours(&format!(
+                    "its answer is not HTTP; with TLS its URL is https://{rest}"
+                ))
+            }
             ureq::Error::Protocol(_)
             | ureq::Error::BodyExceedsLimit(_)
             | ureq::Error::LargeResponseHeader(..) => self.not_ours(&error.to_string()),
             other => unreachable(other.to_string()),
         }
     }
+}
+
+/// JSON without line breaks does not contain this line.
+const BOUNDARY: &str = "k8s-cli-form";
+
+/// The form of a dry run.
+fn form(task: &Value, fail_fast: bool) -> Vec<u8> {
+    let parts = [
+        ("task", "application/json", task.to_string()),
+        ("dry_run", "text/plain", "true".to_owned()),
+        ("fail_fast", "text/plain", fail_fast.to_string()),
+    ];
+    let mut form = String::new();
+    for (name, kind, content) in parts {
+        form.push_str(&format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n"
+        ));
+    }
+    form.push_str(&format!("--{BOUNDARY}--\r\n"));
+    form.into_bytes()
+}
+
+fn cannot_send(error: &dyn error::Error) -> Error {
+    Error::Usage(format!("cannot be sent: {error}"))
+}
+
+/// The error of TLS in an error of ureq.
+fn tls(error: &ureq::Error) -> Option<&(dyn error::Error + 'static)> {
+    let found: &(dyn error::Error + 'static) = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error,
+        _ => return None,
+    };
+    certificate::describe(found).is_some().then_some(found)
 }
 
 /// Whether an error can only happen on an established connection.
@@ -360,37 +506,5 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
-    }
-}
-
-/// Whether a URL names the loopback interface.
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<Uri> = url.parse().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    host == "localhost" || address.is_some_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_similar_host_name_is_not_loopback() {
-        for url in [
-            "http://localhost:8000",
-            "http://127.0.0.1",
-            "http://127.8.0.1:1/base",
-            "https://[::1]:8000",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in [
-            "http://jump:8000",
-            "http://10.0.0.1",
-            "http://localhost.evil.org",
-        ] {
-            assert!(!is_loopback(url), "{url}");
-        }
     }
 }

@@ -11,7 +11,10 @@ mod feed;
 mod followed_log;
 mod view;
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    time::{Duration, Instant},
+};
 
 pub use self::feed::LogFeed;
 use self::{
@@ -21,9 +24,13 @@ use self::{
 };
 use crate::{
     api::{LogEnd, LogQuery, TaskId, TaskState},
+    backoff::Backoff,
     cli::{LogFormat, Prefix},
     client::{Context, Error, Exit, config::Env, http::ApiClient},
 };
+
+/// The longest pause before a log of text is requested again.
+const TEXT_PAUSE: Duration = Duration::from_secs(3);
 
 /// The output options of a log.
 #[derive(Clone, Copy)]
@@ -51,14 +58,20 @@ pub fn follow(
         timestamps: query.timestamps,
         colors: context.terminal.out && wants_colors(context.env),
     };
+    let only_for_records = only_for_records(&query);
+    let asked = query.clone();
     let mut view = LogView::new(id, line_style, style.output);
     view.follows = query.follow;
     view.reports_success = style.reports_success;
     let mut followed = FollowedLog::new(client, feed, view, id, query);
     let result = match followed.begin(context)? {
+        Event::Begun { in_records: false } if !only_for_records.is_empty() => {
+            let options = only_for_records.join(", ");
+            return Err(client.not_ours(&format!("its logs are text, and it ignores {options}")));
+        }
         Event::Begun { in_records: false } if style.output == LogFormat::Text => {
             let success = style.reports_success;
-            return text(context, client, &mut followed.feed, &followed.id, success);
+            return text(context, client, &mut followed.feed, &id, &asked, success);
         }
         Event::Begun { in_records: false } => {
             return Err(client.not_ours("its logs are text, and `-o json` needs records"));
@@ -66,6 +79,7 @@ pub fn follow(
         Event::Failed(Error::Api {
             status: 404,
             detail,
+            ..
         }) => return Err(Error::TaskNotFound { detail }),
         Event::Failed(error) if !may_pass(&error) => return Err(error),
         Event::Begun { in_records: true } => followed.show(context, None),
@@ -89,30 +103,71 @@ fn may_pass(error: &Error) -> bool {
     )
 }
 
-/// Copies a log of text, from a server without records, and then requests the state of the task.
+/// The options that a server without records ignores.
+fn only_for_records(query: &LogQuery) -> Vec<&'static str> {
+    let given = [
+        (!query.follow, "--no-follow"),
+        (query.tail.is_some(), "--tail"),
+        (query.since.is_some(), "--since"),
+        (query.timestamps, "--timestamps"),
+        (!query.nodes.is_empty(), "--node"),
+    ];
+    let given = given.into_iter().filter(|(is_given, _)| *is_given);
+    given.map(|(_, option)| option).collect()
+}
+
+/// Copies a log of text, from a server without records, and then requests the state of the task. Such a server ends the log at once
+/// while the pods cannot be read; then the log is requested again.
 fn text(
     context: &mut Context<'_>,
     client: &ApiClient,
     feed: &mut LogFeed,
     id: &TaskId,
+    query: &LogQuery,
     reports_success: bool,
 ) -> Result<Exit, Error> {
-    loop {
+    // In the log, such a server says nothing about a task that does not exist.
+    if let Err(error) = client.task(id) {
+        return Err(match error {
+            Error::Api {
+                status: 404,
+                detail,
+                ..
+            } => Error::TaskNotFound { detail },
+            error => error,
+        });
+    }
+    let patience = Instant::now() + query.wait;
+    let mut backoff = Backoff::up_to(TEXT_PAUSE);
+    let mut is_empty = true;
+    let task = loop {
         match feed.next(context.out)? {
-            Event::Bytes(bytes) => context.out.write_all(&bytes)?,
-            Event::Ended => break,
+            Event::Begun { in_records: false } => continue,
+            Event::Bytes(bytes) => {
+                is_empty &= bytes.is_empty();
+                context.out.write_all(&bytes)?;
+                continue;
+            }
+            Event::Ended => context.out.flush()?,
             event => return Err(event.into_error(id)),
         }
-    }
-    context.out.flush()?;
-    let task = match client.task(id) {
-        Ok(answer) => answer.value,
-        // The task existed when its log began, and stopping a task deletes it.
-        Err(Error::Api { status: 404, .. }) => {
-            context.say(&format!("task {id} was stopped"));
-            return Ok(Exit::TaskStopped);
+        let task = match client.task(id) {
+            Ok(answer) => answer.value,
+            // The task existed when its log began, and stopping a task deletes it.
+            Err(Error::Api { status: 404, .. }) => {
+                context.say(&format!("task {id} was stopped"));
+                return Ok(Exit::TaskStopped);
+            }
+            Err(error) => return Err(error),
+        };
+        let is_unfinished = matches!(task.status, TaskState::Pending | TaskState::Running);
+        if !is_empty || !is_unfinished || Instant::now() >= patience {
+            break task;
         }
-        Err(error) => return Err(error),
+        if !feed.wait(backoff.next(rand::random()))? {
+            return Err(Error::Detached { id: *id });
+        }
+        feed.start(client.clone(), *id, query.clone(), Vec::new());
     };
     let suffix = task
         .reason

@@ -3,12 +3,15 @@
 //! Nothing is mocked, and two worlds share nothing, so tests run in parallel. Tests wait for conditions and not for a fixed
 //! time.
 
+mod authority;
 mod command;
+mod front;
 pub mod proxy;
 mod rights;
 mod route;
 mod server;
 mod session;
+mod tunnel;
 mod world;
 
 use std::{
@@ -22,10 +25,13 @@ use std::{
 };
 
 pub use self::{
+    authority::Authority,
     command::{Outcome, Running},
+    front::{Front, Verdict, with_headers},
     route::FaultyRoute,
     server::Server,
     session::Session,
+    tunnel::Tunnel,
     world::World,
 };
 
@@ -89,16 +95,12 @@ pub fn k8s_cli() -> Command {
             .to_str()
             .is_some_and(|name| name.starts_with("K8S_CLI_"));
         if is_ours
-            || [
-                "KUBECONFIG",
-                "NO_COLOR",
-                "RUST_LOG",
-                "XDG_CONFIG_HOME",
-                "http_proxy",
-                "https_proxy",
-            ]
-            .iter()
-            .any(|other| name == *other)
+            || ["KUBECONFIG", "NO_COLOR", "RUST_LOG", "XDG_CONFIG_HOME"]
+                .iter()
+                .any(|other| name == *other)
+            || name.to_str().is_some_and(|name| {
+                name.to_ascii_lowercase().ends_with("_proxy") || name.starts_with("SSL_CERT_")
+            })
         {
             command.env_remove(name);
         }

@@ -51,6 +51,8 @@ pub struct World {
     pub kubeconfig: PathBuf,
     /// The kubeconfig of servers, which may have fewer rights.
     server_kubeconfig: PathBuf,
+    /// Whether the namespace is deleted with the world.
+    is_namespace_own: bool,
     dir: TempDir,
     server: Server,
 }
@@ -83,6 +85,7 @@ impl World {
                 namespace,
                 kubeconfig,
                 server_kubeconfig,
+                is_namespace_own: true,
                 dir,
                 server,
             };
@@ -108,6 +111,7 @@ impl World {
             namespace: "default".to_owned(),
             server_kubeconfig: kubeconfig.clone(),
             kubeconfig,
+            is_namespace_own: false,
             dir,
             server,
         }
@@ -250,7 +254,7 @@ impl Drop for World {
         if thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
         }
-        if is_real_cluster() {
+        if self.is_namespace_own {
             with_client(&self.kubeconfig, async |client| {
                 drop(
                     Api::<Namespace>::all(client)

@@ -168,7 +168,7 @@ fn a_command_that_follows_a_quiet_log_ends_when_stdout_is_closed() {
         drop(out);
         // The log has no more lines, so the command does not write.
         let end = wait_for("the end of the command", || logs.try_wait().unwrap());
-        assert_eq!(end.code(), Some(0));
+        assert_eq!(end.code(), Some(101));
     }
     assert_eq!(ada.status(&id)["status"], "running");
     ada.run(["jobs", "stop", &id]).success();

@@ -1,11 +1,15 @@
 //! `k8s-cli volumes`: creates, lists and deletes volumes.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    iter, mem,
+};
 
 use serde_json::json;
 
+use super::{documents, for_each};
 use crate::{
-    api::{Timestamp, VolumeDefinition, VolumeId, VolumeStatus, describe},
+    api::{Timestamp, VolumeDefinition, VolumeStatus, describe},
     cli::{
         Format, VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs,
         VolumesCommand,
@@ -31,7 +35,9 @@ fn create(context: &mut Context<'_>, args: VolumeCreateArgs) -> Result<Exit, Err
     });
     let definition = VolumeDefinition::from_json(&definition)
         .map_err(|problems| Error::Usage(describe(&problems)))?;
-    let created = context.client(args.api_url)?.create_volume(&definition)?;
+    let created = context
+        .client(args.api_url, args.as_user)?
+        .create_volume(&definition)?;
     let (format, id) = (context.format(args.output), created.value.volume_id);
     output::made(context.out, format, "volume", &id, "created", &created.body)?;
     Ok(Exit::Done)
@@ -39,7 +45,9 @@ fn create(context: &mut Context<'_>, args: VolumeCreateArgs) -> Result<Exit, Err
 
 fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> {
     let (details, all_users) = (args.details, args.all_users);
-    let answer = context.client(args.api_url)?.list_volumes(all_users)?;
+    let answer = context
+        .client(args.api_url, args.as_user)?
+        .list_volumes(all_users)?;
     let volumes = &answer.value.volumes;
     match context.format(args.output) {
         format @ (Format::Json | Format::Yaml) => {
@@ -48,7 +56,8 @@ fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> 
         _ if volumes.is_empty() => context.say("no volumes"),
         Format::Table => {
             let columns = Columns { details, all_users };
-            table(context.out, volumes, columns, context.now)?;
+            let now = answer.time.unwrap_or(context.now);
+            table(context.out, volumes, columns, now)?;
         }
         Format::Tsv => output::tsv(context.out, volumes.iter().map(cells))?,
         Format::Name => {
@@ -60,55 +69,70 @@ fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> 
 }
 
 fn status(context: &mut Context<'_>, args: VolumeStatusArgs) -> Result<Exit, Error> {
-    let answer = context.client(args.api_url)?.volume(&args.id)?;
-    match context.format(args.output) {
-        Format::Name => writeln!(context.out, "{}", answer.value.volume_id)?,
-        format @ (Format::Json | Format::Yaml) => {
-            output::document(context.out, format, &answer.body)?;
+    let client = context.client(args.api_url, args.as_user)?;
+    let (format, is_list) = (context.format(args.output), !args.ids.is_empty());
+    let (mut bodies, mut is_first) = (Vec::new(), true);
+    let ids = iter::once(args.id).chain(args.ids);
+    let shown = for_each(context, ids, |context, id| {
+        let answer = client.volume(&id)?;
+        match format {
+            Format::Name => writeln!(context.out, "{}", answer.value.volume_id)?,
+            Format::Json | Format::Yaml => bodies.push(answer.body),
+            format => {
+                if !mem::take(&mut is_first) {
+                    writeln!(context.out)?;
+                }
+                block(context.out, format, &answer.value)?;
+            }
         }
-        format => block(context.out, format, &answer.value)?,
+        Ok(())
+    });
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
     }
-    Ok(Exit::Done)
+    shown
 }
 
 fn delete(context: &mut Context<'_>, args: VolumeDeleteArgs) -> Result<Exit, Error> {
-    let id = args.id;
-    let client = context.client(args.api_url)?;
-    if !args.force {
-        confirm(context, &id)?;
-    }
-    let deleted = client.delete_volume(&id)?;
-    match context.format(args.output) {
-        Format::Name => writeln!(context.out, "{id}")?,
-        format @ (Format::Json | Format::Yaml) => {
-            output::document(context.out, format, &deleted.body)?;
-        }
-        Format::Table | Format::Tsv => {
-            writeln!(context.out, "{}", output::escape(&deleted.value.message))?;
-        }
-    }
-    Ok(Exit::Done)
-}
-
-/// Asks the user whether the volume may be deleted with its data.
-fn confirm(context: &mut Context<'_>, id: &VolumeId) -> Result<(), Error> {
-    if !context.terminal.input {
+    let client = context.client(args.api_url, args.as_user)?;
+    let (format, is_list) = (context.format(args.output), !args.ids.is_empty());
+    if !args.force && !context.terminal.input {
         return Err(Error::CannotAsk {
-            subject: format!("volume `{id}`"),
+            subject: format!("volume `{}`", args.id),
         });
     }
-    drop(write!(
-        context.err,
-        "delete volume {id} and all its data? [y/N] "
-    ));
-    drop(context.err.flush());
-    let mut answer = String::new();
-    let read = context.input.read_line(&mut answer);
-    let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
-    if read.is_ok() && is_yes {
-        return Ok(());
+    let mut bodies = Vec::new();
+    let ids = iter::once(args.id).chain(args.ids);
+    let deleted = for_each(context, ids, |context, id| {
+        if !args.force {
+            context.ask(&question(&client.volume(&id)?.value))?;
+        }
+        let deleted = client.delete_volume(&id)?;
+        match format {
+            Format::Name => writeln!(context.out, "{id}")?,
+            Format::Json | Format::Yaml => bodies.push(deleted.body),
+            Format::Table | Format::Tsv => {
+                writeln!(context.out, "{}", output::escape(&deleted.value.message))?;
+            }
+        }
+        Ok(())
+    });
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
     }
-    Err(Error::NotConfirmed)
+    deleted
+}
+
+/// What the user is asked before a volume is deleted with its data.
+fn question(volume: &VolumeStatus) -> String {
+    let VolumeStatus {
+        volume_id,
+        name,
+        size,
+        username,
+        ..
+    } = volume;
+    format!("delete volume {volume_id} ({name}, {size}, of {username}) and all its data?")
 }
 
 fn table(

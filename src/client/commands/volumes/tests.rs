@@ -61,7 +61,7 @@ fn a_block_shows_one_volume_for_people_and_for_scripts() {
 
 #[test]
 fn only_a_yes_deletes() {
-    let id: VolumeId = "vol00001".parse().unwrap();
+    let question = question(&volumes()[1]);
     for (answer, is_yes) in [
         ("y\n", true),
         ("YES\n", true),
@@ -71,15 +71,30 @@ fn only_a_yes_deletes() {
         ("", false),
     ] {
         let mut session = Session::at_a_terminal(answer);
-        let result = session.run(|context| confirm(context, &id));
+        let result = session.run(|context| context.ask(&question));
         assert_eq!(result.is_ok(), is_yes, "{answer:?}");
         assert_eq!(
             session.err(),
-            "delete volume vol00001 and all its data? [y/N] "
+            "delete volume vol00002 (models, 1Ti, of user-example.com) and all its data? [y/N] "
         );
         assert_eq!(session.out(), "");
     }
+}
+
+#[test]
+fn an_id_that_fails_does_not_stop_the_others() {
     let mut session = Session::default();
-    let result = session.run(|context| confirm(context, &id));
-    assert!(matches!(result, Err(Error::CannotAsk { .. })));
+    let mut done = Vec::new();
+    let result = session.run(|context| {
+        for_each(context, ["a", "b", "c"], |_, id| {
+            done.push(id);
+            if id == "b" {
+                return Ok(());
+            }
+            Err(Error::Usage(format!("{id} is wrong")))
+        })
+    });
+    assert_eq!(result.unwrap_err().to_string(), "c is wrong");
+    assert_eq!(session.err(), "k8s-cli: a is wrong\n");
+    assert_eq!(done, ["a", "b", "c"]);
 }

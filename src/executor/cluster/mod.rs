@@ -1,26 +1,42 @@
 //! The handle on Kubernetes: a client, a namespace, a deadline for each call, and lists in pages.
 //!
+//! ```text
+//! kubeconfig      which cluster, which credentials, which proxy
+//! connection      clients of one access: proxy, TLS, credentials
+//! credentials     who the server is to Kubernetes; plugin asks a command of the kubeconfig
+//! tls             which certificates are trusted and shown
+//! ```
+//!
 //! `kube`'s own `Api` decodes each object whole. [`Cluster::page`] and its neighbours make the same requests, but decode only the
 //! fields that a [`Resource`] names. A list of 10,000 Jobs then fits into a few megabytes. The module does not know what the
 //! objects mean.
 
-use std::{env, fmt, future::Future, path::Path, time::Duration};
+mod connection;
+mod credentials;
+mod kubeconfig;
+mod plugin;
+mod tls;
+
+use std::{fmt, future::Future, path::Path, time::Duration};
 
 use futures::Stream;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{batch::v1::Job, core::v1::Namespace},
+};
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::{Request, params::GetParams},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use self::connection::Access;
 use crate::{
     api::Reason,
     executor::{
-        error::{Error, Result},
+        error::{Error, Result, is_about_namespace},
         identity::Version,
     },
 };
@@ -45,7 +61,7 @@ pub enum ClusterConfig<'a> {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    config: Config,
+    access: Access,
     pub namespace: String,
 }
 
@@ -85,40 +101,87 @@ struct ListMeta {
 impl Cluster {
     /// Reads the configuration, connects, and asks Kubernetes for its version.
     pub async fn connect(from: ClusterConfig<'_>, namespace: &str) -> Result<Self> {
-        let mut config = read_config(from).await?;
-        config.connect_timeout = Some(DEADLINE / 2);
+        let access = match from {
+            ClusterConfig::Environment => kubeconfig::of_environment(),
+            ClusterConfig::Kubeconfig(path) => kubeconfig::of_file(path),
+        };
+        let access = access.map_err(unusable)?;
         // The path is left out: it may hold a secret.
-        let url = &config.cluster_url;
-        let url = format!(
+        let url = &access.config.cluster_url;
+        let mut place = format!(
             "{}://{}",
             url.scheme_str().unwrap_or("https"),
             url.authority().map_or("", |host| host.as_str())
         );
-        let cluster = Self::new(config, namespace)?;
-        let doing = format!("use the cluster at {url}");
+        if let Some(proxy) = &access.proxy {
+            place = format!("{place} through the proxy {proxy}");
+        }
+        // A plugin may ask the person at the terminal, who needs more time than Kubernetes.
+        let header = access.credentials.header().await;
+        header.map_err(|problem| Error::new(Reason::InternalError, problem))?;
+        let cluster = Self::new(access, namespace)?;
+        let doing = format!("use the cluster at {place}");
         let version = call(doing, cluster.client.apiserver_version()).await?;
         log::info!(
-            "connected to Kubernetes {} at {url}, namespace {namespace}",
+            "connected to Kubernetes {} at {place}, namespace {namespace}",
             version.git_version
         );
+        if cluster.lacks_namespace().await {
+            log::warn!(
+                "the namespace {namespace} does not exist: no task can be submitted until it is created, with `kubectl create namespace {namespace}`"
+            );
+        }
         Ok(cluster)
     }
 
+    /// Whether the namespace certainly does not exist. A list of its objects does not tell: it is empty.
+    async fn lacks_namespace(&self) -> bool {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match tokio::time::timeout(DEADLINE, namespaces.get(&self.namespace)).await {
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => true,
+            // The server needs no right to read namespaces. It has that to create Jobs.
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+                let job = serde_json::from_value(json!({
+                    "metadata": {"generateName": "k8s-cli-check-"},
+                    "spec": {"template": {"spec": {
+                        "restartPolicy": "Never", "containers": [{"name": "task", "image": "none"}],
+                    }}},
+                }));
+                let Ok(job) = job else { return false };
+                let trial = PostParams {
+                    dry_run: true,
+                    ..PostParams::default()
+                };
+                let jobs = self.api::<Job>();
+                let created = tokio::time::timeout(DEADLINE, jobs.create(&trial, &job)).await;
+                matches!(created, Ok(Err(kube::Error::Api(status))) if is_about_namespace(&status))
+            }
+            _ => false,
+        }
+    }
+
     /// A handle that has not made a request yet.
-    pub fn new(config: Config, namespace: &str) -> Result<Self> {
-        let client =
-            Client::try_from(config.clone()).map_err(|error| unusable("the kubeconfig", error))?;
+    fn new(access: Access, namespace: &str) -> Result<Self> {
+        let client = access
+            .client()
+            .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             client,
-            config,
+            access,
             namespace: namespace.to_owned(),
         })
+    }
+
+    /// A handle on a server at a URL, for tests.
+    #[cfg(test)]
+    pub fn at(url: &str, namespace: &str) -> Result<Self> {
+        Self::new(kubeconfig::of_url(url).map_err(unusable)?, namespace)
     }
 
     /// The same handle with connections of its own, for a thread with a runtime of its own. A shared connection would wake up
     /// another thread for each request and each answer.
     pub fn with_own_connections(&self) -> Result<Self> {
-        Self::new(self.config.clone(), &self.namespace)
+        Self::new(self.access.clone(), &self.namespace)
     }
 
     /// Checks that Kubernetes answers.
@@ -245,32 +308,8 @@ impl Cluster {
     }
 }
 
-async fn read_config(from: ClusterConfig<'_>) -> Result<Config> {
-    let options = KubeConfigOptions::default();
-    match from {
-        ClusterConfig::Environment if env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-            Config::incluster().map_err(|error| unusable("the configuration of this pod", error))
-        }
-        ClusterConfig::Environment => Config::from_kubeconfig(&options).await.map_err(|error| {
-            unusable("the kubeconfig (KUBECONFIG, else ~/.kube/config)", error)
-                .and("`serve --sandbox` needs no cluster")
-        }),
-        ClusterConfig::Kubeconfig(path) => {
-            let what = format!("the kubeconfig {}", path.display());
-            let file = Kubeconfig::read_from(path).map_err(|error| unusable(&what, error))?;
-            let config = Config::from_custom_kubeconfig(file, &options).await;
-            let mut config = config.map_err(|error| unusable(&what, error))?;
-            config.proxy_url = None;
-            Ok(config)
-        }
-    }
-}
-
-fn unusable(what: &str, error: impl fmt::Display) -> Error {
-    // Some errors quote a part of the file below their first line.
-    let error = error.to_string();
-    let error = error.lines().next().unwrap_or_default();
-    Error::new(Reason::InternalError, format!("cannot use {what}: {error}"))
+fn unusable(problem: String) -> Error {
+    Error::new(Reason::InternalError, format!("cannot use {problem}"))
 }
 
 /// Waits for one answer of Kubernetes, for at most [`DEADLINE`]. `doing` names the action in messages, as in ``create Job

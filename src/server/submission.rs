@@ -1,0 +1,123 @@
+//! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`.
+//!
+//! The flags `fail_fast` and `dry_run` come in the query, or as parts of the form. A server that knows no form refuses it. A client
+//! that wants a dry run sends one, since a server that does not know the flag would start the task.
+
+use std::pin::Pin;
+
+use actix_multipart::{Multipart, MultipartError};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header,
+    web::{Json, Query},
+};
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::{
+    error::{self, MAX_BODY},
+    user::read_flag,
+};
+use crate::{
+    api::{Problem, Reason},
+    executor::Error,
+};
+
+/// A decoded request.
+pub struct Submission {
+    pub definition: Value,
+    pub fail_fast: bool,
+    pub dry_run: bool,
+}
+
+type Pairs = Vec<(String, String)>;
+
+impl FromRequest for Submission {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let flags = Query::<Pairs>::from_request(request, payload).into_inner();
+        let form = request.headers().get(header::CONTENT_TYPE);
+        let is_form = form.is_some_and(|form| form.as_bytes().starts_with(b"multipart/form-data"));
+        if is_form {
+            let form = Multipart::new(request.headers(), payload.take());
+            return Box::pin(async move { Ok(of_form(form, flags?.into_inner()).await?) });
+        }
+        let definition = Json::<Value>::from_request(request, payload);
+        Box::pin(async move {
+            let (definition, flags) = (definition.await?.into_inner(), flags?.into_inner());
+            Ok(Self::new(definition, &flags)?)
+        })
+    }
+}
+
+impl Submission {
+    fn new(definition: Value, flags: &[(String, String)]) -> Result<Self, Error> {
+        let mut problems = Vec::new();
+        let mut flag = |name, default| {
+            read_flag(flags, name, default).unwrap_or_else(|problem| {
+                problems.push(problem);
+                default
+            })
+        };
+        let (fail_fast, dry_run) = (flag("fail_fast", true), flag("dry_run", false));
+        if !problems.is_empty() {
+            return Err(error::invalid(&problems));
+        }
+        Ok(Self {
+            definition,
+            fail_fast,
+            dry_run,
+        })
+    }
+}
+
+async fn of_form(mut form: Multipart, mut flags: Pairs) -> Result<Submission, Error> {
+    let mut definition = None;
+    let mut left = MAX_BODY;
+    while let Some(part) = form.next().await {
+        let mut part = part.map_err(|error| broken(&error))?;
+        let name = part.name().unwrap_or_default().to_owned();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = part.next().await {
+            let chunk = chunk.map_err(|error| broken(&error))?;
+            left = left.checked_sub(chunk.len()).ok_or_else(error::too_large)?;
+            bytes.extend_from_slice(&chunk);
+        }
+        match name.as_str() {
+            "task" if definition.is_none() => {
+                let read = serde_json::from_slice(&bytes).map_err(|error| {
+                    let message = format!("the part `task` is not JSON: {error}");
+                    Error::new(Reason::BadRequest, message)
+                });
+                definition = Some(read?);
+            }
+            "fail_fast" | "dry_run" => {
+                flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
+            }
+            "task" => return Err(refused("task", "is given more than once")),
+            _ => {
+                return Err(refused(
+                    &name,
+                    "is not a part of the form: expected task, fail_fast, dry_run",
+                ));
+            }
+        }
+    }
+    let definition =
+        definition.ok_or_else(|| refused("task", "is required: the definition as JSON"))?;
+    Submission::new(definition, &flags)
+}
+
+fn refused(part: &str, problem: &str) -> Error {
+    error::invalid(&[Problem::new(part, problem)])
+}
+
+fn broken(error: &MultipartError) -> Error {
+    Error::new(
+        Reason::BadRequest,
+        format!("the body is not a form of several parts: {error}"),
+    )
+}

@@ -1,0 +1,209 @@
+//! Tests of the client with a server in the manner of the program's Python predecessor: it sends logs as text, gives no reasons, and
+//! knows neither forms nor dry runs.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::World;
+
+/// An answer: its status, its type and its body.
+type Answer = (u16, &'static str, String);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Starts a server; `answer` gets the method with the path, and the body. Returns its URL.
+fn serve(mut answer: impl FnMut(&str, &str) -> Answer + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = BufReader::new(connection.unwrap());
+            let (mut head, mut length) = (Vec::new(), 0);
+            let mut line = String::new();
+            while connection
+                .read_line(&mut line)
+                .is_ok_and(|length| length > 2)
+            {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                head.push(std::mem::take(&mut line));
+            }
+            let mut body = vec![0; length];
+            connection.read_exact(&mut body).unwrap();
+            let Some(first) = head.first() else { continue };
+            let first: Vec<_> = first.split(' ').take(2).collect();
+            let (status, kind, body) = answer(&first.join(" "), &String::from_utf8(body).unwrap());
+            let answer = format!(
+                "HTTP/1.1 {status} -\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{body}"
+            );
+            drop(connection.get_mut().write_all(answer.as_bytes()));
+        }
+    });
+    url
+}
+
+fn ok(body: &Value) -> Answer {
+    (200, "application/json", body.to_string())
+}
+
+fn refused(status: u16, detail: &Value) -> Answer {
+    (
+        status,
+        "application/json",
+        json!({"detail": detail}).to_string(),
+    )
+}
+
+fn task(id: &str, status: &str, created_at: &str) -> Value {
+    json!({
+        "task_id": id, "name": "old", "status": status, "created_at": created_at, "updated_at": created_at,
+        "username": "ada", "metadata": {
+            "job_name": format!("old-{id}"), "namespace": "default", "num_nodes": 1, "node_jobs": [format!("old-{id}")],
+            "succeeded_nodes": 0, "failed_nodes": 0, "running_nodes": 0, "pending_nodes": 1,
+        },
+    })
+}
+
+#[test]
+fn a_dry_run_starts_no_task_on_a_server_that_does_not_know_it() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("run: 'true'");
+    let missing =
+        json!([{"type": "missing", "loc": ["body"], "msg": "Field required", "input": null}]);
+    let json_only = json!("the body must be JSON, with `Content-Type: application/json`");
+    for (status, detail) in [(422, missing), (415, json_only)] {
+        let url = serve(move |_, body| {
+            // Neither server finds a definition in the form.
+            assert!(serde_json::from_str::<Value>(body).is_err());
+            refused(status, &detail)
+        });
+        ada.start_at(&url, ["jobs", "submit", "--dry-run", &file])
+            .finish()
+            .code(1)
+            .stdout("")
+            .stderr(&format!("k8s-cli: the server at {url} has no dry run\n"));
+    }
+    let url =
+        serve(|_, _| ok(&json!({"task_id": "ab12cd34", "status": "submitted", "message": ""})));
+    ada.start_at(&url, ["jobs", "submit", "--dry-run", &file])
+        .finish()
+        .code(1)
+        .stdout("")
+        .stderr(&format!(
+            "k8s-cli: the server at {url} has no dry run, and started task ab12cd34\n\
+             hint: stop it with `k8s-cli jobs stop ab12cd34`\n"
+        ));
+}
+
+#[test]
+fn amounts_are_sent_in_the_form_of_kubernetes() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let sent = Arc::new(Mutex::new(String::new()));
+    let into = sent.clone();
+    let url = serve(move |_, body| {
+        *into.lock().unwrap() = body.to_owned();
+        ok(&json!({"task_id": "ab12cd34", "status": "submitted", "message": ""}))
+    });
+    let file = ada.file("resources: {memory: 4, accelerators: {V100: 1}}\nrun: 'true'");
+    ada.start_at(&url, ["jobs", "submit", "--detach", &file])
+        .finish()
+        .success();
+    let sent: Value = serde_json::from_str(&sent.lock().unwrap()).unwrap();
+    assert_eq!(sent["resources"]["memory"], "4G");
+    assert_eq!(sent["resources"]["accelerators"], "V100:1");
+}
+
+#[test]
+fn a_log_that_ends_before_the_pod_can_be_read_is_requested_again() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let mut logs = 0;
+    let url = serve(move |request, _| match request {
+        "POST /tasks/submit" => {
+            ok(&json!({"task_id": "ab12cd34", "status": "submitted", "message": ""}))
+        }
+        "GET /tasks/ab12cd34" if logs < 3 => {
+            ok(&task("ab12cd34", "pending", "2025-10-05T12:00:00"))
+        }
+        "GET /tasks/ab12cd34" => ok(&task("ab12cd34", "completed", "2025-10-05T12:00:00")),
+        _ => {
+            logs += 1;
+            let text = if logs < 3 { "" } else { "hello\n" };
+            (200, TEXT, text.to_owned())
+        }
+    });
+    let file = ada.file("run: echo hello");
+    ada.start_at(&url, ["jobs", "submit", &file])
+        .finish()
+        .success()
+        .stdout("ab12cd34\nhello\n");
+}
+
+#[test]
+fn options_that_a_log_of_text_ignores_are_errors() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url = serve(|request, _| match request {
+        "GET /tasks/ab12cd34" => ok(&task("ab12cd34", "completed", "2025-10-05T12:00:00")),
+        _ => (200, TEXT, "hello\n".to_owned()),
+    });
+    for options in [
+        &["--tail", "1"][..],
+        &["--since", "1m"],
+        &["--no-follow"],
+        &["--timestamps"],
+        &["--node", "0"],
+    ] {
+        let args = [&["jobs", "logs", "ab12cd34"], options].concat();
+        let outcome = ada.start_at(&url, args).finish().code(1).stdout("");
+        outcome.says(&format!(
+            "(its logs are text, and it ignores {})",
+            options[0]
+        ));
+    }
+    ada.start_at(&url, ["jobs", "logs", "ab12cd34"])
+        .finish()
+        .success()
+        .stdout("hello\n");
+}
+
+#[test]
+fn a_task_that_does_not_exist_is_not_one_that_was_stopped() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url = serve(|request, _| match request {
+        "GET /tasks/ab12cd34" => refused(404, &json!("Task ab12cd34 not found")),
+        _ => (200, TEXT, "Error: task not found\n".to_owned()),
+    });
+    ada.start_at(&url, ["jobs", "logs", "ab12cd34"])
+        .finish()
+        .code(102)
+        .stdout("")
+        .stderr("k8s-cli: Task ab12cd34 not found\n");
+}
+
+#[test]
+fn lists_are_sorted() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url = serve(|_, _| {
+        ok(&json!({"tasks": [
+            task("aaaaaaaa", "completed", "2025-10-05T12:00:01"),
+            task("bbbbbbbb", "completed", "2025-10-05T12:00:03"),
+            task("cccccccc", "completed", "2025-10-05T12:00:02"),
+        ]}))
+    });
+    ada.start_at(&url, ["jobs", "list", "-o", "name"])
+        .finish()
+        .success()
+        .stdout("bbbbbbbb\ncccccccc\naaaaaaaa\n");
+}

@@ -1,0 +1,113 @@
+//! Tests of the way from the client to the server: proxies and certificates.
+
+use std::{fs, process::Command};
+
+use crate::harness::{Authority, Front, Outcome, Running, Session, Tunnel, Verdict, World};
+
+/// Runs a command for another server, with further variables.
+fn run(ada: &Session<'_>, url: &str, env: &[(&str, &str)]) -> Outcome {
+    let mut command: Command = ada.command(["jobs", "list"]);
+    command
+        .env("K8S_CLI_API_URL", url)
+        .envs(env.iter().copied());
+    Running::start(command, "").finish()
+}
+
+#[test]
+fn a_proxy_leads_to_the_server() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let (_, port) = world.url.rsplit_once(':').unwrap();
+    let (far, target) = (
+        format!("http://jump.test:{port}"),
+        format!("jump.test:{port}"),
+    );
+    let http = Tunnel::http(Some(("ada", "p@ss")));
+    let socks = Tunnel::socks5(None);
+    let of_http = format!("http://ada:p%40ss@{}", http.address);
+    let of_socks = format!("socks5://{}", socks.address);
+    run(&ada, &far, &[("HTTP_PROXY", &of_http)]).success();
+    run(&ada, &far, &[("http_proxy", &of_http)]).success();
+    assert_eq!(http.targets(), [target.as_str(), &target]);
+    run(&ada, &far, &[("ALL_PROXY", &of_socks)]).success();
+    assert_eq!(socks.targets(), [target.as_str()]);
+    for exceptions in ["jump.test", "a, .test", "*", &target] {
+        let env = [("HTTP_PROXY", of_http.as_str()), ("NO_PROXY", exceptions)];
+        let outcome = run(&ada, &far, &env)
+            .code(1)
+            .says("cannot reach the server");
+        assert!(!outcome.stderr.contains("proxy"), "{}", outcome.stderr);
+    }
+    // The server on this machine is reached without a proxy.
+    run(&ada, &world.url, &[("HTTP_PROXY", "http://127.0.0.1:9")]).success();
+}
+
+#[test]
+fn a_proxy_that_fails_is_named_without_its_password() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let locked = Tunnel::http(Some(("ada", "right")));
+    for (proxy, code, expected) in [
+        (
+            "http://ada:hush@127.0.0.1:9".to_owned(),
+            1,
+            "cannot reach the server at http://jump.test:1 through the proxy http://127.0.0.1:9: connection refused\n"
+                .to_owned(),
+        ),
+        (
+            format!("http://ada:hush@{}", locked.address),
+            1,
+            format!("through the proxy http://{}: it answered 407\n", locked.address),
+        ),
+        (
+            "gopher://ada:hush@proxy".to_owned(),
+            2,
+            "HTTP_PROXY does not name a proxy".to_owned(),
+        ),
+    ] {
+        let outcome = run(&ada, "http://jump.test:1", &[("HTTP_PROXY", &proxy)]);
+        let outcome = outcome.code(code).says(&expected);
+        assert!(!outcome.stderr.contains("hush"), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("k8s-cli serve"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_cas_of_the_system_are_trusted_and_those_of_ssl_cert_file() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let authority = Authority::new();
+    let (file, folder) = (ada.home.join("ca.pem"), ada.home.join("cas"));
+    fs::write(&file, authority.pem()).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("0123abcd.0"), authority.pem()).unwrap();
+    let target = world.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let front = |host: &str| {
+        let tls = authority.identity(host).server;
+        let front = Front::start(target, Some(tls), |head| Verdict::Forward(head.to_owned()));
+        format!("https://{}", front.address)
+    };
+    let url = front("127.0.0.1");
+    for (name, path) in [("SSL_CERT_FILE", &file), ("SSL_CERT_DIR", &folder)] {
+        run(&ada, &url, &[(name, path.to_str().unwrap())]).success();
+    }
+    let hint =
+        "hint: SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them\n";
+    run(&ada, &url, &[]).code(1).stderr(&format!(
+        "k8s-cli: cannot trust the server at {url}: its certificate is signed by an unknown issuer, which is none of the \
+         trusted CAs\n{hint}"
+    ));
+    let other = front("elsewhere.test");
+    let trusting = [("SSL_CERT_FILE", file.to_str().unwrap())];
+    run(&ada, &other, &trusting).code(1).stderr(&format!(
+        "k8s-cli: cannot trust the server at {other}: its certificate is for another name\n"
+    ));
+    run(&ada, &url, &[("SSL_CERT_FILE", "/missing")])
+        .code(1)
+        .says("cannot trust the server");
+    let plain = url.replace("https", "http");
+    run(&ada, &plain, &[]).code(1).stderr(&format!(
+        "k8s-cli: the server at {plain} did not answer as a k8s-cli server (its answer is not HTTP; with TLS its URL is \
+         {url})\nhint: --api-url or K8S_CLI_API_URL set the URL of the server\n"
+    ));
+}
