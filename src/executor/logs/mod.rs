@@ -26,8 +26,10 @@
 //! for the ring reads alone again, and joins later. Both know their place in the log ([`position`], pure), so that no step loses or
 //! repeats a line. Only the façade imports this module. It knows neither the form of a log on the wire nor that on the screen.
 
+mod attempts;
 mod block;
 mod container;
+mod last_line;
 mod last_lines;
 mod lines;
 mod node;

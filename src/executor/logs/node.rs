@@ -22,7 +22,7 @@ use super::{
     position::{Position, SECOND},
     reader::{Listener, Reader, now},
     reads::Reads,
-    ring::{Entry, Found, RingEnd, RingPlace, Taken},
+    ring::{Entry, Found, RingPlace, Taken},
     step::{self, ContainerRun, Step},
     tail::Tail,
     wait_reason::WaitReason,
@@ -266,6 +266,7 @@ impl Follower {
         let listener = Listener::Viewer(self.items.clone());
         let position = Position::at(None);
         let mut reader = Reader::new(container, position, listener, self.watch.clone());
+        reader.follows = self.query.follow;
         let node = self.watch.node(self.rank);
         tokio::select! {
             end = self.read_container(&mut reader, start) => end,
@@ -292,11 +293,11 @@ impl Follower {
         loop {
             let source = &mut reader.container.source;
             source.is_over |= step::is_over(&self.watch.node(self.rank).borrow(), source);
-            let is_last = source.is_over || !self.query.follow;
+            let mut is_last = source.is_over || !self.query.follow;
+            is_last = is_last || !Box::pin(reader.read_rest()).await?;
             if is_last {
-                Box::pin(reader.read_to_end(false)).await?;
+                Box::pin(reader.read_to_end()).await?;
             } else {
-                Box::pin(reader.read_rest(false)).await?;
                 Box::pin(self.find_place(reader, from)).await?;
             }
             if std::mem::take(&mut is_first) && !reader.has_read {
@@ -320,8 +321,7 @@ impl Follower {
             let tails = &self.logs.tails;
             match tails.join(&reader.container, point, &self.watch) {
                 Some(tail) => {
-                    let end = self.follow_tail(reader, &tail).await?;
-                    if end == Some(RingEnd::Over) {
+                    if self.follow_tail(reader, &tail).await? {
                         return Ok(());
                     }
                     if reader.position.point() == point {
@@ -336,25 +336,22 @@ impl Follower {
         }
     }
 
-    /// Takes lines from the shared stream. Returns when that ends, or when this viewer is too far ahead or behind.
-    async fn follow_tail(
-        &self,
-        reader: &mut Reader,
-        tail: &Tail,
-    ) -> Result<Option<RingEnd>, ViewerGone> {
+    /// Takes lines from the shared stream. Returns true at the end of the log, and false when this viewer is too far ahead or behind.
+    async fn follow_tail(&self, reader: &mut Reader, tail: &Tail) -> Result<bool, ViewerGone> {
         let mut changes = tail.ring.changes();
         let deadline = Instant::now() + JOIN_DELAY;
         let mut place = loop {
             changes.mark_unchanged();
             match tail.ring.find(reader.position.point().as_ref()) {
                 Found::At(place) => break place,
-                Found::Never => return Ok(None),
-                Found::Later if tail.ring.has_ended() => return Ok(None),
-                Found::Later => (),
+                Found::Never => return Ok(false),
+                Found::Later if tail.ring.has_ended() => return Ok(false),
+                // The log can be read, since this viewer has read it further.
+                Found::Later => tail.ring.hurry(),
             }
             match timeout_at(deadline, changes.changed()).await {
                 Ok(Ok(())) => (),
-                _ => return Ok(None),
+                _ => return Ok(false),
             }
         };
         loop {
@@ -377,11 +374,11 @@ impl Follower {
                 }
                 Taken::Nothing => {
                     if changes.changed().await.is_err() {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
-                Taken::Missed => return Ok(None),
-                Taken::Ended(end) => return Ok(Some(end)),
+                Taken::Missed => return Ok(false),
+                Taken::Ended => return Ok(true),
             }
         }
     }
@@ -489,7 +486,6 @@ impl Follower {
             Some(Since::At(time)) => return Ok(time.unix_nanoseconds()),
             Some(Since::Ago(ago)) => ago,
         };
-        let began = Instant::now();
         loop {
             let elapsed = self.began.elapsed().as_secs();
             // Rather up to a second too early than too late.
@@ -500,7 +496,7 @@ impl Follower {
             match reader.container.time_of_last_seconds(seconds).await {
                 Ok(from) => return Ok(from.unwrap_or(i64::MIN)),
                 // The next read of the log reports the failure.
-                Err(failure) if reader.is_final(&failure, began).await => return Ok(i64::MIN),
+                Err(failure) if reader.is_final(&failure).await => return Ok(i64::MIN),
                 Err(failure) => reader.pause(Some(failure)).await?,
             }
         }
@@ -511,18 +507,17 @@ impl Follower {
         if reader.position.point().is_some() || from == i64::MIN {
             return Ok(());
         }
-        let began = Instant::now();
         let last = loop {
             match reader.container.time_of_last(1).await {
                 Ok(last) => break last,
-                Err(failure) if reader.is_final(&failure, began).await => break None,
+                Err(failure) if reader.is_final(&failure).await => break None,
                 Err(failure) => reader.pause(Some(failure)).await?,
             }
         };
         if let Some(last) = last {
             reader.since = reader.since.min(Some(last.div_euclid(SECOND)));
             reader.position = Position::start(reader.since, from, 0);
-            reader.read_rest(false).await?;
+            reader.read_rest().await?;
         }
         Ok(())
     }

@@ -122,9 +122,9 @@ pub fn is_over(observed: &Observed, source: &ContainerRun) -> bool {
     })
 }
 
-/// Whether the rows show the end of the container of `source`. The log of one that is gone may be incomplete.
-pub fn has_terminated(observed: &Observed, source: &ContainerRun) -> bool {
-    pod_of(observed, source).is_some() && is_over(observed, source)
+/// Whether the pod of `source` is gone, as far as the rows show.
+pub fn is_gone(observed: &Observed, source: &ContainerRun) -> bool {
+    pod_of(observed, source).is_none()
 }
 
 /// How long the container of `source` may still write, if its pod has ended and it has not.

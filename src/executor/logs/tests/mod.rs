@@ -1,5 +1,7 @@
 //! The items of a task's log, from a scripted server.
 
+mod unreadable;
+
 use std::time::{Duration, Instant};
 
 use k8s_openapi::{
@@ -144,6 +146,12 @@ async fn all(items: &mut mpsc::Receiver<LogItem>) -> Vec<String> {
     seen
 }
 
+/// The value of a parameter of a request.
+fn parameter(request: &str, name: &str) -> Option<String> {
+    let (_, value) = request.split_once(&format!("{name}="))?;
+    Some(value.split(['&', ' ']).next().unwrap().replace("%3A", ":"))
+}
+
 const LINE: &str = "2026-01-02T03:04:05.6Z a line\n";
 
 #[actix_rt::test]
@@ -171,26 +179,6 @@ async fn the_log_of_a_pod_that_no_watch_has_shown_is_waited_for() {
             "a line/",
             "Completed"
         ]
-    );
-}
-
-#[actix_rt::test]
-async fn a_log_that_ends_early_without_an_error_is_read_to_its_end() {
-    let lines = |count: usize| {
-        let lines = (0..count).map(|nth| format!("2026-01-02T03:04:05.{nth:09}Z {nth}\n"));
-        lines.collect::<String>()
-    };
-    let mut shown = [2, 4, 4].into_iter();
-    let cluster = scripted_server::cluster(move |request| {
-        assert!(request.contains("/pods/p-0/log"), "{request}");
-        Some(lines(shown.next().expect("it is read three times")))
-    })
-    .await;
-    let live = LiveView::new(cluster);
-    merge(&live, &[job(0, 1)], &[pod(0)]);
-    assert_eq!(
-        all(&mut logs(&live, LogQuery::default()).await).await,
-        ["0/1/", "2/3/", "Completed"]
     );
 }
 
@@ -260,10 +248,7 @@ async fn the_clock_of_the_server_does_not_matter_for_an_age() {
         let clock = move || jiff::Timestamp::now() - jiff::SignedDuration::from_secs(ahead);
         let began = clock();
         let cluster = scripted_server::cluster(move |request| {
-            let parameter = |name: &str| {
-                let (_, value) = request.split_once(&format!("{name}="))?;
-                Some(value.split(['&', ' ']).next().unwrap().replace("%3A", ":"))
-            };
+            let parameter = |name| parameter(request, name);
             let since = parameter("sinceTime").map(|time| time.parse().unwrap());
             let since = since.or_else(|| {
                 let seconds = parameter("sinceSeconds")?.parse().unwrap();
