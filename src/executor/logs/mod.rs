@@ -27,6 +27,7 @@
 //! repeats a line. Only the façade imports this module. It knows neither the form of a log on the wire nor that on the screen.
 
 mod attempts;
+mod beginning;
 mod block;
 mod container;
 mod last_line;
@@ -207,6 +208,7 @@ async fn follow(
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,
+            has_waited: false,
         };
         followers.spawn(follower.run());
     }

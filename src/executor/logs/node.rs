@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     LogItem, Logs, ViewerGone,
+    beginning::Beginning,
     block::LogSource,
     container::Container,
     last_lines::before_last_lines,
@@ -87,6 +88,8 @@ pub struct Follower {
     pub read: HashSet<String>,
     /// Whether the node has or had a Job. Without one, its task may still be being created.
     pub has_job: bool,
+    /// Whether the viewer was there before the node's container.
+    pub has_waited: bool,
 }
 
 impl Follower {
@@ -128,7 +131,8 @@ impl Follower {
                     let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
                     // Most nodes of a large task wait most of the time. Boxed futures allocate the memory for reading only when it
                     // is needed.
-                    Box::pin(self.read_source(&source, start)).await?;
+                    let is_first = last.is_none();
+                    Box::pin(self.read_source(&source, start, is_first)).await?;
                     let is_over =
                         source.is_over || step::remaining_grace(&node.borrow(), &source).is_some();
                     if !self.query.follow && !is_over {
@@ -144,6 +148,7 @@ impl Follower {
                 Step::Wait(reason) => waiting.set(reason),
             }
             start = Start::Fresh { tail: None };
+            self.has_waited = true;
             if let Some(reason) = waiting.due_report() {
                 let node = self.rank;
                 self.record(LogRecord::Waiting { node, reason }).await?;
@@ -252,7 +257,12 @@ impl Follower {
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.
-    async fn read_source(&mut self, source: &ContainerRun, start: Start) -> Result<(), ViewerGone> {
+    async fn read_source(
+        &mut self,
+        source: &ContainerRun,
+        start: Start,
+        is_first: bool,
+    ) -> Result<(), ViewerGone> {
         let container = Container {
             pods: self.cluster.api(),
             source: source.clone(),
@@ -267,6 +277,15 @@ impl Follower {
         let position = Position::at(None);
         let mut reader = Reader::new(container, position, listener, self.watch.clone());
         reader.follows = self.query.follow;
+        reader.is_witness = is_first && self.has_waited && !source.is_previous;
+        if let (true, None, Some(started)) = (reader.is_witness, self.query.since, source.started) {
+            reader.beginning = Some(Beginning {
+                started,
+                tried: Instant::now(),
+                read: None,
+                was_away: self.watch.was_away_since(self.began.into_std()),
+            });
+        }
         let node = self.watch.node(self.rank);
         tokio::select! {
             end = self.read_container(&mut reader, start) => end,
@@ -300,6 +319,12 @@ impl Follower {
             } else {
                 Box::pin(self.find_place(reader, from)).await?;
             }
+            if is_first && reader.is_empty() && may_have_been_rotated(&reader.container.source) {
+                let message =
+                    "its log has no line: it printed none, or its lines were rotated away";
+                let (node, message) = (self.rank, message.to_owned());
+                self.record(LogRecord::Notice { node, message }).await?;
+            }
             if std::mem::take(&mut is_first) && !reader.has_read {
                 let name = &reader.container.name;
                 self.record(LogRecord::Pod {
@@ -322,7 +347,8 @@ impl Follower {
             match tails.join(&reader.container, point, &self.watch) {
                 Some(tail) => {
                     if self.follow_tail(reader, &tail).await? {
-                        return Ok(());
+                        reader.container.source.is_over = true;
+                        return Box::pin(reader.check_beginning(None)).await;
                     }
                     if reader.position.point() == point {
                         sleep(RETRY).await;
@@ -362,6 +388,12 @@ impl Follower {
                         && let Some(point) = block.point()
                     {
                         reader.position = Position::at(Some(point));
+                    }
+                    if let Entry::Lines(block) = &entry
+                        && let Some(first) = block.pieces.get(place.piece)
+                    {
+                        let first = first.point.map(|point| point.time);
+                        Box::pin(reader.check_beginning(first)).await?;
                     }
                     let is_empty =
                         matches!(&entry, Entry::Lines(block) if place.piece >= block.pieces.len());
@@ -520,6 +552,16 @@ impl Follower {
             reader.read_rest().await?;
         }
         Ok(())
+    }
+}
+
+/// Whether a container has run long enough for a kubelet to rotate its log. The clock of the server may differ from that of the
+/// container, so a container that runs has to be older.
+fn may_have_been_rotated(source: &ContainerRun) -> bool {
+    match (source.ran_for, source.started) {
+        (Some(ran_for), _) => ran_for >= 10 * SECOND,
+        (None, Some(started)) => now().saturating_sub(started) >= 60 * SECOND,
+        (None, None) => false,
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     LogItem, ViewerGone,
     attempts::{Attempts, Situation},
+    beginning::Beginning,
     block::Block,
     container::{Container, Failure, Part, describe, next},
     last_line::Progress,
@@ -56,6 +57,12 @@ pub struct Reader {
     pub watch: Arc<TaskWatch>,
     /// The second from which to read the log until the first line has come.
     pub since: Option<i64>,
+    /// The expected beginning of the log, until it was read.
+    pub beginning: Option<Beginning>,
+    /// Whether the viewer was there before the container.
+    pub is_witness: bool,
+    /// Whether the log could not be read.
+    has_given_up: bool,
     pub backoff: Backoff,
     /// The failed attempts since the last line.
     pub attempts: Attempts,
@@ -88,6 +95,9 @@ impl Reader {
             listener,
             watch,
             since: None,
+            beginning: None,
+            is_witness: false,
+            has_given_up: false,
             backoff: Backoff::up_to(LONGEST_PAUSE),
             attempts: Attempts::default(),
             is_interrupted: false,
@@ -162,6 +172,7 @@ impl Reader {
                 Err(failure) => return Ok(Err(failure)),
             }
         }
+        self.check_beginning(None).await?;
         Ok(Ok(()))
     }
 
@@ -302,10 +313,35 @@ impl Reader {
         if block.pieces.is_empty() {
             return Ok(());
         }
+        let first = block.pieces.first().and_then(|piece| piece.point);
+        self.check_beginning(first.map(|point| point.time)).await?;
         self.has_read = true;
         self.backoff.reset();
         self.attempts.reset();
         self.send(Entry::Lines(Arc::new(block))).await
+    }
+
+    /// Reports once if the beginning of the log may be missing, given the time of its first line.
+    pub async fn check_beginning(&mut self, first: Option<i64>) -> Result<(), ViewerGone> {
+        let Some(beginning) = &mut self.beginning else {
+            return Ok(());
+        };
+        let is_late = beginning.is_late(Instant::now());
+        if is_late && first.is_none() && !self.container.source.is_over {
+            // The first line is still to come.
+            return Ok(());
+        }
+        let is_missing = is_late && beginning.is_before(first);
+        self.beginning = None;
+        if !is_missing {
+            return Ok(());
+        }
+        let reason = "its log could not be read at its beginning, and may have been rotated since";
+        self.send(Entry::Gap {
+            since: None,
+            reason: reason.to_owned(),
+        })
+        .await
     }
 
     pub async fn send(&self, entry: Entry) -> Result<(), ViewerGone> {
@@ -427,7 +463,8 @@ impl Reader {
 
     /// Reports that the rest of the log cannot be read. A pod that was deleted after the stream of its log had ended by itself has
     /// probably written no more.
-    async fn give_up(&self, failure: &Failure) -> Result<(), ViewerGone> {
+    async fn give_up(&mut self, failure: &Failure) -> Result<(), ViewerGone> {
+        self.has_given_up = true;
         if self.has_seen_end && self.is_gone() {
             return Ok(());
         }
@@ -472,6 +509,12 @@ impl Reader {
     fn is_stopped(&self) -> bool {
         let node = self.watch.node(self.container.name.node);
         node.borrow().jobs.is_empty()
+    }
+
+    /// Whether the whole log was asked for, by a viewer who came after its beginning, and there is none.
+    pub fn is_empty(&self) -> bool {
+        let has_read = self.has_read || self.position.point().is_some();
+        !has_read && self.since.is_none() && !self.is_witness && !self.has_given_up
     }
 
     fn is_over(&self) -> bool {

@@ -38,6 +38,10 @@ pub struct ContainerRun {
     pub may_restart: bool,
     /// The time of the pod's creation, in nanoseconds since 1970.
     pub created: i64,
+    /// The time of its start, in nanoseconds since 1970, by the clock of its machine; none if it is unknown.
+    pub started: Option<i64>,
+    /// The time from its start to its end, in nanoseconds; none if it runs, or if it is unknown.
+    pub ran_for: Option<i64>,
 }
 
 impl ContainerRun {
@@ -76,11 +80,18 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
         is_over,
         may_restart: pod.may_restart,
         created: pod.created.unwrap_or_default(),
+        started: pod.started_at,
+        ran_for: pod
+            .finished_at
+            .zip(pod.started_at)
+            .map(|(end, start)| end - start),
     };
     let previous = (pod.restarts > 0).then(|| ContainerRun {
         restarts: pod.restarts - 1,
         is_previous: true,
         is_over: true,
+        started: None,
+        ran_for: None,
         ..current.clone()
     });
     let current = (pod.container != Container::Absent).then_some(current);

@@ -34,6 +34,9 @@ pub struct PodRow {
     /// The reason why it failed.
     pub failure: Option<Box<str>>,
     pub container: Container,
+    /// The times of the container's start and end, in nanoseconds since 1970, by the clock of its machine.
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
     /// The number of restarts of its container.
     pub restarts: i32,
     pub may_restart: bool,
@@ -129,6 +132,8 @@ struct Terminated {
     reason: Option<String>,
     message: Option<String>,
     #[serde(default, deserialize_with = "moment")]
+    started_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
     finished_at: Option<Timestamp>,
 }
 
@@ -147,6 +152,8 @@ impl From<Wire<PodSpec, Status>> for PodRow {
             pending: status.pending(),
             failure: status.failure(),
             container: status.state().map_or(Container::Absent, State::container),
+            started_at: status.state().and_then(State::started_at),
+            finished_at: status.state().and_then(State::finished_at),
             restarts: status.own().map_or(0, |container| container.restart_count),
             may_restart: spec.restart_policy.as_deref() != Some("Never"),
             has_started: status.start_time.is_some(),
@@ -211,6 +218,17 @@ impl Status {
 }
 
 impl State {
+    fn started_at(&self) -> Option<i64> {
+        let running = self.running.as_ref().and_then(|it| it.started_at);
+        let terminated = self.terminated.as_ref().and_then(|it| it.started_at);
+        terminated.or(running).map(Timestamp::unix_nanoseconds)
+    }
+
+    fn finished_at(&self) -> Option<i64> {
+        let finished = self.terminated.as_ref()?.finished_at;
+        finished.map(Timestamp::unix_nanoseconds)
+    }
+
     fn container(&self) -> Container {
         match (&self.terminated, &self.running) {
             (Some(terminated), _) => Container::Terminated {

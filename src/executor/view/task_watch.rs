@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{Mutex, watch};
 
-use super::LiveView;
+use super::{LiveView, versions::USUAL_AGE};
 use crate::{
     api::TaskId,
     executor::{error::Error, observed::Observed},
@@ -46,6 +46,13 @@ impl TaskWatch {
     /// Whether the task has been stopped.
     pub fn is_gone(&self) -> bool {
         self.nodes.iter().all(|node| node.borrow().jobs.is_empty())
+    }
+
+    /// Whether the view was or is old at some time after `moment`, so that it showed changes late.
+    pub fn was_away_since(&self, moment: Instant) -> bool {
+        let view = &self.live.view;
+        view.age().is_none_or(|age| age > USUAL_AGE)
+            || view.came_back().is_some_and(|back| back > moment)
     }
 
     /// Lists the task in the cluster, for the view. Concurrent callers share one list.

@@ -1,5 +1,6 @@
 //! The items of a task's log, from a scripted server.
 
+mod beginning;
 mod unreadable;
 
 use std::time::{Duration, Instant};
@@ -133,6 +134,7 @@ async fn next(items: &mut mpsc::Receiver<LogItem>) -> Option<String> {
             LogItem::Record(LogRecord::Gap { reason, .. }) => format!("missing: {reason}"),
             LogItem::Record(LogRecord::Resumed { .. }) => "resumed".to_owned(),
             LogItem::Record(LogRecord::End { status, .. }) => format!("{status:?}"),
+            LogItem::Record(LogRecord::Notice { message, .. }) => message,
             LogItem::Record(_) => continue,
         });
     }
