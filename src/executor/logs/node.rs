@@ -44,6 +44,8 @@ const POLL: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(250);
 /// The longest age that Kubernetes is asked for, in seconds: a century. Kubernetes computes in nanoseconds of 64 bits, unchecked.
 const MAX_AGE: i64 = 100 * 365 * 24 * 3600;
+/// The greatest difference between the clocks of a cluster and of the server's machine, in nanoseconds.
+const CLOCKS: i64 = 3600 * SECOND;
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const JOB_END_DELAY: Duration = Duration::from_secs(5);
 
@@ -338,8 +340,9 @@ impl Follower {
                 return Ok(());
             }
             let point = reader.position.point();
-            if point.is_none() && from > now() {
-                // Lines of this time are not wanted.
+            let has_reached = point.is_some_and(|point| point.latest >= from);
+            if !has_reached && self.may_be_in_future(from) {
+                // The lines to come may be too old, and the shared stream has all lines.
                 sleep(POLL).await;
                 continue;
             }
@@ -413,6 +416,12 @@ impl Follower {
                 Taken::Ended => return Ok(true),
             }
         }
+    }
+
+    /// Whether the first wanted time may be in the future, by whatever clock the lines get their times from.
+    fn may_be_in_future(&self, from: i64) -> bool {
+        // Kubernetes counts an age from the present.
+        matches!(self.query.since, Some(Since::At(_))) && from > now().saturating_sub(CLOCKS)
     }
 
     async fn report_limit(&self, max_streams: usize) -> Result<(), ViewerGone> {
@@ -495,8 +504,7 @@ impl Follower {
                     return Ok(Start::Behind(point));
                 }
                 let since = point.map(|point| point.time);
-                let is_earlier = |source: &&ContainerRun| source.created <= since.unwrap_or(0);
-                let earlier = sources.iter().filter(is_earlier);
+                let earlier = sources.iter().filter(|source| source.began_before(since));
                 self.read.extend(earlier.map(ContainerRun::key));
                 let source = Arc::new(LogSource {
                     node: self.rank,

@@ -45,6 +45,12 @@ pub struct ContainerRun {
 }
 
 impl ContainerRun {
+    /// Whether it began before a line of another container of the node. The times of its start and of the line come from the clocks of
+    /// cluster nodes, often of the same one. That of the pod's creation comes from another clock.
+    pub fn began_before(&self, line: Option<i64>) -> bool {
+        line.is_some_and(|line| self.started.unwrap_or(self.created) <= line)
+    }
+
     /// A short name of digits and lower-case letters.
     pub fn key(&self) -> String {
         let digits = self.uid.to_string();
@@ -230,6 +236,20 @@ mod tests {
             node.reason.as_deref(),
             Some("DeadlineExceeded: Job was active longer than specified deadline")
         );
+    }
+
+    #[test]
+    fn the_order_of_containers_comes_from_one_clock() {
+        let Step::Read(mut source) = first("running") else {
+            panic!("it is not read")
+        };
+        // The API server's clock is behind that of the cluster node.
+        (source.created, source.started) = (10, Some(70));
+        assert!(!source.began_before(Some(65)));
+        assert!(source.began_before(Some(75)));
+        assert!(!source.began_before(None));
+        source.started = None;
+        assert!(source.began_before(Some(65)));
     }
 
     #[test]

@@ -285,3 +285,36 @@ async fn the_clock_of_the_server_does_not_matter_for_an_age() {
         }
     }
 }
+
+#[actix_rt::test]
+async fn lines_before_a_time_are_left_out_whatever_the_clock_of_the_server_says() {
+    // The clock of the pod's machine is a minute behind.
+    let time = |ago: i64| jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60 + ago);
+    let wanted = time(-30);
+    let lines = format!("{:.9} old\n{:.9} new\n", time(0), time(-40));
+    let mut active = job(0, 1);
+    active["status"] = json!({});
+    let mut running = pod(0);
+    running["metadata"]["resourceVersion"] = "5".into();
+    running["status"]["phase"] = "Running".into();
+    running["status"]["containerStatuses"][0]["state"] = json!({"running": {}});
+    let (jobs, pods) = ([active.clone()], [running.clone()]);
+    let mut shown = [String::new(), String::new()].into_iter();
+    let cluster = scripted_server::cluster(move |request| {
+        Some(match request {
+            _ if request.contains("/jobs") => list(&jobs),
+            _ if !request.contains("/log?") => list(&pods),
+            // At first the log is empty.
+            _ => shown.next().unwrap_or_else(|| lines.clone()),
+        })
+    })
+    .await;
+    let live = LiveView::new(cluster);
+    merge(&live, &[active], &[running]);
+    let query = LogQuery {
+        since: Some(Since::At(wanted.to_string().parse().unwrap())),
+        ..LogQuery::default()
+    };
+    let mut items = logs(&live, query).await;
+    assert_eq!(next(&mut items).await.as_deref(), Some("new/"));
+}
