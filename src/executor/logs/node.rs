@@ -194,8 +194,18 @@ impl Follower {
         let has_read = !self.read.is_empty() || self.has_place();
         // A node that was stopped before it had a pod has written nothing.
         let has_run = status.stopped_after.is_none();
-        if !has_read && status.pod_name.is_none() && has_run {
-            let (since, reason) = (None, POD_GONE.to_owned());
+        // An evicted pod may have no state of its container, and its log is removed.
+        let is_evicted = status
+            .reason
+            .as_deref()
+            .is_some_and(|why| why.starts_with("Evicted"));
+        let missing = match &status.pod_name {
+            _ if has_read || !has_run => None,
+            None => Some(POD_GONE),
+            Some(_) => is_evicted.then_some("its pod was evicted"),
+        };
+        if let Some(reason) = missing {
+            let (since, reason) = (None, reason.to_owned());
             self.record(LogRecord::Gap {
                 node,
                 since,

@@ -184,3 +184,17 @@ async fn the_log_of_a_pod_that_is_gone_is_not_tried_again() {
     );
     assert!(began.elapsed() < Duration::from_secs(20));
 }
+
+#[actix_rt::test]
+async fn an_evicted_pod_without_a_container_has_a_gap() {
+    let mut evicted = pod(0);
+    evicted["status"] = json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"});
+    let mut failed = job(0, 1);
+    failed["status"] = json!({"failed": 1, "conditions": [
+        {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"},
+    ]});
+    let live = LiveView::new(cluster(vec![evicted.clone()], vec![Nothing]).await);
+    merge(&live, &[failed], &[evicted]);
+    let seen = all(&mut logs(&live, LogQuery::default()).await).await;
+    assert_eq!(seen, ["missing: its pod was evicted", "Failed"]);
+}
