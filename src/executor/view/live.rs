@@ -86,7 +86,7 @@ impl LiveView {
     /// Watches a task of `user`.
     pub fn watch_task(&self, user: &User, id: TaskId, num_nodes: u32) -> TaskWatch {
         let nodes = self.view.subscribe(user, id, num_nodes);
-        TaskWatch::new(self.clone(), id, nodes)
+        TaskWatch::new(self.clone(), id, user.clone(), nodes)
     }
 
     /// Lists the Jobs of a task in the cluster, for the view.
