@@ -64,7 +64,7 @@ use crate::{
     executor::{
         cluster::Cluster,
         error::{Error, Result},
-        observed::{first_failure, setup_failure},
+        observed::{first_failure, names_its_node, setup_failure},
         view::{LiveView, TaskWatch},
     },
 };
@@ -252,7 +252,9 @@ fn describe(node: &NodeStatus, num_nodes: usize) -> String {
     let reason = node.reason.as_deref().unwrap_or("for an unknown reason");
     match setup_failure(node) {
         Some(why) if num_nodes > 1 => format!("failed: {why}"),
-        _ if num_nodes > 1 => format!("node-{} failed: {reason}", node.rank),
+        _ if num_nodes > 1 && !names_its_node(reason) => {
+            format!("node-{} failed: {reason}", node.rank)
+        }
         _ => format!("failed: {reason}"),
     }
 }

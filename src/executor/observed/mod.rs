@@ -26,5 +26,5 @@ pub use self::{
     node::{node_status, pod_status, stopped_after},
     pod::{Container, PodRow},
     row::{Owner, Row},
-    task::{Observed, first_failure, setup_failure},
+    task::{Observed, first_failure, names_its_node, setup_failure},
 };

@@ -27,6 +27,8 @@ pub struct Observed {
     pub lost_pods: HashMap<Uid, Arc<PodRow>>,
     /// The ends of nodes whose Jobs were removed while this program watched.
     pub seen_ends: Ends,
+    /// The ranks of Jobs that a list no longer contains, by uid, until the watch shows their last state.
+    pub awaited_ends: HashMap<Uid, u32>,
 }
 
 /// The facts about a task that each of its objects carries.
@@ -73,17 +75,23 @@ impl Observed {
 
     /// Removes a Job, and keeps the end of its node.
     pub fn remove_job(&mut self, at: usize) -> Arc<JobRow> {
-        let job = &self.jobs[at];
-        if job.state.has_ended() && job.num_nodes.is_some_and(|number| number > 1) {
-            let node = node_status(job, self.pods_of(job).next_back(), self);
-            // A Job of another user may carry the same id.
-            if self.jobs.iter().all(|other| other.owner == job.owner) {
-                self.seen_ends.insert(node.rank, NodeEnd::of(&node));
-            }
-        }
-        let job = self.jobs.remove(at);
+        let job = self.jobs[at].clone();
+        self.note_end(&job);
+        self.jobs.remove(at);
         self.lost_pods.remove(&job.uid);
         job
+    }
+
+    /// Notes the end of the node of a Job that is being removed, if it has ended.
+    pub fn note_end(&mut self, job: &JobRow) {
+        if !job.state.has_ended() || job.num_nodes.unwrap_or(1) == 1 {
+            return;
+        }
+        let node = node_status(job, self.pods_of(job).next_back(), self);
+        // A Job of another user may carry the same id.
+        if self.jobs.iter().all(|other| other.owner == job.owner) {
+            self.seen_ends.insert(node.rank, NodeEnd::of(&node));
+        }
     }
 
     /// Removes a pod. The last one of a Job is kept, because it says how its node ended.
@@ -201,6 +209,7 @@ impl Observed {
             failures: failures.map(|it| (it.object, it.clone())).collect(),
             lost_pods: lost_pods.collect(),
             seen_ends: Ends::default(),
+            awaited_ends: HashMap::new(),
             pods,
             jobs,
         }
@@ -312,6 +321,9 @@ impl Observed {
                 continue;
             }
             let end = self.end_of(rank, jobs).cloned();
+            if end.is_none() && self.awaited_ends.values().any(|awaited| *awaited == rank) {
+                continue;
+            }
             let deleted = || NodeEnd {
                 status: TaskState::Failed,
                 exit_code: None,
@@ -339,6 +351,11 @@ impl Observed {
         let noted = || jobs.iter().find_map(|job| job.ends.as_ref()?.get(rank));
         self.seen_ends.get(rank).or_else(noted)
     }
+}
+
+/// Whether the reason of a node says by itself which node it is about.
+pub fn names_its_node(reason: &str) -> bool {
+    reason.starts_with(DELETED_JOB)
 }
 
 /// The beginning of the reason of a node whose Job was deleted, up to its rank.
@@ -375,7 +392,7 @@ fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<Str
         let reason = node.reason.as_ref()?;
         return Some(match setup_failure(node) {
             Some(why) if num_nodes > 1 => why,
-            _ if reason.starts_with(DELETED_JOB) => reason.clone(),
+            _ if names_its_node(reason) => reason.clone(),
             _ if num_nodes > 1 => format!("node-{}: {reason}", node.rank),
             _ => reason.clone(),
         });

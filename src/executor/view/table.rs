@@ -37,6 +37,16 @@ pub trait Table<R: Row> {
     /// Inserts or replaces the row of an object.
     fn put(&mut self, row: R);
     fn remove(&mut self, uid: Uid);
+    /// Removes an object that a list of a scope no longer contains. The watch has not shown its last state yet.
+    fn remove_before_event(&mut self, uid: Uid) {
+        self.remove(uid);
+    }
+    /// Removes an object in its last state.
+    fn remove_row(&mut self, row: R) {
+        self.remove(row.uid());
+    }
+    /// Everything was listed: the watch will show no earlier event.
+    fn forget_awaited_events(&mut self) {}
     /// The known objects within a scope.
     fn within(&self, scope: &Scope) -> Vec<Uid>;
 
@@ -57,7 +67,7 @@ pub trait Table<R: Row> {
         versions.advance(version, now);
         if is_deleted {
             versions.confirm_deleted(uid);
-            self.remove(uid);
+            self.remove_row(row);
         } else if versions.accepts_event(uid, version, known) {
             self.put_or_remove(row);
         }
@@ -72,17 +82,27 @@ pub trait Table<R: Row> {
         }
         let listed: HashSet<Uid> = rows.iter().map(R::uid).collect();
         rows.into_iter().for_each(|row| self.merge(row));
-        self.remove_unlisted(scope, &listed, version);
+        for uid in self.unlisted(scope, &listed, version) {
+            self.remove_before_event(uid);
+        }
     }
 
-    /// Removes the known objects of a scope that a whole list of this version does not contain, unless they are newer.
-    fn remove_unlisted(&mut self, scope: &Scope, listed: &HashSet<Uid>, version: Version) {
-        for uid in self.within(scope) {
-            let known = self.version(uid).unwrap_or_default();
-            if !listed.contains(&uid) && !known.is_newer_than(version) {
-                self.remove(uid);
-            }
+    /// Removes the known objects that a list of everything does not contain, unless they are newer.
+    fn remove_unlisted(&mut self, listed: &HashSet<Uid>, version: Version) {
+        for uid in self.unlisted(&Scope::All, listed, version) {
+            self.remove(uid);
         }
+        self.forget_awaited_events();
+    }
+
+    /// The known objects of a scope that a whole list of this version does not contain, unless they are newer.
+    fn unlisted(&self, scope: &Scope, listed: &HashSet<Uid>, version: Version) -> Vec<Uid> {
+        let mut within = self.within(scope);
+        within.retain(|uid| {
+            let known = self.version(*uid).unwrap_or_default();
+            !listed.contains(uid) && !known.is_newer_than(version)
+        });
+        within
     }
 
     /// Removes an object that this program deleted.
@@ -108,7 +128,7 @@ pub trait Table<R: Row> {
 
     fn put_or_remove(&mut self, row: R) {
         if row.is_deleted() {
-            self.remove(row.uid());
+            self.remove_row(row);
         } else {
             self.put(row);
         }

@@ -152,6 +152,10 @@ impl LogView {
                             self.failures
                                 .push(format!("failed: setup on node-{node} {how}"));
                         }
+                        // It names the node.
+                        Some(("the", rest)) if rest.starts_with("Job of ") => {
+                            self.failures.push(format!("failed: the {rest}"));
+                        }
                         _ => {
                             let why = task_view::ending(exit_code, reason.as_deref());
                             let why = why.map_or_else(String::new, |why| format!(": {why}"));

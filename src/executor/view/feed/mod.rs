@@ -15,11 +15,7 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use log::Level;
 use tokio::time::{sleep, timeout};
 
-use super::{
-    LiveView, MAX_AGE, ViewRow,
-    table::{Scope, Table},
-    versions::Versions,
-};
+use super::{LiveView, MAX_AGE, ViewRow, table::Table, versions::Versions};
 use crate::{
     api::Reason,
     backoff::Backoff,
@@ -155,7 +151,7 @@ impl Feed<'_> {
             }
         };
         let is_first = self.0.view.change::<R, _>(|table| {
-            table.remove_unlisted(&Scope::All, &listed, version);
+            table.remove_unlisted(&listed, version);
             let is_first = !table.versions().has_loaded();
             table.versions().has_listed(version, began);
             is_first

@@ -108,6 +108,43 @@ impl Table<JobRow> for Tasks {
         self.forget_if_empty(id);
     }
 
+    fn remove_before_event(&mut self, uid: Uid) {
+        if let Some((id, job)) = self.job(uid)
+            && let Some(task) = self.tasks.get_mut(&id)
+        {
+            Arc::make_mut(task).awaited_ends.insert(uid, job.rank);
+        }
+        Table::<JobRow>::remove(self, uid);
+    }
+
+    fn remove_row(&mut self, row: JobRow) {
+        let (uid, task) = (row.uid, row.task);
+        if self.jobs.place(uid).is_some() {
+            // Its last state tells how its node ended.
+            self.put(row);
+            Table::<JobRow>::remove(self, uid);
+        } else if let Some(id) = task
+            && let Some(task) = self.tasks.get_mut(&id)
+            && task.awaited_ends.contains_key(&uid)
+        {
+            let task = Arc::make_mut(task);
+            task.awaited_ends.remove(&uid);
+            task.note_end(&row);
+            self.unsettled.push(id);
+            self.note_change(id, row.rank, &row.owner);
+        }
+    }
+
+    fn forget_awaited_events(&mut self) {
+        for (id, task) in &mut self.tasks {
+            if !task.awaited_ends.is_empty() {
+                Arc::make_mut(task).awaited_ends.clear();
+                self.unsettled.push(*id);
+                self.changes += 1;
+            }
+        }
+    }
+
     fn within(&self, scope: &Scope) -> Vec<Uid> {
         let tasks = Tasks::within(self, scope).into_iter();
         let jobs = tasks.flat_map(|task| &task.jobs);
