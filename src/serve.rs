@@ -21,7 +21,7 @@ use crate::{
     api::{Quantity, Timestamp},
     certificate,
     cli::ServeArgs,
-    executor::{ClusterConfig, Executor},
+    executor::{ClusterConfig, Executor, PodRules},
     sandbox::{self, Sandbox},
     server,
 };
@@ -48,6 +48,9 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         sandbox_log_max_size,
         sandbox_objects,
         allow_pod_config,
+        pod_security,
+        runtime_class,
+        label_prefix,
     } = args;
     sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
@@ -67,10 +70,15 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     };
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
-        let executor = executor.allow_pod_config(allow_pod_config);
-        let (keeper, stopper) = (executor.clone(), executor.clone());
+        let executor = executor.with_pod_rules(PodRules {
+            any_pod_config: allow_pod_config,
+            is_restricted: pod_security.is_some(),
+            runtime_classes: runtime_class,
+            label_prefix,
+        });
+        let (keeper, reconciler) = (executor.clone(), executor.clone());
         spawn(async move { keeper.keep_view().await });
-        spawn(async move { stopper.fail_fast().await });
+        spawn(async move { reconciler.reconcile().await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,

@@ -8,6 +8,8 @@ The files are answers of a real Kubernetes. Tests compare the sandbox with them,
     jobs-quota.json, events-quota.json   a Job in a namespace that allows no pods: no pod, only events
     watch-*-created-run-deleted.jsonl    the events of a Job and of its pod: created, running, deleted in the background
     watch-*-deadline-patched.jsonl   the same when activeDeadlineSeconds of a running pod is lowered to 1
+    lives/*.jsonl                    not recorded by this script: the events of Jobs and pods from 1.36 that were evicted, preempted,
+                                     lost with their node, deleted by hand, and so on, with the fields that the program decodes
     answers.jsonl                    single requests with their answers, mostly refusals; one a line
 
 It needs kubectl, a cluster of one node and the rights of an administrator. It creates two namespaces and deletes them at the end;

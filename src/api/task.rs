@@ -15,6 +15,8 @@ pub enum TaskState {
     Pending,
     /// At least one node runs.
     Running,
+    /// A user stopped it, and its processes have not ended yet.
+    Stopping,
     /// A node failed.
     Failed,
     /// Every node succeeded.
@@ -33,6 +35,7 @@ impl fmt::Display for TaskState {
         f.pad(match self {
             Self::Pending => "pending",
             Self::Running => "running",
+            Self::Stopping => "stopping",
             Self::Failed => "failed",
             Self::Completed => "completed",
         })

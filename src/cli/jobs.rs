@@ -224,13 +224,13 @@ command! {
     /// Stop tasks, or all that have not finished.
     #[argh(
         name = "stop",
-        example = "{command_name} ab12cd34 ef56gh78\n{command_name} --all",
-        note = "Deletes the Jobs of the task, and with them their logs."
+        example = "{command_name} ab12cd34 x9d3k2vb\n{command_name} --all",
+        note = "Deletes the Jobs of the task, and with them their logs. The processes get SIGTERM, and SIGKILL after their grace period."
     )]
     pub struct StopArgs {
         /// the ids of the tasks
         #[argh(positional)]
-        pub id: Vec<TaskId>,
+        pub ids: Vec<TaskId>,
 
         /// stop all your tasks that have not finished
         #[argh(switch)]
@@ -239,6 +239,10 @@ command! {
         /// with --all: stop the tasks of all users
         #[argh(switch)]
         pub all_users: bool,
+
+        /// return at once; the default is to wait until the processes have ended
+        #[argh(switch)]
+        pub no_wait: bool,
 
         /// with --all-users: do not ask
         #[argh(switch)]

@@ -53,7 +53,7 @@ pub use jobs::{
     ValidateArgs,
 };
 pub use parse::EarlyExit;
-pub use value::{Format, LogFormat, Prefix};
+pub use value::{Format, LogFormat, PodSecurity, Prefix};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
@@ -159,6 +159,18 @@ command! {
         /// allow task files to set fields that reach beyond their pods, such as hostPath, privileged and service accounts
         #[argh(switch)]
         pub allow_pod_config: bool,
+
+        /// make pods that a namespace with this Pod Security Standard admits: `restricted`
+        #[argh(option, arg_name = "standard")]
+        pub pod_security: Option<PodSecurity>,
+
+        /// allow task files to name this runtime class, besides `nvidia`; may be repeated
+        #[argh(option, arg_name = "name")]
+        pub runtime_class: Vec<String>,
+
+        /// refuse labels of task files that do not begin with this prefix
+        #[argh(option, arg_name = "prefix")]
+        pub label_prefix: Option<String>,
     }
 }
 

@@ -34,6 +34,9 @@ fn serve_has_the_defaults_of_the_contract() {
         sandbox_log_max_size: None,
         sandbox_objects: None,
         allow_pod_config: false,
+        pod_security: None,
+        runtime_class: Vec::new(),
+        label_prefix: None,
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
 }

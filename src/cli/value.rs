@@ -19,6 +19,23 @@ pub enum Format {
     Name,
 }
 
+/// A Pod Security Standard that pods have to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodSecurity {
+    Restricted,
+}
+
+impl FromStr for PodSecurity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "restricted" => Ok(Self::Restricted),
+            _ => Err("expected restricted: other standards admit all pods of tasks".to_owned()),
+        }
+    }
+}
+
 impl FromStr for Format {
     type Err = String;
 

@@ -76,6 +76,15 @@ impl Error {
         }
     }
 
+    /// The error of a value that cannot be written as JSON.
+    pub fn internal(error: serde_json::Error) -> Self {
+        Self {
+            reason: Reason::InternalError,
+            message: error.to_string(),
+            source: Some(Box::new(error)),
+        }
+    }
+
     /// The error of a task that does not exist. A task of another user gets the same error.
     pub fn no_such_task(id: TaskId) -> Self {
         Self::new(Reason::NotFound, format!("task `{id}` not found"))

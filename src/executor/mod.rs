@@ -40,7 +40,7 @@ use self::{
     logs::Logs,
     objects::Submission,
     tasks::{
-        fail_fast, list, prepare, stop,
+        list, prepare, reconcile, stop,
         submit::{self, Creations},
     },
     view::LiveView,
@@ -50,6 +50,7 @@ pub use self::{
     cluster::ClusterConfig,
     error::{Error, Result},
     logs::{LogItem, LogLines},
+    objects::PodRules,
     tasks::list::TaskList,
     view::ListVersion,
 };
@@ -62,8 +63,7 @@ use crate::api::{
 #[derive(Clone)]
 pub struct Executor {
     live: LiveView,
-    /// Whether `pod_config` may set fields that affect more than the pods of a task.
-    any_pod_config: bool,
+    pod_rules: Arc<PodRules>,
     creations: Arc<Creations>,
     creating_volume: Arc<Mutex<()>>,
     logs: Arc<Logs>,
@@ -78,7 +78,7 @@ impl Executor {
         let cluster = Cluster::connect(from, namespace).await?;
         Ok(Self {
             live: LiveView::new(cluster),
-            any_pod_config: false,
+            pod_rules: Arc::default(),
             creations: Arc::default(),
             creating_volume: Arc::default(),
             logs: Arc::new(Logs::new()),
@@ -96,9 +96,9 @@ impl Executor {
         })
     }
 
-    /// Sets whether `config.kubernetes.pod_config` may have any field, or only those that are harmless to others.
-    pub fn allow_pod_config(mut self, allow: bool) -> Self {
-        self.any_pod_config = allow;
+    /// Sets the rules for the pods of all tasks.
+    pub fn with_pod_rules(mut self, rules: PodRules) -> Self {
+        self.pod_rules = Arc::new(rules);
         self
     }
 
@@ -115,9 +115,10 @@ impl Executor {
         self.live.keep_alive().await;
     }
 
-    /// Stops the other nodes of each task of which a node fails. Never returns.
-    pub async fn fail_fast(&self) {
-        fail_fast::run(&self.live).await;
+    /// Changes the objects of tasks where Kubernetes alone does not do what a task means: after the failure of a node, for example.
+    /// Never returns.
+    pub async fn reconcile(&self) {
+        reconcile::run(&self.live).await;
     }
 
     /// Lets no further task begin, and rolls back the tasks that are being created. Returns when no task is incomplete, as far as
@@ -164,7 +165,7 @@ impl Executor {
         task: TaskDefinition,
         fail_fast: bool,
     ) -> Result<(Submission, Job)> {
-        prepare::prepare(&self.live, user, task, fail_fast, self.any_pod_config).await
+        prepare::prepare(&self.live, user, task, fail_fast, &self.pod_rules).await
     }
 
     /// One task of `user`.

@@ -1,7 +1,7 @@
 //! Volumes: claims with an owner and a name of the owner's choice.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     api::{
-        Problem, Reason, TaskDefinition, User, VolumeDefinition, VolumeId, VolumeMount,
+        Problem, Reason, TaskDefinition, TaskId, User, VolumeDefinition, VolumeId, VolumeMount,
         VolumePhase, VolumeStatus, describe,
     },
     executor::{
@@ -136,10 +136,10 @@ impl Volumes<'_> {
     /// Deletes a volume and the data in it.
     pub async fn delete(&self, user: &User, id: VolumeId) -> Result<()> {
         let claim = self.look_up_volume(user, id).await?;
-        if let Some(user) = self.user_of_claim(&claim.name).await? {
+        if let Some(use_of_it) = self.use_of(&claim.name).await? {
             return Err(Error::new(
                 Reason::Conflict,
-                format!("volume `{id}` is in use by {user}, which has not ended"),
+                format!("volume `{id}` is in use by {use_of_it}"),
             ));
         }
         self.0
@@ -149,23 +149,13 @@ impl Volumes<'_> {
         Ok(())
     }
 
-    /// The task, Job or pod that mounts a claim and has not ended. It need not belong to a task, so the view may not know it.
-    async fn user_of_claim(&self, claim: &str) -> Result<Option<String>> {
+    /// The task, Job or pod that holds a claim. It need not belong to a task, so the view may not know it.
+    async fn use_of(&self, claim: &str) -> Result<Option<String>> {
         let ((jobs, _), (pods, _)) = futures::try_join!(
             self.0.cluster.list::<JobRow>(ListParams::default()),
             self.0.cluster.list::<PodRow>(ListParams::default())
         )?;
-        let jobs = jobs.into_iter().filter(|job| !job.state.has_ended());
-        let jobs = jobs.map(|job| (job.name, job.task, job.claims));
-        let pods = pods.into_iter().filter(|pod| !pod.has_ended());
-        let pods = pods.map(|pod| (pod.name, pod.task, pod.claims));
-        let user = jobs
-            .chain(pods)
-            .find(|(_, _, claims)| claims.iter().any(|mounted| **mounted == *claim));
-        Ok(user.map(|(name, task, _)| match task {
-            Some(task) => format!("task `{task}`"),
-            None => format!("`{name}`"),
-        }))
+        Ok(describe_use(&jobs, &pods, claim))
     }
 
     /// Finds the claim for each mount path of a task: the user's own volume of that name, else a claim of exactly that name, unless
@@ -278,4 +268,105 @@ impl Volumes<'_> {
 
 fn not_found(id: VolumeId) -> Error {
     Error::new(Reason::NotFound, format!("volume `{id}` not found"))
+}
+
+/// The task, Job or pod that holds a claim, and the way to release it. Kubernetes keeps a claim as long as a pod names it, even a pod
+/// that has ended.
+fn describe_use(jobs: &[JobRow], pods: &[PodRow], claim: &str) -> Option<String> {
+    let mounts = |claims: &[Box<str>]| claims.iter().any(|mounted| **mounted == *claim);
+    let jobs = || jobs.iter().filter(|job| mounts(&job.claims));
+    let pods = || pods.iter().filter(|pod| mounts(&pod.claims));
+    let name = |task: Option<TaskId>, name: &str| match task {
+        Some(task) => format!("task `{task}`"),
+        None => format!("`{name}`"),
+    };
+    if let Some(job) = jobs().find(|job| !job.state.has_ended()) {
+        return Some(format!(
+            "{}, which has not ended",
+            name(job.task, &job.name)
+        ));
+    }
+    let has_job = |pod: &PodRow| jobs().any(|job| pod.job == Some(job.uid));
+    let is_stopping = |pod: &&PodRow| pod.is_deleted || (pod.job.is_some() && !has_job(pod));
+    if let Some(pod) = pods().find(is_stopping) {
+        let name = name(pod.task, &pod.name);
+        return Some(format!(
+            "{name}, which is being stopped: try again when its pods are gone"
+        ));
+    }
+    if let Some(pod) = pods().find(|pod| !pod.has_ended()) {
+        return Some(format!(
+            "{}, which has not ended",
+            name(pod.task, &pod.name)
+        ));
+    }
+    let finished: BTreeSet<_> = pods()
+        .map(|pod| pod.task.map(|id| id.to_string()))
+        .collect();
+    let tasks: Vec<_> = finished.iter().flatten().map(String::as_str).collect();
+    match (tasks.as_slice(), finished.contains(&None)) {
+        ([], false) => None,
+        ([], true) => Some("a pod that has ended: delete the pod first".to_owned()),
+        ([task], _) => Some(format!(
+            "task `{task}`, which has ended but still has its pod: `k8s-cli jobs stop {task}` removes it"
+        )),
+        (tasks, _) => Some(format!(
+            "{} tasks, which have ended but still have their pods: `k8s-cli jobs stop` removes each of {}",
+            tasks.len(),
+            tasks.join(", ")
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_value, json};
+
+    use super::*;
+
+    fn row<R: serde::de::DeserializeOwned>(
+        name: &str,
+        spec: &Value,
+        status: &Value,
+        metadata: &Value,
+    ) -> R {
+        let mut meta = json!({
+            "name": name, "uid": format!("uid-{name}"),
+            "labels": { "skypilot-task": "true", "task-id": "ab12cd34" },
+        });
+        let own = meta.as_object_mut().unwrap();
+        own.extend(metadata.as_object().unwrap().clone());
+        from_value(json!({ "metadata": meta, "spec": spec, "status": status })).unwrap()
+    }
+
+    fn job(conditions: &Value) -> JobRow {
+        let spec = json!({ "template": { "spec": mounting() } });
+        row("j", &spec, &json!({ "conditions": conditions }), &json!({}))
+    }
+
+    fn pod(phase: &str, metadata: &Value) -> PodRow {
+        row("p", &mounting(), &json!({ "phase": phase }), metadata)
+    }
+
+    fn mounting() -> Value {
+        json!({ "volumes": [{ "persistentVolumeClaim": { "claimName": "c" } }] })
+    }
+
+    #[test]
+    fn the_use_of_a_claim_says_how_it_ends() {
+        let owned =
+            json!({ "ownerReferences": [{ "kind": "Job", "uid": "uid-j", "controller": true }] });
+        let done = json!([{ "type": "Complete", "status": "True" }]);
+        let of = |jobs: &[JobRow], pods: &[PodRow]| describe_use(jobs, pods, "c");
+        let running = of(&[job(&json!([]))], &[]).unwrap();
+        assert_eq!(running, "task `ab12cd34`, which has not ended");
+        let stopping = of(&[], &[pod("Running", &owned)]).unwrap();
+        assert!(stopping.starts_with("task `ab12cd34`, which is being stopped"));
+        let finished = of(&[job(&done)], &[pod("Succeeded", &owned)]).unwrap();
+        assert!(finished.ends_with("`k8s-cli jobs stop ab12cd34` removes it"));
+        let orphan = of(&[], &[pod("Running", &json!({}))]).unwrap();
+        assert_eq!(orphan, "task `ab12cd34`, which has not ended");
+        assert_eq!(of(&[job(&done)], &[]), None);
+        assert_eq!(describe_use(&[], &[pod("Running", &owned)], "other"), None);
+    }
 }

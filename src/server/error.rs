@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The largest body of a request: the longest script with all its variables, with some reserve.
-pub const MAX_BODY: usize = 1024 * 1024;
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
 
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {

@@ -227,7 +227,7 @@ fn every_refusal_has_a_detail_and_a_reason() {
         ask("POST", "/tasks/submit", &[ADA, JSON], &long),
         413,
         "RequestEntityTooLarge",
-        "larger than 1024 KiB",
+        "larger than 2048 KiB",
     );
 
     refused(

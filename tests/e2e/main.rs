@@ -17,9 +17,11 @@ mod logs;
 mod many_users;
 mod pending;
 mod pods;
+mod removed;
 mod rendezvous;
 mod several;
 mod signals;
+mod stop;
 mod view;
 mod volumes;
 

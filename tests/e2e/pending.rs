@@ -30,13 +30,22 @@ fn a_missing_image_is_a_reason() {
 }
 
 #[test]
-fn an_invalid_image_name_is_a_reason() {
+fn a_reason_that_never_goes_away_ends_the_task() {
     let world = World::new();
-    reason(
-        &world,
-        "resources: {image_id: 'bad:image:name'}\nrun: 'true'",
-        &["InvalidImageName: "],
-    );
+    let ada = world.login("ada");
+    let tasks = [
+        ("bad:image:name", "Always", "InvalidImageName: "),
+        ("registry.invalid/none:1", "Never", "ErrImageNeverPull: "),
+    ];
+    for (image, policy, expected) in tasks {
+        let config = format!("{{containers: [{{imagePullPolicy: {policy}}}]}}");
+        let id = ada.submit(&format!(
+            "resources: {{image_id: '{image}'}}\nconfig: {{kubernetes: {{pod_config: {{spec: {config}}}}}}}\nrun: 'true'"
+        ));
+        let task = ada.wait_for_status(&id, "failed");
+        let reason = task["reason"].as_str().unwrap();
+        assert!(reason.starts_with(expected), "{reason}");
+    }
 }
 
 #[test]
@@ -75,4 +84,24 @@ fn the_reason_of_a_task_names_its_first_pending_node() {
             .starts_with("node-0: Unschedulable: 0/1 nodes are available: 1 Insufficient memory."),
         "{reason}"
     );
+}
+
+#[test]
+fn a_mount_that_fails_is_a_reason() {
+    let world = World::with(&["--allow-pod-config"]);
+    let config = "{volumes: [{name: c, configMap: {name: absent}}], containers: [{volumeMounts: [{name: c, mountPath: /c}]}]}";
+    let task = format!("config: {{kubernetes: {{pod_config: {{spec: {config}}}}}}}\nrun: 'true'");
+    reason(&world, &task, &["configmap \"absent\" not found"]);
+}
+
+#[test]
+fn a_pending_volume_is_a_reason_with_its_name() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let class = ["--storage-class", "absent"];
+    let create = ["volumes", "create", "data", "1Gi"];
+    let created = ada.run([create.as_slice(), &class].concat()).success();
+    let volume = created.stdout.trim();
+    let expected = format!("claim `data-{volume}`: ProvisioningFailed: ");
+    reason(&world, "volumes: {/data: data}\nrun: 'true'", &[&expected]);
 }

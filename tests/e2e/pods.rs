@@ -5,7 +5,10 @@ use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service},
 };
 
-use crate::harness::{World, is_real_cluster, wait_until};
+use crate::{
+    harness::{World, is_real_cluster, wait_until},
+    http::request,
+};
 
 #[test]
 fn only_the_task_sees_its_secrets() {
@@ -140,7 +143,13 @@ fn a_pod_config_that_reaches_beyond_the_pod_is_refused() {
         .says("pod_config.spec.containers[0].securityContext.privileged: ");
     submit("{nodeSelctor: {a: b}}")
         .code(1)
-        .says("serve --allow-pod-config");
+        .says("pod_config.spec.nodeSelctor: is an unknown field");
+    // A field that only takes rights away is for every user.
+    let fewer = "{securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}, containers: [{securityContext: \
+         {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}}]}";
+    let id = submit(fewer).success().stdout.trim().to_owned();
+    ada.wait_for_status(&id, "completed");
+    ada.run(["jobs", "stop", &id]).success();
     submit("{containers: [{name: Not a name, image: x}]}")
         .code(1)
         .says("Not a name");
@@ -152,6 +161,47 @@ fn a_pod_config_that_reaches_beyond_the_pod_is_refused() {
     let ada = world.login("ada");
     let file = ada.file("config: {kubernetes: {pod_config: {spec: {hostIPC: true}}}}\nrun: 'true'");
     ada.run(["jobs", "submit", "--detach", &file]).success();
+}
+
+#[test]
+fn a_server_can_make_all_pods_follow_the_restricted_standard() {
+    let world = World::with(&["--pod-security", "restricted"]);
+    let ada = world.login("ada");
+    let file = ada.file("run: id -u");
+    let dry = ada.run(["jobs", "submit", "--dry-run", &file]).success();
+    assert!(dry.stdout.contains("runAsNonRoot: true"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("allowPrivilegeEscalation: false"));
+    let id = ada.submit("setup: touch /tmp/x\nrun: id -u; trap 'exit 0' TERM; sleep 0.1");
+    ada.wait_for_status(&id, "completed");
+    let log = ada.run(["jobs", "logs", &id]).success().stdout;
+    // The sandbox runs all pods as its own user.
+    assert!(log == "1000\n" || !is_real_cluster(), "{log}");
+}
+
+#[test]
+fn a_job_that_kubernetes_cannot_store_is_refused_with_its_largest_part() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let envs: String = (0..16)
+        .map(|n| format!("  V{n}: {}\n", "x".repeat(90_000)))
+        .collect();
+    let file = ada.file(&format!("envs:\n{envs}run: 'true'"));
+    // The file itself is too long for the client, so that the request comes without it.
+    ada.run(["jobs", "submit", "--detach", &file]).code(1);
+    let envs = (0..16).map(|n| (format!("V{n}"), "x".repeat(90_000)));
+    let envs: serde_json::Map<_, _> = envs.map(|(name, value)| (name, value.into())).collect();
+    let task = serde_json::json!({"run": "true", "envs": envs}).to_string();
+    let headers = [("X-User", "ada"), ("Content-Type", "application/json")];
+    let (code, answer) = request(
+        &world.url,
+        "POST",
+        "/tasks/submit",
+        &headers,
+        task.as_bytes(),
+    );
+    assert_eq!(code, 422, "{answer}");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.contains("bytes are from `envs`"), "{detail}");
 }
 
 #[test]
@@ -246,4 +296,76 @@ fn a_dry_run_prints_objects_and_creates_nothing() {
     // A dry run refuses the objects that Kubernetes would refuse.
     let file = ada.file("resources: {labels: {a: '-'}}\nrun: 'true'");
     ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
+}
+
+/// A task whose pod has another container or init container.
+fn with_container(run: &str, kind: &str, script: &str) -> String {
+    let container =
+        format!("{{name: side, image: 'python:3.13-slim', command: [/bin/bash, -c, '{script}']}}");
+    format!(
+        "run: |\n  {run}\nconfig: {{kubernetes: {{pod_config: {{spec: {{terminationGracePeriodSeconds: 2, {kind}: [{{}}, {container}]}}}}}}}}"
+    )
+}
+
+#[test]
+fn the_container_of_the_task_decides_how_it_ends() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let cases = [
+        // The other container stays.
+        ("echo hi; exit 0", "sleep 1000", "completed", None),
+        (
+            "echo hi; exit 3",
+            "sleep 1000",
+            "failed",
+            Some("exit code 3"),
+        ),
+        // It fails before.
+        ("sleep 1; echo hi", "exit 7", "completed", None),
+        (
+            "sleep 1; echo hi; exit 3",
+            "exit 7",
+            "failed",
+            Some("exit code 3"),
+        ),
+    ];
+    let submitted = cases.map(|(run, script, status, reason)| {
+        let id = ada.submit(&with_container(run, "containers", script));
+        (id, status, reason)
+    });
+    for (id, status, reason) in submitted {
+        let task = ada.wait_for_status(&id, status);
+        assert_eq!(task["reason"].as_str(), reason, "{task}");
+        // The log ends although the other container runs.
+        let log = ada.run(["jobs", "logs", &id]);
+        assert_eq!(log.stdout, "hi\n", "{}", log.stderr);
+        wait_until("the pod to end", || {
+            let pods: Vec<Pod> = world.objects();
+            let ended = |pod: &Pod| {
+                let phase = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref());
+                matches!(phase, Some("Succeeded" | "Failed"))
+            };
+            let label = Some(&id);
+            let of_task = |pod: &&Pod| {
+                let labels = pod.metadata.labels.as_ref();
+                labels.and_then(|labels| labels.get("task-id")) == label
+            };
+            pods.iter().filter(of_task).all(ended)
+        });
+        let task = ada.status(&id);
+        assert_eq!(task["status"], status, "{task}");
+    }
+}
+
+#[test]
+fn an_init_container_that_fails_is_the_reason() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let task = with_container("true", "initContainers", "exit 9").replace("[{}, ", "[");
+    let id = ada.submit(&task);
+    let task = ada.wait_for_status(&id, "failed");
+    assert_eq!(task["reason"], "init container `side`: exit code 9");
 }

@@ -96,13 +96,13 @@ fn commands_from_a_secret_run_like_those_in_a_job() {
     let world = World::new();
     let ada = world.login("ada");
     let id = ada.submit(&format!(
-        "num_nodes: 4\nsetup: echo setup\nrun: |\n  # {}\n  echo \"run ${{K8S_CLI_RUN:-hidden}} $(echo sub)\"\n  \
+        "num_nodes: 4\nsetup: echo setup\nrun: |\n  # {}\n  echo \"run $0 $# $(echo sub)\"\n  \
          trap 'echo trapped; exit 7' TERM; sleep 1000 & wait",
-        "x".repeat(90_000)
+        "x".repeat(880 * 1024)
     ));
     let logs = ada.start(["jobs", "logs", &id, "--node", "2"]);
     logs.wait_for_output("node-2 | setup\n");
-    logs.wait_for_output("node-2 | run hidden sub\n");
+    logs.wait_for_output("node-2 | run /bin/bash 0 sub\n");
     let jobs = serde_json::to_string(&world.objects::<Job>()).unwrap();
     assert!(jobs.len() < 90_000, "{} bytes", jobs.len());
     assert!(

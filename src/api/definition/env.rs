@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     super::{Problem, shape::Got},
-    MAX_SCRIPT_LENGTH, read_text,
+    MAX_VALUE_LENGTH, read_text,
 };
 
 /// The variables that the program itself sets in each node.
@@ -118,10 +118,10 @@ fn read_value(value: &Value) -> Result<Option<String>, String> {
         Value::Number(number) => number.to_string(),
         text => read_text(text)?,
     };
-    if text.len() > MAX_SCRIPT_LENGTH {
+    if text.len() > MAX_VALUE_LENGTH {
         return Err(format!(
             "must not be longer than {} KiB",
-            MAX_SCRIPT_LENGTH / 1024
+            MAX_VALUE_LENGTH / 1024
         ));
     }
     Ok(Some(text))

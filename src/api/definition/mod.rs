@@ -27,9 +27,10 @@ use super::{
 
 /// The most nodes that a task can have.
 pub const MAX_NUM_NODES: u32 = 10_000;
-/// The most bytes of `setup` and `run` together. They become an argument of a process, which Linux limits to 128 KiB
-/// (`MAX_ARG_STRLEN`); a quarter of that is left for quoting.
-const MAX_SCRIPT_LENGTH: usize = 96 * 1024;
+/// The most bytes of `setup` and `run` together. A Secret of at most 1 MiB has to hold them.
+const MAX_SCRIPT_LENGTH: usize = 900 * 1024;
+/// The most bytes of the value of a variable. Linux limits a variable to 128 KiB (`MAX_ARG_STRLEN`).
+const MAX_VALUE_LENGTH: usize = 96 * 1024;
 /// The most problems that are listed.
 const MAX_PROBLEMS: usize = 50;
 

@@ -247,11 +247,11 @@ fn the_number_of_reported_problems_is_limited() {
 }
 
 #[test]
-fn a_script_that_is_too_long_for_linux_is_refused() {
+fn a_script_that_is_too_long_for_a_secret_is_refused() {
     let run = "x".repeat(MAX_SCRIPT_LENGTH + 1);
     assert_eq!(
         problems(&json!({"run": run})),
-        "run: `setup` and `run` together must not be longer than 96 KiB"
+        "run: `setup` and `run` together must not be longer than 900 KiB"
     );
     assert_eq!(
         problems(&json!({"run": "a\0b"})),

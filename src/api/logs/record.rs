@@ -23,7 +23,7 @@ impl From<TaskState> for LogEnd {
         match state {
             TaskState::Completed => Self::Completed,
             TaskState::Failed => Self::Failed,
-            TaskState::Pending | TaskState::Running => Self::Unfinished,
+            TaskState::Pending | TaskState::Running | TaskState::Stopping => Self::Unfinished,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! `k8s-cli jobs`: submits, lists and stops tasks. [`crate::client::logs`] follows logs.
+//! `k8s-cli jobs`: submits and lists tasks. [`super::stop`] stops them, and
+//! [`crate::client::logs`] follows logs.
 
 use std::{io, iter, mem};
 
-use super::{documents, for_each, logs, validate};
+use super::{documents, for_each, logs, stop, validate};
 use crate::{
     api::{LogQuery, TaskSubmitResponse},
-    cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, StopArgs, SubmitArgs},
+    cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
         logs::{LogFeed, Style, follow},
@@ -20,7 +21,7 @@ pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Erro
         JobsCommand::Validate(args) => validate::run(context, args),
         JobsCommand::List(args) => list(context, args),
         JobsCommand::Status(args) => status(context, args),
-        JobsCommand::Stop(args) => stop(context, args),
+        JobsCommand::Stop(args) => stop::run(context, args),
         JobsCommand::Logs(args) => logs::run(context, args),
     }
 }
@@ -178,56 +179,4 @@ fn status(context: &mut Context<'_>, args: StatusArgs) -> Result<Exit, Error> {
         documents(context, format, &bodies, is_list)?;
     }
     shown
-}
-
-fn stop(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
-    let StopArgs {
-        id: ids,
-        all,
-        all_users,
-        yes,
-        output,
-        api_url,
-        as_user,
-    } = args;
-    let format = context.format(output);
-    let usage = |message: &str| Err(Error::Usage(message.to_owned()));
-    match (ids.is_empty(), all) {
-        (false, true) => return usage("give ids of tasks or --all, not both"),
-        (true, false) => return usage("give a task's id, or --all"),
-        _ if all_users && !all => return usage("--all-users needs --all"),
-        (true, true) if format == Format::Name => {
-            return usage("`-o name` does not work with --all: the answer names no ids");
-        }
-        _ => (),
-    }
-    let client = context.client(api_url, as_user)?;
-    if all_users && !yes && context.terminal.input {
-        context.ask("stop the unfinished tasks of all users?")?;
-    }
-    if all {
-        let stopped = client.stop_all_tasks(all_users)?;
-        match format {
-            Format::Json | Format::Yaml => output::document(context.out, format, &stopped.body)?,
-            _ => writeln!(context.out, "{}", output::escape(&stopped.value.message))?,
-        }
-        return Ok(Exit::Done);
-    }
-    let is_list = ids.len() > 1;
-    let mut bodies = Vec::new();
-    let stopped = for_each(context, ids, |context, id| {
-        let stopped = client.stop_task(&id)?;
-        match format {
-            Format::Table | Format::Tsv => {
-                writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
-            }
-            Format::Name => writeln!(context.out, "{id}")?,
-            Format::Json | Format::Yaml => bodies.push(stopped.body),
-        }
-        Ok(())
-    });
-    if matches!(format, Format::Json | Format::Yaml) {
-        documents(context, format, &bodies, is_list)?;
-    }
-    stopped
 }

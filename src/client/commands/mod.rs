@@ -5,6 +5,7 @@
 pub mod auth;
 mod jobs;
 mod logs;
+mod stop;
 mod validate;
 mod volumes;
 

@@ -176,7 +176,7 @@ fn text(
         TaskState::Completed if reports_success => context.say(&format!("task {id} completed")),
         TaskState::Completed => (),
         TaskState::Failed => context.say(&format!("task {id} failed{suffix}")),
-        TaskState::Pending | TaskState::Running => {
+        TaskState::Pending | TaskState::Running | TaskState::Stopping => {
             context.say(&format!("task {id} has not finished{suffix}"));
         }
     }

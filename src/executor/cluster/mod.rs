@@ -26,11 +26,11 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     core::{Request, params::GetParams},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::connection::Access;
 use crate::{
@@ -271,6 +271,18 @@ impl Cluster {
         let request = self.requests::<R>().create(&PostParams::default(), body);
         let request = request.map_err(kube::Error::BuildRequest)?;
         self.client.request(request).await
+    }
+
+    /// Merges a patch into the object of a name; returns the object, or `None` if it does not exist.
+    pub async fn patch<R: Resource>(&self, name: &str, patch: Value) -> kube::Result<Option<R>> {
+        let patch = Patch::Merge(patch);
+        let request = self.requests::<R>();
+        let request = request.patch(name, &PatchParams::default(), &patch);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        match self.client.request(request).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// Reads the object of a name; `None` if it does not exist.

@@ -14,7 +14,7 @@ use super::{
     reads::Reads,
     step::ContainerRun,
 };
-use crate::executor::{cluster::DEADLINE, objects::CONTAINER};
+use crate::executor::cluster::DEADLINE;
 
 /// The longest silence of a log that is not followed.
 const STALL: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ impl Container {
         part: Part,
     ) -> Result<Lines<impl AsyncBufRead + Unpin + use<>>, Failure> {
         let params = LogParams {
-            container: Some(CONTAINER.to_owned()),
+            container: Some(self.source.container().to_owned()),
             follow: part.follow,
             previous: self.source.is_previous,
             // Whole seconds: the API server drops fractions, and `kube` rounds them.

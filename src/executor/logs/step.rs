@@ -6,6 +6,7 @@ use crate::{
     api::{NodeStatus, TaskState},
     executor::{
         identity::Uid,
+        objects::CONTAINER,
         observed::{Container, JobRow, Observed, PodRow, node_status},
     },
 };
@@ -27,6 +28,8 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerRun {
     pub pod: String,
+    /// The name of the container; none if it is the usual one.
+    pub container: Option<Box<str>>,
     pub uid: Uid,
     /// The number of runs of the pod's container before this one.
     pub restarts: i32,
@@ -41,6 +44,10 @@ pub struct ContainerRun {
 }
 
 impl ContainerRun {
+    pub fn container(&self) -> &str {
+        self.container.as_deref().unwrap_or(CONTAINER)
+    }
+
     /// A short name of digits and lower-case letters.
     pub fn key(&self) -> String {
         let digits = self.uid.to_string();
@@ -70,6 +77,7 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
     let is_over = matches!(pod.container, Container::Terminated { .. });
     let current = ContainerRun {
         pod: pod.name.to_string(),
+        container: pod.container_name.clone(),
         uid: pod.uid,
         restarts: pod.restarts,
         is_previous: false,
@@ -101,7 +109,7 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     let node = node_status(job, observed.pods_of(job).next_back(), observed);
     match node.status {
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
-        TaskState::Pending | TaskState::Running => Step::Wait(node.reason),
+        TaskState::Pending | TaskState::Running | TaskState::Stopping => Step::Wait(node.reason),
     }
 }
 
@@ -153,7 +161,7 @@ pub fn restarts_since(observed: &Observed, source: &ContainerRun) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
     use crate::golden;
@@ -166,7 +174,7 @@ mod tests {
         Observed {
             jobs: jobs.into_iter().map(Arc::new).collect(),
             pods: pods.into_iter().map(Arc::new).collect(),
-            failures: HashMap::new(),
+            ..Observed::default()
         }
     }
 

@@ -65,7 +65,7 @@ fn job(rank: u32, num_nodes: u32) -> Value {
     json!({
         "metadata": {
             "name": format!("j-{rank}"), "uid": format!("uid-j-{rank}"), "resourceVersion": "7",
-            "labels": {"task-id": "ab12cd34", "node-idx": rank.to_string()},
+            "labels": {"task-id": "ab12cd34", "username": "ada", "node-idx": rank.to_string()},
             "annotations": {"num-nodes": num_nodes.to_string(), "k8s-cli/user": "ada"},
         },
         "spec": {"backoffLimit": 0},

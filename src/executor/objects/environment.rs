@@ -1,6 +1,6 @@
 //! The environment variables of a node. Pure.
 
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
 
 use super::{
     names,
@@ -45,7 +45,7 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
             .filter(|(name, _)| missing(name))
             .map(|(name, value)| variable(name, value)),
     );
-    if missing(NODE_IPS) && submission.script.variables().is_none() {
+    if missing(NODE_IPS) {
         environment.extend(node_ips(submission));
     }
     environment
@@ -66,7 +66,22 @@ fn master_address(submission: &Submission) -> String {
 /// The addresses of all nodes in rank order, one a line: names in the task's Service, or the own address of a single pod.
 fn node_ips(submission: &Submission) -> Option<EnvVar> {
     if submission.is_multi_node() {
-        return Some(variable(NODE_IPS, submission.node_names.clone()?));
+        let names = submission.node_names.clone()?;
+        if submission.script.files().is_none() {
+            return Some(variable(NODE_IPS, names));
+        }
+        return Some(EnvVar {
+            name: NODE_IPS.to_owned(),
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    key: NODE_IPS.to_owned(),
+                    name: names::script_secret_name(submission.id),
+                    optional: Some(false),
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        });
     }
     Some(EnvVar {
         name: NODE_IPS.to_owned(),

@@ -3,19 +3,21 @@
 # for them, and ends with the exit code of the script. bash reaps the orphans that a container's first process inherits.
 #
 # Arguments: the working directory (empty: that of the image), `setup` (empty: none) and `run`. Without the last two, they stand in the
-# variables K8S_CLI_SETUP and K8S_CLI_RUN. The names of all variables and functions here begin with k8s_; none of them is exported.
+# files /.k8s-cli/setup and /.k8s-cli/run. The names of all variables and functions here begin with k8s_; none of them is exported.
 #
 # The script is not the first process itself, because the kernel drops the signals that a process 1 sends to itself, and those for
 # which it has no handler: `kill -TERM $$` would do nothing, and a stop would reach no program.
 #
 # Lines that are comments are removed before the container gets this text. Nothing else may depend on lines or indentation.
 
+k8s_stopping= # not empty: a stop signal has come
+# The kernel drops a signal that comes before this line.
+trap k8s_stopping=1 TERM INT QUIT
 k8s_own=      # not empty: this is process 1, so that all other processes in /proc are of this container
 [ "$$" = 1 ] && k8s_own=1
 k8s_child=    # the process of the shell that runs `setup` or `run`
 k8s_code=0    # its exit code
 k8s_signaled= # not empty: a signal has interrupted the wait for it
-k8s_stopping= # not empty: a stop signal has come
 exec {k8s_out}>&1 {k8s_err}>&2
 # Nothing is ever written to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)
@@ -128,8 +130,13 @@ k8s_end() {
 
 trap k8s_stop TERM INT QUIT HUP USR1 USR2 WINCH
 if [ -n "$1" ]; then cd -- "$1" || exit; fi
-if [ $# = 1 ]; then set -- "$1" "$K8S_CLI_SETUP" "$K8S_CLI_RUN"; fi
-unset K8S_CLI_INIT K8S_CLI_SETUP K8S_CLI_RUN
+if [ $# = 1 ]; then
+  set -- "$1" "$(</.k8s-cli/setup)" "$(</.k8s-cli/run)"
+  # They may be too long for an argument.
+  k8s_setup='. /.k8s-cli/setup' k8s_run='. /.k8s-cli/run'
+else
+  k8s_setup=$2 k8s_run=$3
+fi
 # Root needs no sudo, and many images have none, but task files call it. SkyPilot defines it as an empty alias there.
 if [ "$EUID" = 0 ] && [[ $2$3 == *sudo* ]] && ! command -v sudo >/dev/null; then
   # shellcheck disable=SC2317 # the script calls it
@@ -141,7 +148,7 @@ exec >/dev/null 2>&1
 if [ -n "$2" ]; then
   # SkyPilot's names of these variables during `setup` (SkyPilot 0.14.1, sky/skylet/constants.py).
   SKYPILOT_SETUP_NODE_RANK=$SKYPILOT_NODE_RANK SKYPILOT_SETUP_NODE_IPS=$SKYPILOT_NODE_IPS \
-    SKYPILOT_SETUP_NUM_GPUS_PER_NODE=$SKYPILOT_NUM_GPUS_PER_NODE k8s_run "$2"
+    SKYPILOT_SETUP_NUM_GPUS_PER_NODE=$SKYPILOT_NUM_GPUS_PER_NODE k8s_run "$k8s_setup"
   if [ "$k8s_code" != 0 ]; then
     # The termination message of the container.
     printf 'k8s-cli: setup failed' >/dev/termination-log
@@ -150,5 +157,5 @@ if [ -n "$2" ]; then
   k8s_code=143
   [ -z "$k8s_stopping" ] || k8s_end
 fi
-k8s_run "$3"
+k8s_run "$k8s_run"
 k8s_end

@@ -24,6 +24,15 @@ pub const EXACT_TASK_NAME: &str = "k8s-cli/task-name";
 pub const FAIL_FAST: &str = "k8s-cli/fail-fast";
 /// The rank of the node whose failure stopped this one.
 pub const STOPPED_AFTER: &str = "k8s-cli/stopped-after";
+/// `true` on the first Job: all objects of the task were created.
+pub const COMPLETE: &str = "k8s-cli/complete";
+/// `true` on the first Job: a user stops the task, so a missing Job is no failure.
+pub const STOPPING: &str = "k8s-cli/stopping";
+/// The ends of nodes, for the time after Kubernetes has removed their Jobs or pods.
+pub const ENDS: &str = "k8s-cli/ends";
+
+/// The label of a pod by which Kubernetes names its Job.
+pub const JOB_NAME: &str = "job-name";
 
 /// Whether the program relies on this key of a label or an annotation.
 pub fn is_ours(key: &str) -> bool {

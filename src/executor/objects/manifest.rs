@@ -2,13 +2,16 @@
 
 use k8s_openapi::{
     api::{
-        batch::v1::{Job, JobSpec},
+        batch::v1::{
+            Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+            PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
+        },
         core::v1::PodTemplateSpec,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{labels, names, pod, pod_config, submission::Submission};
+use super::{labels, names, pod, pod_config, pod_security, submission::Submission};
 use crate::api::Problem;
 
 /// The longest time that a stopped task may take to end, in seconds.
@@ -16,6 +19,7 @@ const MAX_GRACE: i64 = 3600;
 
 /// The Job of the node of this rank, with the user's `pod_config` merged into its pod.
 pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
+    submission.script.check()?;
     let task = &submission.task;
     let mut labels = task.resources.labels.clone();
     // The program's labels override the user's.
@@ -24,6 +28,8 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels.clone()),
+            // A pod outlives its Job for as long as its processes need to end.
+            annotations: Some(submission.annotations()),
             ..ObjectMeta::default()
         }),
         spec: Some(pod::pod(submission, rank)),
@@ -33,6 +39,10 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
         let spec = template.spec.get_or_insert_default();
         let grace = &mut spec.termination_grace_period_seconds;
         *grace = grace.map(|seconds| seconds.min(MAX_GRACE));
+    }
+    pod_config::limit_to_task(template.spec.get_or_insert_default(), submission.id);
+    if submission.is_restricted {
+        pod_security::restrict(template.spec.get_or_insert_default());
     }
     let job_name = names::job_name(task, submission.id);
     Ok(Job {
@@ -44,9 +54,40 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
         },
         spec: Some(JobSpec {
             backoff_limit: Some(0),
+            pod_failure_policy: Some(failure_policy()),
             template,
             ..JobSpec::default()
         }),
         ..Job::default()
     })
+}
+
+/// Makes Kubernetes write the exit code, or the disruption, of a failed pod into the condition of its Job. There it stays when the pod
+/// is gone. Clusters before 1.26 ignore it.
+fn failure_policy() -> PodFailurePolicy {
+    let disrupted = PodFailurePolicyOnPodConditionsPattern {
+        status: Some("True".to_owned()),
+        type_: "DisruptionTarget".to_owned(),
+    };
+    let failed = PodFailurePolicyOnExitCodesRequirement {
+        container_name: Some(pod::CONTAINER.to_owned()),
+        operator: "NotIn".to_owned(),
+        values: vec![0],
+    };
+    let rule = PodFailurePolicyRule {
+        action: "FailJob".to_owned(),
+        ..PodFailurePolicyRule::default()
+    };
+    PodFailurePolicy {
+        rules: vec![
+            PodFailurePolicyRule {
+                on_pod_conditions: Some(vec![disrupted]),
+                ..rule.clone()
+            },
+            PodFailurePolicyRule {
+                on_exit_codes: Some(failed),
+                ..rule
+            },
+        ],
+    }
 }

@@ -14,6 +14,8 @@ pub mod names;
 mod owned;
 mod pod;
 pub mod pod_config;
+mod pod_rules;
+mod pod_security;
 mod script;
 mod submission;
 #[cfg(test)]
@@ -24,6 +26,7 @@ pub use self::{
     manifest::job,
     owned::{claim, ephemeral_claims, secrets, service},
     pod::CONTAINER,
+    pod_rules::PodRules,
     script::SETUP_FAILED,
     submission::Submission,
 };

@@ -60,7 +60,7 @@ fn secret(submission: &Submission, first_job: &ObjectMeta) -> Secret {
 
 /// The Secret that holds the script of a task, if the Jobs do not hold it.
 fn script_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Secret> {
-    let mut data = submission.script.variables()?.clone();
+    let mut data = submission.script.files()?.clone();
     let names = submission.node_names.clone();
     data.extend(names.map(|names| (NODE_IPS.to_owned(), names)));
     let name = names::script_secret_name(submission.id);

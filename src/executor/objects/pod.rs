@@ -6,7 +6,7 @@ use k8s_openapi::{
     api::core::v1::{
         Affinity, Container, EmptyDirVolumeSource, EnvFromSource, NodeAffinity, NodeSelector,
         NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSpec,
-        ResourceRequirements, SecretEnvSource, Toleration, Volume, VolumeMount,
+        ResourceRequirements, SecretEnvSource, SecretVolumeSource, Toleration, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -14,7 +14,7 @@ use k8s_openapi::{
 use super::{
     environment::{environment, escape_dollars},
     gpus::Placement,
-    names,
+    names, script,
     submission::Submission,
 };
 use crate::api::{self, TaskDefinition};
@@ -23,6 +23,8 @@ use crate::api::{self, TaskDefinition};
 pub const CONTAINER: &str = "task";
 /// The default image.
 const DEFAULT_IMAGE: &str = "python:3.13-slim";
+/// The name of the volume with the commands.
+const SCRIPT: &str = "k8s-cli-script";
 /// The name of the volume behind `/dev/shm`.
 const SHARED_MEMORY: &str = "shared-memory";
 
@@ -33,11 +35,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let script = &submission.script;
     let arguments = script.arguments().iter();
     let arguments = arguments.map(|argument| escape_dollars(argument));
-    let script =
-        (script.variables().is_some()).then(|| env_from(names::script_secret_name(submission.id)));
-    // The last source wins.
     let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
-    let env_from: Vec<_> = script.into_iter().chain(secrets).collect();
     let image = task.resources.image_id.as_deref().unwrap_or(DEFAULT_IMAGE);
     let container = Container {
         name: CONTAINER.to_owned(),
@@ -46,7 +44,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         command: Some(["/bin/bash", "-p", "-c"].map(str::to_owned).into()),
         args: Some(arguments.collect()),
         env: Some(environment(submission, rank)),
-        env_from: (!env_from.is_empty()).then_some(env_from),
+        env_from: secrets.map(|secrets| vec![secrets]),
         resources: resources(task, &submission.placement),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
         ..Container::default()
@@ -169,6 +167,22 @@ fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
             name: name.clone(),
             mount_path: path.clone(),
             sub_path,
+            ..VolumeMount::default()
+        });
+    }
+    if submission.script.files().is_some() {
+        volumes.push(Volume {
+            name: SCRIPT.to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(names::script_secret_name(submission.id)),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+        mounts.push(VolumeMount {
+            name: SCRIPT.to_owned(),
+            mount_path: script::DIRECTORY.to_owned(),
+            read_only: Some(true),
             ..VolumeMount::default()
         });
     }

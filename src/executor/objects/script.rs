@@ -2,38 +2,39 @@
 //!
 //! `init.sh` is the container's first process: it runs `setup` and `run`, and passes stop signals on to them. Both reach it as arguments,
 //! in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
-//! [`MAX_REPEATED`] a Secret of the task holds the commands once, and the containers get them from their environment. The program
-//! may create Secrets anyway, so it needs no further right.
+//! [`MAX_REPEATED`], and where they are too long for an argument, a Secret of the task holds the commands once, and its containers
+//! mount it. The program may create Secrets anyway, so it needs no further right.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::api::TaskDefinition;
+use crate::api::{Problem, TaskDefinition};
 
 /// The termination message of a container whose `setup` has failed.
 pub const SETUP_FAILED: &str = "k8s-cli: setup failed";
 /// The first process of a container, for people.
 const INIT: &str = include_str!("init.sh");
 
-/// The longest variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does not start.
-pub const MAX_VARIABLE: usize = 128 * 1024 - 16;
+/// The longest argument or variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does
+/// not start.
+pub const MAX_ARGUMENT: usize = 128 * 1024 - 16;
 /// The most bytes of commands in all Jobs of a task together.
 const MAX_REPEATED: usize = 256 * 1024;
-/// The variables by which a Secret hands over `init.sh`, `setup` and `run`.
-const VARIABLES: [&str; 3] = ["K8S_CLI_INIT", "K8S_CLI_SETUP", "K8S_CLI_RUN"];
-/// Runs the `init.sh` in its variable.
-const RUN_VARIABLE: &str = r#"eval "$K8S_CLI_INIT""#;
+/// The directory at which containers mount the commands. `init.sh` names it too.
+pub const DIRECTORY: &str = "/.k8s-cli";
+/// Runs the mounted `init.sh`.
+const RUN_FILE: &str = ". /.k8s-cli/init";
 
 /// The commands of a task, by the object that holds them. They are the same for all its nodes.
 #[derive(Debug, PartialEq)]
 pub enum Script {
     /// The arguments behind `/bin/bash -p -c`, in each Job.
     InJob { arguments: Vec<String> },
-    /// Variables from a Secret of the task, which holds the names of the nodes too, and arguments that use them.
+    /// Files in a Secret of the task, which holds the names of the nodes too, and arguments that run them.
     InSecret {
         arguments: Vec<String>,
-        variables: BTreeMap<String, String>,
+        files: BTreeMap<String, String>,
     },
 }
 
@@ -46,25 +47,15 @@ impl Script {
         }
         let [name, workdir] = ["k8s-cli", workdir(task).unwrap_or_default()].map(str::to_owned);
         let texts = [init(), setup(task).to_owned(), task.run.clone()];
-        let is_given =
-            |name: &&str| task.envs.contains_key(*name) || task.secrets.contains_key(*name);
-        let fits_variables = texts
-            .iter()
-            .zip(VARIABLES)
-            .all(|(text, name)| name.len() + text.len() < MAX_VARIABLE);
         let length: usize = texts.iter().map(String::len).sum();
         let num_nodes = task.num_nodes as usize;
         // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
         let repeated = num_nodes.saturating_mul(length + 16 * num_nodes);
-        if num_nodes > 1
-            && repeated > MAX_REPEATED
-            && fits_variables
-            && !VARIABLES.iter().any(is_given)
-        {
-            let variables = VARIABLES.map(str::to_owned).into_iter().zip(texts);
+        if length > MAX_ARGUMENT || (num_nodes > 1 && repeated > MAX_REPEATED) {
+            let files = ["init", "setup", "run"].map(str::to_owned);
             return Self::InSecret {
-                arguments: vec![RUN_VARIABLE.to_owned(), name, workdir],
-                variables: variables.collect(),
+                arguments: vec![RUN_FILE.to_owned(), name, workdir],
+                files: files.into_iter().zip(texts).collect(),
             };
         }
         let [init, setup, run] = texts;
@@ -79,12 +70,29 @@ impl Script {
         }
     }
 
-    /// The variables in the Secret of the task; none if its Jobs hold the commands.
-    pub fn variables(&self) -> Option<&BTreeMap<String, String>> {
+    /// The files in the Secret of the task; none if its Jobs hold the commands.
+    pub fn files(&self) -> Option<&BTreeMap<String, String>> {
         match self {
             Self::InJob { .. } => None,
-            Self::InSecret { variables, .. } => Some(variables),
+            Self::InSecret { files, .. } => Some(files),
         }
+    }
+
+    /// Checks that a process with these arguments can start.
+    ///
+    /// # Errors
+    /// When the commands are too long for a shell of the user.
+    pub fn check(&self) -> Result<(), Problem> {
+        let longest = self.arguments().iter().map(String::len).max();
+        let longest = longest.unwrap_or_default();
+        if longest < MAX_ARGUMENT {
+            return Ok(());
+        }
+        let message = format!(
+            "`setup` and `run` are {longest} bytes with quotes, and at most {MAX_ARGUMENT} where pod_config sets `command` or `args`: \
+             they are one argument then"
+        );
+        Err(Problem::new("run", message))
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     gpus::Placement,
     labels, names,
-    script::{MAX_VARIABLE, Script},
+    script::{MAX_ARGUMENT, Script},
 };
-use crate::api::{TaskDefinition, TaskId, Timestamp, User};
+use crate::api::{TaskDefinition, TaskId, Timestamp, User, VolumeMount};
 
 /// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
@@ -24,6 +24,8 @@ pub struct Submission {
     pub claims: BTreeMap<String, String>,
     /// The GPUs that its pods ask for.
     pub placement: Placement,
+    /// Whether its pods must follow the Pod Security Standard `restricted`.
+    pub is_restricted: bool,
     /// The commands of its containers, and the object that holds them.
     pub script: Script,
     /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
@@ -59,11 +61,21 @@ impl Submission {
             fail_fast,
             claims,
             placement,
+            is_restricted: false,
         }
     }
 
     pub fn is_multi_node(&self) -> bool {
         self.task.num_nodes > 1
+    }
+
+    /// Whether the first Job owns objects that a pod needs.
+    pub fn has_other_objects(&self) -> bool {
+        let mut mounts = self.task.volumes.values();
+        self.is_multi_node()
+            || self.script.files().is_some()
+            || !self.task.secrets.is_empty()
+            || mounts.any(|mount| matches!(mount, VolumeMount::Ephemeral { .. }))
     }
 
     /// The labels of all its objects.
@@ -107,5 +119,5 @@ fn node_names(id: TaskId, num_nodes: u32) -> Option<String> {
         .map(|rank| format!("{}.{service}", names::hostname(rank)))
         .collect();
     let names = names.join("\n");
-    (NODE_IPS.len() + names.len() < MAX_VARIABLE).then_some(names)
+    (NODE_IPS.len() + names.len() < MAX_ARGUMENT).then_some(names)
 }

@@ -120,9 +120,11 @@ fn a_secret_holds_a_long_script_of_many_jobs() {
             serde_json::json!({"num_nodes": num_nodes, "run": run, "secrets": {"TOKEN": "s3cret"}});
         TaskDefinition::from_json(&task).unwrap()
     };
-    let is_in_secret = |task: TaskDefinition| submission(task).script.variables().is_some();
+    let is_in_secret = |task: TaskDefinition| submission(task).script.files().is_some();
     for (num_nodes, run, expected) in [
         (1, &*run, false),
+        // It is too long for an argument.
+        (1, &*run.repeat(2), true),
         (4, "true", false),
         (5, &*run, true),
         // The names of many nodes are long as well.
@@ -134,26 +136,32 @@ fn a_secret_holds_a_long_script_of_many_jobs() {
             "{num_nodes} nodes"
         );
     }
-    for field in ["envs", "secrets"] {
-        let task =
-            serde_json::json!({"num_nodes": 200, "run": "true", field: {"K8S_CLI_RUN": "x"}});
-        let task = TaskDefinition::from_json(&task).unwrap();
-        assert!(!is_in_secret(task), "{field}");
-    }
     let five = submission(task(5, &run));
     let job = golden::to_yaml(&job(&five, 4).unwrap());
     assert!(job.len() < 4096 && !job.contains("node-3."), "{job}");
     let secrets = secrets(&five, &ObjectMeta::default());
     let data = secrets[1].string_data.as_ref().unwrap();
-    assert_eq!(data["K8S_CLI_RUN"], run);
+    assert_eq!(data["run"], run);
     assert_eq!(
         data["SKYPILOT_NODE_IPS"].lines().nth(3),
         Some("node-3.task-ab12cd34")
     );
-    assert!(
-        job.find("task-ab12cd34-shared") < job.rfind("name: task-ab12cd34\n"),
-        "{job}"
-    );
+    assert!(job.contains("secretName: task-ab12cd34-shared"), "{job}");
+}
+
+#[test]
+fn a_script_for_a_shell_of_the_user_must_fit_an_argument() {
+    // The quotes of an apostrophe take three bytes more.
+    let task = |length: usize| {
+        let task = serde_json::json!({"run": "true", "setup": "'".repeat(length), "config": {"kubernetes": {"pod_config": {
+            "spec": {"containers": [{"command": ["/bin/sh", "-c"]}]},
+        }}}});
+        submission(TaskDefinition::from_json(&task).unwrap())
+    };
+    assert!(job(&task(32_000), 0).is_ok());
+    let problem = job(&task(33_000), 0).unwrap_err();
+    assert_eq!(problem.field, "run");
+    assert!(problem.message.contains("are 132"), "{}", problem.message);
 }
 
 #[test]

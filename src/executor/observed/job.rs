@@ -1,10 +1,15 @@
 //! The row of a Job, which runs one node of a task. Pure.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
-use super::row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment};
+use super::{
+    ends::{Ends, NodeEnd},
+    row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment},
+};
 use crate::{
-    api::{MAX_NUM_NODES, TaskId, Timestamp},
+    api::{TaskId, TaskState, Timestamp},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -37,6 +42,14 @@ pub struct JobRow {
     pub fails_fast: bool,
     /// The rank of the node whose failure stopped this one.
     pub stopped_after: Option<u32>,
+    /// Whether all objects of its task were created. Only the first Job of a task of several nodes says so.
+    pub is_complete: bool,
+    /// Whether a user stops its task.
+    pub is_stopping: bool,
+    /// Whether Kubernetes has counted a failed pod, although the Job has not ended yet.
+    pub has_failed_pod: bool,
+    /// The ends of nodes of its task.
+    pub ends: Option<Arc<Ends>>,
     pub state: JobState,
     /// The claims that its pods mount.
     pub claims: Box<[Box<str>]>,
@@ -56,6 +69,10 @@ pub enum JobState {
 }
 
 impl JobState {
+    pub fn has_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::Complete | Self::Failed { .. })
     }
@@ -89,18 +106,16 @@ struct Status {
     start_time: Option<Timestamp>,
     #[serde(deserialize_with = "moment")]
     completion_time: Option<Timestamp>,
+    failed: Option<i32>,
 }
 
 impl From<Wire<Spec, Status>> for JobRow {
     fn from(wire: Wire<Spec, Status>) -> Self {
         let Wire { meta, spec, status } = wire;
-        let num_nodes = meta
-            .annotation(labels::NUM_NODES)
-            .and_then(|number| number.parse().ok())
-            // The view allocates memory for each node, so it must not believe an absurd number in a foreign object.
-            .filter(|number| (1..=MAX_NUM_NODES).contains(number));
+        let num_nodes = meta.num_nodes();
+        let says = |key| meta.annotation(key) == Some("true");
+        let ends = meta.annotation(labels::ENDS).and_then(Ends::parse);
         let is_kept = meta.annotation(labels::FAIL_FAST) == Some("false");
-        let task_name = meta.annotation(labels::EXACT_TASK_NAME);
         Self {
             uid: Uid::new(&meta.uid),
             version: Version::new(&meta.resource_version),
@@ -108,16 +123,19 @@ impl From<Wire<Spec, Status>> for JobRow {
             task: meta.task(),
             rank: meta.rank(),
             num_nodes,
-            task_name: task_name
-                .or_else(|| meta.label(labels::TASK_NAME))
-                .map(Into::into),
+            task_name: meta.task_name(),
             owner: Owner::of(&meta),
             created_at: meta.created_at(),
             changed_at: status.changed_at(),
             may_retry: spec.backoff_limit != Some(0),
             fails_fast: num_nodes.is_some_and(|number| number > 1) && !is_kept,
             stopped_after: meta.stopped_after(),
-            state: status.state(),
+            is_complete: says(labels::COMPLETE),
+            is_stopping: says(labels::STOPPING),
+            has_failed_pod: status.failed.is_some_and(|failed| failed > 0)
+                || (status.conditions().iter()).any(|it| it.is("FailureTarget", "True")),
+            state: status.state(ends.as_ref().and_then(|ends| ends.get(meta.rank()))),
+            ends: ends.map(Arc::new),
             claims: spec.template.spec.claims(),
             name: meta.name.into(),
         }
@@ -129,10 +147,20 @@ impl Status {
         self.conditions.as_deref().unwrap_or_default()
     }
 
-    fn state(&self) -> JobState {
+    /// The state. `noted` is the end of the node that this program noted: it decides.
+    fn state(&self, noted: Option<&NodeEnd>) -> JobState {
         let mut conditions = self.conditions().iter();
         let end = conditions
             .find(|condition| condition.is("Complete", "True") || condition.is("Failed", "True"));
+        if let Some(noted) = noted {
+            return match noted.status {
+                TaskState::Completed => JobState::Complete,
+                _ => JobState::Failed {
+                    reason: noted.reason.as_deref().map(Into::into),
+                    at: end.and_then(|end| end.last_transition_time),
+                },
+            };
+        }
         if let Some(end) = end {
             return if end.kind == "Complete" {
                 JobState::Complete

@@ -8,6 +8,7 @@
 //! keeps the rows.
 
 mod claim;
+mod ends;
 mod event;
 mod job;
 mod node;
@@ -19,7 +20,8 @@ mod tests;
 
 pub use self::{
     claim::ClaimRow,
-    event::EventRow,
+    ends::{Ends, NodeEnd},
+    event::{EventRow, Subject},
     job::{JobRow, JobState},
     node::{node_status, stopped_after},
     pod::{Container, PodRow},

@@ -1,37 +1,64 @@
 //! The status of one node, from its Job and its pod. Pure.
 
-use super::{Container, JobRow, JobState, Observed, PodRow};
+use super::{JobRow, JobState, NodeEnd, Observed, PodRow, Subject};
 use crate::api::{NodeStatus, TaskState};
 
 /// The status of a node, from its Job and its newest pod.
 pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> NodeStatus {
-    let mut stopped_after = None;
-    let (status, reason) = match &job.state {
-        JobState::Complete => (TaskState::Completed, None),
-        JobState::Failed { reason, .. } => {
-            stopped_after = self::stopped_after(job, pod);
-            let of_pod = pod.and_then(|pod| pod.failure.as_deref());
-            let reason = stopped_after
-                .map(|first| format!("stopped: node-{first} failed first"))
-                .or_else(|| of_pod.or(reason.as_deref()).map(str::to_owned));
-            (TaskState::Failed, reason)
-        }
+    let pod_name = pod.map(|pod| pod.name.to_string());
+    // The last pod still says how the node ended, although Kubernetes has removed it.
+    let pod = pod.or_else(|| observed.lost_pods.get(&job.uid).map(|pod| &**pod));
+    let noted = job.ends.as_ref().and_then(|ends| ends.get(job.rank));
+    let end = match &job.state {
+        _ if noted.is_some() => noted.cloned(),
+        JobState::Complete => Some(completed(pod)),
+        JobState::Failed { reason, .. } => Some(failed(job, pod, reason.as_deref())),
+        JobState::Active | JobState::Suspended(_) => None,
+    };
+    let (status, reason) = match end.clone() {
+        Some(end) => (end.status, end.reason),
         // A pod that has ended counts as running until its Job has ended too. Otherwise a node could go back from running to
         // pending.
-        _ if pod.is_some_and(PodRow::has_run) => (TaskState::Running, None),
-        _ => (TaskState::Pending, pending(job, pod, observed)),
+        None if job.has_failed_pod || pod.is_some_and(PodRow::has_run) => {
+            (TaskState::Running, pod.and_then(out_of_contact))
+        }
+        None => (TaskState::Pending, pending(job, pod, observed)),
     };
+    let end = end.as_ref();
     NodeStatus {
         rank: job.rank,
         job_name: job.name.to_string(),
         status,
-        pod_name: pod.map(|pod| pod.name.to_string()),
-        exit_code: pod.and_then(|pod| match pod.container {
-            Container::Terminated { exit_code } => Some(exit_code),
-            Container::Absent | Container::Running => None,
-        }),
+        pod_name,
+        exit_code: end
+            .and_then(|end| end.exit_code)
+            .or_else(|| pod.and_then(PodRow::exit_code)),
         reason,
-        stopped_after,
+        stopped_after: end.and_then(|end| end.stopped_after),
+    }
+}
+
+/// The status of a node whose Job is gone, from its pod.
+pub fn pod_status(pod: &PodRow) -> NodeStatus {
+    let (status, reason) = match pod.phase.as_deref() {
+        // Kubernetes deletes the pods of a deleted Job.
+        _ if pod.is_deleted || pod.job.is_some() => (TaskState::Stopping, out_of_contact(pod)),
+        Some("Succeeded") => (TaskState::Completed, None),
+        Some("Failed") => (TaskState::Failed, failed_pod(pod)),
+        _ if pod.has_run() => (TaskState::Running, out_of_contact(pod)),
+        _ => (
+            TaskState::Pending,
+            pod.pending.as_deref().map(str::to_owned),
+        ),
+    };
+    NodeStatus {
+        rank: pod.rank,
+        job_name: pod.job_name.to_string(),
+        status,
+        pod_name: Some(pod.name.to_string()),
+        exit_code: pod.exit_code(),
+        reason,
+        stopped_after: pod.stopped_after,
     }
 }
 
@@ -41,12 +68,113 @@ pub fn stopped_after(job: &JobRow, pod: Option<&PodRow>) -> Option<u32> {
         .or_else(|| pod.and_then(|pod| pod.stopped_after))
 }
 
+fn completed(pod: Option<&PodRow>) -> NodeEnd {
+    NodeEnd {
+        status: TaskState::Completed,
+        exit_code: pod.and_then(PodRow::exit_code),
+        reason: None,
+        stopped_after: None,
+    }
+}
+
+/// The end of a node whose Job has failed.
+fn failed(job: &JobRow, pod: Option<&PodRow>, reason: Option<&str>) -> NodeEnd {
+    let stopped_after = stopped_after(job, pod);
+    let exit_code = pod.and_then(PodRow::exit_code);
+    let by_itself = stopped_after.is_none() && pod.is_some_and(|pod| pod.ended_by_itself);
+    if exit_code == Some(0) && by_itself {
+        // Another container of the pod failed. The task's container decides.
+        return completed(pod);
+    }
+    let reason = match stopped_after {
+        Some(first) => Some(format!("stopped: node-{first} failed first")),
+        None => pod
+            .and_then(failed_pod)
+            .or_else(|| reason.map(|reason| job_failure(reason, pod))),
+    };
+    NodeEnd {
+        status: TaskState::Failed,
+        exit_code,
+        reason,
+        stopped_after,
+    }
+}
+
+/// The reason why a pod failed. A pod that is deleted says so, with the cause if the cluster named one.
+fn failed_pod(pod: &PodRow) -> Option<String> {
+    let failure = pod.failure.as_deref();
+    let deletion = match (&pod.disruption, pod.is_deleted) {
+        (Some(disruption), _) => Some(disruption.to_string()),
+        (None, true) => Some("its pod was deleted".to_owned()),
+        (None, false) => None,
+    };
+    match (deletion, failure) {
+        (Some(deletion), Some(failure)) => Some(format!("{deletion} ({failure})")),
+        (deletion, failure) => deletion.or_else(|| failure.map(str::to_owned)),
+    }
+}
+
+/// The reason of a failed Job whose pod says nothing.
+fn job_failure(reason: &str, pod: Option<&PodRow>) -> String {
+    // With a `podFailurePolicy` the condition of the Job says what happened to a pod that is gone (job_controller, 1.26).
+    if let Some((_, rest)) = reason.split_once(" failed with exit code ") {
+        let code: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        return format!("exit code {code}");
+    }
+    if reason.contains(" has condition DisruptionTarget ") {
+        return "the cluster removed its pod: an eviction, a preemption, or the loss of its machine"
+            .to_owned();
+    }
+    if pod.is_none() && reason.starts_with("BackoffLimitExceeded") {
+        return "its pod was deleted".to_owned();
+    }
+    reason.to_owned()
+}
+
+/// The reason why the state of a running pod is uncertain.
+fn out_of_contact(pod: &PodRow) -> Option<String> {
+    let machine = pod.machine.as_deref().unwrap_or("its machine");
+    pod.is_out_of_contact.then(|| {
+        format!("`{machine}` is not ready: its kubelet is silent, so the node may have ended")
+    })
+}
+
 /// The reason why a node does not run yet.
 fn pending(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> Option<String> {
-    let why = match (&job.state, pod) {
-        (JobState::Suspended(why), _) => why.as_deref(),
-        (_, Some(pod)) => pod.pending.as_deref(),
-        (_, None) => observed.failures.get(&job.uid).map(|failure| &*failure.why),
+    match (&job.state, pod) {
+        (JobState::Suspended(why), _) => why.as_deref().map(str::to_owned),
+        (_, Some(pod)) => pending_pod(pod, observed),
+        (_, None) => {
+            let failure = observed.failures.get(&job.uid)?;
+            Some(failure.why.to_string())
+        }
+    }
+}
+
+/// The reason why a pod does not run yet. Where its status says little, an event says more.
+fn pending_pod(pod: &PodRow, observed: &Observed) -> Option<String> {
+    let why = pod.pending.as_deref();
+    let is_vague = |why: &str| why == "ContainerCreating" || why == "PodInitializing";
+    if why.is_none_or(is_vague) {
+        let event = observed.failures.get(&pod.uid);
+        return event.map(|event| &*event.why).or(why).map(str::to_owned);
+    }
+    let why = why?;
+    if !why.contains("PersistentVolumeClaims") {
+        return Some(why.to_owned());
+    }
+    // The scheduler does not say which claim has no volume.
+    let claims = observed.failures.values();
+    let claims = claims.filter(|event| event.subject == Subject::Claim && pod.has_reason(event));
+    let mut claims: Vec<_> = claims
+        .map(|event| format!("claim `{}`: {}", event.name, event.why))
+        .collect();
+    claims.sort();
+    let names = || pod.claims.iter().map(|name| format!("claim `{name}`"));
+    let more = if claims.is_empty() {
+        names().collect()
+    } else {
+        claims
     };
-    why.map(str::to_owned)
+    Some(format!("{why} ({})", more.join("; ")))
 }

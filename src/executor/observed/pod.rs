@@ -2,13 +2,16 @@
 
 use serde::Deserialize;
 
-use super::row::{Condition, PodSpec, Row, Wire, impl_row, moment, sentence};
+use super::{
+    EventRow, Subject,
+    row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment, sentence},
+};
 use crate::{
     api::{TaskId, Timestamp},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
-        objects::{CONTAINER, SETUP_FAILED},
+        objects::{CONTAINER, SETUP_FAILED, labels},
     },
 };
 
@@ -22,18 +25,44 @@ pub struct PodRow {
     /// The id of its task, from its labels.
     pub task: Option<TaskId>,
     pub rank: u32,
+    /// The number of nodes of the task, from an annotation.
+    pub num_nodes: Option<u32>,
+    /// The name of the task, from an annotation or a label.
+    pub task_name: Option<Box<str>>,
+    pub owner: Owner,
+    /// The time of the task's creation, as far as the pod says it.
+    pub task_created_at: Timestamp,
+    pub is_deleted: bool,
     /// The uid of the Job that controls it. Labels do not prove that a pod belongs to a task: anyone in the namespace can set them.
     pub job: Option<Uid>,
+    /// The name of the Job that made it.
+    pub job_name: Box<str>,
+    /// Whether an object that is not a Job controls it, so that it belongs to no task.
+    pub is_foreign: bool,
     /// The time of its creation, in nanoseconds since 1970.
     pub created: Option<i64>,
     /// The last change that its status shows.
     pub changed_at: Option<Timestamp>,
     pub phase: Option<Box<str>>,
+    /// The machine that runs it.
+    pub machine: Option<Box<str>>,
+    /// Whether the control plane no longer hears from its machine.
+    pub is_out_of_contact: bool,
     /// The reason why it does not run yet.
     pub pending: Option<Box<str>>,
+    /// Whether the reason why it does not run can never go away.
+    pub is_hopeless: bool,
+    /// The cause of its deletion, if the cluster deletes it: an eviction, a preemption, the loss of its machine.
+    pub disruption: Option<Box<str>>,
     /// The reason why it failed.
     pub failure: Option<Box<str>>,
+    /// Whether neither Kubernetes nor a user ended it.
+    pub ended_by_itself: bool,
+    /// The name of the task's container; none if it is the usual one.
+    pub container_name: Option<Box<str>>,
     pub container: Container,
+    /// Whether other containers run although the task's container has ended.
+    pub has_leftovers: bool,
     /// The number of restarts of its container.
     pub restarts: i32,
     pub may_restart: bool,
@@ -69,6 +98,23 @@ impl PodRow {
     pub fn has_ended(&self) -> bool {
         matches!(self.phase.as_deref(), Some("Succeeded" | "Failed"))
     }
+
+    /// Whether an event is about this pod or a claim that it mounts.
+    pub fn has_reason(&self, event: &EventRow) -> bool {
+        match event.subject {
+            Subject::Pod => event.object == self.uid,
+            Subject::Claim => self.claims.contains(&event.name),
+            Subject::Job | Subject::Other => false,
+        }
+    }
+
+    /// The exit code of the task's container, once it has ended.
+    pub fn exit_code(&self) -> Option<i32> {
+        match self.container {
+            Container::Terminated { exit_code } => Some(exit_code),
+            Container::Absent | Container::Running => None,
+        }
+    }
 }
 
 impl Resource for PodRow {
@@ -88,6 +134,7 @@ struct Status {
     #[serde(deserialize_with = "moment")]
     start_time: Option<Timestamp>,
     conditions: Option<Vec<Condition>>,
+    init_container_statuses: Option<Vec<ContainerStatus>>,
     container_statuses: Option<Vec<ContainerStatus>>,
 }
 
@@ -136,22 +183,43 @@ impl From<Wire<PodSpec, Status>> for PodRow {
     fn from(wire: Wire<PodSpec, Status>) -> Self {
         let Wire { meta, spec, status } = wire;
         let grace = spec.termination_grace_period_seconds;
+        let containers = status.containers(&spec);
+        let controller = meta.controller();
+        let job = controller.filter(|owner| owner.kind == "Job");
+        let own = containers.own;
         Self {
             uid: Uid::new(&meta.uid),
             version: Version::new(&meta.resource_version),
             task: meta.task(),
             rank: meta.rank(),
-            job: meta.controller(),
+            num_nodes: meta.num_nodes(),
+            task_name: meta.task_name(),
+            owner: Owner::of(&meta),
+            task_created_at: meta.created_at(),
+            is_deleted: meta.deletion_timestamp.is_some(),
+            job: job.map(|job| Uid::new(&job.uid)),
+            job_name: meta.label(labels::JOB_NAME).unwrap_or_default().into(),
+            is_foreign: controller.is_some() && job.is_none(),
             created: meta.creation_timestamp.map(Timestamp::unix_nanoseconds),
-            changed_at: status.changed_at(),
-            pending: status.pending(),
-            failure: status.failure(),
-            container: status.state().map_or(Container::Absent, State::container),
-            restarts: status.own().map_or(0, |container| container.restart_count),
+            changed_at: status.changed_at(&containers),
+            is_out_of_contact: status.is_out_of_contact(),
+            pending: status.pending(&containers),
+            is_hopeless: containers.waiting().is_some_and(WaitingState::is_hopeless),
+            disruption: status.disruption(),
+            failure: status.failure(&containers),
+            ended_by_itself: status.reason.is_none() && meta.deletion_timestamp.is_none(),
+            container_name: own
+                .map(|own| own.name.as_str())
+                .filter(|name| *name != CONTAINER)
+                .map(Into::into),
+            container: own.map_or(Container::Absent, |own| own.state.container()),
+            has_leftovers: containers.has_leftovers(),
+            restarts: own.map_or(0, |container| container.restart_count),
             may_restart: spec.restart_policy.as_deref() != Some("Never"),
             has_started: status.start_time.is_some(),
             grace: grace.map(|grace| u32::try_from(grace).unwrap_or(0)),
             stopped_after: meta.stopped_after(),
+            machine: spec.node_name.clone(),
             claims: spec.claims(),
             phase: status.phase,
             name: meta.name.into(),
@@ -159,54 +227,151 @@ impl From<Wire<PodSpec, Status>> for PodRow {
     }
 }
 
-impl Status {
-    /// The status of the task's container.
-    fn own(&self) -> Option<&ContainerStatus> {
-        let containers = self.container_statuses.as_deref()?;
-        // Kubernetes sorts the statuses by name, so the first one may be that of another container.
-        containers
-            .iter()
-            .find(|container| container.name == CONTAINER)
+/// The statuses of a pod's containers.
+struct Containers<'a> {
+    init: &'a [ContainerStatus],
+    all: &'a [ContainerStatus],
+    /// The one of the task.
+    own: Option<&'a ContainerStatus>,
+}
+
+impl Containers<'_> {
+    /// The reason why the pod does not start: that of the task's container, unless another container has a better one.
+    fn waiting(&self) -> Option<&WaitingState> {
+        let all = self.own.into_iter().chain(self.init).chain(self.all);
+        let waiting = all.filter_map(|container| container.state.waiting.as_ref());
+        let mut says_why = waiting.filter(|waiting| {
+            let reason = waiting.reason.as_deref();
+            !matches!(reason, None | Some("ContainerCreating" | "PodInitializing"))
+        });
+        let own = || self.own.and_then(|own| own.state.waiting.as_ref());
+        says_why.next().or_else(own)
     }
 
-    /// The state of the task's container, or of the only one there is.
-    fn state(&self) -> Option<&State> {
-        let first = self.container_statuses.as_deref()?.first();
-        Some(&self.own().or(first)?.state)
+    /// ``init container `prepare` ``, if `container` is not that of the task.
+    fn describe(&self, container: &ContainerStatus) -> Option<String> {
+        let is = |other: &&ContainerStatus| std::ptr::eq(*other, container);
+        let name = &container.name;
+        match () {
+            () if self.own.as_ref().is_some_and(is) => None,
+            () if self.init.iter().any(|other| is(&other)) => {
+                Some(format!("init container `{name}`"))
+            }
+            () => Some(format!("container `{name}`")),
+        }
+    }
+
+    /// The failure of the task's container, else of the first container that failed.
+    fn failure(&self) -> Option<Box<str>> {
+        let failed = |container: &&ContainerStatus| {
+            let terminated = container.state.terminated.as_ref();
+            terminated.is_some_and(|terminated| terminated.exit_code != 0)
+        };
+        let mut all = self.own.into_iter().chain(self.init).chain(self.all);
+        let container = all.find(failed)?;
+        let failure = container.state.terminated.as_ref()?.failure();
+        Some(match self.describe(container) {
+            Some(name) => format!("{name}: {failure}").into(),
+            None => failure,
+        })
+    }
+
+    fn has_leftovers(&self) -> bool {
+        let has_ended = |container: &ContainerStatus| container.state.terminated.is_some();
+        self.own.is_some_and(has_ended) && !self.all.iter().all(has_ended)
+    }
+}
+
+impl Status {
+    fn containers(&self, spec: &PodSpec) -> Containers<'_> {
+        let all = self.container_statuses.as_deref().unwrap_or_default();
+        // Kubernetes sorts the statuses by name, so the first one may be that of another container.
+        let named = |name: &str| all.iter().find(|container| container.name == name);
+        // A webhook may have renamed the container.
+        let first = || spec.containers.first().and_then(|it| named(&it.name));
+        Containers {
+            init: self.init_container_statuses.as_deref().unwrap_or_default(),
+            own: named(CONTAINER).or_else(first),
+            all,
+        }
     }
 
     fn conditions(&self) -> &[Condition] {
         self.conditions.as_deref().unwrap_or_default()
     }
 
-    /// The reason why it does not run yet: a condition of the pod, else the state of its container.
-    fn pending(&self) -> Option<Box<str>> {
+    fn condition(&self, kind: &str, status: &str) -> Option<&Condition> {
         let mut conditions = self.conditions().iter();
-        if let Some(unscheduled) =
-            conditions.find(|condition| condition.is("PodScheduled", "False"))
-        {
+        conditions.find(|condition| condition.is(kind, status))
+    }
+
+    /// The reason why it does not run yet: a condition of the pod, else the state of a container.
+    fn pending(&self, containers: &Containers<'_>) -> Option<Box<str>> {
+        if let Some(unscheduled) = self.condition("PodScheduled", "False") {
             return unscheduled.sentence();
         }
-        let waiting = self.state()?.waiting.as_ref()?;
-        sentence(waiting.reason.as_deref(), waiting.message.as_deref())
+        let waiting = containers.waiting()?;
+        let why = sentence(waiting.reason.as_deref(), waiting.message.as_deref())?;
+        let mut all = containers.init.iter().chain(containers.all);
+        let is_it = |container: &&ContainerStatus| {
+            let own = container.state.waiting.as_ref();
+            own.is_some_and(|own| std::ptr::eq(own, waiting))
+        };
+        let name = all.find(is_it).and_then(|it| containers.describe(it));
+        Some(match name {
+            Some(name) => format!("{name}: {why}").into(),
+            None => why,
+        })
     }
 
-    /// The reason why it failed: that of the pod, else that of its container.
-    fn failure(&self) -> Option<Box<str>> {
+    /// The reason why it failed: that of the pod, else that of a container.
+    fn failure(&self, containers: &Containers<'_>) -> Option<Box<str>> {
         let of_pod = sentence(self.reason.as_deref(), self.message.as_deref());
-        let terminated = || self.state().and_then(|state| state.terminated.as_ref());
-        of_pod.or_else(|| terminated().map(Terminated::failure))
+        of_pod.or_else(|| containers.failure())
     }
 
-    fn changed_at(&self) -> Option<Timestamp> {
+    /// The condition that a cluster of version 1.26 or newer adds before it deletes a pod.
+    fn disruption(&self) -> Option<Box<str>> {
+        self.condition("DisruptionTarget", "True")?.sentence()
+    }
+
+    /// Only the control plane sets the pod to not ready while its containers are ready and no reason is given. It does so when the
+    /// machine's kubelet is silent.
+    fn is_out_of_contact(&self) -> bool {
+        let silent = |ready: &Condition| ready.reason.as_deref().is_none_or(str::is_empty);
+        self.phase.as_deref() == Some("Running")
+            && self.condition("Ready", "False").is_some_and(silent)
+            && self.condition("ContainersReady", "True").is_some()
+    }
+
+    fn changed_at(&self, containers: &Containers<'_>) -> Option<Timestamp> {
         let conditions = self.conditions().iter();
         let of_pod = conditions.filter_map(|condition| condition.last_transition_time);
-        let of_container = self.state().into_iter().flat_map(|state| {
-            let started = state.running.as_ref().and_then(|it| it.started_at);
-            let finished = state.terminated.as_ref().and_then(|it| it.finished_at);
+        let of_container = containers.own.into_iter().flat_map(|own| {
+            let started = own.state.running.as_ref().and_then(|it| it.started_at);
+            let finished = own.state.terminated.as_ref().and_then(|it| it.finished_at);
             started.into_iter().chain(finished)
         });
         of_pod.chain(of_container).max()
+    }
+}
+
+impl WaitingState {
+    /// Whether the kubelet will never start the container, however long it waits.
+    fn is_hopeless(&self) -> bool {
+        const FOR_EVER: [&str; 3] = [
+            "couldn't find key",
+            "non-existent config key",
+            "has runAsNonRoot and",
+        ];
+        let message = self.message.as_deref().unwrap_or_default();
+        match self.reason.as_deref() {
+            Some("InvalidImageName" | "ErrImageNeverPull") => true,
+            Some("CreateContainerConfigError") => {
+                FOR_EVER.iter().any(|phrase| message.contains(phrase))
+            }
+            _ => false,
+        }
     }
 }
 

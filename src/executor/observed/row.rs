@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
-    api::{TaskId, Timestamp, User},
+    api::{MAX_NUM_NODES, TaskId, Timestamp, User},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -81,9 +81,10 @@ impl Owner {
         ]
     }
 
+    /// Whether the objects of this owner are `user`'s: one of [`Self::all_of`].
     pub fn is(&self, user: &User) -> bool {
         match &self.exact {
-            Some(exact) => **exact == *user.as_str(),
+            Some(exact) => **exact == *user.as_str() && *self.label == *names::username(user),
             None => *self.label == *names::predecessor_username(user),
         }
     }
@@ -116,9 +117,12 @@ pub struct Meta {
     owner_references: Option<Vec<OwnerReference>>,
 }
 
+/// A reference to an object that owns this one.
 #[derive(Deserialize)]
-struct OwnerReference {
-    uid: String,
+pub struct OwnerReference {
+    #[serde(default)]
+    pub kind: String,
+    pub uid: String,
     #[serde(default)]
     controller: bool,
 }
@@ -157,11 +161,25 @@ impl Meta {
             .unwrap_or(Timestamp::EPOCH)
     }
 
-    /// The uid of the object that controls this one.
-    pub fn controller(&self) -> Option<Uid> {
-        let owners = self.owner_references.as_deref().unwrap_or_default();
-        let owner = owners.iter().find(|owner| owner.controller)?;
-        Some(Uid::new(&owner.uid))
+    /// The number of nodes of its task, from an annotation.
+    pub fn num_nodes(&self) -> Option<u32> {
+        let number = self.annotation(labels::NUM_NODES)?.parse().ok()?;
+        // The view allocates memory for each node, so it must not believe an absurd number in a foreign object.
+        (1..=MAX_NUM_NODES).contains(&number).then_some(number)
+    }
+
+    /// The name of its task, from an annotation or a label.
+    pub fn task_name(&self) -> Option<Box<str>> {
+        let exact = self.annotation(labels::EXACT_TASK_NAME);
+        exact
+            .or_else(|| self.label(labels::TASK_NAME))
+            .map(Into::into)
+    }
+
+    /// The object that controls this one.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        let mut owners = self.owner_references.iter().flatten();
+        owners.find(|owner| owner.controller)
     }
 }
 
@@ -194,7 +212,15 @@ impl Condition {
 pub struct PodSpec {
     pub restart_policy: Option<String>,
     pub termination_grace_period_seconds: Option<i64>,
+    pub node_name: Option<Box<str>>,
+    pub containers: Vec<Named>,
     volumes: Option<Vec<Volume>>,
+}
+
+/// A part of a spec of which only the name is decoded.
+#[derive(Deserialize)]
+pub struct Named {
+    pub name: Box<str>,
 }
 
 #[derive(Deserialize)]
@@ -260,6 +286,8 @@ mod tests {
         };
         assert!(owner(Some("a@b.c")).is(&user("a@b.c")));
         assert!(!owner(Some("a@b.c")).is(&user("a-b.c")));
+        // The label selects: lists do not find an object whose label is of another user.
+        assert!(!owner(Some("ada")).is(&user("ada")));
         // `a@b` and `a-b` have the same label, and the predecessor's objects have no annotation.
         assert!(owner(None).is(&user("a@b.c")) && owner(None).is(&user("a-b.c")));
         assert!(!owner(None).is(&user("ada")));

@@ -4,9 +4,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{EventRow, JobRow, PodRow, node::node_status};
+use super::{
+    Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
+    node::{node_status, pod_status},
+};
 use crate::{
-    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, User},
+    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
     executor::{identity::Uid, objects::names},
 };
 
@@ -17,8 +20,41 @@ pub struct Observed {
     pub jobs: Vec<Arc<JobRow>>,
     /// By rank, then by age.
     pub pods: Vec<Arc<PodRow>>,
-    /// The last event that says why a Job has no pod, by the uid of the Job.
+    /// The last event that says why a Job has no pod, why a pod has not started, or why a claim of a pod is pending: by the uid of
+    /// that object.
     pub failures: HashMap<Uid, EventRow>,
+    /// The last pod of each Job whose pods are gone, by the uid of the Job.
+    pub lost_pods: HashMap<Uid, Arc<PodRow>>,
+    /// The ends of nodes whose Jobs were removed while this program watched.
+    pub seen_ends: Ends,
+}
+
+/// The facts about a task that each of its objects carries.
+struct Facts<'a> {
+    num_nodes: Option<u32>,
+    name: Option<&'a str>,
+    owner: &'a Owner,
+    created_at: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    fn of_job(job: &'a JobRow) -> Self {
+        Self {
+            num_nodes: job.num_nodes,
+            name: job.task_name.as_deref(),
+            owner: &job.owner,
+            created_at: job.created_at,
+        }
+    }
+
+    fn of_pod(pod: &'a PodRow) -> Self {
+        Self {
+            num_nodes: pod.num_nodes,
+            name: pod.task_name.as_deref(),
+            owner: &pod.owner,
+            created_at: pod.task_created_at,
+        }
+    }
 }
 
 impl Observed {
@@ -35,11 +71,98 @@ impl Observed {
         pods.filter_map(|pod| Some((pod.job?, &**pod))).collect()
     }
 
-    /// Whether an unfinished Job has no pod. Only events say why.
-    pub fn misses_pods(&self) -> bool {
+    /// Removes a Job, and keeps the end of its node.
+    pub fn remove_job(&mut self, at: usize) -> Arc<JobRow> {
+        let job = &self.jobs[at];
+        if job.state.has_ended() && job.num_nodes.is_some_and(|number| number > 1) {
+            let node = node_status(job, self.pods_of(job).next_back(), self);
+            // A Job of another user may carry the same id.
+            if self.jobs.iter().all(|other| other.owner == job.owner) {
+                self.seen_ends.insert(node.rank, NodeEnd::of(&node));
+            }
+        }
+        let job = self.jobs.remove(at);
+        self.lost_pods.remove(&job.uid);
+        job
+    }
+
+    /// Removes a pod. The last one of a Job is kept, because it says how its node ended.
+    pub fn remove_pod(&mut self, at: usize) -> Arc<PodRow> {
+        let pod = self.pods.remove(at);
+        let mut jobs = self.jobs.iter();
+        if let Some(job) = jobs.find(|job| pod.job == Some(job.uid))
+            && self.pods_of(job).next().is_none()
+        {
+            self.lost_pods.insert(job.uid, pod.clone());
+        }
+        pod
+    }
+
+    /// Whether an unfinished Job has no pod, or a pod that has not started. Only events say why.
+    pub fn lacks_reasons(&self) -> bool {
         let pods = self.newest_pods();
         let mut unfinished = self.jobs.iter().filter(|job| !job.state.has_ended());
-        unfinished.any(|job| !pods.contains_key(&job.uid))
+        unfinished.any(|job| pods.get(&job.uid).is_none_or(|pod| !pod.has_run()))
+    }
+
+    /// The pods of `user`, or of all users, whose Job is gone: the newest of each rank that has no Job. Kubernetes is about to
+    /// delete such a pod, unless its Job was deleted with `--cascade=orphan`.
+    pub fn jobless_pods(&self, user: Option<&User>) -> Vec<&PodRow> {
+        let mut jobless: Vec<&PodRow> = Vec::new();
+        let mut jobs = self.jobs.iter().peekable();
+        for pod in &self.pods {
+            while jobs.next_if(|job| job.rank < pod.rank).is_some() {}
+            let has_job = jobs.peek().is_some_and(|job| job.rank == pod.rank);
+            if has_job || pod.is_foreign || user.is_some_and(|user| !pod.owner.is(user)) {
+                continue;
+            }
+            // A newer pod replaces an older one.
+            if jobless.last().is_some_and(|last| last.rank == pod.rank) {
+                jobless.pop();
+            }
+            jobless.push(pod);
+        }
+        jobless
+    }
+
+    /// Whether an object of the task is `user`'s.
+    pub fn is_of(&self, user: &User) -> bool {
+        let mut jobs = self.jobs.iter();
+        jobs.any(|job| job.owner.is(user)) || !self.jobless_pods(Some(user)).is_empty()
+    }
+
+    /// Whether there is an object that makes this a task.
+    pub fn is_task(&self) -> bool {
+        !self.jobs.is_empty() || self.pods.iter().any(|pod| !pod.is_foreign)
+    }
+
+    /// The time of the task's creation; `None` if this is no task.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        let of_job = self.jobs.first().map(|job| job.created_at);
+        let mut pods = self.pods.iter().filter(|pod| !pod.is_foreign);
+        of_job.or_else(|| pods.next().map(|pod| pod.task_created_at))
+    }
+
+    /// Whether a user stops the task.
+    pub fn is_stopping(&self) -> bool {
+        self.jobs.iter().any(|job| job.is_stopping)
+    }
+
+    /// The part about the Jobs of one owner.
+    pub fn of_owner(&self, owner: &Owner) -> Self {
+        let mut part = self.clone();
+        part.jobs.retain(|job| job.owner == *owner);
+        part
+    }
+
+    /// The nodes whose Jobs are gone, of a task with Jobs of one owner that is not being stopped.
+    pub fn nodes_without_job(&self) -> Vec<NodeStatus> {
+        let jobs: Vec<&JobRow> = self.jobs.iter().map(|job| &**job).collect();
+        let num_nodes = jobs.first().and_then(|job| job.num_nodes).unwrap_or(1);
+        if num_nodes == 1 {
+            return Vec::new();
+        }
+        self.jobless_nodes(&jobs, &self.jobless_pods(None), num_nodes)
     }
 
     /// The part about the node of a rank, without Jobs of other users.
@@ -50,73 +173,171 @@ impl Observed {
         let jobs: Vec<_> = jobs.filter(|job| job.owner.is(user)).cloned().collect();
         let first = self.pods.partition_point(|pod| pod.rank < rank);
         let pods = self.pods[first..].iter();
-        let pods = pods.take_while(|pod| pod.rank == rank).cloned().collect();
-        let failures = jobs.iter().filter_map(|job| self.failures.get(&job.uid));
+        let pods: Vec<_> = pods.take_while(|pod| pod.rank == rank).cloned().collect();
+        let is_of_node = |event: &&EventRow| {
+            jobs.iter().any(|job: &Arc<JobRow>| event.object == job.uid)
+                || pods.iter().any(|pod: &Arc<PodRow>| pod.has_reason(event))
+        };
+        let failures = self.failures.values().filter(is_of_node);
+        let lost_pods = jobs.iter().filter_map(|job| {
+            let pod = self.lost_pods.get(&job.uid)?;
+            Some((job.uid, pod.clone()))
+        });
         Self {
             failures: failures.map(|it| (it.object, it.clone())).collect(),
+            lost_pods: lost_pods.collect(),
+            seen_ends: Ends::default(),
             pods,
             jobs,
         }
     }
 
-    /// The status of the task, from the Jobs of `user` or of all users; `None` if there is no such Job.
+    /// The status of the task, from the objects of `user` or of all users; `None` if there are none.
     pub fn status(&self, id: TaskId, user: Option<&User>, namespace: &str) -> Option<TaskStatus> {
         let all = self.jobs.iter();
         let jobs: Vec<&JobRow> = all
             .map(|job| &**job)
             .filter(|job| user.is_none_or(|user| job.owner.is(user)))
             .collect();
-        let first = *jobs.first()?;
-        let pods = self.newest_pods();
-        let newest = |job: &JobRow| pods.get(&job.uid).copied();
-        let nodes: Vec<_> = jobs
-            .iter()
-            .map(|job| node_status(job, newest(job), self))
-            .collect();
-        let num_nodes = first
+        let jobless = self.jobless_pods(user);
+        let of_job = jobs.first().map(|job| Facts::of_job(job));
+        let facts = of_job.or_else(|| jobless.first().map(|pod| Facts::of_pod(pod)))?;
+        let nodes = self.nodes(&jobs, &jobless, facts.num_nodes.unwrap_or(1));
+        let num_nodes = facts
             .num_nodes
             .unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
         let count = |state| {
             u32::try_from(nodes.iter().filter(|node| node.status == state).count())
                 .unwrap_or(u32::MAX)
         };
+        let pods = self.newest_pods();
         let changes = jobs.iter().flat_map(|job| {
-            let of_pod = newest(job).and_then(|pod| pod.changed_at);
+            let of_pod = pods.get(&job.uid).and_then(|pod| pod.changed_at);
             job.changed_at.into_iter().chain(of_pod)
         });
+        let of_pods = jobless.iter().filter_map(|pod| pod.changed_at);
+        let changed_at = changes.chain(of_pods).fold(facts.created_at, Ord::max);
         let status = overall(&nodes, num_nodes);
+        let running = count(TaskState::Running) + count(TaskState::Stopping);
+        let rest = num_nodes
+            .saturating_sub(count(TaskState::Completed) + count(TaskState::Failed) + running);
         Some(TaskStatus {
             task_id: id,
-            name: match &first.task_name {
-                Some(name) => name.to_string(),
+            name: match facts.name {
+                Some(name) => name.to_owned(),
                 None => names::default_task_name(id),
             },
             status,
-            created_at: first.created_at,
-            updated_at: changes.fold(first.created_at, Ord::max),
-            username: first.owner.label.to_string(),
+            created_at: facts.created_at,
+            updated_at: changed_at,
+            username: facts.owner.label.to_string(),
             reason: reason(&nodes, num_nodes, status),
             metadata: TaskMetadata {
-                job_name: job_name(first, num_nodes),
+                job_name: job_name(&nodes, num_nodes),
                 namespace: namespace.to_owned(),
                 num_nodes,
                 node_jobs: nodes.iter().map(|node| node.job_name.clone()).collect(),
                 succeeded_nodes: count(TaskState::Completed),
                 failed_nodes: count(TaskState::Failed),
-                running_nodes: count(TaskState::Running),
-                // A node without a Job is pending too.
-                pending_nodes: num_nodes.saturating_sub(
-                    count(TaskState::Completed)
-                        + count(TaskState::Failed)
-                        + count(TaskState::Running),
-                ),
+                running_nodes: running,
+                // A node without a Job is pending too, unless the task is being stopped.
+                pending_nodes: match status {
+                    TaskState::Stopping => 0,
+                    _ => rest,
+                },
                 nodes,
             },
         })
     }
+
+    /// The nodes of a task from these Jobs and pods, by rank.
+    fn nodes(&self, jobs: &[&JobRow], jobless: &[&PodRow], num_nodes: u32) -> Vec<NodeStatus> {
+        let pods = self.newest_pods();
+        let is_stopping = jobs.iter().any(|job| job.is_stopping);
+        let of_jobs = jobs.iter().map(|job| {
+            let mut node = node_status(job, pods.get(&job.uid).copied(), self);
+            if is_stopping && !node.status.is_terminal() {
+                node.status = TaskState::Stopping;
+            }
+            node
+        });
+        let mut nodes: Vec<_> = of_jobs.collect();
+        if jobs.is_empty() || is_stopping {
+            nodes.extend(jobless.iter().map(|pod| pod_status(pod)));
+        } else if num_nodes > 1 {
+            nodes.extend(self.jobless_nodes(jobs, jobless, num_nodes));
+        }
+        nodes.sort_by_key(|node| node.rank);
+        nodes
+    }
+
+    /// The nodes without a Job in a task that is not being stopped.
+    fn jobless_nodes(
+        &self,
+        jobs: &[&JobRow],
+        jobless: &[&PodRow],
+        num_nodes: u32,
+    ) -> Vec<NodeStatus> {
+        // The first Job is created before the others, and says when all exist.
+        let first = jobs.first();
+        let has_first = first.is_some_and(|job| job.rank == 0);
+        let existed = !has_first || first.is_some_and(|job| job.is_complete);
+        let mut missing = Vec::new();
+        let mut jobs_by_rank = jobs.iter().peekable();
+        let mut pods_by_rank = jobless.iter().peekable();
+        for rank in 0..num_nodes {
+            if jobs_by_rank.next_if(|job| job.rank == rank).is_some() {
+                while jobs_by_rank.next_if(|job| job.rank == rank).is_some() {}
+                continue;
+            }
+            while pods_by_rank.next_if(|pod| pod.rank < rank).is_some() {}
+            let orphan = pods_by_rank.peek().filter(|pod| pod.rank == rank);
+            let orphan = orphan.filter(|pod| pod.job.is_none() && !pod.is_deleted);
+            if let Some(orphan) = orphan {
+                missing.push(pod_status(orphan));
+                continue;
+            }
+            let end = self.end_of(rank, jobs).cloned();
+            let deleted = || NodeEnd {
+                status: TaskState::Failed,
+                exit_code: None,
+                reason: Some(format!("{DELETED_JOB}{rank} was deleted")),
+                stopped_after: None,
+            };
+            let Some(end) = end.or_else(|| existed.then(deleted)) else {
+                continue;
+            };
+            missing.push(NodeStatus {
+                rank,
+                job_name: first.map_or_else(String::new, |first| sibling(first, rank)),
+                status: end.status,
+                pod_name: None,
+                exit_code: end.exit_code,
+                reason: end.reason,
+                stopped_after: end.stopped_after,
+            });
+        }
+        missing
+    }
+
+    /// The known end of a node whose Job is gone.
+    fn end_of<'a>(&'a self, rank: u32, jobs: &[&'a JobRow]) -> Option<&'a NodeEnd> {
+        let noted = || jobs.iter().find_map(|job| job.ends.as_ref()?.get(rank));
+        self.seen_ends.get(rank).or_else(noted)
+    }
 }
 
-/// The state of the task, by precedence: failed, completed, running, pending.
+/// The beginning of the reason of a node whose Job was deleted, up to its rank.
+const DELETED_JOB: &str = "the Job of node-";
+
+/// The name of the Job of another node of the same task.
+fn sibling(job: &JobRow, rank: u32) -> String {
+    let suffix = format!("-node-{}", job.rank);
+    let name = job.name.strip_suffix(&suffix).unwrap_or(&job.name);
+    format!("{name}-node-{rank}")
+}
+
+/// The state of the task, by precedence: stopping, failed, completed, running, pending.
 fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
     let any = |state| nodes.iter().any(|node| node.status == state);
     let all_completed = nodes
@@ -125,6 +346,7 @@ fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
         .count()
         >= num_nodes as usize;
     match () {
+        () if any(TaskState::Stopping) => TaskState::Stopping,
         () if any(TaskState::Failed) => TaskState::Failed,
         () if all_completed => TaskState::Completed,
         () if any(TaskState::Running) => TaskState::Running,
@@ -139,20 +361,25 @@ fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<Str
         let reason = node.reason.as_ref()?;
         return Some(match setup_failure(node) {
             Some(why) if num_nodes > 1 => why,
+            _ if reason.starts_with(DELETED_JOB) => reason.clone(),
             _ if num_nodes > 1 => format!("node-{}: {reason}", node.rank),
             _ => reason.clone(),
         });
     }
     let missing = (num_nodes as usize).saturating_sub(nodes.len());
-    if missing > 0 {
+    if missing > 0 && status != TaskState::Stopping {
         return Some(format!(
             "{missing} of {num_nodes} Jobs do not exist: they are being created, or something went wrong"
         ));
     }
-    let mut pending = nodes
-        .iter()
-        .filter(|node| node.status == TaskState::Pending);
-    let node = pending.find(|node| node.reason.is_some())?;
+    let unfinished =
+        |state| move |node: &&NodeStatus| node.status == state && node.reason.is_some();
+    let states = [TaskState::Pending, TaskState::Running, TaskState::Stopping];
+    let mut nodes_with_reason = states.into_iter().filter_map(|state| {
+        let mut nodes = nodes.iter();
+        nodes.find(unfinished(state))
+    });
+    let node = nodes_with_reason.next()?;
     let reason = node.reason.as_ref()?;
     Some(if num_nodes > 1 {
         format!("node-{}: {reason}", node.rank)
@@ -179,10 +406,13 @@ pub fn setup_failure(node: &NodeStatus) -> Option<String> {
 }
 
 /// The common part of the names of the task's Jobs.
-fn job_name(job: &JobRow, num_nodes: u32) -> String {
-    let suffix = format!("-node-{}", job.rank);
-    match job.name.strip_suffix(&suffix) {
+fn job_name(nodes: &[NodeStatus], num_nodes: u32) -> String {
+    let Some(first) = nodes.first() else {
+        return String::new();
+    };
+    let suffix = format!("-node-{}", first.rank);
+    match first.job_name.strip_suffix(&suffix) {
         Some(name) if num_nodes > 1 => name.to_owned(),
-        _ => job.name.to_string(),
+        _ => first.job_name.clone(),
     }
 }

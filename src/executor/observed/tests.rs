@@ -1,4 +1,4 @@
-use std::{cmp::Reverse, collections::HashMap, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use k8s_openapi::{
     List, ListableResource,
@@ -30,6 +30,7 @@ fn recorded() -> Vec<TaskStatus> {
             pods: pods.cloned().map(Arc::new).collect(),
             jobs: vec![Arc::new(job)],
             failures: failures.iter().map(|it| (it.object, it.clone())).collect(),
+            ..Observed::default()
         };
         observed.status(id, None, "default")
     });
@@ -137,7 +138,7 @@ fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> O
     Observed {
         jobs: jobs.map(row).into(),
         pods: pods.map(row).into(),
-        failures: HashMap::new(),
+        ..Observed::default()
     }
 }
 
@@ -225,8 +226,9 @@ fn a_pod_that_another_object_controls_is_ignored() {
 }
 
 #[test]
-fn only_an_unfinished_job_without_a_pod_needs_events() {
-    assert!(observed([job(0, None)], []).misses_pods());
-    assert!(!observed([job(0, None)], [pod(0, "Pending")]).misses_pods());
-    assert!(!observed([job(0, Some("Complete"))], []).misses_pods());
+fn only_a_node_that_has_not_started_needs_events() {
+    assert!(observed([job(0, None)], []).lacks_reasons());
+    assert!(observed([job(0, None)], [pod(0, "Pending")]).lacks_reasons());
+    assert!(!observed([job(0, None)], [pod(0, "Running")]).lacks_reasons());
+    assert!(!observed([job(0, Some("Complete"))], []).lacks_reasons());
 }

@@ -12,7 +12,7 @@ use crate::{
         cluster::{Cluster, call},
         error::{Error, Result},
         fresh,
-        objects::{self, Placement, Submission, names, pod_config},
+        objects::{self, Placement, PodRules, Submission, names},
         view::LiveView,
         volumes::{Volumes, WAITS, is_for_one_machine},
     },
@@ -21,10 +21,12 @@ use crate::{
 /// The largest size of all Jobs of a task together, in bytes of JSON. Each Job repeats most of the task's definition, in etcd and
 /// in the memory of each watcher.
 const MAX_JOBS: usize = 256 * 1024 * 1024;
+/// The largest size of one Job, in bytes of JSON: the limit of etcd for a request (`--max-request-bytes`), with some reserve.
+const MAX_JOB: usize = 1_400_000;
 /// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 16 * 1024 * 1024;
 
-/// Decides all about a task; returns the submission and the Job of rank 0. `any_pod_config`: `pod_config` may set fields that affect more than the task's pods.
+/// Decides all about a task; returns the submission and the Job of rank 0.
 ///
 /// # Errors
 /// When the definition is not allowed, names a volume that does not exist, or is too large.
@@ -33,13 +35,11 @@ pub async fn prepare(
     user: &User,
     task: TaskDefinition,
     fail_fast: bool,
-    any_pod_config: bool,
+    rules: &PodRules,
 ) -> Result<(Submission, Job)> {
-    if let Some(config) = &task.pod_config {
-        let problems = pod_config::refusals(config, any_pod_config);
-        if !problems.is_empty() {
-            return Err(Error::new(Reason::Invalid, describe(&problems)));
-        }
+    let problems = rules.refusals(&task);
+    if !problems.is_empty() {
+        return Err(Error::new(Reason::Invalid, describe(&problems)));
     }
     let id = fresh::id();
     let mut warnings = task.warnings();
@@ -62,6 +62,7 @@ pub async fn prepare(
     let user = user.clone();
     let mut submission =
         Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
+    submission.is_restricted = rules.is_restricted;
     submission.warnings.splice(0..0, warnings);
     let first = job(&submission, 0)?;
     check_size(&submission, &first, MAX_JOBS, "a task")?;
@@ -139,29 +140,55 @@ async fn place(cluster: &Cluster, wanted: Option<&Accelerators>) -> (Placement, 
     }
 }
 
-/// Checks that the Jobs of a task of several nodes take at most `most` bytes together. `doing` names the action in the message.
+/// Checks that Kubernetes can store a Job of the task, and that all its Jobs take at most `most` bytes together. `doing` names the
+/// action in the message.
 fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
     let num_nodes = submission.task.num_nodes as usize;
-    if num_nodes == 1 {
+    let job = json_length(first)?;
+    let message = if job > MAX_JOB {
+        let (largest, length) = largest_part(&submission.task)?;
+        format!(
+            "{largest}: the Job of a node is {job} bytes, and Kubernetes takes {MAX_JOB} at most: {length} bytes are from `{largest}`"
+        )
+    } else if job.saturating_mul(num_nodes) > most {
+        let [size, most] = [job.saturating_mul(num_nodes), most].map(|bytes| bytes / 1_000_000);
+        format!(
+            "num_nodes: the Jobs of {num_nodes} nodes, {job} bytes each, are {size} MB, and {doing} takes {most} MB at most: use \
+             fewer nodes, or put less into `envs` and `config`"
+        )
+    } else {
         return Ok(());
-    }
-    let job = serde_json::to_vec(first).map_err(internal)?.len();
-    let size = job.saturating_mul(num_nodes);
-    if size <= most {
-        return Ok(());
-    }
-    let [size, most] = [size, most].map(|bytes| bytes / 1_000_000);
-    let message = format!(
-        "num_nodes: the Jobs of {num_nodes} nodes, {job} bytes each, are {size} MB, and {doing} takes {most} MB at most: use fewer \
-         nodes, or put less into `envs` and `config`"
-    );
+    };
     Err(Error::new(Reason::Invalid, message))
 }
 
-fn to_value(object: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(object).map_err(internal)
+/// The field of a task that takes most bytes in a Job.
+fn largest_part(task: &TaskDefinition) -> Result<(&'static str, usize)> {
+    let parts = [
+        ("run", task.run.len()),
+        ("setup", task.setup.as_ref().map_or(0, String::len)),
+        ("envs", json_length(&task.envs)?),
+        (
+            "config.kubernetes.pod_config",
+            json_length(&task.pod_config)?,
+        ),
+        ("resources.labels", json_length(&task.resources.labels)?),
+        // Each mount names a path and a claim.
+        (
+            "volumes",
+            task.volumes.keys().map(|path| 2 * path.len() + 100).sum(),
+        ),
+    ];
+    Ok(parts
+        .into_iter()
+        .max_by_key(|part| part.1)
+        .unwrap_or_default())
 }
 
-fn internal(error: serde_json::Error) -> Error {
-    Error::new(Reason::InternalError, error.to_string())
+fn json_length(value: &impl Serialize) -> Result<usize> {
+    Ok(serde_json::to_vec(value).map_err(Error::internal)?.len())
+}
+
+fn to_value(object: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(object).map_err(Error::internal)
 }

@@ -1,27 +1,34 @@
-//! Stops tasks: deletes their Jobs, which deletes their pods.
+//! Stops tasks: deletes their Jobs, and with them their pods.
+//!
+//! The first Job of a task owns its other objects and says that the task is being stopped, so it is deleted last. Without that mark, a
+//! Job that is already deleted would look like a failed node.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
 
 use crate::{
     api::{TaskId, User},
     executor::{
+        cluster::{CONCURRENCY, call},
         error::{Error, Result},
-        observed::JobRow,
+        identity::Uid,
+        objects::labels,
+        observed::{JobRow, Observed, PodRow},
         view::LiveView,
     },
 };
 
-/// Stops a task of `user`.
+/// Stops a task of `user`. A task that is being stopped already is no error.
 ///
 /// # Errors
 /// When `user` has no such task, or Kubernetes refuses.
 pub async fn stop(live: &LiveView, user: &User, id: TaskId) -> Result<()> {
-    let jobs = live.jobs_of(id).await?.into_iter();
-    let jobs: Vec<_> = jobs.filter(|job| job.owner.is(user)).collect();
-    if jobs.is_empty() {
-        return Err(Error::no_such_task(id));
-    }
-    live.delete_jobs(jobs).await?;
+    live.refresh_task(id).await?;
+    let task = live.view.task(id).filter(|task| task.is_of(user));
+    let task = task.ok_or_else(|| Error::no_such_task(id))?;
+    delete(live, [Objects::of(id, &task, Some(user))], Some(user)).await?;
     log::info!("task stopped task_id={id} user={:?}", user.as_str());
     Ok(())
 }
@@ -34,18 +41,112 @@ pub async fn stop_all(live: &LiveView, asking: &User, user: Option<&User>) -> Re
     // A task that has just ended must stay, and one that has just begun must go.
     live.refresh_list(user).await?;
     let mut tasks = live.view.list(user);
-    let is_own = |job: &Arc<JobRow>| user.is_none_or(|user| job.owner.is(user));
     tasks.retain(|(id, task)| {
         let status = task.status(*id, user, &live.cluster.namespace);
         status.is_some_and(|status| !status.status.is_terminal())
     });
-    let jobs = tasks.iter().flat_map(|(_, task)| &task.jobs);
-    let jobs = jobs.filter(|job| is_own(job)).cloned();
-    let deleted = live.delete_jobs(jobs).await?;
+    let objects = tasks.iter().map(|(id, task)| Objects::of(*id, task, user));
+    let deleted = delete(live, objects, user).await?;
     // Another request may have stopped a task in the meantime.
-    tasks.retain(|(_, task)| task.jobs.iter().any(|job| deleted.contains(&job.uid)));
+    tasks.retain(|(_, task)| {
+        let mut uids = task.jobs.iter().map(|job| job.uid);
+        let mut pods = task.pods.iter().map(|pod| pod.uid);
+        uids.any(|uid| deleted.contains(&uid)) || pods.any(|uid| deleted.contains(&uid))
+    });
     for (id, _) in &tasks {
         log::info!("task stopped task_id={id} user={:?}", asking.as_str());
     }
     Ok(tasks.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Deletes the Jobs of a task that is only partly created; returns how many there were.
+pub async fn roll_back(live: &LiveView, id: TaskId) -> Result<usize> {
+    live.refresh_jobs(id).await?;
+    let task = live.view.task(id).unwrap_or_default();
+    Ok(delete_jobs(live, &task.jobs).await?.len())
+}
+
+/// The objects of one task whose deletion ends it.
+struct Objects {
+    id: TaskId,
+    /// By rank.
+    jobs: Vec<Arc<JobRow>>,
+    /// The pods that no Job controls any more.
+    orphans: Vec<Arc<PodRow>>,
+}
+
+impl Objects {
+    /// Those of `user`, or of all users.
+    fn of(id: TaskId, task: &Observed, user: Option<&User>) -> Self {
+        let is_own = |job: &&Arc<JobRow>| user.is_none_or(|user| job.owner.is(user));
+        let jobless = task.jobless_pods(user).into_iter();
+        let orphans = jobless.filter(|pod| pod.job.is_none() && !pod.is_deleted);
+        Self {
+            id,
+            jobs: task.jobs.iter().filter(is_own).cloned().collect(),
+            orphans: orphans.map(|pod| Arc::new(pod.clone())).collect(),
+        }
+    }
+
+    /// Marks the first Job of a task of several nodes.
+    async fn mark(mut self, live: &LiveView, user: Option<&User>) -> Result<Self> {
+        let Some(first) = self.jobs.first() else {
+            return Ok(self);
+        };
+        if first.num_nodes.unwrap_or(1) == 1 || first.is_stopping {
+            return Ok(self);
+        }
+        let patch = json!({ "metadata": { "annotations": { labels::STOPPING: "true" } } });
+        let is_marked = live.patch::<JobRow>("Job", &first.name, patch).await?;
+        if is_marked && !first.is_complete {
+            // Its creation may have added Jobs. From now on it sees the mark, and ends.
+            live.refresh_jobs(self.id).await?;
+            let task = live.view.task(self.id).unwrap_or_default();
+            self = Self::of(self.id, &task, user);
+        }
+        Ok(self)
+    }
+}
+
+/// Deletes the objects of tasks, as far as they are `user`'s; returns the uids of those that existed.
+async fn delete(
+    live: &LiveView,
+    tasks: impl IntoIterator<Item = Objects>,
+    user: Option<&User>,
+) -> Result<HashSet<Uid>> {
+    let marked = stream::iter(tasks).map(|task| task.mark(live, user));
+    let marked: Vec<_> = marked.buffer_unordered(CONCURRENCY).try_collect().await?;
+    let (mut firsts, mut others, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
+    for task in marked {
+        let mut jobs = task.jobs.into_iter();
+        firsts.extend(jobs.next());
+        others.extend(jobs);
+        orphans.extend(task.orphans);
+    }
+    let mut deleted = delete_jobs(live, &others).await?;
+    deleted.extend(delete_jobs(live, &firsts).await?);
+    let pods = stream::iter(orphans).map(|pod| async move {
+        let doing = format!("delete pod `{}`", pod.name);
+        let existed = call(doing, live.cluster.delete::<PodRow>(&pod.name)).await?;
+        // The pod exists until its processes have ended.
+        if let Some(id) = pod.task {
+            live.refresh_task(id).await?;
+        }
+        Ok::<_, Error>(existed.then_some(pod.uid))
+    });
+    let pods: Vec<_> = pods.buffer_unordered(CONCURRENCY).try_collect().await?;
+    deleted.extend(pods.into_iter().flatten());
+    Ok(deleted)
+}
+
+async fn delete_jobs(live: &LiveView, jobs: &[Arc<JobRow>]) -> Result<HashSet<Uid>> {
+    let deletions = stream::iter(jobs.to_vec()).map(|job| async move {
+        let existed = live.delete::<JobRow>("Job", &job.name, job.uid).await?;
+        Ok(existed.then_some(job.uid))
+    });
+    let deleted = deletions.buffer_unordered(CONCURRENCY);
+    deleted
+        .try_filter_map(|uid| std::future::ready(Ok(uid)))
+        .try_collect()
+        .await
 }

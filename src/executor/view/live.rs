@@ -1,20 +1,19 @@
 //! The view together with its cluster: where the view may be old, the cluster is asked, and the view gets the answer.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::ListParams;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Listed, Scope, Table, TaskWatch, View, ViewRow, feed};
 use crate::{
     api::{Reason, TaskId, User},
     executor::{
-        cluster::{CONCURRENCY, Cluster, call},
+        cluster::{Cluster, call},
         error::{Error, Result},
         identity::Uid,
         objects::{labels, names},
@@ -69,7 +68,7 @@ impl LiveView {
     /// A task of `user`. Asks the cluster if the view is old, or lacks the task or one of its Jobs: a missing Job means that the
     /// task was stopped, or never created completely.
     pub async fn task(&self, user: &User, id: TaskId) -> Result<Arc<Observed>> {
-        let is_own = |task: &Arc<Observed>| task.jobs.iter().any(|job| job.owner.is(user));
+        let is_own = |task: &Arc<Observed>| task.is_of(user);
         let is_whole = |task: &Arc<Observed>| {
             let own = task.jobs.iter().filter(|job| job.owner.is(user));
             let num_nodes = own.clone().next().map(|job| job.num_nodes.unwrap_or(1));
@@ -84,18 +83,16 @@ impl LiveView {
         task.ok_or_else(|| Error::no_such_task(id))
     }
 
-    /// Lists the Jobs of a task in the cluster. A caller that deletes them must not miss Jobs that the view does not show yet.
-    pub async fn jobs_of(&self, id: TaskId) -> Result<Vec<Arc<JobRow>>> {
-        let params = ListParams::default().labels(&labels::task_selector(id));
-        self.refresh::<JobRow>(params, &Scope::Task(id)).await?;
-        let task = self.view.task(id);
-        Ok(task.map_or_else(Vec::new, |task| task.jobs.clone()))
-    }
-
     /// Watches a task of `user`.
     pub fn watch_task(&self, user: &User, id: TaskId, num_nodes: u32) -> TaskWatch {
         let nodes = self.view.subscribe(user, id, num_nodes);
         TaskWatch::new(self.clone(), id, nodes)
+    }
+
+    /// Lists the Jobs of a task in the cluster, for the view.
+    pub async fn refresh_jobs(&self, id: TaskId) -> Result<()> {
+        let params = ListParams::default().labels(&labels::task_selector(id));
+        self.refresh::<JobRow>(params, &Scope::Task(id)).await
     }
 
     /// Lists the Jobs and pods of a task in the cluster, for the view.
@@ -119,18 +116,18 @@ impl LiveView {
         Ok(())
     }
 
-    /// Lists the events that say why Jobs have no pods, if there are such Jobs and the watch of events is broken. An error is only
+    /// Lists the events that say why nodes do not start, if there are such nodes and the watch of events is broken. An error is only
     /// logged.
     async fn refresh_reasons(&self, scope: &Scope) {
         if !self.view.may_lack_reasons(scope) {
             return;
         }
-        let params = ListParams::default().fields(EventRow::OF_JOBS);
+        let params = ListParams::default().fields(EventRow::REASONS);
         match self.cluster.list::<EventRow>(params).await {
             Ok((rows, _)) => self.view.change::<EventRow, _>(|table| {
                 rows.into_iter().for_each(|row| table.merge(row));
             }),
-            Err(error) => log::debug!("cannot read the events of Jobs: {error}"),
+            Err(error) => log::debug!("cannot read events: {error}"),
         }
     }
 
@@ -150,6 +147,17 @@ impl LiveView {
         Ok(row)
     }
 
+    /// Merges a patch into an object, and the answer into the view; returns whether the object exists.
+    pub async fn patch<R: ViewRow>(&self, kind: &str, name: &str, patch: Value) -> Result<bool> {
+        let doing = format!("change {kind} `{name}`");
+        let row = call(doing, self.cluster.patch::<R>(name, patch)).await?;
+        let exists = row.is_some();
+        if let Some(row) = row {
+            self.view.change::<R, _>(|table| table.merge(row));
+        }
+        Ok(exists)
+    }
+
     /// Deletes an object and all objects that it owns, and removes it from the view; returns whether it existed.
     pub async fn delete<R: ViewRow>(&self, kind: &str, name: &str, uid: Uid) -> Result<bool> {
         let doing = format!("delete {kind} `{name}`");
@@ -157,22 +165,6 @@ impl LiveView {
         self.view
             .change::<R, _>(|table| table.mark_deleted(uid, Instant::now()));
         Ok(existed)
-    }
-
-    /// Deletes Jobs; returns the uids of those that existed.
-    pub async fn delete_jobs(
-        &self,
-        jobs: impl IntoIterator<Item = Arc<JobRow>>,
-    ) -> Result<HashSet<Uid>> {
-        let deletions = jobs.into_iter().map(|job| async move {
-            let existed = self.delete::<JobRow>("Job", &job.name, job.uid).await?;
-            Ok(existed.then_some(job.uid))
-        });
-        let deleted = stream::iter(deletions).buffer_unordered(CONCURRENCY);
-        deleted
-            .try_filter_map(|uid| std::future::ready(Ok(uid)))
-            .try_collect()
-            .await
     }
 
     /// Checks that the view can answer: Kubernetes answers, and the view has listed all tasks once.

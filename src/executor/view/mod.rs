@@ -12,7 +12,7 @@
 //! 2. `observed` decodes it as a `JobRow`: the few fields that the program uses.
 //! 3. `Table::merge_event` asks [`versions`] whether the row is newer than the known one, or of an object that was deleted.
 //! 4. [`tasks`] puts it into its task, at the rank of its node, and notes that the owner's list has changed.
-//! 5. Subscribers of the node get the new state; a failure wakes up the loop that stops the other nodes.
+//! 5. Subscribers of the node get the new state; a failure wakes up `tasks::reconcile`, which stops the other nodes.
 //! 6. `GET /tasks` comes: `server::task_list` compares the version of the user's list with that of the cached answer.
 //! 7. If they differ, [`LiveView::list`] takes the tasks, newest first: pointers, not copies.
 //! 8. `Observed::status` folds the rows of each task into its status and its reason.
@@ -103,9 +103,9 @@ pub struct State {
     volumes: Volumes,
     /// The subscribers of the nodes of each task.
     subscribers: HashMap<TaskId, Vec<Subscriber>>,
-    /// The tasks with failed and running nodes, in the order of their failures.
-    failing: VecDeque<TaskId>,
-    /// The failing tasks that could not be stopped, until [`View::try_again`].
+    /// The tasks whose objects may have to be changed, in the order of the events.
+    unsettled: VecDeque<TaskId>,
+    /// The tasks that could not be handled, until [`View::try_again`].
     postponed: HashSet<TaskId>,
 }
 
@@ -119,7 +119,7 @@ struct Subscriber {
 #[derive(Default)]
 pub struct View {
     state: Mutex<State>,
-    has_failing: Notify,
+    has_unsettled: Notify,
 }
 
 impl View {
@@ -151,11 +151,11 @@ impl View {
             && Table::<PodRow>::versions(tasks).has_loaded()
     }
 
-    /// Whether a Job within a scope has no pod, and the reason may be missing because the watch of events is broken.
+    /// Whether a node within a scope has not started, and the reason may be missing because the watch of events is broken.
     pub fn may_lack_reasons(&self, scope: &Scope) -> bool {
         let mut state = self.state();
         let age = Table::<EventRow>::versions(&mut state.tasks).age(Instant::now());
-        age.is_none_or(|age| age > MAX_AGE) && state.tasks.misses_pods(scope)
+        age.is_none_or(|age| age > MAX_AGE) && state.tasks.lacks_reasons(scope)
     }
 
     /// The number of known tasks.
@@ -204,7 +204,7 @@ impl View {
         let State {
             tasks,
             subscribers,
-            failing,
+            unsettled,
             postponed,
             ..
         } = &mut *state;
@@ -219,38 +219,38 @@ impl View {
                 }
             }
         }
-        if !tasks.failing.is_empty() {
-            for id in tasks.failing.drain(..) {
-                if !failing.contains(&id) && !postponed.contains(&id) {
-                    failing.push_back(id);
+        if !tasks.unsettled.is_empty() {
+            for id in tasks.unsettled.drain(..) {
+                if !unsettled.contains(&id) && !postponed.contains(&id) {
+                    unsettled.push_back(id);
                 }
             }
-            self.has_failing.notify_one();
+            self.has_unsettled.notify_one();
         }
         result
     }
 
-    /// Waits for a task with failed and running nodes.
-    pub async fn next_failing(&self) -> TaskId {
+    /// Waits for a task whose objects may have to be changed.
+    pub async fn next_unsettled(&self) -> TaskId {
         loop {
-            if let Some(id) = self.state().failing.pop_front() {
+            if let Some(id) = self.state().unsettled.pop_front() {
                 return id;
             }
-            self.has_failing.notified().await;
+            self.has_unsettled.notified().await;
         }
     }
 
-    /// Keeps a failing task out of [`View::next_failing`] until [`View::try_again`].
+    /// Keeps a task out of [`View::next_unsettled`] until [`View::try_again`].
     pub fn postpone(&self, id: TaskId) {
         self.state().postponed.insert(id);
     }
 
-    /// Returns a postponed task to [`View::next_failing`].
+    /// Returns a postponed task to [`View::next_unsettled`].
     pub fn try_again(&self, id: TaskId) {
         let mut state = self.state();
         if state.postponed.remove(&id) {
-            state.failing.push_back(id);
-            self.has_failing.notify_one();
+            state.unsettled.push_back(id);
+            self.has_unsettled.notify_one();
         }
     }
 

@@ -52,7 +52,7 @@ fn pod(task: usize, rank: u32, version: u64, phase: &str) -> PodRow {
             "uid": format!("pod-{task}-{rank}"),
             "resourceVersion": version.to_string(),
             "labels": {"task-id": TASKS[task], "node-idx": rank.to_string()},
-            "ownerReferences": [{"uid": format!("job-{task}-{rank}"), "controller": true}],
+            "ownerReferences": [{"kind": "Job", "uid": format!("job-{task}-{rank}"), "controller": true}],
         },
         "status": {"phase": phase},
     }))
@@ -62,7 +62,8 @@ fn pod(task: usize, rank: u32, version: u64, phase: &str) -> PodRow {
 fn failure(task: usize, rank: u32, version: u64) -> EventRow {
     serde_json::from_value(json!({
         "metadata": {"name": "e", "uid": format!("event-{task}-{rank}"), "resourceVersion": version.to_string()},
-        "involvedObject": {"uid": format!("job-{task}-{rank}")},
+        "involvedObject": {"kind": "Job", "uid": format!("job-{task}-{rank}")},
+        "reason": "FailedCreate",
         "message": "Error creating: pods \"x\" is forbidden: exceeded quota",
     }))
     .unwrap()
@@ -325,7 +326,7 @@ fn the_reason_for_a_missing_pod_is_kept_with_the_job() {
 fn a_failure_makes_a_task_failing_for_running_and_new_jobs() {
     let view = View::default();
     let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
-    let failing = || view.state().failing.pop_front();
+    let failing = || view.state().unsettled.pop_front();
     put(job(0, 0, 1, None));
     put(job(0, 1, 2, None));
     assert_eq!(failing(), None);
@@ -347,7 +348,7 @@ fn a_failure_makes_a_task_failing_for_running_and_new_jobs() {
 fn a_postponed_task_does_not_delay_others() {
     let view = View::default();
     let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
-    let failing = || view.state().failing.pop_front();
+    let failing = || view.state().unsettled.pop_front();
     put(job(0, 0, 1, Some("Failed")));
     put(job(0, 1, 2, None));
     assert_eq!(failing(), Some(id(0)));

@@ -26,6 +26,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_secs(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
+/// The time from the start of a container to the earliest stop signal. A kubelet handles a pod's events one after another, so that a
+/// program has this time to install its signal handlers.
+const REACTION: Duration = Duration::from_millis(100);
 /// The time from `ErrImagePull` to `ImagePullBackOff`.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
 
@@ -84,6 +87,16 @@ impl Container<'_> {
             self.pod.stopped().await;
             return Err(Stopped);
         }
+        if text(&self.spec["imagePullPolicy"]) == "Never" && image::check_pull(image).is_some() {
+            let why =
+                format!("Container image \"{image}\" is not present with pull policy of Never");
+            self.warn("ErrImageNeverPull", &why);
+            self.warn("Failed", "Error: ErrImageNeverPull");
+            self.set_ip(ip);
+            self.waiting("ErrImageNeverPull", &why);
+            self.pod.stopped().await;
+            return Err(Stopped);
+        }
         let mut backoff = FIRST_BACKOFF;
         loop {
             let Some(why) = image::check_pull(image) else {
@@ -125,6 +138,9 @@ impl Container<'_> {
             self.pod.pause(RETRY_INTERVAL).await?;
         };
         let pod = self.pod;
+        if pod.stop.borrow().is_some() {
+            return Err(Stopped);
+        }
         let name = text(&self.spec["name"]);
         self.set_ip(ip);
         self.note("Created", "Container created");
@@ -181,9 +197,15 @@ impl Container<'_> {
                 137
             })
         };
+        let earliest = tokio::time::Instant::now() + REACTION;
+        let stopped = async {
+            let grace = self.pod.stopped().await;
+            tokio::time::sleep_until(earliest).await;
+            grace
+        };
         let mut grace = tokio::select! {
             code = process.wait() => return ended(code),
-            grace = self.pod.stopped() => grace,
+            grace = stopped => grace,
         };
         self.note(
             "Killing",

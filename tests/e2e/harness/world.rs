@@ -14,11 +14,14 @@ use std::{
 use futures::AsyncReadExt;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::core::v1::{Namespace, Node, Pod, ServiceAccount},
+    api::{
+        batch::v1::Job,
+        core::v1::{Namespace, Node, Pod, ServiceAccount},
+    },
 };
 use kube::{
     Api, Client, Config, Resource,
-    api::{DeleteParams, ListParams, LogParams, PostParams},
+    api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, PropagationPolicy},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
@@ -56,6 +59,11 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with these options.
+    pub fn with(options: &[&str]) -> Self {
         if is_real_cluster() {
             let dir = TempDir::new();
             let kubeconfig =
@@ -71,7 +79,7 @@ impl World {
             });
             let args = ["--host", "127.0.0.1", "--namespace", &namespace];
             let env = [("KUBECONFIG", server_kubeconfig.as_os_str())];
-            let server = Server::start(&args, dir.path(), &env);
+            let server = Server::start(&[&args, options].concat(), dir.path(), &env);
             return Self {
                 url: server.url.clone(),
                 namespace,
@@ -82,7 +90,7 @@ impl World {
                 server,
             };
         }
-        Self::sandbox(&[])
+        Self::sandbox(options)
     }
 
     /// A sandbox with these options, even if other tests run on a real cluster.
@@ -181,6 +189,29 @@ impl World {
         });
         wait_until("the pod to be gone", || {
             !self.names::<Pod>().iter().any(|pod| pod == name)
+        });
+    }
+
+    /// Merges a patch into an object without the server.
+    pub fn patch<K: Object>(&self, name: &str, patch: &serde_json::Value) {
+        with_client(&self.kubeconfig, async |client| {
+            let api: Api<K> = Api::namespaced(client, &self.namespace);
+            let params = PatchParams::default();
+            api.patch(name, &params, &Patch::Merge(patch))
+                .await
+                .unwrap();
+        });
+    }
+
+    /// Deletes a Job without the server; `propagation` as in `kubectl delete --cascade`.
+    pub fn delete_job(&self, name: &str, propagation: PropagationPolicy) {
+        with_client(&self.kubeconfig, async |client| {
+            let api: Api<Job> = Api::namespaced(client, &self.namespace);
+            let params = DeleteParams {
+                propagation_policy: Some(propagation),
+                ..DeleteParams::default()
+            };
+            api.delete(name, &params).await.unwrap();
         });
     }
 

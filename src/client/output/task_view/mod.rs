@@ -102,7 +102,7 @@ fn nodes(task: &TaskStatus) -> String {
     let metadata = &task.metadata;
     let same = match task.status {
         TaskState::Pending => metadata.pending_nodes,
-        TaskState::Running => metadata.running_nodes,
+        TaskState::Running | TaskState::Stopping => metadata.running_nodes,
         TaskState::Failed => metadata.failed_nodes,
         TaskState::Completed => metadata.succeeded_nodes,
     };

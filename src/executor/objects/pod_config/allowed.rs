@@ -1,17 +1,18 @@
 //! The fields of a Pod that a user may set in `pod_config`. Pure.
 
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use serde_json::{Map, Value};
 
-use super::{At, name};
+use super::{At, FIELD, name, quantities_to_text};
 use crate::{
-    api::{Problem, is_reserved_env},
-    executor::objects::labels,
+    api::{Problem, TaskId, is_reserved_env},
+    executor::objects::{PodRules, labels},
 };
 
 /// The fields that every user may set. `*` is any one step, including a list item; `**` is all steps that follow.
 ///
-/// NB: Secrets, claims and service accounts are missing on purpose: all users share one namespace.
-const HARMLESS: [&str; 50] = [
+/// NB: Secrets, ConfigMaps, claims and service accounts are missing on purpose: all users share one namespace.
+const HARMLESS: [&str; 51] = [
     "metadata.annotations.*",
     "metadata.labels.*",
     "spec.activeDeadlineSeconds",
@@ -25,7 +26,6 @@ const HARMLESS: [&str; 50] = [
     "spec.priorityClassName",
     "spec.resourceClaims.*.name",
     "spec.resourceClaims.*.resourceClaimTemplateName",
-    "spec.runtimeClassName",
     "spec.schedulerName",
     "spec.schedulingGates.**",
     "spec.securityContext.fsGroup",
@@ -33,12 +33,12 @@ const HARMLESS: [&str; 50] = [
     "spec.securityContext.runAsGroup",
     "spec.securityContext.runAsNonRoot",
     "spec.securityContext.runAsUser",
+    "spec.securityContext.seccompProfile.type",
     "spec.securityContext.supplementalGroups.*",
     "spec.shareProcessNamespace",
     "spec.terminationGracePeriodSeconds",
     "spec.tolerations.**",
     "spec.topologySpreadConstraints.**",
-    "spec.volumes.*.configMap.**",
     "spec.volumes.*.downwardAPI.**",
     "spec.volumes.*.emptyDir.**",
     "spec.volumes.*.name",
@@ -47,7 +47,6 @@ const HARMLESS: [&str; 50] = [
     "spec.containers.*.command.*",
     "spec.containers.*.env.*.name",
     "spec.containers.*.env.*.value",
-    "spec.containers.*.env.*.valueFrom.configMapKeyRef.**",
     "spec.containers.*.env.*.valueFrom.fieldRef.**",
     "spec.containers.*.env.*.valueFrom.resourceFieldRef.**",
     "spec.containers.*.image",
@@ -58,30 +57,57 @@ const HARMLESS: [&str; 50] = [
     "spec.containers.*.ports.*.protocol",
     "spec.containers.*.resources.**",
     "spec.containers.*.securityContext.capabilities.drop.*",
+    "spec.containers.*.securityContext.readOnlyRootFilesystem",
     "spec.containers.*.securityContext.runAsGroup",
+    "spec.containers.*.securityContext.runAsNonRoot",
     "spec.containers.*.securityContext.runAsUser",
+    "spec.containers.*.securityContext.seccompProfile.type",
     "spec.containers.*.tty",
     "spec.containers.*.volumeMounts.**",
     "spec.containers.*.workingDir",
 ];
 
+/// The kind of affinity that is no preference.
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
 /// The most refusals that are listed. Further ones are only counted.
 const MANY: usize = 50;
 
-/// The fields of a configuration that this user may not set: those of the program, and without `is_trusted` those that are not
-/// harmless.
-pub fn refusals(config: &Map<String, Value>, is_trusted: bool) -> Vec<Problem> {
-    let (mut problems, mut others) = (Vec::new(), 0);
+/// The fields of a configuration that a user may not set: those of the program, and those that the rules of the operator do not
+/// allow.
+pub fn refusals(config: &Map<String, Value>, rules: &PodRules) -> Vec<Problem> {
+    let is_trusted = rules.any_pod_config;
+    let mut problems = if is_trusted {
+        Vec::new()
+    } else {
+        wide_items(config)
+    };
+    let mut others = 0;
+    let known = known_part(config);
     visit_fields(config, &mut Vec::new(), &mut |path, value| {
+        let mut path = path;
         let message = if is_ours(path, value) {
             "is set by the program itself"
-        } else if is_trusted || is_harmless(path, value) {
+        } else if let Some(unknown) = known
+            .as_ref()
+            .and_then(|known| unknown_part(path, value, known))
+        {
+            path = unknown;
+            "is an unknown field: a Pod has no such field"
+        } else if let Some(refusal) = key_refusal(path, value, rules) {
+            problems.push(Problem::new(name(path), refusal));
+            return;
+        } else if is_trusted || is_harmless(path, value, rules) {
             return;
         } else {
             "is not allowed for users of this server: its operator can allow it with `serve --allow-pod-config`"
         };
+        let field = name(path);
+        if problems.last().is_some_and(|last| last.field == field) {
+            return;
+        }
         if problems.len() < MANY {
-            problems.push(Problem::new(name(path), message));
+            problems.push(Problem::new(field, message));
         } else {
             others += 1;
         }
@@ -90,6 +116,32 @@ pub fn refusals(config: &Map<String, Value>, is_trusted: bool) -> Vec<Problem> {
         problems.push(Problem::new("", format!("and {others} problems more")));
     }
     problems
+}
+
+/// The part of a configuration that fits the schema of a Pod; none if a value in it has another type.
+fn known_part(config: &Map<String, Value>) -> Option<Value> {
+    let mut config = Value::Object(config.clone());
+    quantities_to_text(&mut config);
+    let template: PodTemplateSpec = serde_json::from_value(config).ok()?;
+    serde_json::to_value(template).ok()
+}
+
+/// The part of a path that ends at its first unknown field.
+fn unknown_part<'p, 'a>(path: &'p [At<'a>], value: &Value, known: &Value) -> Option<&'p [At<'a>]> {
+    let mut known = known;
+    for (depth, step) in path.iter().enumerate() {
+        let next = match step {
+            At::Key(key) => known.get(key),
+            At::Item(index) => known.get(index),
+        };
+        known = match next {
+            Some(next) => next,
+            // The schema drops a null.
+            None if value.is_null() => return None,
+            None => return Some(&path[..=depth]),
+        };
+    }
+    None
 }
 
 fn visit<'a>(value: &'a Value, path: &mut Vec<At<'a>>, each: &mut impl FnMut(&[At<'_>], &Value)) {
@@ -150,10 +202,93 @@ fn is_ours(path: &[At<'_>], value: &Value) -> bool {
     }
 }
 
-fn is_harmless(path: &[At<'_>], value: &Value) -> bool {
+/// The reason why a user may not set a label or an annotation.
+fn key_refusal(path: &[At<'_>], value: &Value, rules: &PodRules) -> Option<String> {
+    let value = value.as_str().unwrap_or_default();
+    match path {
+        [At::Key("metadata"), At::Key("labels"), At::Key(key)] => rules.label_refusal(key, value),
+        [At::Key("metadata"), At::Key("annotations"), At::Key(key)] => {
+            rules.key_refusal(key, value)
+        }
+        _ => None,
+    }
+}
+
+/// The items that reach beyond the pods of the task as a whole, though each of their fields is harmless.
+fn wide_items(config: &Map<String, Value>) -> Vec<Problem> {
+    let items = |path: &str| {
+        let items = config.get("spec").and_then(|spec| spec.pointer(path));
+        let items = items.and_then(Value::as_array).cloned();
+        items.unwrap_or_default().into_iter().enumerate()
+    };
+    let mut problems = Vec::new();
+    for (index, toleration) in items("/tolerations") {
+        let key = toleration["key"].as_str().unwrap_or_default();
+        if key.is_empty() {
+            problems.push(Problem::new(
+                format!("{FIELD}.spec.tolerations[{index}]"),
+                "tolerates every taint: name a `key`",
+            ));
+        }
+    }
+    for (index, term) in items(&format!("/affinity/podAntiAffinity/{REQUIRED}")) {
+        let keys = term["matchLabelKeys"].as_array().into_iter().flatten();
+        if !keys.into_iter().any(|key| key == labels::TASK_ID) {
+            let message = format!(
+                "keeps pods of others from machines: limit it to the pods of the task with `matchLabelKeys: [{}]`, or prefer it",
+                labels::TASK_ID
+            );
+            problems.push(Problem::new(
+                format!("{FIELD}.spec.affinity.podAntiAffinity.{REQUIRED}[{index}]"),
+                message,
+            ));
+        }
+    }
+    problems
+}
+
+/// Limits required anti-affinity to the pods of the task where it names them. Kubernetes knows `matchLabelKeys` since 1.29 only.
+pub fn limit_to_task(pod: &mut PodSpec, id: TaskId) {
+    let affinity = pod.affinity.as_mut();
+    let terms = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_mut());
+    let terms = terms.and_then(|terms| {
+        terms
+            .required_during_scheduling_ignored_during_execution
+            .as_mut()
+    });
+    for term in terms.into_iter().flatten() {
+        let keys = term.match_label_keys.get_or_insert_default();
+        let count = keys.len();
+        keys.retain(|key| key != labels::TASK_ID);
+        if keys.len() < count {
+            let selector = term.label_selector.get_or_insert_default();
+            let labels = selector.match_labels.get_or_insert_default();
+            labels.insert(labels::TASK_ID.to_owned(), id.to_string());
+        }
+        if keys.is_empty() {
+            term.match_label_keys = None;
+        }
+    }
+}
+
+fn is_harmless(path: &[At<'_>], value: &Value, rules: &PodRules) -> bool {
     match (path, value) {
+        // Terms about pods of other namespaces.
+        ([At::Key("spec"), At::Key("affinity"), At::Key(_), rest @ ..], _)
+            if rest
+                .iter()
+                .any(|step| matches!(step, At::Key("namespaces" | "namespaceSelector"))) =>
+        {
+            false
+        }
+        ([At::Key("spec"), At::Key("runtimeClassName")], Value::String(class)) => {
+            rules.allows_runtime_class(class)
+        }
         // A field that is switched off gives no rights.
         (_, Value::Bool(false)) => true,
+        ([.., At::Key("seccompProfile"), At::Key("type")], kind) if kind != "RuntimeDefault" => {
+            false
+        }
         ([At::Key("spec"), At::Key("priorityClassName")], Value::String(class)) => {
             !class.starts_with("system-")
         }

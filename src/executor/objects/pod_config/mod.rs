@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value};
 
-pub use self::allowed::refusals;
+pub use self::allowed::{limit_to_task, refusals};
 use super::CONTAINER;
 use crate::{
     api::{Got, Problem},

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::api::describe;
+use crate::{api::describe, executor::objects::PodRules};
 
 fn template() -> PodTemplateSpec {
     serde_json::from_value(json!({
@@ -104,8 +104,15 @@ fn a_field_that_a_pod_does_not_have_is_named() {
 }
 
 #[track_caller]
+fn rules(is_trusted: bool) -> PodRules {
+    PodRules {
+        any_pod_config: is_trusted,
+        ..PodRules::default()
+    }
+}
+
 fn refused(config: Value, is_trusted: bool) -> Vec<String> {
-    let problems = refusals(&object(config), is_trusted).into_iter();
+    let problems = refusals(&object(config), &rules(is_trusted)).into_iter();
     problems
         .map(|problem| problem.field.replace("config.kubernetes.pod_config.", ""))
         .collect()
@@ -193,7 +200,7 @@ fn fields_that_affect_more_than_the_pod_are_for_trusted_users() {
 #[test]
 fn fields_that_skypilot_users_set_are_allowed() {
     let config = json!({
-        "metadata": { "labels": { "team": "x" }, "annotations": { "kueue.x-k8s.io/pod-group-name": "g" } },
+        "metadata": { "labels": { "team": "x" }, "annotations": { "cluster-autoscaler.kubernetes.io/safe-to-evict": "g" } },
         "spec": {
             "priorityClassName": "high",
             "nodeSelector": { "a/b": "c" },
@@ -267,7 +274,7 @@ fn harmless_fields_can_be_cleared() {
 #[test]
 fn the_length_of_a_refusal_is_limited() {
     let config = json!({ "k".repeat(500_000): vec![1; 8000] });
-    let problems = refusals(&object(config), false);
+    let problems = refusals(&object(config), &rules(false));
     assert_eq!(problems.len(), 51);
     assert_eq!(problems[50].to_string(), "and 7950 problems more");
     assert!(describe(&problems).len() < 20_000);
@@ -275,4 +282,76 @@ fn the_length_of_a_refusal_is_limited() {
     let config = json!({ "spec": { "containers": "k".repeat(500_000) } });
     let problem = apply(&template(), &object(config)).unwrap_err();
     assert!(problem.to_string().len() < 500, "{problem}");
+}
+
+#[test]
+fn an_unknown_field_is_reported_once_and_as_that() {
+    let config = object(json!({ "spec": {
+        "tolerationz": [{ "key": "a", "value": "b" }],
+        "containers": [{ "imagePullPolicee": "Always", "resources": { "limits": { "cpu": 1 } } }],
+        "hostNetwork": true,
+        "securityContext": { "seccompProfile": { "type": "Unconfined" } },
+    } }));
+    let problems = refusals(&config, &rules(false));
+    let field = |field: &str| format!("config.kubernetes.pod_config.spec.{field}");
+    let found: Vec<_> = problems.iter().map(|it| it.field.clone()).collect();
+    let expected = [
+        "containers[0].imagePullPolicee",
+        "hostNetwork",
+        "securityContext.seccompProfile.type",
+        "tolerationz",
+    ];
+    assert_eq!(found, expected.map(field), "{}", describe(&problems));
+    let unknown = problems
+        .iter()
+        .map(|it| it.message.contains("unknown field"));
+    assert_eq!(unknown.collect::<Vec<_>>(), [true, false, false, true]);
+    // A trusted user may set any field that exists.
+    assert_eq!(refusals(&config, &rules(true)).len(), 2);
+}
+
+#[test]
+fn terms_that_reach_pods_of_others_are_refused() {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let anti = |term: Value| json!({ "spec": { "affinity": { "podAntiAffinity": { required: [term] } } } });
+    let topology = "kubernetes.io/hostname";
+    let all = anti(json!({ "labelSelector": {}, "topologyKey": topology }));
+    let term = format!("spec.affinity.podAntiAffinity.{required}[0]");
+    assert_eq!(refused(all.clone(), false), [term]);
+    assert_eq!(refused(all, true), Vec::<String>::new());
+    let own = anti(json!({ "matchLabelKeys": ["task-id"], "topologyKey": topology }));
+    assert_eq!(refused(own.clone(), false), Vec::<String>::new());
+    let mut template = apply(&template(), &object(own)).unwrap();
+    let spec = template.spec.as_mut().unwrap();
+    limit_to_task(spec, "ab12cd34".parse().unwrap());
+    let affinity = serde_json::to_value(&spec.affinity).unwrap();
+    assert_eq!(
+        affinity["podAntiAffinity"][required],
+        json!([{ "labelSelector": { "matchLabels": { "task-id": "ab12cd34" } }, "topologyKey": topology }])
+    );
+    let elsewhere = json!({ "spec": { "affinity": { "podAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [
+        { "weight": 1, "podAffinityTerm": { "namespaces": ["other"], "topologyKey": topology } },
+    ] } } } });
+    assert_eq!(refused(elsewhere, false).len(), 1);
+}
+
+#[test]
+fn a_toleration_needs_a_key() {
+    let tolerating = |toleration: Value| json!({ "spec": { "tolerations": [toleration] } });
+    let all = json!({ "operator": "Exists" });
+    assert_eq!(refused(tolerating(all), false), ["spec.tolerations[0]"]);
+    let one = json!({ "key": "gpu", "operator": "Exists" });
+    assert_eq!(refused(tolerating(one), false), Vec::<String>::new());
+}
+
+#[test]
+fn a_runtime_class_must_be_allowed() {
+    let config = |class: &str| object(json!({ "spec": { "runtimeClassName": class } }));
+    let rules = PodRules {
+        runtime_classes: vec!["gvisor".to_owned()],
+        ..PodRules::default()
+    };
+    for (class, count) in [("nvidia", 0), ("gvisor", 0), ("privileged", 1)] {
+        assert_eq!(refusals(&config(class), &rules).len(), count, "{class}");
+    }
 }

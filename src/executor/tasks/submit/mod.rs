@@ -15,15 +15,19 @@ use k8s_openapi::{
 };
 use kube::{Api, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 use tokio::sync::{RwLock, oneshot};
 
-use super::prepare::{job, try_first};
+use super::{
+    prepare::{job, try_first},
+    stop,
+};
 use crate::{
     api::{Reason, TaskId, TaskSubmitResponse},
     executor::{
         cluster::{CONCURRENCY, DEADLINE, call},
         error::{Error, Result},
-        objects::{self, Submission},
+        objects::{self, Submission, labels},
         observed::JobRow,
         view::{LiveView, Table},
     },
@@ -141,8 +145,13 @@ impl Creation {
     async fn run(&self, is_unwanted: impl Fn() -> bool) -> Result<()> {
         let (submission, first) = (&self.submission, &self.first);
         let cluster = &self.live.cluster;
-        // The first Job owns the other objects, so it comes first.
-        let first = self.create_job(first).await;
+        // The first Job owns the other objects, so it comes first. Its pod has to wait for them.
+        let is_held = submission.has_other_objects();
+        let first = if is_held {
+            self.create_job(&held(first)).await
+        } else {
+            self.create_job(first).await
+        };
         let is_refused = first.as_ref().is_err_and(Error::is_refusal);
         self.is_begun.store(!is_refused, Ordering::Relaxed);
         let first = first?;
@@ -157,12 +166,20 @@ impl Creation {
         for claim in objects::ephemeral_claims(submission, owner) {
             create(&cluster.api::<PersistentVolumeClaim>(), &claim).await?;
         }
-        if !submission.is_multi_node() {
-            return Ok(());
+        if submission.is_multi_node() {
+            let service = objects::service(submission, owner);
+            create(&cluster.api::<Service>(), &service).await?;
+            self.create_other_jobs(is_unwanted).await?;
         }
-        let service = objects::service(submission, owner);
-        create(&cluster.api::<Service>(), &service).await?;
+        if is_held {
+            self.release(&first).await?;
+        }
+        Ok(())
+    }
 
+    /// Creates the Jobs of all nodes but the first.
+    async fn create_other_jobs(&self, is_unwanted: impl Fn() -> bool) -> Result<()> {
+        let submission = &self.submission;
         let num_nodes = submission.task.num_nodes;
         let is_unwanted = || is_unwanted() || self.creations.is_stopping();
         let has_failed = AtomicBool::new(false);
@@ -180,24 +197,30 @@ impl Creation {
         results
             .into_iter()
             .try_for_each(|result| result.map(drop))?;
-        if !is_whole {
-            return Err(stopping());
-        }
-        self.check_not_stopped(&first).await
+        if is_whole { Ok(()) } else { Err(stopping()) }
     }
 
-    /// Checks that the task was not stopped while its Jobs were being created. A stop deletes the Jobs that exist, always the first
-    /// one, and misses later ones.
-    async fn check_not_stopped(&self, first: &JobRow) -> Result<()> {
+    /// Lets Kubernetes make the pod of the first Job, and marks the task as complete, unless it was stopped in the meantime. A stop
+    /// marks the first Job before it lists the Jobs to delete, so it misses none that is created before this mark.
+    async fn release(&self, first: &JobRow) -> Result<()> {
         let name = &first.name;
-        let present = self.live.cluster.get::<JobRow>(name);
-        let present = call(format!("look for Job `{name}`"), present).await?;
-        if present.is_some_and(|job| job.uid == first.uid && !job.is_deleted) {
-            return Ok(());
-        }
-        let id = self.id();
-        let message = format!("task `{id}` was stopped while it was being created");
-        Err(Error::new(Reason::Conflict, message))
+        let patch = json!({
+            "metadata": { "annotations": { labels::COMPLETE: "true" } },
+            "spec": { "parallelism": 1 },
+        });
+        let released = self.live.cluster.patch::<JobRow>(name, patch);
+        let released = call(format!("start Job `{name}`"), released).await?;
+        let released =
+            released.filter(|job| job.uid == first.uid && !job.is_deleted && !job.is_stopping);
+        let Some(released) = released else {
+            let id = self.id();
+            let message = format!("task `{id}` was stopped while it was being created");
+            return Err(Error::new(Reason::Conflict, message));
+        };
+        self.live
+            .view
+            .change::<JobRow, _>(|table| table.merge(released));
+        Ok(())
     }
 
     async fn create_job(&self, job: &Job) -> Result<JobRow> {
@@ -226,12 +249,8 @@ impl Creation {
         let id = self.id();
         let mut is_left = true;
         for attempt in 1..=ATTEMPTS {
-            let deleted = async {
-                let jobs = self.live.jobs_of(id).await?;
-                self.live.delete_jobs(jobs).await
-            };
-            match deleted.await {
-                Ok(deleted) if deleted.is_empty() => return true,
+            match stop::roll_back(&self.live, id).await {
+                Ok(0) => return true,
                 // The list may have missed some Jobs.
                 Ok(_) => is_left = false,
                 Err(error) => {
@@ -246,6 +265,13 @@ impl Creation {
         }
         !is_left
     }
+}
+
+/// The first Job of a task with other objects, for which Kubernetes makes no pod until they exist.
+fn held(first: &Job) -> Job {
+    let mut first = first.clone();
+    first.spec.get_or_insert_default().parallelism = Some(0);
+    first
 }
 
 /// Creates an object of a task. An existing object of its name is ours: see [`Creation::create_job`].

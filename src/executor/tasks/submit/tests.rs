@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::TaskDefinition,
-    executor::{scripted_server, tasks::prepare::prepare},
+    executor::{objects::PodRules, scripted_server, tasks::prepare::prepare},
 };
 
 /// Submits a task of two nodes to a server that answers each POST as `script` says, and lists the Jobs that it has created and not
@@ -51,7 +51,7 @@ async fn submitted(
     let live = LiveView::new(cluster);
     let task = TaskDefinition::from_json(&json!({"num_nodes": 2, "run": "true"})).unwrap();
     let user = "ada".parse().unwrap();
-    let prepared = prepare(&live, &user, task, true, false).await;
+    let prepared = prepare(&live, &user, task, true, &PodRules::default()).await;
     let (submission, first) = prepared.unwrap();
     let submitted = submit(&live, &Arc::default(), submission, first).await;
     let error = submitted.unwrap_err();

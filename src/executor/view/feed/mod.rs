@@ -48,13 +48,13 @@ const _: () = assert!(SILENCE.as_secs() < MAX_AGE.as_secs());
 /// Keeps the view up to date. Never returns.
 pub async fn keep_alive(live: &LiveView) {
     let labelled = |label| (Some(format!("{label}=true")), None);
-    let failures = (None, Some(EventRow::OF_JOBS.to_owned()));
+    let reasons = (None, Some(EventRow::REASONS.to_owned()));
     let feed = Feed(live);
     futures::join!(
         feed.run::<JobRow>(labelled(labels::TASK)),
         feed.run::<PodRow>(labelled(labels::TASK)),
         feed.run::<ClaimRow>(labelled(labels::VOLUME)),
-        feed.run::<EventRow>(failures),
+        feed.run::<EventRow>(reasons),
     );
 }
 

@@ -119,7 +119,7 @@ async fn an_incomplete_task_is_listed_again() {
     let job = |rank: u32| {
         json!({"metadata": {
             "name": format!("j-{rank}"), "uid": format!("uid-{rank}"), "resourceVersion": "7",
-            "labels": {"task-id": "ab12cd34", "node-idx": rank.to_string()},
+            "labels": {"task-id": "ab12cd34", "username": "ada", "node-idx": rank.to_string()},
             "annotations": {"num-nodes": "2", "k8s-cli/user": "ada"},
         }})
     };

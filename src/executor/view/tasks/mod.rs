@@ -16,7 +16,7 @@ use crate::{
     api::{TaskId, User},
     executor::{
         identity::{Uid, Version},
-        observed::{EventRow, JobRow, Observed, Owner, PodRow},
+        observed::{EventRow, JobRow, Observed, Owner, PodRow, Subject},
     },
 };
 
@@ -27,17 +27,19 @@ pub struct Tasks {
     owners: HashMap<Owner, OwnerTasks>,
     jobs: Index<(TaskId, u32)>,
     pods: Index<(TaskId, u32)>,
-    /// By the uid of the event; the place of an event is the uid of its Job.
+    /// By the uid of the event; the place of an event is the uid of its object.
     failures: Index<Uid>,
-    /// The reasons why Jobs have no pods, by the uid of the Job, which may still be unknown. A reason is kept until the Job has a
-    /// pod; Kubernetes deletes the events earlier.
+    /// The reasons why Jobs have no pods, pods do not start and claims are pending, by the uid of that object, which may still be
+    /// unknown. The reason of a Job is kept until it has a pod; Kubernetes deletes the events earlier.
     failures_of: HashMap<Uid, EventRow>,
+    /// The claims that have a reason, by name.
+    pending_claims: HashMap<Box<str>, Uid>,
     /// The number of changes so far.
     changes: u64,
     /// The nodes that changed since the view last took this list.
     pub changed_nodes: Vec<(TaskId, u32)>,
-    /// The tasks that began to fail since the view last took this list.
-    pub failing: Vec<TaskId>,
+    /// The tasks whose objects may have to be changed since the view last took this list.
+    pub unsettled: Vec<TaskId>,
 }
 
 /// The place and the version of each object of one kind.
@@ -65,7 +67,7 @@ impl<P: Copy> Index<P> {
     }
 }
 
-/// The tasks of one owner, with the number of Jobs in each.
+/// The tasks of one owner, with the number of Jobs and pods in each.
 #[derive(Default)]
 struct OwnerTasks {
     tasks: HashMap<TaskId, u32>,
@@ -81,9 +83,9 @@ pub struct ListVersion([u64; 2]);
 pub type Listed = Vec<(TaskId, Arc<Observed>)>;
 
 impl Tasks {
-    /// A task that has a Job.
+    /// A task; none if no object of it is known.
     pub fn get(&self, id: TaskId) -> Option<&Arc<Observed>> {
-        self.tasks.get(&id).filter(|task| !task.jobs.is_empty())
+        self.tasks.get(&id).filter(|task| task.is_task())
     }
 
     /// A task, or an empty one if it is not known.
@@ -144,28 +146,31 @@ impl Tasks {
     }
 
     /// Notes a change of a node, for its subscribers and for the list of its owner.
-    fn note_change(&mut self, id: TaskId, job: &JobRow) {
+    fn note_change(&mut self, id: TaskId, rank: u32, owner: &Owner) {
         self.changes += 1;
-        self.changed_nodes.push((id, job.rank));
-        if let Some(owned) = self.owners.get_mut(&job.owner) {
+        self.changed_nodes.push((id, rank));
+        if let Some(owned) = self.owners.get_mut(owner) {
             owned.changed = self.changes;
         }
     }
 
-    /// Notes a change of the pods or the failure of a Job, if the Job is known.
-    fn note_job_change(&mut self, job: Option<Uid>) {
-        let Some((id, rank)) = job.and_then(|job| self.jobs.place(job)) else {
-            return;
+    /// Notes a change of the pods or the failure of a Job, if the Job is known; returns whether it is.
+    fn note_job_change(&mut self, job: Option<Uid>) -> bool {
+        let Some((id, row)) = job.and_then(|job| self.job(job)) else {
+            return false;
         };
-        let task = self.tasks.get(&id);
-        let row =
-            task.and_then(|task| find(&task.jobs, rank, job?).map(|at| task.jobs[at].clone()));
-        if let Some(row) = row {
-            self.note_change(id, &row);
-        }
+        self.note_change(id, row.rank, &row.owner);
+        true
     }
 
-    fn add_job_of(&mut self, id: TaskId, owner: &Owner) {
+    /// The row of a Job, and its task.
+    fn job(&self, uid: Uid) -> Option<(TaskId, Arc<JobRow>)> {
+        let (id, rank) = self.jobs.place(uid)?;
+        let jobs = &self.tasks.get(&id)?.jobs;
+        Some((id, jobs[find(jobs, rank, uid)?].clone()))
+    }
+
+    fn add_object_of(&mut self, id: TaskId, owner: &Owner) {
         if !self.owners.contains_key(owner) {
             self.owners.insert(owner.clone(), OwnerTasks::default());
         }
@@ -173,14 +178,14 @@ impl Tasks {
         *owned.expect("it was inserted").tasks.entry(id).or_default() += 1;
     }
 
-    fn remove_job_of(&mut self, id: TaskId, owner: &Owner) {
+    fn remove_object_of(&mut self, id: TaskId, owner: &Owner) {
         let Some(owned) = self.owners.get_mut(owner) else {
             return;
         };
-        if let Entry::Occupied(mut jobs) = owned.tasks.entry(id) {
-            *jobs.get_mut() -= 1;
-            if *jobs.get() == 0 {
-                jobs.remove();
+        if let Entry::Occupied(mut objects) = owned.tasks.entry(id) {
+            *objects.get_mut() -= 1;
+            if *objects.get() == 0 {
+                objects.remove();
             }
         }
         if owned.tasks.is_empty() {
@@ -188,20 +193,46 @@ impl Tasks {
         }
     }
 
-    /// Updates the reason in a task why one of its Jobs has no pod.
-    fn update_failure(&mut self, id: TaskId, job: Uid) {
+    /// Updates a reason in a task: why one of its Jobs has no pod, or another object does not get on.
+    fn update_failure(&mut self, id: TaskId, object: Uid) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        match self.failures_of.get(&job) {
+        match self.failures_of.get(&object) {
             Some(failure) => {
                 let failures = &mut Arc::make_mut(task).failures;
-                failures.insert(job, failure.clone());
+                failures.insert(object, failure.clone());
             }
-            None if task.failures.contains_key(&job) => {
-                Arc::make_mut(task).failures.remove(&job);
+            None if task.failures.contains_key(&object) => {
+                Arc::make_mut(task).failures.remove(&object);
             }
             None => (),
+        }
+    }
+
+    /// Gives a pod that has not started the known reasons: its own, and those of its claims.
+    fn add_reasons(&mut self, id: TaskId, pod: &PodRow) {
+        let claims = pod.claims.iter();
+        let claims = claims.filter_map(|claim| self.pending_claims.get(claim).copied());
+        let objects: Vec<Uid> = claims.chain([pod.uid]).collect();
+        for object in objects {
+            if self.failures_of.contains_key(&object) {
+                self.update_failure(id, object);
+            }
+        }
+    }
+
+    /// The tasks with a pod that has not started and that an event is about.
+    fn tasks_of_event(&self, event: &EventRow) -> Vec<(TaskId, u32)> {
+        let waits = |pod: &PodRow| !pod.has_run() && pod.has_reason(event);
+        match event.subject {
+            Subject::Pod => self.pods.place(event.object).into_iter().collect(),
+            // Claims have few events, and tasks do not change with them.
+            Subject::Claim => {
+                let pods = self.pods().filter(|pod| waits(pod));
+                pods.filter_map(|pod| Some((pod.task?, pod.rank))).collect()
+            }
+            Subject::Job | Subject::Other => Vec::new(),
         }
     }
 
@@ -214,14 +245,21 @@ impl Tasks {
         }
     }
 
+    /// Removes the reason why a pod had not started.
+    fn forget_failure_of_pod(&mut self, id: TaskId, pod: Uid) {
+        if self.failures_of.remove(&pod).is_some() {
+            self.update_failure(id, pod);
+        }
+    }
+
     fn has_pod(&self, id: TaskId, job: Uid) -> bool {
         let task = self.tasks.get(&id);
         task.is_some_and(|task| task.pods.iter().any(|pod| pod.job == Some(job)))
     }
 
-    /// Whether a task of a scope has a Job without a pod.
-    pub fn misses_pods(&self, scope: &Scope) -> bool {
-        self.within(scope).into_iter().any(Observed::misses_pods)
+    /// Whether a task of a scope has a node that has not started.
+    pub fn lacks_reasons(&self, scope: &Scope) -> bool {
+        self.within(scope).into_iter().any(Observed::lacks_reasons)
     }
 
     fn forget_if_empty(&mut self, id: TaskId) {
@@ -232,14 +270,14 @@ impl Tasks {
     }
 }
 
-/// The tasks that have a Job, newest first.
+/// The tasks that have an object, newest first.
 fn sorted<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a Arc<Observed>)>) -> Listed {
-    let with_job = tasks.filter_map(|(id, task)| {
-        let created_at = task.jobs.first()?.created_at.unix_nanoseconds();
+    let with_time = tasks.filter_map(|(id, task)| {
+        let created_at = task.created_at()?.unix_nanoseconds();
         Some((created_at, *id, task))
     });
     // The sort keys stand in one array: reading them through the pointers to the tasks takes most of the time.
-    let mut tasks: Vec<_> = with_job.collect();
+    let mut tasks: Vec<_> = with_time.collect();
     tasks.sort_unstable_by_key(|(created_at, id, _)| (Reverse(*created_at), *id));
     // A task may belong to both owners of a user.
     tasks.dedup_by_key(|(_, id, _)| *id);

@@ -12,28 +12,41 @@ use super::{
 };
 use crate::executor::{
     identity::{Uid, Version},
-    observed::{EventRow, JobRow, JobState, Observed, PodRow},
+    observed::{EventRow, JobRow, Observed, PodRow, Subject},
 };
 
-/// Whether a change of a Job makes its task a failing one: it has failed while others run, or it is new and another has failed.
-fn begins_to_fail(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
-    let has_failed = |job: &JobRow| matches!(job.state, JobState::Failed { .. });
+/// Whether a change of a Job makes its task an unsettled one. It does so when the Job has failed while others run, when it is new
+/// and another has failed, and when it is the last one to end.
+fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
+    let ends = job.state.has_ended() && before.is_some_and(|before| !before.state.has_ended());
+    if ends && job.state.has_failed() && task.pods_of(job).any(|pod| pod.exit_code() == Some(0)) {
+        return true;
+    }
+    let is_other = |other: &&Arc<JobRow>| other.owner == job.owner && other.uid != job.uid;
+    let mut others = task.jobs.iter().filter(is_other);
+    if ends && others.clone().next().is_some() && others.clone().all(|job| job.state.has_ended()) {
+        return true;
+    }
     let is_first = match before {
-        Some(before) => has_failed(job) && !has_failed(before),
+        Some(before) => job.state.has_failed() && !before.state.has_failed(),
         None => true,
     };
     if !job.fails_fast || !is_first {
         return false;
     }
-    let is_other = |other: &&Arc<JobRow>| other.fails_fast && other.uid != job.uid;
-    let mut others = task.jobs.iter().filter(is_other);
-    if has_failed(job) {
+    if job.state.has_failed() {
         // Stopped nodes fail too, so only the first failure counts.
-        !others.clone().any(|other| has_failed(other))
+        !others.clone().any(|other| other.state.has_failed())
             && others.any(|other| !other.state.has_ended())
     } else {
-        !job.state.has_ended() && others.any(|other| has_failed(other))
+        !job.state.has_ended() && others.any(|other| other.state.has_failed())
     }
+}
+
+/// Whether a change of a pod makes its task an unsettled one.
+fn pod_unsettles(pod: &PodRow, before: Option<&PodRow>) -> bool {
+    let needs = |pod: &PodRow| pod.has_leftovers || pod.is_hopeless;
+    needs(pod) && !before.is_some_and(needs)
 }
 
 impl Table<JobRow> for Tasks {
@@ -57,21 +70,21 @@ impl Table<JobRow> for Tasks {
         let before = put(&mut task.jobs, row);
         let at = find(&task.jobs, rank, uid).expect("it was put there");
         let row = task.jobs[at].clone();
-        if begins_to_fail(task, &row, before.as_deref()) {
-            self.failing.push(id);
+        if unsettles(task, &row, before.as_deref()) {
+            self.unsettled.push(id);
         }
         let owner_before = before.as_ref().map(|before| &before.owner);
         if owner_before != Some(&row.owner) {
-            self.add_job_of(id, &row.owner);
+            self.add_object_of(id, &row.owner);
             if let Some(before) = &before {
-                self.note_change(id, before);
-                self.remove_job_of(id, &before.owner);
+                self.note_change(id, rank, &before.owner);
+                self.remove_object_of(id, &before.owner);
             }
         }
         if before.is_none() {
             self.update_failure(id, uid);
         }
-        self.note_change(id, &row);
+        self.note_change(id, rank, &row.owner);
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -83,11 +96,14 @@ impl Table<JobRow> for Tasks {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let jobs = &mut Arc::make_mut(task).jobs;
-        if let Some(at) = find(jobs, rank, uid) {
-            let row = jobs.remove(at);
-            self.note_change(id, &row);
-            self.remove_job_of(id, &row.owner);
+        let task = Arc::make_mut(task);
+        if let Some(at) = find(&task.jobs, rank, uid) {
+            let row = task.remove_job(at);
+            if !task.jobs.is_empty() && !task.is_stopping() {
+                self.unsettled.push(id);
+            }
+            self.note_change(id, rank, &row.owner);
+            self.remove_object_of(id, &row.owner);
         }
         self.forget_if_empty(id);
     }
@@ -117,17 +133,38 @@ impl Table<PodRow> for Tasks {
         }
         let Some((id, rank)) = place else { return };
         self.pods.places.insert(uid, ((id, rank), row.version));
-        let task = self.tasks.entry(id).or_default();
-        let before = put(&mut Arc::make_mut(task).pods, row);
+        let owner = row.owner.clone();
+        let has_run = row.has_run();
+        let task = Arc::make_mut(self.tasks.entry(id).or_default());
+        let before = put(&mut task.pods, row);
+        let at = find(&task.pods, rank, uid).expect("it was put there");
+        let pod = task.pods[at].clone();
+        if pod_unsettles(&pod, before.as_deref()) {
+            self.unsettled.push(id);
+        }
+        if has_run {
+            self.forget_failure_of_pod(id, uid);
+        } else {
+            self.add_reasons(id, &pod);
+        }
+        let owner_before = before.as_ref().map(|before| &before.owner);
+        if owner_before != Some(&owner) {
+            self.add_object_of(id, &owner);
+            if let Some(before) = owner_before {
+                self.note_change(id, rank, before);
+                self.remove_object_of(id, before);
+            }
+        }
         if let Some(before) = before.filter(|before| before.job != job) {
             self.note_job_change(before.job);
         }
         if let Some(job) = job {
             self.forget_failure(job);
         }
-        self.note_job_change(job);
-        // The Job may be gone already, but a viewer may still read the end of the log.
-        self.changed_nodes.push((id, rank));
+        if !self.note_job_change(job) {
+            // A viewer may still read the end of the log.
+            self.note_change(id, rank, &owner);
+        }
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -137,22 +174,22 @@ impl Table<PodRow> for Tasks {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
-        let pods = &mut Arc::make_mut(task).pods;
-        if let Some(at) = find(pods, rank, uid) {
-            let row = pods.remove(at);
-            self.note_job_change(row.job);
-            self.changed_nodes.push((id, rank));
+        let task = Arc::make_mut(task);
+        if let Some(at) = find(&task.pods, rank, uid) {
+            let row = task.remove_pod(at);
+            self.forget_failure_of_pod(id, uid);
+            if !self.note_job_change(row.job) {
+                self.note_change(id, rank, &row.owner);
+            }
+            self.remove_object_of(id, &row.owner);
         }
         self.forget_if_empty(id);
     }
 
     fn within(&self, scope: &Scope) -> Vec<Uid> {
-        // A pod does not show in which user's list it would be.
-        if matches!(scope, Scope::User(_)) {
-            return Vec::new();
-        }
         let tasks = Tasks::within(self, scope).into_iter();
         let pods = tasks.flat_map(|task| &task.pods);
+        let pods = pods.filter(|pod| scope.holds(&pod.owner));
         pods.map(|pod| pod.uid).collect()
     }
 }
@@ -167,32 +204,53 @@ impl Table<EventRow> for Tasks {
     }
 
     fn put(&mut self, row: EventRow) {
-        let job = row.object;
-        self.failures.places.insert(row.uid, (job, row.version));
-        if let Some((id, _)) = self.jobs.place(job)
-            && self.has_pod(id, job)
+        if !row.is_reason {
+            return;
+        }
+        let object = row.object;
+        self.failures.places.insert(row.uid, (object, row.version));
+        if row.subject == Subject::Job
+            && let Some((id, _)) = self.jobs.place(object)
+            && self.has_pod(id, object)
         {
             return;
         }
-        let known = self.failures_of.get(&job);
-        if known.is_none_or(|known| known.last <= row.last) {
-            self.failures_of.insert(job, row);
+        let nodes = self.tasks_of_event(&row);
+        if row.subject == Subject::Claim {
+            self.pending_claims.insert(row.name.clone(), object);
         }
-        if let Some((id, _)) = self.jobs.place(job) {
-            self.update_failure(id, job);
-            self.note_job_change(Some(job));
+        let known = self.failures_of.get(&object);
+        if known.is_none_or(|known| known.last <= row.last) {
+            self.failures_of.insert(object, row);
+        }
+        if let Some((id, _)) = self.jobs.place(object) {
+            self.update_failure(id, object);
+            self.note_job_change(Some(object));
+        }
+        for (id, rank) in nodes {
+            self.update_failure(id, object);
+            let pods = self.tasks.get(&id).into_iter().flat_map(|task| &task.pods);
+            let owner = pods.filter(|pod| pod.rank == rank).map(|pod| &pod.owner);
+            if let Some(owner) = owner.last().cloned() {
+                self.note_change(id, rank, &owner);
+            }
         }
     }
 
     fn remove(&mut self, uid: Uid) {
-        let Some((job, _)) = self.failures.places.remove(&uid) else {
+        let Some((object, _)) = self.failures.places.remove(&uid) else {
             return;
         };
         // Kubernetes usually deletes events after an hour. The reason why a Job has no pod is valid for longer.
-        if self.jobs.place(job).is_none()
-            && self.failures_of.get(&job).is_some_and(|it| it.uid == uid)
+        if self.jobs.place(object).is_none()
+            && self
+                .failures_of
+                .get(&object)
+                .is_some_and(|it| it.uid == uid)
+            && let Some(event) = self.failures_of.remove(&object)
+            && event.subject == Subject::Claim
         {
-            self.failures_of.remove(&job);
+            self.pending_claims.remove(&event.name);
         }
     }
 

@@ -59,6 +59,10 @@ impl JobController {
                 }
             }
             Kind::Job => drop(self.queue.insert(change.object.uid.clone())),
+            // Its Job was deleted with `--cascade=orphan`.
+            Kind::Pod if change.object.owners.is_empty() && !change.deleted => {
+                deletion::remove_finalizer(&self.registry, &change.object, TRACKING);
+            }
             Kind::Pod => self.queue.extend(change.object.owners.iter().cloned()),
             _ => (),
         }

@@ -1,0 +1,176 @@
+//! The rules of the operator for the pods of all tasks, and the labels that users may set. Pure.
+//!
+//! All users share one namespace, and other programs of the cluster act on labels and annotations: they inject containers and
+//! credentials, add networks, and change queues. So a user may set only keys that no such program reads.
+
+use super::pod_config;
+use crate::api::{Problem, TaskDefinition, VolumeMount};
+
+/// The rules of the operator.
+#[derive(Clone, Debug, Default)]
+pub struct PodRules {
+    /// `pod_config` and labels may affect more than the task's pods.
+    pub any_pod_config: bool,
+    /// Pods must follow the Pod Security Standard `restricted`.
+    pub is_restricted: bool,
+    /// The runtime classes that tasks may name, besides that of NVIDIA.
+    pub runtime_classes: Vec<String>,
+    /// The prefix of all labels that users set.
+    pub label_prefix: Option<String>,
+}
+
+/// The domains of programs that act on labels and annotations of their keys, with all domains below them.
+const CONTROLLERS: [&str; 16] = [
+    "k8s.io",
+    "kubernetes.io",
+    "x-k8s.io",
+    "istio.io",
+    "linkerd.io",
+    "hashicorp.com",
+    "amazonaws.com",
+    "gke.io",
+    "azure.com",
+    "azure.workload.identity",
+    "openshift.io",
+    "cncf.io",
+    "cilium.io",
+    "projectcalico.org",
+    "dapr.io",
+    "datadoghq.com",
+];
+
+/// Keys of these domains that concern the pod alone, with the only harmless value if not all are.
+const HARMLESS: [(&str, Option<&str>); 8] = [
+    ("app.kubernetes.io/", None),
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", None),
+    ("kubectl.kubernetes.io/default-container", None),
+    ("kubectl.kubernetes.io/default-logs-container", None),
+    ("kueue.x-k8s.io/queue-name", None),
+    ("sidecar.istio.io/inject", Some("false")),
+    ("linkerd.io/inject", Some("disabled")),
+    ("admission.datadoghq.com/enabled", Some("false")),
+];
+
+impl PodRules {
+    /// The parts of a task that this server does not allow.
+    pub fn refusals(&self, task: &TaskDefinition) -> Vec<Problem> {
+        let config = task.pod_config.as_ref();
+        let mut problems = config
+            .map(|config| pod_config::refusals(config, self))
+            .unwrap_or_default();
+        for (key, value) in &task.resources.labels {
+            problems.extend(self.refuse_label("resources.labels", key, value));
+        }
+        for (path, mount) in &task.volumes {
+            if let VolumeMount::Ephemeral { labels, .. } = mount {
+                let field = format!("volumes.{path}.labels");
+                for (key, value) in labels {
+                    problems.extend(self.refuse_label(&field, key, value));
+                }
+            }
+        }
+        problems
+    }
+
+    fn refuse_label(&self, field: &str, key: &str, value: &str) -> Option<Problem> {
+        let message = self.label_refusal(key, value)?;
+        Some(Problem::new(format!("{field}.{key}"), message))
+    }
+
+    /// The reason why a user may not set a label; none if they may.
+    pub fn label_refusal(&self, key: &str, value: &str) -> Option<String> {
+        match &self.label_prefix {
+            Some(prefix) if !key.starts_with(prefix.as_str()) => Some(format!(
+                "labels must begin with `{prefix}` on this server (`serve --label-prefix`)"
+            )),
+            _ => self.key_refusal(key, value),
+        }
+    }
+
+    /// The reason why a user may not set a label or an annotation; none if they may.
+    pub fn key_refusal(&self, key: &str, value: &str) -> Option<String> {
+        if self.any_pod_config || !is_of_controller(key, value) {
+            return None;
+        }
+        Some(
+            "is a key by which another program of the cluster may act: the operator can allow it with `serve --allow-pod-config`"
+                .to_owned(),
+        )
+    }
+
+    /// Whether a task may name a runtime class.
+    pub fn allows_runtime_class(&self, class: &str) -> bool {
+        class == "nvidia" || self.runtime_classes.iter().any(|allowed| allowed == class)
+    }
+}
+
+/// Whether another program of the cluster acts on a label or an annotation.
+fn is_of_controller(key: &str, value: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else {
+        return key == "aadpodidbinding";
+    };
+    let is_below = |controller: &&str| {
+        let parent = domain.strip_suffix(*controller);
+        parent.is_some_and(|parent| parent.is_empty() || parent.ends_with('.'))
+    };
+    let is_harmless = |(harmless, only): &(&str, Option<&str>)| {
+        let is_it = key == *harmless || (harmless.ends_with('/') && key.starts_with(harmless));
+        is_it && only.is_none_or(|only| only == value)
+    };
+    CONTROLLERS.iter().any(is_below) && !HARMLESS.iter().any(is_harmless)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(rules: &PodRules, labels: &serde_json::Value) -> Vec<String> {
+        let task = json!({ "run": "true", "resources": { "labels": labels } });
+        let task = TaskDefinition::from_json(&task).unwrap();
+        let problems = rules.refusals(&task).into_iter();
+        problems.map(|problem| problem.field).collect()
+    }
+
+    #[test]
+    fn keys_of_other_programs_are_refused() {
+        let rules = PodRules::default();
+        let labels = json!({
+            "app": "web", "team/x": "y", "app.kubernetes.io/name": "n", "kueue.x-k8s.io/queue-name": "q",
+            "sidecar.istio.io/inject": "false", "notk8s.io/x": "y",
+        });
+        assert_eq!(refused(&rules, &labels), Vec::<String>::new());
+        for (key, value) in [
+            ("batch.kubernetes.io/job-name", "x"),
+            ("k8s.v1.cni.cncf.io/networks", "x"),
+            ("sidecar.istio.io/inject", "true"),
+            ("kueue.x-k8s.io/priority-class", "x"),
+            ("iam.amazonaws.com/role", "x"),
+            ("vault.hashicorp.com/agent-inject", "true"),
+            ("azure.workload.identity/use", "true"),
+            ("aadpodidbinding", "x"),
+        ] {
+            let labels = json!({ key: value });
+            assert_eq!(
+                refused(&rules, &labels),
+                [format!("resources.labels.{key}")]
+            );
+            let trusted = PodRules {
+                any_pod_config: true,
+                ..PodRules::default()
+            };
+            assert_eq!(refused(&trusted, &labels), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn labels_may_need_a_prefix() {
+        let rules = PodRules {
+            label_prefix: Some("jobs.example.com/".to_owned()),
+            ..PodRules::default()
+        };
+        let labels = json!({ "app": "web", "jobs.example.com/app": "web" });
+        assert_eq!(refused(&rules, &labels), ["resources.labels.app"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Changes the objects of tasks where Kubernetes alone does not do what a task means.
+//!
+//! - [`fail_fast`]: the failure of a node stops the other nodes.
+//! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
+//!   fails. The ends of nodes are noted where Kubernetes would forget them.
+//!
+//! The view names the tasks that need attention. Each plan is a pure function of a task's rows, and all state is in the cluster: a
+//! server that starts continues the work of another one, and two servers make the same changes.
+
+mod ends;
+mod fail_fast;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use futures::{StreamExt, stream};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::{
+    api::TaskId,
+    backoff::Backoff,
+    executor::{
+        cluster::CONCURRENCY,
+        error::{Error, Result},
+        objects::labels,
+        observed::{Ends, JobRow, Observed, Owner, PodRow},
+        view::LiveView,
+    },
+};
+
+/// The number of tasks that are handled at the same time.
+const TASKS: usize = 4;
+
+/// A change of one object.
+#[derive(Debug, PartialEq)]
+enum Change {
+    /// Notes the ends of nodes on a Job.
+    Note { job: String, ends: Ends },
+    /// Gives an object a deadline that has passed already, or passes in a second.
+    Stop {
+        target: Target,
+        /// The rank of the node whose failure is the cause.
+        after: Option<u32>,
+    },
+}
+
+/// An object that gets a deadline. The logs of a stopped node stay readable, so neither is deleted. The kubelet of a pod that has
+/// started enforces the pod's deadline. No kubelet enforces the deadline of another pod, so its Job gets the deadline.
+#[derive(Debug, PartialEq)]
+enum Target {
+    Pod(String),
+    Job(String),
+}
+
+/// Handles the tasks that need attention. Never returns.
+pub async fn run(live: &LiveView) {
+    let failures = Failures::default();
+    let tasks = stream::unfold((), |()| async {
+        Some((live.view.next_unsettled().await, ()))
+    });
+    let settle = |id| settle_and_log(live, &failures, id);
+    tasks.for_each_concurrent(TASKS, settle).await;
+}
+
+/// The failures to handle tasks.
+#[derive(Default)]
+struct Failures(Mutex<(HashMap<TaskId, Backoff>, String)>);
+
+async fn settle_and_log(live: &LiveView, failures: &Failures, id: TaskId) {
+    let settled = settle(live, id).await;
+    let mut failures = failures.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let (backoffs, last_message) = &mut *failures;
+    let Err(error) = settled else {
+        backoffs.remove(&id);
+        return;
+    };
+    let error = error.to_string();
+    if error != *last_message {
+        log::warn!("cannot handle the end of a node: {error}");
+        *last_message = error;
+    }
+    // The pause is for this task only.
+    let pause = backoffs.entry(id).or_default().next(rand::random());
+    let view = live.view.clone();
+    view.postpone(id);
+    tokio::spawn(async move {
+        sleep(pause).await;
+        view.try_again(id);
+    });
+}
+
+/// Makes the changes that the current state of a task requires.
+async fn settle(live: &LiveView, id: TaskId) -> Result<()> {
+    // The choice between pod and Job needs the current state of the pod.
+    live.refresh_task(id).await?;
+    let task = live.view.task(id).unwrap_or_default();
+    let (notes, stops) = plan(&task);
+    if let Some(Change::Stop {
+        after: Some(first), ..
+    }) = stops.first()
+    {
+        log::info!(
+            "task stopped after a failure task_id={id} failed_node={first} stopped_nodes={}",
+            stops.len()
+        );
+    }
+    // A node that is stopped because its container has ended must not look like a failure.
+    for changes in [notes, stops] {
+        let changes = stream::iter(changes).map(|change| apply(live, change));
+        let results: Vec<_> = changes.buffer_unordered(CONCURRENCY).collect().await;
+        results.into_iter().collect::<Result<()>>()?;
+    }
+    Ok(())
+}
+
+/// The changes that a task requires: first the notes, then the stops.
+fn plan(task: &Observed) -> (Vec<Change>, Vec<Change>) {
+    if task.is_stopping() {
+        return (Vec::new(), Vec::new());
+    }
+    let mut owners: Vec<&Owner> = Vec::new();
+    for job in &task.jobs {
+        if !owners.contains(&&job.owner) {
+            owners.push(&job.owner);
+        }
+    }
+    // A Job of another user may carry the same id. It does not concern this one.
+    let parts = owners.into_iter().map(|owner| task.of_owner(owner));
+    let (mut notes, mut stops) = (Vec::new(), Vec::new());
+    for part in parts {
+        stops.extend(fail_fast::plan(&part));
+        let (more_notes, more_stops) = ends::plan(&part);
+        notes.extend(more_notes);
+        stops.extend(more_stops);
+    }
+    (notes, stops)
+}
+
+/// Makes a change. An object that is gone is no error.
+async fn apply(live: &LiveView, change: Change) -> Result<()> {
+    match change {
+        Change::Note { job, ends } => {
+            let ends = serde_json::to_string(&ends).map_err(Error::internal)?;
+            let patch = json!({ "metadata": { "annotations": { labels::ENDS: ends } } });
+            live.patch::<JobRow>("Job", &job, patch).await?;
+        }
+        Change::Stop { target, after } => {
+            let mut patch = json!({ "spec": { "activeDeadlineSeconds": 1 } });
+            if let Some(first) = after {
+                let annotations = json!({ labels::STOPPED_AFTER: first.to_string() });
+                patch["metadata"] = json!({ "annotations": annotations });
+            }
+            match target {
+                Target::Pod(name) => live.patch::<PodRow>("pod", &name, patch).await?,
+                Target::Job(name) => live.patch::<JobRow>("Job", &name, patch).await?,
+            };
+        }
+    }
+    Ok(())
+}
