@@ -11,7 +11,7 @@ use tokio::{
 use super::cluster::Cluster;
 
 /// Starts a server that passes the first line of each request (``GET /path?query HTTP/1.1``) to `script`, sends the text that `script`
-/// returns, if any, and closes the connection. Returns a handle on the server.
+/// returns, if any, and closes the connection. A text may begin with a `Warning` header and an empty line. Returns a handle on the server.
 pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'static) -> Cluster {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -22,11 +22,15 @@ pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'st
             let Some(body) = script(request.lines().next().unwrap_or_default()) else {
                 continue;
             };
+            let (header, body) = match body.split_once("\n\n") {
+                Some((header, body)) if header.starts_with("Warning: ") => (header, body),
+                _ => ("Warning: 299 - \"\"", &*body),
+            };
             // A `Status` has the code of its answer.
-            let status: Option<Status> = serde_json::from_str(&body).ok();
+            let status: Option<Status> = serde_json::from_str(body).ok();
             let code = status.map_or(200, |status| status.code.max(200));
             let answer = format!(
-                "HTTP/1.1 {code} -\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{body}"
+                "HTTP/1.1 {code} -\r\nContent-Type: application/json\r\nConnection: close\r\n{header}\r\n\r\n{body}"
             );
             drop(connection.write_all(answer.as_bytes()).await);
         }

@@ -102,6 +102,6 @@ fn a_pending_volume_is_a_reason_with_its_name() {
     let create = ["volumes", "create", "data", "1Gi"];
     let created = ada.run([create.as_slice(), &class].concat()).success();
     let volume = created.stdout.trim();
-    let expected = format!("claim `data-{volume}`: ProvisioningFailed: ");
+    let expected = format!("claim `data-{volume}`: storageclass");
     reason(&world, "volumes: {/data: data}\nrun: 'true'", &[&expected]);
 }

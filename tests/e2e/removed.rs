@@ -31,6 +31,10 @@ fn a_job_that_is_deleted_fails_its_task() {
             let task = ada.status(&id);
             (task["metadata"]["failed_nodes"] == 3).then_some(task)
         });
+        // The log tells the same.
+        let log = ada.run(["jobs", "logs", "--no-follow", &id]).code(100);
+        let end = format!("task {id} failed: the Job of node-{rank} was deleted");
+        assert!(log.stderr.contains(&end), "{}", log.stderr);
         let other = &task["metadata"]["nodes"][2];
         assert_eq!(other["stopped_after"], rank, "{task}");
         ada.run(["jobs", "stop", &id]).success();
@@ -114,6 +118,8 @@ fn a_pod_without_its_job_is_shown_and_can_be_stopped() {
     );
     let listed = ada.run(["jobs", "list"]).success().stdout;
     assert!(listed.contains("running"), "{listed}");
+    let log = ada.run(["jobs", "logs", "--no-follow", &id]).code(101);
+    assert_eq!(log.stdout, "ready\n");
     ada.run(["jobs", "stop", &id]).success();
     ada.run(["jobs", "status", &id]).code(1);
     assert_eq!(world.names::<Pod>(), Vec::<String>::new());

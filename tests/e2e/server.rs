@@ -169,7 +169,9 @@ fn a_task_that_is_stopped_while_it_is_created_leaves_nothing() {
     wait_until("nothing of the task is left", || {
         world.names::<Job>().is_empty()
     });
-    ada.run(["jobs", "list"]).success().stdout("");
+    wait_until("the task is gone", || {
+        ada.run(["jobs", "list"]).success().stdout.is_empty()
+    });
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn every_request_and_event_has_one_line_in_the_log() {
         .stdout
         .trim()
         .to_owned();
-    ada.run(["jobs", "stop", &id]).success();
+    ada.run(["jobs", "stop", "--no-wait", &id]).success();
     ada.run(["volumes", "delete", &volume, "--force"]).success();
     let log = world.log();
     for event in [

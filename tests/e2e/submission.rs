@@ -82,12 +82,12 @@ fn a_task_can_be_submitted_as_a_form() {
         "Invalid",
         "run: is required",
     );
-    let large = "x".repeat(2 * 1024 * 1024);
+    let large = "x".repeat(3 * 1024 * 1024);
     refused(
         submit(&[("task", &large)]),
         413,
         "RequestEntityTooLarge",
-        "larger than 1024 KiB",
+        "larger than 2048 KiB",
     );
 }
 

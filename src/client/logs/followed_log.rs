@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     feed::{Event, LogFeed},
+    may_pass,
     view::LogView,
 };
 use crate::{
@@ -173,11 +174,7 @@ impl<'a> FollowedLog<'a> {
     fn cause(&self, event: Event) -> Result<String, Error> {
         match event {
             Event::Failed(Error::Api { status: 404, .. }) => Err(Error::TaskGone { id: self.id }),
-            Event::Failed(
-                error @ Error::Api {
-                    status: 401 | 403, ..
-                },
-            ) => Err(error),
+            Event::Failed(error @ Error::Api { .. }) if !may_pass(&error) => Err(error),
             Event::Interrupted => Err(event.into_error(&self.id)),
             Event::Failed(error) => Ok(error.to_string()),
             Event::Broken(error) => Ok(describe_body(error)),

@@ -91,16 +91,14 @@ pub fn follow(
     result
 }
 
-/// Whether the first request is worth repeating: a proxy in between, or Kubernetes, has a problem that may pass.
+/// Whether a request is worth repeating after an answer of the server or of a proxy. A client error is not, except that the request
+/// came too slowly (408), too early (425), or after too many others (429).
 fn may_pass(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::NoAnswer { .. }
-            | Error::Api {
-                status: 429 | 502 | 503 | 504,
-                ..
-            }
-    )
+    match error {
+        Error::NoAnswer { .. } => true,
+        Error::Api { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+        _ => false,
+    }
 }
 
 /// The options that a server without records ignores.
@@ -198,6 +196,22 @@ mod tests {
             let variable = variables.iter().find(|(key, _)| *key == name);
             variable.map(|(_, value)| OsString::from(value))
         })
+    }
+
+    #[test]
+    fn a_refused_request_is_not_repeated() {
+        let repeated = |status| {
+            let detail = String::new();
+            may_pass(&Error::Api {
+                status,
+                detail,
+                reason: None,
+            })
+        };
+        let passing = [408, 425, 429, 500, 501, 502, 503, 504, 520, 599];
+        assert!(passing.into_iter().all(repeated));
+        let refusals = [400, 401, 403, 404, 405, 409, 410, 413, 422, 431];
+        assert!(!refusals.into_iter().any(repeated));
     }
 
     #[test]

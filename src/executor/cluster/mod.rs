@@ -16,6 +16,7 @@ mod credentials;
 mod kubeconfig;
 mod plugin;
 mod tls;
+mod warnings;
 
 use std::{fmt, future::Future, path::Path, time::Duration};
 
@@ -27,7 +28,8 @@ use k8s_openapi::{
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
-    core::{Request, params::GetParams},
+    client::Body,
+    core::{Request, Status, params::GetParams},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -265,12 +267,33 @@ impl Cluster {
         call(doing, self.client.request_events(request)).await
     }
 
-    /// Creates an object.
-    pub async fn create<R: Resource>(&self, object: &impl Serialize) -> kube::Result<R> {
+    /// Creates an object, or with `dry_run` lets Kubernetes only check it; returns it, and the warnings of Kubernetes.
+    pub async fn create<R: Resource>(
+        &self,
+        object: &impl Serialize,
+        dry_run: bool,
+    ) -> kube::Result<(R, Vec<String>)> {
         let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
-        let request = self.requests::<R>().create(&PostParams::default(), body);
+        let params = PostParams {
+            dry_run,
+            ..PostParams::default()
+        };
+        let request = self.requests::<R>().create(&params, body);
         let request = request.map_err(kube::Error::BuildRequest)?;
-        self.client.request(request).await
+        // `Client::request` drops the headers of the answer.
+        let answer = self.client.send(request.map(Body::from)).await?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect_bytes().await?;
+        if head.status.is_success() {
+            let row = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+            return Ok((row, warnings::of(&head.headers)));
+        }
+        let status = serde_json::from_slice::<Status>(&body);
+        let status = status.unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(&body);
+            Status::failure(text.trim(), "").with_code(head.status.as_u16())
+        });
+        Err(kube::Error::Api(status.boxed()))
     }
 
     /// Merges a patch into the object of a name; returns the object, or `None` if it does not exist.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     block::LogSource,
+    last_line::LastLines,
     lines::{Lines, Next},
     position::Position,
     reads::Reads,
@@ -35,14 +36,16 @@ pub struct Container {
 pub enum Failure {
     /// A reason that may pass.
     Broken(String),
-    /// Kubernetes answered that there is no log.
+    /// Kubernetes answered that there is no log. A kubelet or an API server that has just started answers so too.
     Refused(String),
+    /// The log cannot be read any more.
+    Lost(String),
 }
 
 impl Failure {
     pub fn reason(&self) -> &str {
         match self {
-            Self::Broken(reason) | Self::Refused(reason) => reason,
+            Self::Broken(reason) | Self::Refused(reason) | Self::Lost(reason) => reason,
         }
     }
 }
@@ -150,6 +153,24 @@ impl Container {
         let mut first = Position::at(None);
         self.read(part, &mut first, |_| true).await?;
         Ok(first.point().map(|point| point.time))
+    }
+
+    /// The last lines, this many as Kubernetes counts them.
+    pub async fn last_lines(&self, lines: u32) -> Result<LastLines, Failure> {
+        let part = Part {
+            tail: Some(lines),
+            ..Part::default()
+        };
+        let mut last = LastLines::default();
+        let add = |next: &Next| {
+            if let Next::Block { block, .. } = next {
+                last.add(block);
+            }
+            true
+        };
+        self.read(part, &mut Position::start(Some(0), i64::MIN, 0), add)
+            .await?;
+        Ok(last)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Finds the place in a log where its last lines begin.
 
-use tokio::time::Instant;
-
 use super::{
     ViewerGone,
     container::{Container, Failure, Part},
@@ -21,12 +19,11 @@ pub async fn before_last_lines(
     reader: &mut Reader,
     tail: u32,
 ) -> Result<(Option<i64>, u64), ViewerGone> {
-    let began = Instant::now();
     loop {
         match count_before(&reader.container, tail).await {
             Ok(start) => return Ok(start),
             // The next read of the log reports the failure.
-            Err(failure) if reader.is_final(&failure, began).await => return Ok((None, 0)),
+            Err(failure) if reader.is_final(&failure).await => return Ok((None, 0)),
             Err(failure) => reader.pause(Some(failure)).await?,
         }
     }

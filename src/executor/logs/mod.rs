@@ -26,8 +26,11 @@
 //! for the ring reads alone again, and joins later. Both know their place in the log ([`position`], pure), so that no step loses or
 //! repeats a line. Only the façade imports this module. It knows neither the form of a log on the wire nor that on the screen.
 
+mod attempts;
+mod beginning;
 mod block;
 mod container;
+mod last_line;
 mod last_lines;
 mod lines;
 mod node;
@@ -205,6 +208,7 @@ async fn follow(
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,
+            has_waited: false,
         };
         followers.spawn(follower.run());
     }

@@ -16,13 +16,14 @@ use tokio::{
 
 use super::{
     LogItem, Logs, ViewerGone,
+    beginning::Beginning,
     block::LogSource,
     container::Container,
     last_lines::before_last_lines,
     position::{Position, SECOND},
     reader::{Listener, Reader, now},
     reads::Reads,
-    ring::{Entry, Found, RingEnd, RingPlace, Taken},
+    ring::{Entry, Found, RingPlace, Taken},
     step::{self, ContainerRun, Step},
     tail::Tail,
     wait_reason::WaitReason,
@@ -43,6 +44,8 @@ const POLL: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(250);
 /// The longest age that Kubernetes is asked for, in seconds: a century. Kubernetes computes in nanoseconds of 64 bits, unchecked.
 const MAX_AGE: i64 = 100 * 365 * 24 * 3600;
+/// The greatest difference between the clocks of a cluster and of the server's machine, in nanoseconds.
+const CLOCKS: i64 = 3600 * SECOND;
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const JOB_END_DELAY: Duration = Duration::from_secs(5);
 
@@ -87,6 +90,8 @@ pub struct Follower {
     pub read: HashSet<String>,
     /// Whether the node has or had a Job. Without one, its task may still be being created.
     pub has_job: bool,
+    /// Whether the viewer was there before the node's container.
+    pub has_waited: bool,
 }
 
 impl Follower {
@@ -110,6 +115,11 @@ impl Follower {
                 Box::pin(self.refresh()).await?;
                 (next, _) = self.next_step(&mut node);
             }
+            if next == Step::Stopped
+                && let Some(status) = self.watch.end_without_job(self.rank)
+            {
+                next = Step::Ended(status);
+            }
             let mut limit = patience;
             match next {
                 Step::Stopped if !self.has_job && !self.watch.is_gone() => {
@@ -128,7 +138,8 @@ impl Follower {
                     let start = std::mem::replace(&mut start, Start::Fresh { tail: None });
                     // Most nodes of a large task wait most of the time. Boxed futures allocate the memory for reading only when it
                     // is needed.
-                    Box::pin(self.read_source(&source, start)).await?;
+                    let is_first = last.is_none();
+                    Box::pin(self.read_source(&source, start, is_first)).await?;
                     let is_over =
                         source.is_over || step::remaining_grace(&node.borrow(), &source).is_some();
                     if !self.query.follow && !is_over {
@@ -144,6 +155,7 @@ impl Follower {
                 Step::Wait(reason) => waiting.set(reason),
             }
             start = Start::Fresh { tail: None };
+            self.has_waited = true;
             if let Some(reason) = waiting.due_report() {
                 let node = self.rank;
                 self.record(LogRecord::Waiting { node, reason }).await?;
@@ -187,8 +199,18 @@ impl Follower {
         let has_read = !self.read.is_empty() || self.has_place();
         // A node that was stopped before it had a pod has written nothing.
         let has_run = status.stopped_after.is_none();
-        if !has_read && status.pod_name.is_none() && has_run {
-            let (since, reason) = (None, POD_GONE.to_owned());
+        // An evicted pod may have no state of its container, and its log is removed.
+        let is_evicted = status
+            .reason
+            .as_deref()
+            .is_some_and(|why| why.starts_with("Evicted"));
+        let missing = match &status.pod_name {
+            _ if has_read || !has_run => None,
+            None => Some(POD_GONE),
+            Some(_) => is_evicted.then_some("its pod was evicted"),
+        };
+        if let Some(reason) = missing {
+            let (since, reason) = (None, reason.to_owned());
             self.record(LogRecord::Gap {
                 node,
                 since,
@@ -252,7 +274,12 @@ impl Follower {
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.
-    async fn read_source(&mut self, source: &ContainerRun, start: Start) -> Result<(), ViewerGone> {
+    async fn read_source(
+        &mut self,
+        source: &ContainerRun,
+        start: Start,
+        is_first: bool,
+    ) -> Result<(), ViewerGone> {
         let container = Container {
             pods: self.cluster.api(),
             source: source.clone(),
@@ -266,6 +293,16 @@ impl Follower {
         let listener = Listener::Viewer(self.items.clone());
         let position = Position::at(None);
         let mut reader = Reader::new(container, position, listener, self.watch.clone());
+        reader.follows = self.query.follow;
+        reader.is_witness = is_first && self.has_waited && !source.is_previous;
+        if let (true, None, Some(started)) = (reader.is_witness, self.query.since, source.started) {
+            reader.beginning = Some(Beginning {
+                started,
+                tried: Instant::now(),
+                read: None,
+                was_away: self.watch.was_away_since(self.began.into_std()),
+            });
+        }
         let node = self.watch.node(self.rank);
         tokio::select! {
             end = self.read_container(&mut reader, start) => end,
@@ -292,12 +329,18 @@ impl Follower {
         loop {
             let source = &mut reader.container.source;
             source.is_over |= step::is_over(&self.watch.node(self.rank).borrow(), source);
-            let is_last = source.is_over || !self.query.follow;
+            let mut is_last = source.is_over || !self.query.follow;
+            is_last = is_last || !Box::pin(reader.read_rest()).await?;
             if is_last {
-                Box::pin(reader.read_to_end(false)).await?;
+                Box::pin(reader.read_to_end()).await?;
             } else {
-                Box::pin(reader.read_rest(false)).await?;
                 Box::pin(self.find_place(reader, from)).await?;
+            }
+            if is_first && reader.is_empty() && may_have_been_rotated(&reader.container.source) {
+                let message =
+                    "its log has no line: it printed none, or its lines were rotated away";
+                let (node, message) = (self.rank, message.to_owned());
+                self.record(LogRecord::Notice { node, message }).await?;
             }
             if std::mem::take(&mut is_first) && !reader.has_read {
                 let name = &reader.container.name;
@@ -312,17 +355,18 @@ impl Follower {
                 return Ok(());
             }
             let point = reader.position.point();
-            if point.is_none() && from > now() {
-                // Lines of this time are not wanted.
+            let has_reached = point.is_some_and(|point| point.latest >= from);
+            if !has_reached && self.may_be_in_future(from) {
+                // The lines to come may be too old, and the shared stream has all lines.
                 sleep(POLL).await;
                 continue;
             }
             let tails = &self.logs.tails;
             match tails.join(&reader.container, point, &self.watch) {
                 Some(tail) => {
-                    let end = self.follow_tail(reader, &tail).await?;
-                    if end == Some(RingEnd::Over) {
-                        return Ok(());
+                    if self.follow_tail(reader, &tail).await? {
+                        reader.container.source.is_over = true;
+                        return Box::pin(reader.check_beginning(None)).await;
                     }
                     if reader.position.point() == point {
                         sleep(RETRY).await;
@@ -336,25 +380,22 @@ impl Follower {
         }
     }
 
-    /// Takes lines from the shared stream. Returns when that ends, or when this viewer is too far ahead or behind.
-    async fn follow_tail(
-        &self,
-        reader: &mut Reader,
-        tail: &Tail,
-    ) -> Result<Option<RingEnd>, ViewerGone> {
+    /// Takes lines from the shared stream. Returns true at the end of the log, and false when this viewer is too far ahead or behind.
+    async fn follow_tail(&self, reader: &mut Reader, tail: &Tail) -> Result<bool, ViewerGone> {
         let mut changes = tail.ring.changes();
         let deadline = Instant::now() + JOIN_DELAY;
         let mut place = loop {
             changes.mark_unchanged();
             match tail.ring.find(reader.position.point().as_ref()) {
                 Found::At(place) => break place,
-                Found::Never => return Ok(None),
-                Found::Later if tail.ring.has_ended() => return Ok(None),
-                Found::Later => (),
+                Found::Never => return Ok(false),
+                Found::Later if tail.ring.has_ended() => return Ok(false),
+                // The log can be read, since this viewer has read it further.
+                Found::Later => tail.ring.hurry(),
             }
             match timeout_at(deadline, changes.changed()).await {
                 Ok(Ok(())) => (),
-                _ => return Ok(None),
+                _ => return Ok(false),
             }
         };
         loop {
@@ -365,6 +406,12 @@ impl Follower {
                         && let Some(point) = block.point()
                     {
                         reader.position = Position::at(Some(point));
+                    }
+                    if let Entry::Lines(block) = &entry
+                        && let Some(first) = block.pieces.get(place.piece)
+                    {
+                        let first = first.point.map(|point| point.time);
+                        Box::pin(reader.check_beginning(first)).await?;
                     }
                     let is_empty =
                         matches!(&entry, Entry::Lines(block) if place.piece >= block.pieces.len());
@@ -377,13 +424,19 @@ impl Follower {
                 }
                 Taken::Nothing => {
                     if changes.changed().await.is_err() {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
-                Taken::Missed => return Ok(None),
-                Taken::Ended(end) => return Ok(Some(end)),
+                Taken::Missed => return Ok(false),
+                Taken::Ended => return Ok(true),
             }
         }
+    }
+
+    /// Whether the first wanted time may be in the future, by whatever clock the lines get their times from.
+    fn may_be_in_future(&self, from: i64) -> bool {
+        // Kubernetes counts an age from the present.
+        matches!(self.query.since, Some(Since::At(_))) && from > now().saturating_sub(CLOCKS)
     }
 
     async fn report_limit(&self, max_streams: usize) -> Result<(), ViewerGone> {
@@ -466,8 +519,7 @@ impl Follower {
                     return Ok(Start::Behind(point));
                 }
                 let since = point.map(|point| point.time);
-                let is_earlier = |source: &&ContainerRun| source.created <= since.unwrap_or(0);
-                let earlier = sources.iter().filter(is_earlier);
+                let earlier = sources.iter().filter(|source| source.began_before(since));
                 self.read.extend(earlier.map(ContainerRun::key));
                 let source = Arc::new(LogSource {
                     node: self.rank,
@@ -489,7 +541,6 @@ impl Follower {
             Some(Since::At(time)) => return Ok(time.unix_nanoseconds()),
             Some(Since::Ago(ago)) => ago,
         };
-        let began = Instant::now();
         loop {
             let elapsed = self.began.elapsed().as_secs();
             // Rather up to a second too early than too late.
@@ -500,7 +551,7 @@ impl Follower {
             match reader.container.time_of_last_seconds(seconds).await {
                 Ok(from) => return Ok(from.unwrap_or(i64::MIN)),
                 // The next read of the log reports the failure.
-                Err(failure) if reader.is_final(&failure, began).await => return Ok(i64::MIN),
+                Err(failure) if reader.is_final(&failure).await => return Ok(i64::MIN),
                 Err(failure) => reader.pause(Some(failure)).await?,
             }
         }
@@ -511,20 +562,29 @@ impl Follower {
         if reader.position.point().is_some() || from == i64::MIN {
             return Ok(());
         }
-        let began = Instant::now();
         let last = loop {
             match reader.container.time_of_last(1).await {
                 Ok(last) => break last,
-                Err(failure) if reader.is_final(&failure, began).await => break None,
+                Err(failure) if reader.is_final(&failure).await => break None,
                 Err(failure) => reader.pause(Some(failure)).await?,
             }
         };
         if let Some(last) = last {
             reader.since = reader.since.min(Some(last.div_euclid(SECOND)));
             reader.position = Position::start(reader.since, from, 0);
-            reader.read_rest(false).await?;
+            reader.read_rest().await?;
         }
         Ok(())
+    }
+}
+
+/// Whether a container has run long enough for a kubelet to rotate its log. The clock of the server may differ from that of the
+/// container, so a container that runs has to be older.
+fn may_have_been_rotated(source: &ContainerRun) -> bool {
+    match (source.ran_for, source.started) {
+        (Some(ran_for), _) => ran_for >= 10 * SECOND,
+        (None, Some(started)) => now().saturating_sub(started) >= 60 * SECOND,
+        (None, None) => false,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Reads the log of one container to its end, and reopens streams that break.
 //!
 //! The end of a stream means nothing: connections break, proxies time out, kubelets restart. Only the cluster says that a container
-//! has ended; then the rest of its log is read once more. Silence of a stream means nothing either, so the reader checks now and
-//! then whether the log has more.
+//! has ended; then the rest of its log is read until its last line was seen twice ([`super::last_line`]). Silence of a stream means
+//! nothing either, so the reader checks now and then whether the log has more. A log that cannot be read is tried again; [`Attempts`]
+//! decides for how long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,11 +15,14 @@ use tokio::{
 
 use super::{
     LogItem, ViewerGone,
+    attempts::{Attempts, Situation},
+    beginning::Beginning,
     block::Block,
     container::{Container, Failure, Part, describe, next},
+    last_line::Progress,
     lines::Next,
     position::Position,
-    ring::{Entry, Ring, RingEnd},
+    ring::{Entry, Ring},
     step,
 };
 use crate::{
@@ -36,13 +40,8 @@ const SILENCE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_s
 /// stream that is more than one file behind silently skips lines; a new request does not.
 const LAG: i64 = 5_000_000_000;
 
-/// How long the reader tries to read the end of the log of a container that has ended.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// The same for a container that was restarted. A kubelet deletes the log of the previous run, and reports that with the message of
-/// passing errors.
-const PATIENCE_WITH_PREVIOUS: Duration = Duration::from_secs(10);
-/// Up to this many bytes, a log is read twice to make sure that it is complete.
-const LONG: u64 = 1024 * 1024;
+/// The longest pause before the next attempt. A kubelet rotates logs every 10 s at most, so a longer one loses more lines.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The receiver of a reader's entries.
 pub enum Listener {
@@ -58,12 +57,22 @@ pub struct Reader {
     pub watch: Arc<TaskWatch>,
     /// The second from which to read the log until the first line has come.
     pub since: Option<i64>,
+    /// The expected beginning of the log, until it was read.
+    pub beginning: Option<Beginning>,
+    /// Whether the viewer was there before the container.
+    pub is_witness: bool,
+    /// Whether the log could not be read.
+    has_given_up: bool,
     pub backoff: Backoff,
+    /// The failed attempts since the last line.
+    pub attempts: Attempts,
     pub is_interrupted: bool,
+    /// Whether the log is read until its container ends, not only up to its present end.
+    pub follows: bool,
+    /// Whether the followed stream ended by itself, and the container with it.
+    has_seen_end: bool,
     /// Whether any line was passed on.
     pub has_read: bool,
-    /// The number of bytes that were read.
-    pub bytes: u64,
 }
 
 /// The reason why a followed stream ended.
@@ -86,10 +95,15 @@ impl Reader {
             listener,
             watch,
             since: None,
-            backoff: Backoff::default(),
+            beginning: None,
+            is_witness: false,
+            has_given_up: false,
+            backoff: Backoff::up_to(LONGEST_PAUSE),
+            attempts: Attempts::default(),
             is_interrupted: false,
+            follows: true,
+            has_seen_end: false,
             has_read: false,
-            bytes: 0,
         }
     }
 
@@ -98,9 +112,10 @@ impl Reader {
         loop {
             let began = Instant::now();
             let failure = match self.follow_stream().await? {
+                // A stream that is behind skips the files between its own and the newest. A new request does not.
                 StreamEnd::Behind => {
-                    ring.end(RingEnd::Behind);
-                    return Ok(());
+                    self.read_rest().await?;
+                    continue;
                 }
                 StreamEnd::Closed => None,
                 StreamEnd::Failed(failure) => Some(failure),
@@ -116,12 +131,13 @@ impl Reader {
             };
             if has_ended {
                 self.container.source.is_over = true;
-                self.read_to_end(failure.is_none()).await?;
-                ring.end(RingEnd::Over);
+                self.has_seen_end = failure.is_none() && (!self.is_gone() || self.is_stopped());
+                self.read_to_end().await?;
+                ring.end();
                 return Ok(());
             }
             if began.elapsed() > SILENCE.0 {
-                self.backoff = Backoff::default();
+                self.backoff.reset();
             }
             self.pause(failure).await?;
         }
@@ -131,7 +147,7 @@ impl Reader {
     pub async fn read_stream(&mut self) -> Result<Result<(), Failure>, ViewerGone> {
         if self.note_restarts() > 1 {
             let reason = "its container was started again more than once".to_owned();
-            return Ok(Err(Failure::Refused(reason)));
+            return Ok(Err(Failure::Lost(reason)));
         }
         let part = Part {
             since: self.position.resume().or(self.since),
@@ -156,12 +172,7 @@ impl Reader {
                 Err(failure) => return Ok(Err(failure)),
             }
         }
-        // If the container still runs, its next line shows a rotation.
-        if self.container.source.is_over
-            && let Some(since) = self.position.gap_at_end()
-        {
-            self.send(rotated(since)).await?;
-        }
+        self.check_beginning(None).await?;
         Ok(Ok(()))
     }
 
@@ -299,13 +310,38 @@ impl Reader {
         if let Some(since) = gap {
             self.send(rotated(since)).await?;
         }
-        self.bytes += block.bytes.len() as u64;
         if block.pieces.is_empty() {
             return Ok(());
         }
+        let first = block.pieces.first().and_then(|piece| piece.point);
+        self.check_beginning(first.map(|point| point.time)).await?;
         self.has_read = true;
-        self.backoff = Backoff::default();
+        self.backoff.reset();
+        self.attempts.reset();
         self.send(Entry::Lines(Arc::new(block))).await
+    }
+
+    /// Reports once if the beginning of the log may be missing, given the time of its first line.
+    pub async fn check_beginning(&mut self, first: Option<i64>) -> Result<(), ViewerGone> {
+        let Some(beginning) = &mut self.beginning else {
+            return Ok(());
+        };
+        let is_late = beginning.is_late(Instant::now());
+        if is_late && first.is_none() && !self.container.source.is_over {
+            // The first line is still to come.
+            return Ok(());
+        }
+        let is_missing = is_late && beginning.is_before(first);
+        self.beginning = None;
+        if !is_missing {
+            return Ok(());
+        }
+        let reason = "its log could not be read at its beginning, and may have been rotated since";
+        self.send(Entry::Gap {
+            since: None,
+            reason: reason.to_owned(),
+        })
+        .await
     }
 
     pub async fn send(&self, entry: Entry) -> Result<(), ViewerGone> {
@@ -331,106 +367,158 @@ impl Reader {
                 self.send(Entry::Interrupted(reason.to_owned())).await?;
             }
             // The container may be gone, and a dead watch does not show that.
-            if matches!(failure, Failure::Refused(_)) {
+            if matches!(failure, Failure::Refused(_)) && !self.is_over() {
                 drop(self.watch.refresh().await);
             }
         }
-        sleep(self.backoff.next(rand::random())).await;
+        let pause = sleep(self.backoff.next(rand::random()));
+        match &self.listener {
+            Listener::Viewer(_) => pause.await,
+            Listener::Ring(ring) => tokio::select! {
+                () = pause => (),
+                () = ring.hurried() => (),
+            },
+        }
         Ok(())
     }
 
+    /// After an attempt with success.
     pub async fn recover(&mut self) -> Result<(), ViewerGone> {
+        self.attempts.reset();
         if std::mem::take(&mut self.is_interrupted) {
             self.send(Entry::Resumed).await?;
         }
         Ok(())
     }
 
-    /// Reads the existing log, with retries as long as they can succeed. `is_complete`: the log was probably read completely, so a
-    /// log that is gone is no loss.
-    pub async fn read_rest(&mut self, is_complete: bool) -> Result<(), ViewerGone> {
-        let began = Instant::now();
+    /// Reads the existing log of a container that runs. Returns false if that has ended, and its log could not be read.
+    pub async fn read_rest(&mut self) -> Result<bool, ViewerGone> {
+        while let Err(failure) = self.read_stream().await? {
+            if self.has_ended(Duration::ZERO, true).await {
+                return Ok(false);
+            }
+            self.pause(Some(failure)).await?;
+        }
+        self.recover().await?;
+        Ok(true)
+    }
+
+    /// Reads the existing log for the last time. Of a container that runs, only the lines up to now are wanted.
+    pub async fn read_to_end(&mut self) -> Result<(), ViewerGone> {
+        let mut until = None;
         loop {
-            let Err(failure) = self.read_stream().await? else {
-                return self.recover().await;
+            let before = self.position.point();
+            let failure = match self.read_stream().await? {
+                Ok(()) => match self.progress().await {
+                    Ok(Progress::End) => return self.recover().await,
+                    Ok(Progress::Rotated) if let Some(since) = self.position.gap_at_end() => {
+                        // Later lines of a container that runs are not wanted.
+                        if self.is_over() || !self.has_read {
+                            self.send(rotated(since)).await?;
+                        }
+                        return self.recover().await;
+                    }
+                    Ok(progress) => {
+                        if let (Progress::More(last), false) = (progress, self.is_over()) {
+                            until = until.or(Some(last));
+                        }
+                        let point = self.position.point();
+                        if let (Some(until), Some(point)) = (until, point)
+                            && point.latest > until
+                        {
+                            return self.recover().await;
+                        }
+                        if point != before {
+                            continue;
+                        }
+                        Failure::Broken("Kubernetes sends less of it than it has".to_owned())
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
             };
-            if self.is_final(&failure, began).await {
-                if !is_complete || !self.is_without_gap(&failure) {
-                    let since = self.position.point().map(|point| point.time);
-                    let reason = format!("its log cannot be read: {}", failure.reason());
-                    self.send(Entry::Gap { since, reason }).await?;
-                }
-                return Ok(());
+            if self.is_final(&failure).await {
+                return self.give_up(&failure).await;
             }
             self.pause(Some(failure)).await?;
         }
     }
 
-    /// Reads the existing log for the last time.
-    ///
-    /// When a kubelet fails in the middle of a log, the API server ends its answer as if the log were complete (`StreamObject` in
-    /// `apiserver/pkg/endpoints/handlers/responsewriters/writers.go` ignores errors of the copy; seen: 1.20). So the end counts
-    /// only when it is found twice.
-    pub async fn read_to_end(&mut self, is_complete: bool) -> Result<(), ViewerGone> {
-        self.read_rest(is_complete).await?;
-        let (is_over, is_long) = (self.container.source.is_over, self.bytes > LONG);
-        let last = if is_over && !is_long {
-            None
-        } else {
-            self.time_of_last(1).await
-        };
+    /// Compares the position with the last lines of the log.
+    async fn progress(&self) -> Result<Progress, Failure> {
+        let point = self.position.point();
+        let mut count = point.map_or(0, |point| point.nth).saturating_add(3);
+        let mut before = None;
         loop {
-            let point = self.position.point();
-            // If the log grows, only the lines up to now are wanted.
-            let is_behind = |last| point.is_some_and(|point| point.latest > last);
-            if (!is_over && last.is_some_and(is_behind)) || (is_long && self.is_at_end(last).await)
-            {
-                return Ok(());
+            let lines = self.container.last_lines(count).await?;
+            let are_all = before.as_ref() == Some(&lines);
+            let progress = lines.progress(point, self.since, are_all);
+            if progress != Progress::Unclear || are_all {
+                return Ok(progress);
             }
-            self.read_rest(true).await?;
-            if self.position.point() == point {
-                return Ok(());
-            }
+            before = Some(lines);
+            count = count.saturating_mul(2);
         }
     }
 
-    /// Whether the position is at the end of the log, given the time of its last line. In doubt, it is not.
-    async fn is_at_end(&self, last: Option<i64>) -> bool {
-        let Some(point) = self.position.point() else {
-            return false;
-        };
-        if last != Some(point.time) || point.offset.is_some() {
-            return false;
+    /// Reports that the rest of the log cannot be read. A pod that was deleted after the stream of its log had ended by itself has
+    /// probably written no more.
+    async fn give_up(&mut self, failure: &Failure) -> Result<(), ViewerGone> {
+        self.has_given_up = true;
+        if self.has_seen_end && self.is_gone() {
+            return Ok(());
         }
-        // Check that it was the last one of the lines with its time.
-        let before = self.time_of_last(point.nth.saturating_add(2)).await;
-        before.is_some_and(|before| before != point.time)
+        let since = self.position.point().map(|point| point.time);
+        let reason = format!("its log cannot be read: {}", failure.reason());
+        self.send(Entry::Gap { since, reason }).await
     }
 
-    /// The time of the first of the last `lines` lines of the log; none if it is unknown.
-    async fn time_of_last(&self, lines: u32) -> Option<i64> {
-        self.container.time_of_last(lines).await.ok().flatten()
+    /// Counts a failed attempt; returns whether further ones cannot succeed.
+    pub async fn is_final(&mut self, failure: &Failure) -> bool {
+        let situation = self.situation(failure).await;
+        self.attempts.give_up(situation, Instant::now())
     }
 
-    /// Whether further attempts to read the log cannot succeed.
-    pub async fn is_final(&self, failure: &Failure, began: Instant) -> bool {
-        let is_over = self.has_ended(Duration::ZERO, true).await;
+    async fn situation(&self, failure: &Failure) -> Situation {
+        if matches!(failure, Failure::Lost(_)) {
+            return Situation::Gone;
+        }
+        if self.container.source.is_previous {
+            return Situation::Restarted;
+        }
+        if self.follows && !self.has_ended(Duration::ZERO, true).await {
+            return Situation::Runs;
+        }
+        // A dead watch does not show that the pod is gone.
+        let answers = self.watch.refresh().await.is_ok();
         match failure {
-            Failure::Refused(_) => is_over,
-            Failure::Broken(_) if self.container.source.is_previous => {
-                began.elapsed() > PATIENCE_WITH_PREVIOUS
-            }
-            Failure::Broken(_) => is_over && began.elapsed() > PATIENCE,
+            Failure::Refused(_) if answers && self.is_gone() => Situation::Gone,
+            _ if !self.follows => Situation::IsNotFollowed,
+            _ if answers => Situation::Ended,
+            _ => Situation::EndedWithoutAnswers,
         }
     }
 
-    /// Whether no gap is reported for a log that cannot be read any more but was probably read completely: the log is gone, and its
-    /// container was seen to end, or its task was stopped.
-    fn is_without_gap(&self, failure: &Failure) -> bool {
+    /// Whether the pod is gone, as far as the rows show.
+    fn is_gone(&self) -> bool {
         let node = self.watch.node(self.container.name.node);
-        let node = node.borrow();
-        let has_ended = step::has_terminated(&node, &self.container.source) || node.jobs.is_empty();
-        matches!(failure, Failure::Refused(_)) && has_ended
+        step::is_gone(&node.borrow(), &self.container.source)
+    }
+
+    /// Whether the task was stopped, as far as the rows show.
+    fn is_stopped(&self) -> bool {
+        let node = self.watch.node(self.container.name.node);
+        node.borrow().jobs.is_empty()
+    }
+
+    /// Whether the whole log was asked for, by a viewer who came after its beginning, and there is none.
+    pub fn is_empty(&self) -> bool {
+        let has_read = self.has_read || self.position.point().is_some();
+        !has_read && self.since.is_none() && !self.is_witness && !self.has_given_up
+    }
+
+    fn is_over(&self) -> bool {
+        self.container.source.is_over
     }
 
     /// Whether the container ends within `patience`. `with_pod`: the end of its pod counts as well.

@@ -7,7 +7,7 @@ use crate::{
     executor::{
         identity::Uid,
         objects::CONTAINER,
-        observed::{Container, JobRow, Observed, PodRow, node_status},
+        observed::{Container, JobRow, Observed, PodRow, node_status, pod_status},
     },
 };
 
@@ -41,11 +41,21 @@ pub struct ContainerRun {
     pub may_restart: bool,
     /// The time of the pod's creation, in nanoseconds since 1970.
     pub created: i64,
+    /// The time of its start, in nanoseconds since 1970, by the clock of its machine; none if it is unknown.
+    pub started: Option<i64>,
+    /// The time from its start to its end, in nanoseconds; none if it runs, or if it is unknown.
+    pub ran_for: Option<i64>,
 }
 
 impl ContainerRun {
     pub fn container(&self) -> &str {
         self.container.as_deref().unwrap_or(CONTAINER)
+    }
+
+    /// Whether it began before a line of another container of the node. The times of its start and of the line come from the clocks of
+    /// cluster nodes, often of the same one. That of the pod's creation comes from another clock.
+    pub fn began_before(&self, line: Option<i64>) -> bool {
+        line.is_some_and(|line| self.started.unwrap_or(self.created) <= line)
     }
 
     /// A short name of digits and lower-case letters.
@@ -61,10 +71,16 @@ impl ContainerRun {
 
 /// The container runs of the node of this rank, oldest first.
 pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
-    let Some(job) = job(observed, rank) else {
-        return Vec::new();
-    };
-    observed.pods_of(job).flat_map(sources_of).collect()
+    match job(observed, rank) {
+        Some(job) => observed.pods_of(job).flat_map(sources_of).collect(),
+        None => orphan(observed, rank).map_or_else(Vec::new, sources_of),
+    }
+}
+
+/// The pod of a node whose Job was deleted without it.
+fn orphan(observed: &Observed, rank: u32) -> Option<&PodRow> {
+    let mut pods = observed.pods.iter().rev().map(|pod| &**pod);
+    pods.find(|pod| pod.rank == rank && pod.is_orphan())
 }
 
 fn job(observed: &Observed, rank: u32) -> Option<&JobRow> {
@@ -84,11 +100,18 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
         is_over,
         may_restart: pod.may_restart,
         created: pod.created.unwrap_or_default(),
+        started: pod.started_at,
+        ran_for: pod
+            .finished_at
+            .zip(pod.started_at)
+            .map(|(end, start)| end - start),
     };
     let previous = (pod.restarts > 0).then(|| ContainerRun {
         restarts: pod.restarts - 1,
         is_previous: true,
         is_over: true,
+        started: None,
+        ran_for: None,
         ..current.clone()
     });
     let current = (pod.container != Container::Absent).then_some(current);
@@ -97,16 +120,20 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
 
 /// The next step for the node of this rank. `read` holds the keys of the sources that were read already.
 pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
-    let Some(job) = job(observed, rank) else {
+    let (job, orphan) = (job(observed, rank), orphan(observed, rank));
+    if job.is_none() && orphan.is_none() {
         return Step::Stopped;
-    };
+    }
     let unread = sources(observed, rank)
         .into_iter()
         .find(|source| !read.contains(&source.key()));
     if let Some(source) = unread {
         return Step::Read(source);
     }
-    let node = node_status(job, observed.pods_of(job).next_back(), observed);
+    let of_job = |job| node_status(job, observed.pods_of(job).next_back(), observed);
+    let Some(node) = job.map(of_job).or_else(|| orphan.map(pod_status)) else {
+        return Step::Stopped;
+    };
     match node.status {
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
         TaskState::Pending | TaskState::Running | TaskState::Stopping => Step::Wait(node.reason),
@@ -130,9 +157,9 @@ pub fn is_over(observed: &Observed, source: &ContainerRun) -> bool {
     })
 }
 
-/// Whether the rows show the end of the container of `source`. The log of one that is gone may be incomplete.
-pub fn has_terminated(observed: &Observed, source: &ContainerRun) -> bool {
-    pod_of(observed, source).is_some() && is_over(observed, source)
+/// Whether the pod of `source` is gone, as far as the rows show.
+pub fn is_gone(observed: &Observed, source: &ContainerRun) -> bool {
+    pod_of(observed, source).is_none()
 }
 
 /// How long the container of `source` may still write, if its pod has ended and it has not.
@@ -227,6 +254,20 @@ mod tests {
             node.reason.as_deref(),
             Some("DeadlineExceeded: Job was active longer than specified deadline")
         );
+    }
+
+    #[test]
+    fn the_order_of_containers_comes_from_one_clock() {
+        let Step::Read(mut source) = first("running") else {
+            panic!("it is not read")
+        };
+        // The API server's clock is behind that of the cluster node.
+        (source.created, source.started) = (10, Some(70));
+        assert!(!source.began_before(Some(65)));
+        assert!(source.began_before(Some(75)));
+        assert!(!source.began_before(None));
+        source.started = None;
+        assert!(source.began_before(Some(65)));
     }
 
     #[test]

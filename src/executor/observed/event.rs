@@ -109,7 +109,7 @@ impl From<Wire> for EventRow {
                 )
             }
             (Subject::Job, Some((_, why))) => why.to_owned(),
-            (Subject::Pod | Subject::Claim, _) => format!("{reason}: {message}"),
+            (Subject::Pod, _) => format!("{reason}: {message}"),
             _ => message.clone(),
         };
         let is_reason = match subject {

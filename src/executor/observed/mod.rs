@@ -23,7 +23,7 @@ pub use self::{
     ends::{Ends, NodeEnd},
     event::{EventRow, Subject},
     job::{JobRow, JobState},
-    node::{node_status, stopped_after},
+    node::{node_status, pod_status, stopped_after},
     pod::{Container, PodRow},
     row::{Owner, Row},
     task::{Observed, first_failure, setup_failure},

@@ -61,6 +61,9 @@ pub struct PodRow {
     /// The name of the task's container; none if it is the usual one.
     pub container_name: Option<Box<str>>,
     pub container: Container,
+    /// The times of the container's start and end, in nanoseconds since 1970, by the clock of its machine.
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
     /// Whether other containers run although the task's container has ended.
     pub has_leftovers: bool,
     /// The number of restarts of its container.
@@ -97,6 +100,11 @@ impl PodRow {
 
     pub fn has_ended(&self) -> bool {
         matches!(self.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// Whether its Job was deleted without it, so that it stays.
+    pub fn is_orphan(&self) -> bool {
+        self.job.is_none() && !self.is_foreign && !self.is_deleted
     }
 
     /// Whether an event is about this pod or a claim that it mounts.
@@ -176,6 +184,8 @@ struct Terminated {
     reason: Option<String>,
     message: Option<String>,
     #[serde(default, deserialize_with = "moment")]
+    started_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
     finished_at: Option<Timestamp>,
 }
 
@@ -213,6 +223,8 @@ impl From<Wire<PodSpec, Status>> for PodRow {
                 .filter(|name| *name != CONTAINER)
                 .map(Into::into),
             container: own.map_or(Container::Absent, |own| own.state.container()),
+            started_at: own.and_then(|own| own.state.started_at()),
+            finished_at: own.and_then(|own| own.state.finished_at()),
             has_leftovers: containers.has_leftovers(),
             restarts: own.map_or(0, |container| container.restart_count),
             may_restart: spec.restart_policy.as_deref() != Some("Never"),
@@ -376,6 +388,17 @@ impl WaitingState {
 }
 
 impl State {
+    fn started_at(&self) -> Option<i64> {
+        let running = self.running.as_ref().and_then(|it| it.started_at);
+        let terminated = self.terminated.as_ref().and_then(|it| it.started_at);
+        terminated.or(running).map(Timestamp::unix_nanoseconds)
+    }
+
+    fn finished_at(&self) -> Option<i64> {
+        let finished = self.terminated.as_ref()?.finished_at;
+        finished.map(Timestamp::unix_nanoseconds)
+    }
+
     fn container(&self) -> Container {
         match (&self.terminated, &self.running) {
             (Some(terminated), _) => Container::Terminated {

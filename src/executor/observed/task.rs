@@ -155,6 +155,18 @@ impl Observed {
         part
     }
 
+    /// The part about the Jobs of a user.
+    pub fn of_user(&self, user: &User) -> Self {
+        let mut part = self.clone();
+        part.jobs.retain(|job| job.owner.is(user));
+        part
+    }
+
+    /// Whether it has a Job, or a pod that outlived its Job and that no one stops.
+    pub fn is_kept(&self) -> bool {
+        !self.jobs.is_empty() || self.pods.iter().any(|pod| pod.is_orphan())
+    }
+
     /// The nodes whose Jobs are gone, of a task with Jobs of one owner that is not being stopped.
     pub fn nodes_without_job(&self) -> Vec<NodeStatus> {
         let jobs: Vec<&JobRow> = self.jobs.iter().map(|job| &**job).collect();
@@ -173,7 +185,9 @@ impl Observed {
         let jobs: Vec<_> = jobs.filter(|job| job.owner.is(user)).cloned().collect();
         let first = self.pods.partition_point(|pod| pod.rank < rank);
         let pods = self.pods[first..].iter();
-        let pods: Vec<_> = pods.take_while(|pod| pod.rank == rank).cloned().collect();
+        let pods = pods.take_while(|pod| pod.rank == rank);
+        let pods = pods.filter(|pod| pod.job.is_some() || pod.owner.is(user));
+        let pods: Vec<_> = pods.cloned().collect();
         let is_of_node = |event: &&EventRow| {
             jobs.iter().any(|job: &Arc<JobRow>| event.object == job.uid)
                 || pods.iter().any(|pod: &Arc<PodRow>| pod.has_reason(event))
@@ -292,7 +306,7 @@ impl Observed {
             }
             while pods_by_rank.next_if(|pod| pod.rank < rank).is_some() {}
             let orphan = pods_by_rank.peek().filter(|pod| pod.rank == rank);
-            let orphan = orphan.filter(|pod| pod.job.is_none() && !pod.is_deleted);
+            let orphan = orphan.filter(|pod| pod.is_orphan());
             if let Some(orphan) = orphan {
                 missing.push(pod_status(orphan));
                 continue;

@@ -2,7 +2,6 @@
 //! Creates nothing.
 
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::PostParams;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use crate::{
         error::{Error, Result},
         fresh,
         objects::{self, Placement, PodRules, Submission, names},
+        observed::JobRow,
         view::LiveView,
         volumes::{Volumes, WAITS, is_for_one_machine},
     },
@@ -75,15 +75,23 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job> {
         .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))
 }
 
-/// Lets Kubernetes check the first Job without creating it.
-pub async fn try_first(cluster: &Cluster, first: &Job) -> Result<()> {
-    let params = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
-    let jobs = cluster.api::<Job>();
-    call("create the task's Job", jobs.create(&params, first)).await?;
-    Ok(())
+/// Lets Kubernetes check the first Job without creating it; returns its warnings.
+pub async fn try_first(cluster: &Cluster, first: &Job) -> Result<Vec<String>> {
+    let checked = cluster.create::<JobRow>(first, true);
+    let (_, warnings) = call("create the task's Job", checked).await?;
+    Ok(describe_warnings(warnings).collect())
+}
+
+/// The warnings of Kubernetes about a Job, for a user.
+pub fn describe_warnings(warnings: Vec<String>) -> impl Iterator<Item = String> {
+    warnings.into_iter().map(|warning| {
+        let hint = if warning.starts_with("would violate PodSecurity") {
+            ": the administrator can start the server with `serve --pod-security restricted`"
+        } else {
+            ""
+        };
+        format!("Kubernetes warns: {warning}{hint}")
+    })
 }
 
 /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
@@ -93,7 +101,7 @@ pub async fn dry_run(
     first: Job,
 ) -> Result<TaskDryRunResponse> {
     check_size(&submission, &first, MAX_SHOWN, "`dry_run`")?;
-    try_first(cluster, &first).await?;
+    let of_kubernetes = try_first(cluster, &first).await?;
     let (submission, first) = (&submission, &first.metadata);
     let mut manifests = Vec::new();
     for rank in 0..submission.task.num_nodes {
@@ -114,7 +122,7 @@ pub async fn dry_run(
     }
     Ok(TaskDryRunResponse {
         manifests,
-        warnings: submission.warnings.clone(),
+        warnings: [submission.warnings.clone(), of_kubernetes].concat(),
     })
 }
 

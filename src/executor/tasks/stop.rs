@@ -80,7 +80,7 @@ impl Objects {
     fn of(id: TaskId, task: &Observed, user: Option<&User>) -> Self {
         let is_own = |job: &&Arc<JobRow>| user.is_none_or(|user| job.owner.is(user));
         let jobless = task.jobless_pods(user).into_iter();
-        let orphans = jobless.filter(|pod| pod.job.is_none() && !pod.is_deleted);
+        let orphans = jobless.filter(|pod| pod.is_orphan());
         Self {
             id,
             jobs: task.jobs.iter().filter(is_own).cloned().collect(),

@@ -86,7 +86,7 @@ impl LiveView {
     /// Watches a task of `user`.
     pub fn watch_task(&self, user: &User, id: TaskId, num_nodes: u32) -> TaskWatch {
         let nodes = self.view.subscribe(user, id, num_nodes);
-        TaskWatch::new(self.clone(), id, nodes)
+        TaskWatch::new(self.clone(), id, user.clone(), nodes)
     }
 
     /// Lists the Jobs of a task in the cluster, for the view.
@@ -140,11 +140,14 @@ impl LiveView {
         Ok(())
     }
 
-    /// Creates an object, and adds it to the view.
-    pub async fn create<R: ViewRow>(&self, object: &impl Serialize) -> kube::Result<R> {
-        let row: R = self.cluster.create(object).await?;
+    /// Creates an object, and adds it to the view; returns it, and the warnings of Kubernetes.
+    pub async fn create<R: ViewRow>(
+        &self,
+        object: &impl Serialize,
+    ) -> kube::Result<(R, Vec<String>)> {
+        let (row, warnings) = self.cluster.create::<R>(object, false).await?;
         self.view.change::<R, _>(|table| table.merge(row.clone()));
-        Ok(row)
+        Ok((row, warnings))
     }
 
     /// Merges a patch into an object, and the answer into the view; returns whether the object exists.

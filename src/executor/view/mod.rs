@@ -131,6 +131,11 @@ impl View {
         Some(jobs.max(pods))
     }
 
+    /// The last moment at which the view of pods was complete again, after its watch had been broken.
+    pub fn came_back(&self) -> Option<Instant> {
+        Table::<PodRow>::versions(&mut self.state().tasks).came_back()
+    }
+
     /// Whether the view of tasks is recent enough to answer requests.
     pub fn is_fresh(&self) -> bool {
         self.age().is_some_and(|age| age <= MAX_AGE)

@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Instant};
 
 use tokio::sync::{Mutex, watch};
 
-use super::LiveView;
+use super::{LiveView, versions::USUAL_AGE};
 use crate::{
-    api::TaskId,
+    api::{NodeStatus, TaskId, User},
     executor::{error::Error, observed::Observed},
 };
 
@@ -17,6 +17,7 @@ use crate::{
 pub struct TaskWatch {
     live: LiveView,
     id: TaskId,
+    user: User,
     nodes: Vec<watch::Receiver<Observed>>,
     /// The start and the result of the last list.
     listed: Mutex<Option<(Instant, Refreshed)>>,
@@ -25,10 +26,16 @@ pub struct TaskWatch {
 type Refreshed = std::result::Result<(), Arc<Error>>;
 
 impl TaskWatch {
-    pub fn new(live: LiveView, id: TaskId, nodes: Vec<watch::Receiver<Observed>>) -> Self {
+    pub fn new(
+        live: LiveView,
+        id: TaskId,
+        user: User,
+        nodes: Vec<watch::Receiver<Observed>>,
+    ) -> Self {
         Self {
             live,
             id,
+            user,
             nodes,
             listed: Mutex::default(),
         }
@@ -45,7 +52,24 @@ impl TaskWatch {
 
     /// Whether the task has been stopped.
     pub fn is_gone(&self) -> bool {
-        self.nodes.iter().all(|node| node.borrow().jobs.is_empty())
+        self.nodes.iter().all(|node| !node.borrow().is_kept())
+    }
+
+    /// The end of a node whose Job is gone although its task was not stopped.
+    pub fn end_without_job(&self, rank: u32) -> Option<NodeStatus> {
+        let task = self.live.view.task(self.id)?.of_user(&self.user);
+        if task.is_stopping() {
+            return None;
+        }
+        let mut nodes = task.nodes_without_job().into_iter();
+        nodes.find(|node| node.rank == rank && node.status.is_terminal())
+    }
+
+    /// Whether the view was or is old at some time after `moment`, so that it showed changes late.
+    pub fn was_away_since(&self, moment: Instant) -> bool {
+        let view = &self.live.view;
+        view.age().is_none_or(|age| age > USUAL_AGE)
+            || view.came_back().is_some_and(|back| back > moment)
     }
 
     /// Lists the task in the cluster, for the view. Concurrent callers share one list.

@@ -11,6 +11,8 @@ use std::{
 
 use crate::executor::identity::{Uid, Version};
 
+/// A view whose watches work is younger: a watch lasts 6 s.
+pub const USUAL_AGE: Duration = Duration::from_secs(10);
 /// How long a deleted object is remembered if no watch confirms its deletion.
 const MEMORY: Duration = Duration::from_secs(10 * 60);
 /// How often expired deletions are removed.
@@ -25,6 +27,8 @@ pub struct Versions {
     highest: Version,
     /// The last moment at which the view was certain to be complete.
     alive: Option<Instant>,
+    /// The last moment at which it was complete again, after it had not been for a while.
+    came_back: Option<Instant>,
     has_loaded: bool,
     /// The objects that this program deleted, with the time, until the watch confirms it.
     deleted: HashMap<Uid, Instant>,
@@ -41,7 +45,15 @@ impl Versions {
     pub fn advance(&mut self, version: Version, now: Instant) {
         self.watched = self.watched.max(Some(version));
         self.highest = self.highest.max(version);
+        if self.age(now).is_none_or(|age| age > USUAL_AGE) {
+            self.came_back = Some(now);
+        }
         self.alive = Some(now);
+    }
+
+    /// The last moment at which the view was complete again, after it had been older than [`USUAL_AGE`].
+    pub fn came_back(&self) -> Option<Instant> {
+        self.came_back
     }
 
     /// Everything was listed, in its state at `began`.

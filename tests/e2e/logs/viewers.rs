@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Read,
+    io::{Read, Write},
     net::TcpListener,
     process::{Command, Stdio},
 };
@@ -168,6 +168,26 @@ fn since_excludes_older_lines_even_on_a_shared_stream() {
         assert!(!seen.stdout.contains("old"), "{}", seen.stdout);
         assert!(seen.stdout.contains(r#""text":"new""#), "{}", seen.stdout);
     }
+}
+
+#[test]
+fn a_request_that_came_too_slowly_is_repeated() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let mut route = FaultyRoute::new(&world, 1);
+    let id = ada.submit("run: echo words");
+    route.kill_server();
+    let slow = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    route.downstream.set_target(slow.local_addr().unwrap());
+    let viewer = ada.start_at(&route.url(), ["jobs", "logs", &id]);
+    let (mut connection, _) = slow.accept().unwrap();
+    connection.read_exact(&mut [0; 4]).unwrap();
+    let answer = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    connection.write_all(answer).unwrap();
+    viewer.wait_for_error("408 Request Timeout; trying again");
+    drop((connection, slow));
+    route.start_server();
+    viewer.finish().success().stdout("words\n");
 }
 
 #[test]

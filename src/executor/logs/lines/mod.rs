@@ -15,7 +15,7 @@ use super::{
     position::{Head, PieceNews, Position},
 };
 
-/// The largest piece of a line. The sizes at which runtimes cut lines are multiples of it (CRI-O: 8 KiB, containerd: 16 KiB), so
+/// The largest piece of a line, without the beginning of a character from the piece before. The sizes at which runtimes cut lines are multiples of it (CRI-O: 8 KiB, containerd: 16 KiB), so
 /// the times within a line stand at the beginnings of pieces.
 const MAX_PIECE: usize = 8 * 1024;
 /// The longest time with its space: `2026-11-22T02:11:01.359989251+09:00 `.
@@ -106,9 +106,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         let mut pieces = Vec::with_capacity(self.expected);
         let mut gap = None;
         let complaint = &mut self.complaint;
-        let bytes = &self.rest;
-        let end = self.splitter.split(bytes, flush, |piece| {
-            let text = &bytes[piece.text.clone()];
+        let end = self.splitter.split(&mut self.rest, flush, |text, piece| {
             if piece.head == Head::Untimed && is_of_kubelet(text) {
                 complaint.get_or_insert_with(|| String::from_utf8_lossy(text).into_owned());
             }
@@ -185,8 +183,13 @@ struct Splitter {
 
 impl Splitter {
     /// Calls `each` for every piece, in order; returns the number of bytes that were used. The caller repeats the others with more
-    /// input.
-    fn split(&mut self, bytes: &[u8], flush: Flush, mut each: impl FnMut(RawPiece)) -> usize {
+    /// input. A piece ends between two characters. If a time stands within a character, its first bytes replace the end of the time.
+    fn split(
+        &mut self,
+        bytes: &mut [u8],
+        flush: Flush,
+        mut each: impl FnMut(&[u8], RawPiece),
+    ) -> usize {
         let mut used = 0;
         loop {
             let rest = &bytes[used..];
@@ -194,10 +197,16 @@ impl Splitter {
                 return used;
             }
             let offset = self.offset.unwrap_or(0);
+            let until_stamp = MAX_PIECE - offset % MAX_PIECE;
+            let is_within_char = |text: &[u8]| whole_chars(text) == 0;
+            let carried = match rest.split_at_checked(until_stamp) {
+                Some((head, [_, ..])) if is_within_char(head) => until_stamp,
+                _ => 0,
+            };
             let mut head = Head::Middle;
             let mut stamp = 0;
-            if offset.is_multiple_of(MAX_PIECE) {
-                let found = self.stamps.read(rest);
+            if carried > 0 || offset.is_multiple_of(MAX_PIECE) {
+                let found = self.stamps.read(&rest[carried..]);
                 match (found, self.offset) {
                     // A program that prints a time usually composes it before the runtime stamps the line, so an earlier time is
                     // text.
@@ -215,39 +224,47 @@ impl Splitter {
                     (Stamp::Begins | Stamp::IsNot, None) => head = Head::Untimed,
                 }
             }
-            let room = MAX_PIECE - offset % MAX_PIECE;
-            let text = &rest[stamp..];
+            let room = if carried > 0 { MAX_PIECE } else { until_stamp };
+            let text = &rest[carried + stamp..];
             let window = &text[..text.len().min(room)];
             let newline = memchr::memchr(b'\n', window);
-            let is_whole = newline.is_some() || window.len() == room;
-            let length = match newline {
+            let is_full = window.len() == room;
+            let mut length = match newline {
                 Some(length) => length,
-                None if flush == Flush::Idle && !is_whole => whole_chars(window),
+                None if is_full || flush == Flush::Idle => whole_chars(window),
                 None => window.len(),
             };
-            // A line without a time may be the beginning of a complaint of the kubelet.
-            let is_early = flush == Flush::No || (flush == Flush::Idle && head == Head::Untimed);
-            if !is_whole && (is_early || length == 0) {
-                return if flush == Flush::End {
-                    bytes.len()
-                } else {
-                    used
-                };
+            if newline.is_none() {
+                // A line without a time may be the beginning of a complaint of the kubelet.
+                let is_early =
+                    flush == Flush::No || (flush == Flush::Idle && head == Head::Untimed);
+                match flush {
+                    Flush::End if length == 0 => length = window.len(),
+                    _ if length == 0 || (is_early && !is_full) => return used,
+                    _ => (),
+                }
+                if length == 0 {
+                    return bytes.len();
+                }
             }
-            let start = used + stamp;
-            each(RawPiece {
+            let start = used + carried + stamp;
+            let end = start + length;
+            let stamp = match head {
+                Head::Middle => 0..0,
+                _ => used..start.saturating_sub(1).max(used),
+            };
+            bytes.copy_within(used..used + carried, start - carried);
+            let text = start - carried..end;
+            let piece = RawPiece {
                 head,
-                stamp: if head == Head::Middle {
-                    0..0
-                } else {
-                    used..start.saturating_sub(1).max(used)
-                },
-                text: start..start + length,
+                stamp,
+                text: text.clone(),
                 offset: offset as u64,
                 ends: newline.is_some(),
-            });
-            used = start + length + usize::from(newline.is_some());
-            self.offset = newline.is_none().then_some(offset + length);
+            };
+            each(&bytes[text], piece);
+            used = end + usize::from(newline.is_some());
+            self.offset = newline.is_none().then_some(offset + carried + length);
         }
     }
 }
@@ -312,10 +329,18 @@ impl Stamps {
 
 /// The length of a text without an incomplete last character.
 fn whole_chars(text: &[u8]) -> usize {
-    match std::str::from_utf8(text) {
-        Err(error) if error.error_len().is_none() => error.valid_up_to(),
-        _ => text.len(),
+    for (length, byte) in text.iter().rev().take(3).enumerate() {
+        let of_char = match byte {
+            0x80..0xc0 => continue,
+            0xc0..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0..0xf8 => 4,
+            _ => return text.len(),
+        };
+        let length = length + 1;
+        return text.len() - if length < of_char { length } else { 0 };
     }
+    text.len()
 }
 
 fn digits(text: &[u8]) -> Option<i64> {

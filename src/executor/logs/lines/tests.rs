@@ -214,3 +214,50 @@ fn a_prompt_does_not_wait_for_its_newline() {
         assert_eq!(next().await, []);
     });
 }
+
+/// Both halves of a long line stay text, with a time between them or within a character, and without.
+#[test]
+fn a_piece_ends_between_characters() {
+    for char in ["ø", "€", "🦀"] {
+        for before in 0..8 {
+            let text = "x".repeat(before) + &char.repeat(3 * MAX_PIECE / char.len());
+            for cut in [MAX_PIECE, 2 * MAX_PIECE, text.len()] {
+                let parts = text.as_bytes().chunks(cut);
+                let parts = parts.map(|part| [TIME.as_bytes(), b" ", part].concat());
+                let log: Vec<u8> = parts.flatten().collect();
+                let next = format!("\n{TIME} next\n");
+                let pieces = pieces(&[&log[..], next.as_bytes()].concat());
+                let joined: Vec<u8> = pieces
+                    .iter()
+                    .flat_map(|(_, bytes, _)| bytes.clone())
+                    .collect();
+                assert!(
+                    joined == [text.as_bytes(), b"next"].concat(),
+                    "{char} {before} {cut}"
+                );
+                for (_, bytes, _) in &pieces {
+                    assert!(bytes.len() < MAX_PIECE + 4);
+                    assert!(std::str::from_utf8(bytes).is_ok(), "{char} {before} {cut}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_incomplete_character_is_no_whole_one() {
+    for text in ["a", "ø", "€", "🦀", "aø€🦀"] {
+        assert_eq!(whole_chars(text.as_bytes()), text.len());
+        for end in 1..text.len() {
+            let whole = (0..=end).rev().find(|end| text.is_char_boundary(*end));
+            assert_eq!(
+                whole_chars(&text.as_bytes()[..end]),
+                whole.unwrap(),
+                "{text} {end}"
+            );
+        }
+    }
+    for bytes in [&b"\xff"[..], b"\x80\x80\x80\x80", b"\xff\x80", b""] {
+        assert_eq!(whole_chars(bytes), bytes.len());
+    }
+}

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::block::Block;
 use crate::api::LogPoint;
@@ -27,15 +27,6 @@ pub enum Entry {
     },
     Interrupted(String),
     Resumed,
-}
-
-/// The reason why a ring has ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RingEnd {
-    /// The container has ended, and its log was read completely.
-    Over,
-    /// The reader cannot keep up with the container.
-    Behind,
 }
 
 /// A place in a ring: an entry, a piece of it, and a byte of the piece.
@@ -74,7 +65,8 @@ pub enum Taken {
     Nothing,
     /// The ring does not hold it any more.
     Missed,
-    Ended(RingEnd),
+    /// The container has ended, and its log was read completely.
+    Ended,
 }
 
 /// The ring buffer of one container's log.
@@ -83,6 +75,7 @@ pub struct Ring {
     state: Mutex<State>,
     /// The number of entries and of ends so far.
     count: watch::Sender<u64>,
+    hurry: Notify,
 }
 
 #[derive(Debug)]
@@ -95,7 +88,7 @@ struct State {
     before: Option<LogPoint>,
     /// The place in the log behind the last entry.
     last: Option<LogPoint>,
-    end: Option<RingEnd>,
+    has_ended: bool,
 }
 
 impl Ring {
@@ -108,9 +101,10 @@ impl Ring {
                 size: 0,
                 before: point,
                 last: point,
-                end: None,
+                has_ended: false,
             }),
             count: watch::Sender::new(0),
+            hurry: Notify::new(),
         }
     }
 
@@ -144,13 +138,23 @@ impl Ring {
         self.count.send_modify(|count| *count += 1);
     }
 
-    pub fn end(&self, end: RingEnd) {
-        self.state().end = Some(end);
+    pub fn end(&self) {
+        self.state().has_ended = true;
         self.count.send_modify(|count| *count += 1);
     }
 
     pub fn has_ended(&self) -> bool {
-        self.state().end.is_some()
+        self.state().has_ended
+    }
+
+    /// Ends the pause of the reader, if it waits before its next attempt.
+    pub fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Waits for [`Ring::hurry`].
+    pub async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     /// Takes the entry of this number.
@@ -162,10 +166,10 @@ impl Ring {
         let entry = usize::try_from(index)
             .ok()
             .and_then(|index| state.entries.get(index));
-        match (entry, state.end) {
-            (Some(entry), _) => Taken::Entry(entry.clone()),
-            (None, Some(end)) => Taken::Ended(end),
-            (None, None) => Taken::Nothing,
+        match entry {
+            Some(entry) => Taken::Entry(entry.clone()),
+            None if state.has_ended => Taken::Ended,
+            None => Taken::Nothing,
         }
     }
 

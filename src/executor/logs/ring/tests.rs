@@ -63,9 +63,9 @@ fn a_viewer_joins_at_its_place() {
     assert_eq!(ring.find(Some(&point(6))), Found::Later);
     assert!(matches!(ring.take(1), Taken::Entry(Entry::Resumed)));
     assert!(matches!(ring.take(3), Taken::Nothing));
-    ring.end(RingEnd::Over);
+    ring.end();
     assert!(matches!(ring.take(2), Taken::Entry(Entry::Lines(_))));
-    assert!(matches!(ring.take(3), Taken::Ended(RingEnd::Over)));
+    assert!(matches!(ring.take(3), Taken::Ended));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::{RwLock, oneshot};
 
 use super::{
-    prepare::{job, try_first},
+    prepare::{describe_warnings, job, try_first},
     stop,
 };
 use crate::{
@@ -85,7 +85,7 @@ pub async fn submit(
         creations: creations.clone(),
         is_begun: AtomicBool::new(false),
     };
-    let warnings = std::mem::take(&mut creation.submission.warnings);
+    let mut warnings = std::mem::take(&mut creation.submission.warnings);
     let submission = &creation.submission;
     let (id, user) = (submission.id, submission.user.clone());
     let (answer, answered) = oneshot::channel();
@@ -109,7 +109,7 @@ pub async fn submit(
             created = created.map_err(|error| error.and(&rest));
         }
         // The caller is gone, so no user learns the id.
-        if let Err(Ok(())) = answer.send(created) {
+        if let Err(Ok(_)) = answer.send(created) {
             gone();
             creation.roll_back().await;
         }
@@ -121,7 +121,8 @@ pub async fn submit(
             format!("creating task `{id}` was cut off"),
         )
     };
-    answered.await.map_err(|_| cut_off())??;
+    let of_kubernetes = answered.await.map_err(|_| cut_off())??;
+    warnings.extend(describe_warnings(of_kubernetes));
     log::info!("task submitted task_id={id} user={:?}", user.as_str());
     Ok(TaskSubmitResponse::new(id, warnings))
 }
@@ -141,8 +142,8 @@ impl Creation {
         self.submission.id
     }
 
-    /// Creates the objects of the task. Stops with an error after the first refusal, and once `is_unwanted`.
-    async fn run(&self, is_unwanted: impl Fn() -> bool) -> Result<()> {
+    /// Creates the objects of the task; returns the warnings of Kubernetes. Stops with an error after the first refusal, and once `is_unwanted`.
+    async fn run(&self, is_unwanted: impl Fn() -> bool) -> Result<Vec<String>> {
         let (submission, first) = (&self.submission, &self.first);
         let cluster = &self.live.cluster;
         // The first Job owns the other objects, so it comes first. Its pod has to wait for them.
@@ -154,7 +155,7 @@ impl Creation {
         };
         let is_refused = first.as_ref().is_err_and(Error::is_refusal);
         self.is_begun.store(!is_refused, Ordering::Relaxed);
-        let first = first?;
+        let (first, warnings) = first?;
         let owner = &ObjectMeta {
             name: Some(first.name.to_string()),
             uid: Some(first.uid.to_string()),
@@ -174,7 +175,7 @@ impl Creation {
         if is_held {
             self.release(&first).await?;
         }
-        Ok(())
+        Ok(warnings)
     }
 
     /// Creates the Jobs of all nodes but the first.
@@ -183,7 +184,7 @@ impl Creation {
         let num_nodes = submission.task.num_nodes;
         let is_unwanted = || is_unwanted() || self.creations.is_stopping();
         let has_failed = AtomicBool::new(false);
-        let results: Vec<Result<JobRow>> = stream::iter(1..num_nodes)
+        let results: Vec<Result<_>> = stream::iter(1..num_nodes)
             .take_while(|_| {
                 std::future::ready(!has_failed.load(Ordering::Relaxed) && !is_unwanted())
             })
@@ -223,7 +224,7 @@ impl Creation {
         Ok(())
     }
 
-    async fn create_job(&self, job: &Job) -> Result<JobRow> {
+    async fn create_job(&self, job: &Job) -> Result<(JobRow, Vec<String>)> {
         let name = job.metadata.name.as_deref().unwrap_or_default();
         let created = async {
             match self.live.create::<JobRow>(job).await {
@@ -235,7 +236,7 @@ impl Creation {
                     self.live
                         .view
                         .change::<JobRow, _>(|table| table.merge(present.clone()));
-                    Ok(present)
+                    Ok((present, Vec::new()))
                 }
                 answer => answer,
             }

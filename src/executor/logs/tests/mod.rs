@@ -1,5 +1,8 @@
 //! The items of a task's log, from a scripted server.
 
+mod beginning;
+mod unreadable;
+
 use std::time::{Duration, Instant};
 
 use k8s_openapi::{
@@ -131,6 +134,7 @@ async fn next(items: &mut mpsc::Receiver<LogItem>) -> Option<String> {
             LogItem::Record(LogRecord::Gap { reason, .. }) => format!("missing: {reason}"),
             LogItem::Record(LogRecord::Resumed { .. }) => "resumed".to_owned(),
             LogItem::Record(LogRecord::End { status, .. }) => format!("{status:?}"),
+            LogItem::Record(LogRecord::Notice { message, .. }) => message,
             LogItem::Record(_) => continue,
         });
     }
@@ -142,6 +146,12 @@ async fn all(items: &mut mpsc::Receiver<LogItem>) -> Vec<String> {
         seen.push(words);
     }
     seen
+}
+
+/// The value of a parameter of a request.
+fn parameter(request: &str, name: &str) -> Option<String> {
+    let (_, value) = request.split_once(&format!("{name}="))?;
+    Some(value.split(['&', ' ']).next().unwrap().replace("%3A", ":"))
 }
 
 const LINE: &str = "2026-01-02T03:04:05.6Z a line\n";
@@ -171,26 +181,6 @@ async fn the_log_of_a_pod_that_no_watch_has_shown_is_waited_for() {
             "a line/",
             "Completed"
         ]
-    );
-}
-
-#[actix_rt::test]
-async fn a_log_that_ends_early_without_an_error_is_read_to_its_end() {
-    let lines = |count: usize| {
-        let lines = (0..count).map(|nth| format!("2026-01-02T03:04:05.{nth:09}Z {nth}\n"));
-        lines.collect::<String>()
-    };
-    let mut shown = [2, 4, 4].into_iter();
-    let cluster = scripted_server::cluster(move |request| {
-        assert!(request.contains("/pods/p-0/log"), "{request}");
-        Some(lines(shown.next().expect("it is read three times")))
-    })
-    .await;
-    let live = LiveView::new(cluster);
-    merge(&live, &[job(0, 1)], &[pod(0)]);
-    assert_eq!(
-        all(&mut logs(&live, LogQuery::default()).await).await,
-        ["0/1/", "2/3/", "Completed"]
     );
 }
 
@@ -260,10 +250,7 @@ async fn the_clock_of_the_server_does_not_matter_for_an_age() {
         let clock = move || jiff::Timestamp::now() - jiff::SignedDuration::from_secs(ahead);
         let began = clock();
         let cluster = scripted_server::cluster(move |request| {
-            let parameter = |name: &str| {
-                let (_, value) = request.split_once(&format!("{name}="))?;
-                Some(value.split(['&', ' ']).next().unwrap().replace("%3A", ":"))
-            };
+            let parameter = |name| parameter(request, name);
             let since = parameter("sinceTime").map(|time| time.parse().unwrap());
             let since = since.or_else(|| {
                 let seconds = parameter("sinceSeconds")?.parse().unwrap();
@@ -297,4 +284,37 @@ async fn the_clock_of_the_server_does_not_matter_for_an_age() {
             assert_eq!(seen, expected, "{ahead} s ahead, the last {ago} s");
         }
     }
+}
+
+#[actix_rt::test]
+async fn lines_before_a_time_are_left_out_whatever_the_clock_of_the_server_says() {
+    // The clock of the pod's machine is a minute behind.
+    let time = |ago: i64| jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60 + ago);
+    let wanted = time(-30);
+    let lines = format!("{:.9} old\n{:.9} new\n", time(0), time(-40));
+    let mut active = job(0, 1);
+    active["status"] = json!({});
+    let mut running = pod(0);
+    running["metadata"]["resourceVersion"] = "5".into();
+    running["status"]["phase"] = "Running".into();
+    running["status"]["containerStatuses"][0]["state"] = json!({"running": {}});
+    let (jobs, pods) = ([active.clone()], [running.clone()]);
+    let mut shown = [String::new(), String::new()].into_iter();
+    let cluster = scripted_server::cluster(move |request| {
+        Some(match request {
+            _ if request.contains("/jobs") => list(&jobs),
+            _ if !request.contains("/log?") => list(&pods),
+            // At first the log is empty.
+            _ => shown.next().unwrap_or_else(|| lines.clone()),
+        })
+    })
+    .await;
+    let live = LiveView::new(cluster);
+    merge(&live, &[active], &[running]);
+    let query = LogQuery {
+        since: Some(Since::At(wanted.to_string().parse().unwrap())),
+        ..LogQuery::default()
+    };
+    let mut items = logs(&live, query).await;
+    assert_eq!(next(&mut items).await.as_deref(), Some("new/"));
 }

@@ -1,0 +1,79 @@
+//! Decides whether the first lines of a log are missing. Pure.
+//!
+//! Kubernetes sends only the newest file of a log, and does not say how many there were. So the beginning of a log is certain only
+//! for a viewer who came before the container, and whose server read the log soon after the start. If that read was delayed, the time
+//! of the first line decides: it is from the same clock as that of the start.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::position::SECOND;
+
+/// A later first read may find a rotated log. Kubelets look at the sizes of logs every 10 s, and some every 3 s.
+const LATE: Duration = Duration::from_secs(5);
+/// A first line within this time of the start is the first one of the container, in nanoseconds. A start has whole seconds.
+const AT_ONCE: i64 = 3 * SECOND;
+
+/// The expected beginning of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// The time of the container's start, in nanoseconds since 1970.
+    pub started: i64,
+    /// The moment at which the server tried to read the log for the first time.
+    pub tried: Instant,
+    /// The moment of the first read with success.
+    pub read: Option<Instant>,
+    /// Whether the server may have learned of the start late.
+    pub was_away: bool,
+}
+
+impl Beginning {
+    /// Whether the first successful read of the log, which was `now` or before, may have found a rotated log.
+    pub fn is_late(&mut self, now: Instant) -> bool {
+        let read = *self.read.get_or_insert(now);
+        self.was_away || read - self.tried >= LATE
+    }
+
+    /// Whether lines may stand before the time of the first line of a log that was read late, or in a log without lines.
+    pub fn is_before(&self, first: Option<i64>) -> bool {
+        first.is_none_or(|first| first >= self.started.saturating_add(AT_ONCE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_missing_if_it_was_read_late_and_begins_late() {
+        let tried = Instant::now();
+        let first = |seconds: i64| Some((100 + seconds) * SECOND);
+        for (was_away, delay, first, is_missing) in [
+            // It was read in time.
+            (false, 0, None, false),
+            (false, 4, first(60), false),
+            // It was read late, and has its beginning.
+            (false, 60, first(0), false),
+            (true, 0, first(2), false),
+            // It was read late, and perhaps rotated before.
+            (false, 10, first(9), true),
+            (false, 10, None, true),
+            (true, 0, first(9), true),
+            (true, 0, None, true),
+        ] {
+            let started = 100 * SECOND;
+            let mut beginning = Beginning {
+                started,
+                tried,
+                read: None,
+                was_away,
+            };
+            let late = beginning.is_late(tried + Duration::from_secs(delay));
+            let case = (was_away, delay, first);
+            assert_eq!(late && beginning.is_before(first), is_missing, "{case:?}");
+            // Only the first read counts.
+            assert_eq!(beginning.is_late(tried + 10 * LATE), late);
+        }
+    }
+}
