@@ -81,10 +81,6 @@ pub struct Cli {
 }
 
 /// The command that the user typed.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a process has one command, so its size does not matter"
-)]
 #[derive(Debug, PartialEq)]
 pub enum Command {
     Serve(ServeArgs),

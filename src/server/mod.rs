@@ -11,6 +11,7 @@ mod error;
 mod head;
 mod http10;
 mod log_body;
+mod log_streams;
 mod routes;
 mod submission;
 mod task_list;
@@ -30,7 +31,7 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
-use self::task_list::TaskLists;
+use self::{log_streams::LogStreams, task_list::TaskLists};
 use crate::executor::Executor;
 
 /// How long running requests may take to end after the server was told to stop.
@@ -76,6 +77,7 @@ pub async fn run(
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
     let lists = Data::new(TaskLists::default());
+    let log_streams = Data::new(LogStreams::new());
     let server = HttpServer::new(move || {
         // Called once per worker, on the worker's thread.
         let own = executor.with_own_connections().unwrap_or_else(|error| {
@@ -86,6 +88,7 @@ pub async fn run(
             .app_data(Data::new(own))
             .app_data(is_stopping.clone())
             .app_data(lists.clone())
+            .app_data(log_streams.clone())
             .configure(routes::configure)
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))

@@ -8,6 +8,7 @@ use actix_web::{
 
 use super::{
     Stopping, error, log_body,
+    log_streams::LogStreams,
     submission::Submission,
     task_list::{self, TaskLists},
     user::UserFilter,
@@ -89,10 +90,11 @@ pub async fn logs(
     id: Path<TaskId>,
     query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
+    streams: Data<LogStreams>,
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    answer_logs(&user, *id, &query, &executor, &stopping, &request).await
+    answer_logs(&user, *id, &query, &executor, &streams, &stopping, &request).await
 }
 
 /// `POST /tasks/{task_id}/logs`: the same with the query in the body, since the cursors of many nodes are too long for a URL.
@@ -101,10 +103,11 @@ pub async fn logs_by_form(
     id: Path<TaskId>,
     query: Form<Vec<(String, String)>>,
     executor: Data<Executor>,
+    streams: Data<LogStreams>,
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    answer_logs(&user, *id, &query, &executor, &stopping, &request).await
+    answer_logs(&user, *id, &query, &executor, &streams, &stopping, &request).await
 }
 
 async fn answer_logs(
@@ -112,6 +115,7 @@ async fn answer_logs(
     id: TaskId,
     query: &[(String, String)],
     executor: &Executor,
+    streams: &LogStreams,
     stopping: &Stopping,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Error> {
@@ -128,6 +132,7 @@ async fn answer_logs(
     } else {
         log_body::Form::text(query.timestamps, query.follow)
     };
+    let open = streams.begin(user)?;
     let items = executor.logs(user, id, query).await?;
-    Ok(log_body::respond(form, items, stopping.clone()))
+    Ok(log_body::respond(form, items, stopping.clone(), open))
 }

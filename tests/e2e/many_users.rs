@@ -1,6 +1,6 @@
 //! Tests of several users of one server, which are isolated from each other.
 
-use crate::harness::World;
+use crate::harness::{World, wait_until};
 
 #[test]
 fn users_see_their_own_tasks_unless_they_ask_for_all() {
@@ -114,4 +114,33 @@ fn stopping_all_tasks_skips_finished_ones() {
     let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(answer["message"], "Stopped 1 tasks for all users");
     bob.run(["jobs", "status", &his]).code(1);
+}
+
+#[test]
+fn a_user_may_open_64_log_streams() {
+    let world = World::new();
+    let (ada, bob) = (world.login("ada"), world.login("bob"));
+    let id = ada.submit("run: echo hello; sleep 1000");
+    ada.wait_for_status(&id, "running");
+    let agent = crate::http::agent();
+    let open = |user: &str, id: &str| {
+        let url = format!("{}/tasks/{id}/logs", world.url);
+        agent.get(url).header("X-User", user).call().unwrap()
+    };
+    let mut streams: Vec<_> = (0..64).map(|_| open("ada", &id)).collect();
+    assert!(streams.iter().all(|answer| answer.status() == 200));
+    let mut refused = open("ada", &id);
+    assert_eq!(refused.status(), 429);
+    let said = refused.body_mut().read_to_string().unwrap();
+    let expected = "{\"detail\":\"you have 64 open log streams, the most for one user: end some of them, or try again later\",\
+                    \"reason\":\"TooManyRequests\"}";
+    assert_eq!(said, expected);
+
+    let his = bob.submit("run: echo hello");
+    assert_eq!(open("bob", &his).status(), 200);
+    streams.pop();
+    wait_until("the server notices the end of a stream", || {
+        open("ada", &id).status() == 200
+    });
+    ada.run(["jobs", "stop", &id]).success();
 }

@@ -1,6 +1,10 @@
 //! Tests of the way from the client to the server: proxies and certificates.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Command,
+};
 
 use crate::harness::{Authority, Front, Outcome, Running, Session, Tunnel, Verdict, World};
 
@@ -47,7 +51,25 @@ fn a_proxy_that_fails_is_named_without_its_password() {
     let world = World::new();
     let ada = world.login("ada");
     let locked = Tunnel::http(Some(("ada", "right")));
+    // A proxy that ends each connection.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut head = String::new();
+            let mut connection = BufReader::new(connection.unwrap());
+            while connection
+                .read_line(&mut head)
+                .is_ok_and(|length| length > 2)
+            {}
+        }
+    });
     for (proxy, code, expected) in [
+        (
+            format!("http://ada:hush@{mute}"),
+            1,
+            format!("http://jump.test:1 through the proxy http://{mute}"),
+        ),
         (
             "http://ada:hush@127.0.0.1:9".to_owned(),
             1,

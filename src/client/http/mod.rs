@@ -240,7 +240,7 @@ impl ApiClient {
     /// The error for a 2xx answer that breaks the contract.
     pub fn not_ours(&self, problem: &str) -> Error {
         Error::NotOurServer {
-            url: self.url.clone(),
+            url: self.place(),
             problem: shorten(problem),
         }
     }
@@ -336,7 +336,7 @@ impl ApiClient {
             && status.is_redirection()
         {
             return Err(Error::Moved {
-                url: self.url.clone(),
+                url: self.place(),
                 location: shorten(&String::from_utf8_lossy(location.as_bytes())),
             });
         }
@@ -354,10 +354,18 @@ impl ApiClient {
         })
     }
 
+    /// The URL of the server, and the proxy in front of it.
+    fn place(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("{} through the proxy {proxy}", self.url),
+            None => self.url.clone(),
+        }
+    }
+
     /// The error for an answer that the server did not write, such as the page of a proxy.
     fn foreign(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
         let answer = page::describe(status, headers);
-        let url = &self.url;
+        let (url, place) = (&self.url, self.place());
         match status.as_u16() {
             // nginx and Go answer this to plain HTTP on a port with TLS.
             400 if url.starts_with("http://") && page::speaks_of_tls(body) => {
@@ -366,7 +374,7 @@ impl ApiClient {
             // A log is requested again after these.
             code @ (429 | 502 | 503 | 504) => Error::Api {
                 status: code,
-                detail: format!("a proxy answered instead of the server at {url} ({answer})"),
+                detail: format!("a proxy answered instead of the server at {place} ({answer})"),
                 reason: None,
             },
             401 | 403 | 407 => {
@@ -392,7 +400,7 @@ impl ApiClient {
             cause: shorten(&cause),
         };
         let no_answer = |cause: String| Error::NoAnswer {
-            url: self.url.clone(),
+            url: self.place(),
             cause: shorten(&cause),
             may_have_acted: *method != Method::GET,
         };
@@ -400,7 +408,7 @@ impl ApiClient {
             return match certificate::is_plain(tls) {
                 true => self.wrong_scheme("http"),
                 false => Error::Untrusted {
-                    url: self.url.clone(),
+                    url: self.place(),
                     cause: certificate::describe(tls).unwrap_or_default(),
                 },
             };

@@ -43,14 +43,17 @@ pub struct Credentials {
     source: Source,
     /// A client certificate of the kubeconfig.
     certificate: Option<Arc<CertifiedKey>>,
-    current: Mutex<Current>,
-    /// The client certificate for new connections. TLS asks for it outside of any future.
-    shown: RwLock<Option<Arc<CertifiedKey>>>,
+    current: RwLock<Current>,
+    /// Held while the source is asked, so that it is asked once for all requests that wait.
+    asking: Mutex<()>,
 }
 
-#[derive(Default)]
+/// The last answer of the source.
+#[derive(Clone, Default)]
 struct Current {
     header: Option<HeaderValue>,
+    /// The client certificate of a plugin, for new connections.
+    identity: Option<Arc<CertifiedKey>>,
     /// When the source must be asked again; none for never.
     expires: Option<Instant>,
     /// The number of answers of the source so far.
@@ -61,9 +64,9 @@ impl Credentials {
     pub fn new(source: Source, certificate: Option<Arc<CertifiedKey>>) -> Arc<Self> {
         Arc::new(Self {
             source,
-            shown: RwLock::new(certificate.clone()),
             certificate,
-            current: Mutex::default(),
+            current: RwLock::default(),
+            asking: Mutex::default(),
         })
     }
 
@@ -85,32 +88,39 @@ impl Credentials {
         self: &Arc<Self>,
         refused: Option<u64>,
     ) -> Result<(Option<HeaderValue>, u64), String> {
-        let is_usable = move |current: &Current| {
-            current.version > 0
+        let usable = move |current: Current| {
+            let is_usable = current.version > 0
                 && refused != Some(current.version)
-                && current.expires.is_none_or(|end| Instant::now() < end)
+                && current.expires.is_none_or(|end| Instant::now() < end);
+            is_usable.then_some((current.header, current.version))
         };
-        let of = |current: &Current| (current.header.clone(), current.version);
-        let current = self.current.lock().await;
-        if is_usable(&current) {
-            return Ok(of(&current));
+        if let Some(usable) = usable(self.current()) {
+            return Ok(usable);
         }
-        drop(current);
         // The request may end before the plugin does. The next request needs its answer too.
         let credentials = self.clone();
         let asking = tokio::spawn(async move {
-            let mut current = credentials.current.lock().await;
-            if !is_usable(&current) {
-                credentials.ask(&mut current).await?;
+            let _asking = credentials.asking.lock().await;
+            if let Some(usable) = usable(credentials.current()) {
+                return Ok(usable);
             }
-            Ok(of(&current))
+            let next = credentials.ask(credentials.current()).await?;
+            let answer = (next.header.clone(), next.version);
+            *(credentials.current.write()).unwrap_or_else(PoisonError::into_inner) = next;
+            Ok(answer)
         });
         asking.await.map_err(|error| error.to_string())?
     }
 
-    /// Asks the source.
-    async fn ask(&self, current: &mut Current) -> Result<(), String> {
+    fn current(&self) -> Current {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the source, after its answer `current`.
+    async fn ask(&self, current: Current) -> Result<Current, String> {
         let bearer = |token: String| format!("Bearer {token}");
+        let mut of_plugin = None;
         let (text, expires) = match &self.source {
             Source::None => (None, None),
             Source::Token(token) => (Some(bearer(token.trim().to_owned())), None),
@@ -137,8 +147,8 @@ impl Credentials {
                     }
                 };
                 let Some(token) = token else {
-                    current.expires = Some(Instant::now() + FRESH);
-                    return Ok(());
+                    let expires = Some(Instant::now() + FRESH);
+                    return Ok(Current { expires, ..current });
                 };
                 (Some(token), Some(Instant::now() + FRESH))
             }
@@ -148,8 +158,7 @@ impl Credentials {
                     identity,
                     expires,
                 } = plugin.ask().await?;
-                let identity = identity.or_else(|| self.certificate.clone());
-                *self.shown.write().unwrap_or_else(PoisonError::into_inner) = identity;
+                of_plugin = identity;
                 (token.map(bearer), expires)
             }
         };
@@ -158,12 +167,12 @@ impl Credentials {
         if let Some(header) = &mut header {
             header.set_sensitive(true);
         }
-        *current = Current {
+        Ok(Current {
             header,
+            identity: of_plugin,
             expires,
             version: current.version + 1,
-        };
-        Ok(())
+        })
     }
 }
 
@@ -175,10 +184,7 @@ impl fmt::Debug for Credentials {
 
 impl ResolvesClientCert for Credentials {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.shown
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current().identity.or_else(|| self.certificate.clone())
     }
 
     fn has_certs(&self) -> bool {

@@ -3,10 +3,10 @@
 use std::{error, fmt, io, time::Duration};
 
 use actix_web::{HttpResponse, http::header, web::Bytes};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc::Receiver;
 
-use super::Stopping;
+use super::{Stopping, log_streams::OpenStream};
 use crate::{
     api::{LogEnd, LogLine, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
     executor::{LogItem, LogLines},
@@ -180,14 +180,24 @@ impl fmt::Display for Cut {
 
 impl error::Error for Cut {}
 
-/// Answers with a stream that ends with the items, or when the server stops.
-pub fn respond(form: Form, items: Receiver<LogItem>, stopping: Stopping) -> HttpResponse {
+/// Answers with a stream that ends with the items, or when the server stops. The body holds `open` until it is dropped.
+pub fn respond(
+    form: Form,
+    items: Receiver<LogItem>,
+    stopping: Stopping,
+    open: OpenStream,
+) -> HttpResponse {
+    let content_type = form.content_type();
+    let body = body(form, items, stopping.wait());
+    let body = body.inspect(move |_| {
+        let _ = &open;
+    });
     HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, form.content_type()))
+        .insert_header((header::CONTENT_TYPE, content_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         // A browser must not interpret the output of a task as a page.
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .streaming(body(form, items, stopping.wait()))
+        .streaming(body)
 }
 
 fn body(

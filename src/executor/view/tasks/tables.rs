@@ -267,8 +267,8 @@ impl Table<EventRow> for Tasks {
         for (id, rank) in nodes {
             self.update_failure(id, object);
             let pods = self.tasks.get(&id).into_iter().flat_map(|task| &task.pods);
-            let owner = pods.filter(|pod| pod.rank == rank).map(|pod| &pod.owner);
-            if let Some(owner) = owner.last().cloned() {
+            let mut owner = pods.filter(|pod| pod.rank == rank).map(|pod| &pod.owner);
+            if let Some(owner) = owner.next_back().cloned() {
                 self.note_change(id, rank, &owner);
             }
         }

@@ -1,0 +1,150 @@
+//! The limits of open log streams.
+//!
+//! A log stream may last for days, and its connection is an open file. So one user may not hold all of them, and log streams together
+//! leave files for other requests.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::{
+    api::{Reason, User},
+    executor::Error,
+};
+
+/// The most open log streams of one user.
+const MOST_OF_USER: usize = 64;
+/// The most open log streams of all users.
+const MOST: usize = 4096;
+
+/// The open log streams, shared by all workers.
+#[derive(Clone)]
+pub struct LogStreams {
+    open: Arc<Mutex<Open>>,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Open {
+    count: usize,
+    of_users: HashMap<User, usize>,
+}
+
+impl LogStreams {
+    /// Derives the limit from the number of files that the process may open.
+    pub fn new() -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::with_files(usize::try_from(files).unwrap_or(usize::MAX))
+    }
+
+    fn with_files(files: usize) -> Self {
+        Self {
+            open: Arc::default(),
+            most: most(files),
+        }
+    }
+
+    /// Begins a stream, which ends when the returned value is dropped.
+    ///
+    /// # Errors
+    /// When too many streams are open.
+    pub fn begin(&self, user: &User) -> Result<OpenStream, Error> {
+        let mut open = lock(&self.open);
+        let of_user = open.of_users.get(user).copied().unwrap_or_default();
+        let refused = if of_user >= MOST_OF_USER {
+            format!("you have {of_user} open log streams, the most for one user")
+        } else if open.count >= self.most {
+            let most = self.most;
+            format!("the server has {most} open log streams, the most that it serves at once")
+        } else {
+            open.of_users.insert(user.clone(), of_user + 1);
+            open.count += 1;
+            return Ok(OpenStream {
+                open: self.open.clone(),
+                user: user.clone(),
+            });
+        };
+        let message = format!("{refused}: end some of them, or try again later");
+        Err(Error::new(Reason::TooManyRequests, message))
+    }
+}
+
+/// The most log streams of a process that may open this many files.
+///
+/// The executor keeps at least 512 files, and a twelfth of the further ones, free of streams from Kubernetes. Half of them is for the
+/// viewers.
+fn most(files: usize) -> usize {
+    const KEPT: usize = 512;
+    let free = files.min(KEPT) + files.saturating_sub(KEPT) / 12;
+    (free / 2).clamp(1, MOST)
+}
+
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One open log stream.
+pub struct OpenStream {
+    open: Arc<Mutex<Open>>,
+    user: User,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut open = lock(&self.open);
+        open.count -= 1;
+        let left = open.of_users.get_mut(&self.user).map(|count| {
+            *count -= 1;
+            *count
+        });
+        if left == Some(0) {
+            open.of_users.remove(&self.user);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> User {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_user_has_at_most_64_streams() {
+        let streams = LogStreams::with_files(100_000);
+        let mut open: Vec<_> = (0..MOST_OF_USER)
+            .map(|_| streams.begin(&user("ada")).unwrap())
+            .collect();
+        let error = streams.begin(&user("ada")).err().unwrap();
+        assert_eq!(error.reason(), Reason::TooManyRequests);
+        let expected = "you have 64 open log streams, the most for one user: end some of them, or try again later";
+        assert_eq!(error.to_string(), expected);
+        assert!(streams.begin(&user("bob")).is_ok());
+        open.pop();
+        assert!(streams.begin(&user("ada")).is_ok());
+        drop(open);
+        assert_eq!(lock(&streams.open).count, 0);
+        assert!(lock(&streams.open).of_users.is_empty());
+    }
+
+    #[test]
+    fn all_users_together_leave_files_for_other_requests() {
+        let streams = LogStreams::with_files(700);
+        let begin = |number: usize| streams.begin(&user(&format!("user-{number}"))).ok();
+        let open: Vec<_> = (0..700).map_while(begin).collect();
+        assert_eq!(open.len(), 263);
+        let error = streams.begin(&user("ada")).err().unwrap();
+        assert!(error.to_string().starts_with("the server has 263 open"));
+    }
+
+    #[test]
+    fn the_limit_follows_that_of_open_files() {
+        let limits = [0, 256, 1024, 20_000, 1 << 20, usize::MAX].map(most);
+        assert_eq!(limits, [1, 128, 277, 1068, 4096, 4096]);
+    }
+}
