@@ -81,6 +81,19 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The most problems that are listed.
+const MAX_PROBLEMS: usize = 50;
+
+/// Limits the number of problems, and counts the others.
+pub fn limit_problems(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let others = problems.len().saturating_sub(MAX_PROBLEMS);
+    if others > 0 {
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(Problem::new("", format!("and {others} problems more")));
+    }
+    problems
+}
+
 /// All problems in one line, in the order of their discovery.
 pub fn describe(problems: &[Problem]) -> String {
     problems

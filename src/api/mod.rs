@@ -23,7 +23,7 @@ mod user;
 mod volume;
 
 pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env};
-pub use error::{ErrorBody, Problem, Reason, describe};
+pub use error::{ErrorBody, Problem, Reason, describe, limit_problems};
 pub use id::{TaskId, VolumeId};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,

@@ -51,12 +51,12 @@ pub use self::{
     error::{Error, Result},
     logs::{LogItem, LogLines},
     objects::PodRules,
-    tasks::list::TaskList,
+    tasks::{list::TaskList, prepare::DryRun},
     view::ListVersion,
 };
 use crate::api::{
-    LogQuery, TaskDefinition, TaskDryRunResponse, TaskId, TaskStatus, TaskSubmitResponse, User,
-    VolumeDefinition, VolumeId, VolumeStatus,
+    LogQuery, TaskDefinition, TaskId, TaskStatus, TaskSubmitResponse, User, VolumeDefinition,
+    VolumeId, VolumeStatus,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -144,8 +144,7 @@ impl Executor {
         submit::submit(&self.live, &self.creations, submission, first).await
     }
 
-    /// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are
-    /// omitted.
+    /// The effect that a submission would have, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
     ///
     /// # Errors
     /// Those of [`Executor::submit`], as far as a dry run can detect them.
@@ -154,7 +153,7 @@ impl Executor {
         user: &User,
         task: TaskDefinition,
         fail_fast: bool,
-    ) -> Result<TaskDryRunResponse> {
+    ) -> Result<DryRun> {
         let (submission, first) = self.prepare(user, task, fail_fast).await?;
         prepare::dry_run(&self.live.cluster, submission, first).await
     }

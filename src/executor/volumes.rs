@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::{
     api::{
         Problem, Reason, TaskDefinition, TaskId, User, VolumeDefinition, VolumeId, VolumeMount,
-        VolumePhase, VolumeStatus, describe,
+        VolumePhase, VolumeStatus, describe, limit_problems,
     },
     executor::{
         cluster::call,
@@ -166,6 +166,7 @@ impl Volumes<'_> {
             let running = ListParams::default().labels(&labels::tasks_selector(None));
             self.0.refresh::<PodRow>(running, &Scope::All).await?;
         }
+        let claims = self.claims_for(user, task).await?;
         let mut resolved = ResolvedVolumes::default();
         let mut problems = Vec::new();
         for (path, mount) in &task.volumes {
@@ -173,7 +174,7 @@ impl Volumes<'_> {
                 continue;
             };
             let field = format!("volumes.{path}");
-            let Some(claim) = self.claim_for(user, name).await? else {
+            let Some(claim) = claims.get(name.as_str()) else {
                 problems.push(Problem::new(
                     field,
                     format!(
@@ -182,7 +183,7 @@ impl Volumes<'_> {
                 ));
                 continue;
             };
-            let warning = self.warn_of_sharing(&claim, task.num_nodes);
+            let warning = self.warn_of_sharing(claim, task.num_nodes);
             resolved
                 .warnings
                 .extend(warning.map(|warning| format!("{field}: volume `{name}` {warning}")));
@@ -191,6 +192,7 @@ impl Volumes<'_> {
         if problems.is_empty() {
             Ok(resolved)
         } else {
+            let problems = limit_problems(problems);
             Err(Error::new(Reason::Invalid, describe(&problems)))
         }
     }
@@ -211,14 +213,36 @@ impl Volumes<'_> {
         })
     }
 
-    async fn claim_for(&self, user: &User, name: &str) -> Result<Option<Arc<ClaimRow>>> {
-        if let Some(claim) = self.claim_named(user, name).await? {
-            return Ok(Some(claim));
+    /// The claims that a task names, by name. Each name is looked up once, however many mounts it has.
+    async fn claims_for<'t>(
+        &self,
+        user: &User,
+        task: &'t TaskDefinition,
+    ) -> Result<HashMap<&'t str, Arc<ClaimRow>>> {
+        let names: BTreeSet<&str> = task
+            .volumes
+            .values()
+            .filter_map(VolumeMount::name)
+            .collect();
+        let mut claims = HashMap::new();
+        let mut is_refreshed = false;
+        for name in names {
+            let mut claim = self.claim_named(user, name).await?;
+            if claim.is_none() && !is_refreshed {
+                self.refresh_volumes(Some(user)).await?;
+                is_refreshed = true;
+                claim = self.claim_named(user, name).await?;
+            }
+            if claim.is_none() {
+                claim = self.free_claim(user, name).await?;
+            }
+            claims.extend(claim.map(|claim| (name, claim)));
         }
-        self.refresh_volumes(Some(user)).await?;
-        if let Some(claim) = self.claim_named(user, name).await? {
-            return Ok(Some(claim));
-        }
+        Ok(claims)
+    }
+
+    /// The claim of exactly this name, unless it belongs to another user's volume.
+    async fn free_claim(&self, user: &User, name: &str) -> Result<Option<Arc<ClaimRow>>> {
         let claim = self.0.cluster.get::<ClaimRow>(name);
         let claim = call(format!("look for claim `{name}`"), claim).await?;
         // A claim with an owner is free for that owner only.

@@ -7,6 +7,7 @@ mod access_log;
 #[cfg(feature = "bench")]
 mod bench;
 mod body;
+mod dry_run;
 mod error;
 mod head;
 mod http10;
@@ -31,7 +32,7 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
-use self::{log_streams::LogStreams, task_list::TaskLists};
+use self::{dry_run::DryRuns, log_streams::LogStreams, task_list::TaskLists};
 use crate::executor::Executor;
 
 /// How long running requests may take to end after the server was told to stop.
@@ -77,6 +78,7 @@ pub async fn run(
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
     let lists = Data::new(TaskLists::default());
+    let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
     let server = HttpServer::new(move || {
         // Called once per worker, on the worker's thread.
@@ -88,6 +90,7 @@ pub async fn run(
             .app_data(Data::new(own))
             .app_data(is_stopping.clone())
             .app_data(lists.clone())
+            .app_data(dry_runs.clone())
             .app_data(log_streams.clone())
             .configure(routes::configure)
             .wrap(middleware::from_fn(head::drop_body))

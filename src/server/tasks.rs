@@ -7,7 +7,9 @@ use actix_web::{
 };
 
 use super::{
-    Stopping, error, log_body,
+    Stopping,
+    dry_run::DryRuns,
+    error, log_body,
     log_streams::LogStreams,
     submission::Submission,
     task_list::{self, TaskLists},
@@ -23,6 +25,7 @@ pub async fn submit(
     user: User,
     executor: Data<Executor>,
     submission: Submission,
+    dry_runs: Data<DryRuns>,
 ) -> Result<HttpResponse, Error> {
     let Submission {
         definition,
@@ -32,7 +35,7 @@ pub async fn submit(
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
     Ok(if dry_run {
-        HttpResponse::Ok().json(executor.dry_run(&user, task, fail_fast).await?)
+        dry_runs.respond(executor.dry_run(&user, task, fail_fast).await?)
     } else {
         HttpResponse::Ok().json(executor.submit(&user, task, fail_fast).await?)
     })

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    super::{Problem, shape::Got},
-    MAX_VALUE_LENGTH, read_text,
+    super::{
+        Problem,
+        shape::{Got, join},
+    },
+    MAX_VALUE_LENGTH, check_length, read_text,
 };
 
 /// The variables that the program itself sets in each node.
@@ -29,7 +32,7 @@ pub(super) fn read(value: Option<&Value>, problems: &mut Vec<Problem>) -> BTreeM
         None | Some(Value::Null) => (),
         Some(Value::Object(entries)) => {
             for (name, value) in entries {
-                let field = format!("envs.{name}");
+                let field = join("envs", name);
                 match check_name(name).and_then(|()| read_value(value)) {
                     Ok(Some(value)) => drop(envs.insert(name.clone(), value)),
                     Ok(None) => problems.push(Problem::new(
@@ -59,7 +62,7 @@ pub(super) fn read_secrets(
         None | Some(Value::Null) => (),
         Some(Value::Object(entries)) => {
             for (name, value) in entries {
-                let field = format!("secrets.{name}");
+                let field = join("secrets", name);
                 match read_value(value) {
                     Ok(Some(value)) => match check_name(name) {
                         Ok(()) => drop(secrets.insert(name.clone(), value)),
@@ -95,6 +98,7 @@ pub(super) fn read_secrets(
 /// # Errors
 /// The problem with the name, as the end of a sentence about it.
 pub fn check_name(name: &str) -> Result<(), String> {
+    check_length(name)?;
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
         && !name.is_empty()
         && name

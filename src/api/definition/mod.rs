@@ -21,7 +21,7 @@ pub use mount::VolumeMount;
 pub(super) use warnings::has_effect;
 
 use super::{
-    Problem, Resources,
+    Problem, Resources, limit_problems,
     shape::{Got, refuse_unknown},
 };
 
@@ -31,8 +31,8 @@ pub const MAX_NUM_NODES: u32 = 10_000;
 const MAX_SCRIPT_LENGTH: usize = 900 * 1024;
 /// The most bytes of the value of a variable. Linux limits a variable to 128 KiB (`MAX_ARG_STRLEN`).
 const MAX_VALUE_LENGTH: usize = 96 * 1024;
-/// The most problems that are listed.
-const MAX_PROBLEMS: usize = 50;
+/// The most bytes of a name or a path.
+const MAX_NAME_LENGTH: usize = 1024;
 
 /// A SkyPilot task, checked. Absent fields are not sent, so that each server applies its own defaults.
 #[derive(Clone, PartialEq)]
@@ -111,7 +111,7 @@ impl TaskDefinition {
         if problems.is_empty() {
             Ok(task)
         } else {
-            Err(at_most(problems))
+            Err(limit_problems(problems))
         }
     }
 
@@ -181,16 +181,6 @@ impl TaskDefinition {
     pub fn node_envs(&self) -> impl Iterator<Item = (&String, &String)> {
         self.envs.iter().filter(|(name, _)| !env::is_reserved(name))
     }
-}
-
-/// Limits the number of problems, and counts the others.
-fn at_most(mut problems: Vec<Problem>) -> Vec<Problem> {
-    let others = problems.len().saturating_sub(MAX_PROBLEMS);
-    if others > 0 {
-        problems.truncate(MAX_PROBLEMS);
-        problems.push(Problem::new("", format!("and {others} problems more")));
-    }
-    problems
 }
 
 /// Writes the definition as the body of a request, secrets included.
@@ -266,6 +256,15 @@ fn read_text(value: &Value) -> Result<String, String> {
     }
 }
 
+/// Checks the length of a name or a path, which objects and messages repeat.
+fn check_length(name: &str) -> Result<(), String> {
+    if name.len() > MAX_NAME_LENGTH {
+        let kib = MAX_NAME_LENGTH / 1024;
+        return Err(format!("must not be longer than {kib} KiB"));
+    }
+    Ok(())
+}
+
 /// Reads commands. A line may end as on Windows, for bash it ends as in a file that YAML has read.
 fn read_script(value: &Value) -> Result<String, String> {
     Ok(read_text(value)?.replace("\r\n", "\n"))
@@ -274,6 +273,7 @@ fn read_script(value: &Value) -> Result<String, String> {
 /// Reads a name as SkyPilot does: runs of letters and digits, joined by one or two of `.`, `_`, `-`.
 fn read_name(value: &Value) -> Result<String, String> {
     let name = read_text(value)?;
+    check_length(&name)?;
     let mut joints = 0;
     let is_good = name.bytes().all(|byte| {
         joints = if matches!(byte, b'.' | b'_' | b'-') {

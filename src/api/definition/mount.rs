@@ -5,8 +5,19 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-use super::super::{Problem, resources::read_volume_size, volume::AccessMode};
+use super::{
+    super::{
+        Problem,
+        resources::read_volume_size,
+        shape::{Got, join},
+        volume::AccessMode,
+    },
+    check_length,
+};
 use crate::k8s::names::is_dns_subdomain;
+
+/// The most mounts of a task. Each may need a request to Kubernetes.
+const MAX_MOUNTS: usize = 64;
 
 /// The volume at a mount path.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +37,16 @@ pub enum VolumeMount {
         access_mode: Option<String>,
         labels: BTreeMap<String, String>,
     },
+}
+
+impl VolumeMount {
+    /// The name of an existing volume.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named { name, .. } => Some(name),
+            Self::Ephemeral { .. } => None,
+        }
+    }
 }
 
 /// Writes the mount in SkyPilot's form.
@@ -79,18 +100,29 @@ pub(super) fn read(
 ) -> BTreeMap<String, VolumeMount> {
     let entries = match value {
         None | Some(Value::Null) => return BTreeMap::new(),
+        Some(Value::Object(entries)) if entries.len() > MAX_MOUNTS => {
+            let message = format!(
+                "{} volumes, and a task can have {MAX_MOUNTS}",
+                entries.len()
+            );
+            problems.push(Problem::new("volumes", message));
+            return BTreeMap::new();
+        }
         Some(Value::Object(entries)) => entries,
         Some(other) => {
             problems.push(Problem::new(
                 "volumes",
-                format!("expected a mapping of mount paths to volumes, got {other}"),
+                format!(
+                    "expected a mapping of mount paths to volumes, got {}",
+                    Got(other)
+                ),
             ));
             return BTreeMap::new();
         }
     };
     let mut mounts = BTreeMap::new();
     for (path, value) in entries {
-        let field = format!("volumes.{path}");
+        let field = join("volumes", path);
         let mount_path = match read_path(path) {
             Ok(path) => path,
             Err(message) => {
@@ -111,6 +143,7 @@ pub(super) fn read(
 
 /// The absolute path of a mount path. `~` is `/root`, the home directory of the usual user of an image.
 fn read_path(path: &str) -> Result<String, String> {
+    check_length(path)?;
     let absolute = match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("/root{rest}"),
         _ => path.to_owned(),
@@ -141,12 +174,14 @@ fn read_mount(value: &Value) -> Result<VolumeMount, String> {
         Value::Object(fields) if fields.contains_key("size") => read_ephemeral(fields),
         Value::Object(fields) if fields.contains_key("name") => read_named(fields),
         other => Err(format!(
-            "expected the name of a volume, {{name, sub_path}} or {{size}}, got {other}"
+            "expected the name of a volume, {{name, sub_path}} or {{size}}, got {}",
+            Got(other)
         )),
     }
 }
 
 fn read_name(name: &str) -> Result<String, String> {
+    check_length(name)?;
     if is_dns_subdomain(name) {
         Ok(name.to_owned())
     } else {
@@ -157,6 +192,7 @@ fn read_name(name: &str) -> Result<String, String> {
 fn read_named(fields: &Map<String, Value>) -> Result<VolumeMount, String> {
     refuse_others(fields, &["name", "sub_path"])?;
     let sub_path = text(fields, "sub_path")?;
+    check_length(sub_path.as_deref().unwrap_or_default())?;
     // The rule of Kubernetes (`pkg/apis/core/validation/validation.go`, validateLocalDescendingPath).
     let is_inside =
         |path: &String| !path.starts_with('/') && !path.split('/').any(|part| part == "..");
@@ -180,7 +216,7 @@ fn read_ephemeral(fields: &Map<String, Value>) -> Result<VolumeMount, String> {
     let mapping = |key: &str| match fields.get(key) {
         None | Some(Value::Null) => Ok(&empty),
         Some(Value::Object(mapping)) => Ok(mapping),
-        Some(other) => Err(format!("`{key}`: expected a mapping, got {other}")),
+        Some(other) => Err(format!("`{key}`: expected a mapping, got {}", Got(other))),
     };
     let config = mapping("config")?;
     refuse_others(config, &["storage_class_name", "access_mode"])?;
@@ -207,7 +243,7 @@ fn text(fields: &Map<String, Value>, key: &str) -> Result<Option<String>, String
     match fields.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(format!("`{key}`: expected text, got {other}")),
+        Some(other) => Err(format!("`{key}`: expected text, got {}", Got(other))),
     }
 }
 

@@ -82,11 +82,21 @@ const STORAGE: Shape = Fields(&[
     ("_force_delete", Bool),
 ]);
 
+/// The limits of lists in a pod. A Job repeats them for each node, and each item is merged and checked.
+const POD_CONFIG: Shape = Open(&[(
+    "spec",
+    Open(&[
+        ("containers", List(&Any, 16)),
+        ("initContainers", List(&Any, 16)),
+        ("volumes", List(&Any, 64)),
+    ]),
+)]);
+
 const CONFIG: Shape = Open(&[
     (
         "kubernetes",
         Open(&[
-            ("pod_config", Map(&Any)),
+            ("pod_config", POD_CONFIG),
             ("custom_metadata", Map(&Any)),
             ("provision_timeout", Integer(i64::MIN, i64::MAX)),
             ("dws", Map(&Any)),

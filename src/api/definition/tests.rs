@@ -311,3 +311,39 @@ fn commands_may_have_the_line_ends_of_windows() {
     assert_eq!(task.setup.as_deref(), Some("a\nb\n"));
     assert_eq!(task.run, "echo 'c\rd'\ne");
 }
+
+#[test]
+fn what_costs_the_server_much_is_limited() {
+    let mounts = |count: usize| {
+        let mounts = (0..count).map(|index| (format!("/m{index}"), "data".into()));
+        json!({"run": "true", "volumes": mounts.collect::<Map<_, _>>()})
+    };
+    assert!(TaskDefinition::from_json(&mounts(64)).is_ok());
+    assert_eq!(
+        problems(&mounts(65)),
+        "volumes: 65 volumes, and a task can have 64"
+    );
+    let containers = |count: usize| {
+        let containers: Vec<_> = (0..count)
+            .map(|index| json!({"name": format!("c{index}")}))
+            .collect();
+        json!({"run": "true", "config": {"kubernetes": {"pod_config": {"spec": {"containers": containers}}}}})
+    };
+    assert!(TaskDefinition::from_json(&containers(16)).is_ok());
+    assert!(
+        problems(&containers(17)).starts_with("config.kubernetes.pod_config.spec.containers: ")
+    );
+    let long = "x".repeat(1025);
+    for task in [
+        json!({"run": "true", "name": long}),
+        json!({"run": "true", "envs": {long.as_str(): "x"}}),
+        json!({"run": "true", "volumes": {format!("/{long}"): "data"}}),
+    ] {
+        let problems = problems(&task);
+        assert!(
+            problems.ends_with("must not be longer than 1 KiB"),
+            "{problems}"
+        );
+        assert!(problems.len() < 4096, "{} bytes", problems.len());
+    }
+}

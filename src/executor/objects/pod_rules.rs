@@ -4,7 +4,7 @@
 //! credentials, add networks, and change queues. So a user may set only keys that no such program reads.
 
 use super::pod_config;
-use crate::api::{Problem, TaskDefinition, VolumeMount};
+use crate::api::{Problem, TaskDefinition, VolumeMount, limit_problems};
 
 /// The rules of the operator.
 #[derive(Clone, Debug, Default)]
@@ -58,17 +58,19 @@ impl PodRules {
         let mut problems = config
             .map(|config| pod_config::refusals(config, self))
             .unwrap_or_default();
+        let mut of_labels = Vec::new();
         for (key, value) in &task.resources.labels {
-            problems.extend(self.refuse_label("resources.labels", key, value));
+            of_labels.extend(self.refuse_label("resources.labels", key, value));
         }
         for (path, mount) in &task.volumes {
             if let VolumeMount::Ephemeral { labels, .. } = mount {
                 let field = format!("volumes.{path}.labels");
                 for (key, value) in labels {
-                    problems.extend(self.refuse_label(&field, key, value));
+                    of_labels.extend(self.refuse_label(&field, key, value));
                 }
             }
         }
+        problems.extend(limit_problems(of_labels));
         problems
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Accelerators, Reason, TaskDefinition, TaskDryRunResponse, User, VolumeMount, describe},
+    api::{Accelerators, Reason, TaskDefinition, User, VolumeMount, describe},
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
@@ -94,35 +94,47 @@ pub fn describe_warnings(warnings: Vec<String>) -> impl Iterator<Item = String> 
     })
 }
 
-/// The objects that would be created for a task, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
-pub async fn dry_run(
-    cluster: &Cluster,
+/// The effect that a submission would have.
+pub struct DryRun {
     submission: Submission,
-    first: Job,
-) -> Result<TaskDryRunResponse> {
+    /// The objects beside the Jobs.
+    others: Vec<Value>,
+    pub warnings: Vec<String>,
+}
+
+impl DryRun {
+    /// The objects that would be created, in the order of creation. A task with many nodes has many of them, so each is made when
+    /// it is asked for.
+    pub fn into_manifests(self) -> impl Iterator<Item = Result<Value>> {
+        let ranks = 0..self.submission.task.num_nodes;
+        let jobs = ranks.map(move |rank| to_value(&job(&self.submission, rank)?));
+        jobs.chain(self.others.into_iter().map(Ok))
+    }
+}
+
+/// The effect of a submission, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
+pub async fn dry_run(cluster: &Cluster, submission: Submission, first: Job) -> Result<DryRun> {
     check_size(&submission, &first, MAX_SHOWN, "`dry_run`")?;
     let of_kubernetes = try_first(cluster, &first).await?;
-    let (submission, first) = (&submission, &first.metadata);
-    let mut manifests = Vec::new();
-    for rank in 0..submission.task.num_nodes {
-        manifests.push(to_value(&job(submission, rank)?)?);
-    }
+    let first = &first.metadata;
+    let mut others = Vec::new();
     if submission.is_multi_node() {
-        manifests.push(to_value(&objects::service(submission, first))?);
+        others.push(to_value(&objects::service(&submission, first))?);
     }
-    for secret in objects::secrets(submission, first) {
+    for secret in objects::secrets(&submission, first) {
         let mut secret = to_value(&secret)?;
         for value in secret["data"].as_object_mut().into_iter().flatten() {
             *value.1 = "".into();
         }
-        manifests.push(secret);
+        others.push(secret);
     }
-    for claim in objects::ephemeral_claims(submission, first) {
-        manifests.push(to_value(&claim)?);
+    for claim in objects::ephemeral_claims(&submission, first) {
+        others.push(to_value(&claim)?);
     }
-    Ok(TaskDryRunResponse {
-        manifests,
+    Ok(DryRun {
         warnings: [submission.warnings.clone(), of_kubernetes].concat(),
+        submission,
+        others,
     })
 }
 
