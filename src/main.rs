@@ -64,6 +64,7 @@ mod k8s;
 // Modules that client, server and executor share.
 mod backoff;
 mod certificate;
+mod hidden;
 mod line_writer;
 mod proxy;
 

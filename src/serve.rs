@@ -22,6 +22,7 @@ use crate::{
     certificate,
     cli::ServeArgs,
     executor::{ClusterConfig, Executor, PodRules},
+    hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
     server,
 };
@@ -51,6 +52,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         pod_security,
         runtime_class,
         label_prefix,
+        allowed_host,
     } = args;
     sandbox::raise_open_files_limit();
     let port = port.map_or_else(port_from_environment, Ok)?;
@@ -98,7 +100,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 () = signalled() => (),
             }
         };
-        server::run(listener, executor, announce, stop).await?;
+        server::run(listener, executor, allowed_host, announce, stop).await?;
         Ok(())
     })
 }
@@ -180,14 +182,10 @@ fn with_cause(error: &(dyn Error + 'static)) -> String {
 
 /// A message without control characters. Text from outside must neither begin a new line nor control a terminal.
 fn one_line(message: &str) -> Cow<'_, str> {
-    if !message.contains(char::is_control) {
+    if !message.contains(is_hidden) {
         return message.into();
     }
-    let escaped = message.chars().map(|c| match c.is_control() {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
-    });
-    escaped.collect()
+    hidden::escape(message).into()
 }
 
 #[cfg(test)]

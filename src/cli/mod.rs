@@ -167,6 +167,10 @@ command! {
         /// refuse labels of task files that do not begin with this prefix
         #[argh(option, arg_name = "prefix")]
         pub label_prefix: Option<String>,
+
+        /// on loopback: answer requests for this host name too, besides `localhost` and addresses; may be repeated
+        #[argh(option, arg_name = "name")]
+        pub allowed_host: Vec<String>,
     }
 }
 

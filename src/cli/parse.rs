@@ -11,7 +11,7 @@ use super::{
     Cli, Command,
     topics::{self, TOPICS, Topic},
 };
-use crate::api::nearest;
+use crate::{api::nearest, hidden};
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -192,7 +192,7 @@ fn command_or_topic(words: &[&str]) -> EarlyExit {
     if let Some(help) = help(words) {
         return EarlyExit::Answer(help);
     }
-    let typed: String = words.join(" ").chars().flat_map(visible).collect();
+    let typed: String = hidden::escape(&words.join(" "));
     if let Some(topic) = Topic::find(&typed) {
         return EarlyExit::Topic(topic.text);
     }
@@ -262,12 +262,5 @@ fn tidy(message: &str) -> String {
     let mut chars = message.chars();
     let first = chars.next().map(|first| first.to_ascii_lowercase());
     let line: String = first.into_iter().chain(chars).collect();
-    line.chars().flat_map(visible).collect()
-}
-
-/// A character of typed text, escaped if it is a control character.
-fn visible(c: char) -> impl Iterator<Item = char> {
-    let escaped = c.is_control().then(|| c.escape_default());
-    let plain = (!c.is_control()).then_some(c);
-    escaped.into_iter().flatten().chain(plain)
+    hidden::escape(&line)
 }

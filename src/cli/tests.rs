@@ -37,6 +37,7 @@ fn serve_has_the_defaults_of_the_contract() {
         pod_security: None,
         runtime_class: Vec::new(),
         label_prefix: None,
+        allowed_host: Vec::new(),
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
 }

@@ -10,6 +10,7 @@ mod body;
 mod dry_run;
 mod error;
 mod head;
+mod host;
 mod http10;
 mod log_body;
 mod log_streams;
@@ -32,7 +33,7 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
-use self::{dry_run::DryRuns, log_streams::LogStreams, task_list::TaskLists};
+use self::{dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams, task_list::TaskLists};
 use crate::executor::Executor;
 
 /// How long running requests may take to end after the server was told to stop.
@@ -67,16 +68,21 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((host, port))
 }
 
-/// Serves until `stop` resolves, then lets running requests end. `announce` is called once the server answers requests.
+/// Serves until `stop` resolves, then lets running requests end. `allowed_hosts`: further names of a server on loopback. `announce` is called once the server answers requests.
 pub async fn run(
     listener: TcpListener,
     executor: Executor,
+    allowed_hosts: Vec<String>,
     announce: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
+    let hosts = Data::new(AllowedHosts {
+        is_loopback: address.ip().is_loopback(),
+        names: allowed_hosts,
+    });
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
@@ -89,6 +95,7 @@ pub async fn run(
         App::new()
             .app_data(Data::new(own))
             .app_data(is_stopping.clone())
+            .app_data(hosts.clone())
             .app_data(lists.clone())
             .app_data(dry_runs.clone())
             .app_data(log_streams.clone())
@@ -96,6 +103,7 @@ pub async fn run(
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))
             .wrap(middleware::from_fn(body::limit_time))
+            .wrap(middleware::from_fn(host::check))
             .wrap(middleware::from_fn(access_log::log))
     })
     .on_connect(|connection, _| {

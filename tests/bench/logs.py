@@ -117,7 +117,7 @@ def viewers(bench, server, count=500):
 
     def view():
         viewer = socket.create_connection(("127.0.0.1", bench.port))
-        request = f"GET /tasks/{task}/logs HTTP/1.1\r\nHost: x\r\nX-User: bench\r\nAccept: application/x-ndjson\r\n\r\n"
+        request = f"GET /tasks/{task}/logs HTTP/1.1\r\nHost: localhost\r\nX-User: bench\r\nAccept: application/x-ndjson\r\n\r\n"
         viewer.sendall(request.encode())
         seen = b""
         while seen.count(b'"text":"ready"') < 2:

@@ -58,6 +58,30 @@ pub fn refused(answer: (u16, Value), status: u16, reason: &str, detail: &str) {
 }
 
 #[test]
+fn a_server_on_loopback_answers_no_foreign_host() {
+    // The name of an attacker's page may resolve to the server's address.
+    let world = World::with(&["--allowed-host", "jobs.example"]);
+    let ask = |host| {
+        request(
+            &world.url,
+            "GET",
+            "/tasks?all_users=true",
+            &[ADA, ("Host", host)],
+            b"",
+        )
+    };
+    refused(
+        ask("evil.example:8000"),
+        403,
+        "Forbidden",
+        "does not know the host",
+    );
+    for host in ["localhost:8000", "127.0.0.1", "jobs.example"] {
+        assert_eq!(ask(host).0, 200, "{host}");
+    }
+}
+
+#[test]
 fn health_needs_no_user() {
     let world = World::new();
     wait_until("the server has listed the cluster's objects", || {

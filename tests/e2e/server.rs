@@ -130,7 +130,7 @@ fn a_client_that_disconnects_while_submitting_leaves_no_task() {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
-        "POST /tasks/submit HTTP/1.1\r\nHost: x\r\nX-User: ada\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /tasks/submit HTTP/1.1\r\nHost: localhost\r\nX-User: ada\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .unwrap();

@@ -102,7 +102,7 @@ fn a_request_for_an_upgrade_is_answered_at_once() {
         let mut stream = TcpStream::connect(world.url.strip_prefix("http://").unwrap()).unwrap();
         write!(
             stream,
-            "POST /tasks/submit HTTP/1.1\r\nHost: x\r\nX-User: ada\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "POST /tasks/submit HTTP/1.1\r\nHost: localhost\r\nX-User: ada\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Content-Type: application/json\r\n{length}\r\n{body}"
         )
         .unwrap();

@@ -11,13 +11,14 @@ use std::{
 const MAX_LINES: usize = 600;
 
 /// The modules at the top level.
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 14] = [
     "api",
     "backoff",
     "certificate",
     "cli",
     "client",
     "executor",
+    "hidden",
     "k8s",
     "line_writer",
     "proxy",
@@ -68,9 +69,10 @@ fn sources() -> Vec<(String, String)> {
 /// The modules that a module may import from.
 fn allowed(module: &str) -> &'static [&'static str] {
     match module {
-        "backoff" | "certificate" | "golden" | "k8s" | "line_writer" | "proxy" | "yaml" => &[],
+        "backoff" | "certificate" | "golden" | "hidden" | "k8s" | "line_writer" | "proxy"
+        | "yaml" => &[],
         "api" | "sandbox" => &["k8s"],
-        "cli" => &["api"],
+        "cli" => &["api", "hidden"],
         "executor" => &["api", "backoff", "certificate", "k8s", "proxy"],
         "server" => &["api", "executor", "line_writer"],
         "client" => &[
@@ -78,12 +80,21 @@ fn allowed(module: &str) -> &'static [&'static str] {
             "backoff",
             "certificate",
             "cli",
+            "hidden",
             "line_writer",
             "proxy",
             "yaml",
         ],
         "main" => &["cli", "client", "serve"],
-        "serve" => &["api", "certificate", "cli", "executor", "sandbox", "server"],
+        "serve" => &[
+            "api",
+            "certificate",
+            "cli",
+            "executor",
+            "hidden",
+            "sandbox",
+            "server",
+        ],
         _ => panic!("{module} is not a module that tests/e2e/tidy.rs knows"),
     }
 }

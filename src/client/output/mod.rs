@@ -17,7 +17,13 @@ use tabled::{
     settings::{Padding, Style},
 };
 
-use crate::{api::Timestamp, cli::Format, client::error::Error, yaml};
+use crate::{
+    api::Timestamp,
+    cli::Format,
+    client::error::Error,
+    hidden::{self, is_hidden},
+    yaml,
+};
 
 /// The optional columns of a table.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,17 +39,7 @@ pub fn escape(text: &str) -> String {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.to_owned();
     }
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        let breaks_lines = matches!(c, '\u{2028}' | '\u{2029}');
-        let turns_text = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || breaks_lines || turns_text {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
+    hidden::escape(text)
 }
 
 /// Prints a table with a header, aligned as kubectl does it.
@@ -90,14 +86,17 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
     let document: serde_yaml::Value = serde_json::from_slice(body).map_err(io::Error::from)?;
     if format == Format::Yaml {
         let text = yaml::to_string(&document).map_err(io::Error::other)?;
-        out.write_all(text.as_bytes())?;
-        return Ok(());
+        // YAML has no escapes outside of quotes. JSON is YAML, too.
+        if !text.contains(|c| is_hidden(c) && c != '\n') {
+            out.write_all(text.as_bytes())?;
+            return Ok(());
+        }
     }
     let json = serde_json::to_string_pretty(&document).map_err(io::Error::from)?;
     // JSON allows some control characters in strings. Those beyond ASCII can only be in strings.
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
-        if c.is_control() && c != '\n' {
+        if is_hidden(c) && c != '\n' {
             safe.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             safe.push(c);
