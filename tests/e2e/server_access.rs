@@ -19,7 +19,7 @@ fn run(ada: &Session<'_>, url: &str, env: &[(&str, &str)]) -> Outcome {
 
 #[test]
 fn a_proxy_leads_to_the_server() {
-    let world = World::new();
+    let world = World::with(&["--allowed-host", "jump.test"]);
     let ada = world.login("ada");
     let (_, port) = world.url.rsplit_once(':').unwrap();
     let (far, target) = (

@@ -371,8 +371,14 @@ impl ApiClient {
             400 if url.starts_with("http://") && page::speaks_of_tls(body) => {
                 self.wrong_scheme("https")
             }
+            // The request came too slowly, and the server did not read all of it.
+            code @ 408 => Error::Api {
+                status: code,
+                detail: format!("the server at {place} answers with {answer}"),
+                reason: None,
+            },
             // A log is requested again after these.
-            code @ (429 | 502 | 503 | 504) => Error::Api {
+            code @ (425 | 429 | 500..) => Error::Api {
                 status: code,
                 detail: format!("a proxy answered instead of the server at {place} ({answer})"),
                 reason: None,
