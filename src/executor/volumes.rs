@@ -347,6 +347,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
+    use crate::executor::scripted_server;
 
     fn row<R: serde::de::DeserializeOwned>(
         name: &str,
@@ -392,5 +393,38 @@ mod tests {
         assert_eq!(orphan, "task `ab12cd34`, which has not ended");
         assert_eq!(of(&[job(&done)], &[]), None);
         assert_eq!(describe_use(&[], &[pod("Running", &owned)], "other"), None);
+    }
+
+    #[actix_rt::test]
+    async fn a_name_is_looked_up_once_for_all_its_mounts() {
+        let requests = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = requests.clone();
+        let cluster = scripted_server::cluster(move |request| {
+            let path = request.split([' ', '?']).nth(1).unwrap_or_default();
+            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+            let answer = match name.as_str() {
+                "nosuch" => json!({"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"}),
+                _ => json!({"metadata": {"resourceVersion": "9"}, "items": []}),
+            };
+            seen.lock().unwrap().push(name);
+            Some(answer.to_string())
+        })
+        .await;
+        let live = LiveView::new(cluster);
+        let mounts: serde_json::Map<String, Value> = (0..64)
+            .map(|number| (format!("/m{number}"), "nosuch".into()))
+            .collect();
+        let task = TaskDefinition::from_json(&json!({"run": "true", "volumes": mounts})).unwrap();
+        let resolved = Volumes(&live).resolve(&"ada".parse().unwrap(), &task).await;
+        let error = resolved.err().unwrap().to_string();
+        assert!(
+            error.starts_with("volumes./m0: you have no volume `nosuch`"),
+            "{error}"
+        );
+        assert!(error.ends_with("; and 14 problems more"), "{error}");
+        let lookups = requests.lock().unwrap().clone();
+        let of_claim = lookups.iter().filter(|name| *name == "nosuch").count();
+        assert_eq!(of_claim, 1, "{lookups:?}");
+        assert!(lookups.len() < 10, "{lookups:?}");
     }
 }

@@ -3,11 +3,11 @@
 use std::{io::Write, net::TcpStream, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     harness::World,
-    http::{ADA, JSON, read_until, refused, request},
+    http::{ADA, JSON, agent, read_until, refused, request},
 };
 
 /// A body of `multipart/form-data` with these parts.
@@ -133,4 +133,31 @@ fn commands_with_the_line_ends_of_windows_run() {
     );
     let id = answer["task_id"].as_str().unwrap();
     ada.run(["jobs", "logs", id]).success().stdout("yes\n");
+}
+
+#[test]
+fn many_large_dry_runs_at_once_are_answered_in_little_memory() {
+    let world = World::new();
+    let large = || {
+        let url = format!("{}/tasks/submit?dry_run=true", world.url);
+        let request = agent().post(url).header("X-User", "ada");
+        let mut answer = request
+            .content_type("application/json")
+            .send(r#"{"num_nodes": 8000, "run": "true"}"#)
+            .unwrap();
+        let body = answer.body_mut().with_config().limit(32 << 20);
+        let body: Value = serde_json::from_slice(&body.read_to_vec().unwrap()).unwrap();
+        // The Jobs, their Service, and the Secret with the names of the nodes.
+        assert_eq!(body["manifests"].as_array().unwrap().len(), 8_002);
+    };
+    large();
+    let before = world.peak_memory();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(large);
+        }
+    });
+    // One answer is over 10 MB of text, and several times that as values.
+    let more = world.peak_memory() - before;
+    assert!(more < 20_000, "{more} KiB");
 }

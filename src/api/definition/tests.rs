@@ -347,3 +347,46 @@ fn what_costs_the_server_much_is_limited() {
         assert!(problems.len() < 4096, "{} bytes", problems.len());
     }
 }
+
+#[test]
+fn lists_and_names_that_cost_requests_or_memory_are_limited() {
+    let mounts = |count| -> Map<String, Value> {
+        (0..count)
+            .map(|number| (format!("/m{number}"), "data".into()))
+            .collect()
+    };
+    let task = |volumes: Map<_, _>| json!({"run": "true", "volumes": volumes});
+    assert!(TaskDefinition::from_json(&task(mounts(64))).is_ok());
+    let too_many = "volumes: 1000 volumes, and a task can have 64";
+    assert_eq!(problems(&task(mounts(1000))), too_many);
+
+    for list in ["containers", "initContainers"] {
+        let pod = |count| {
+            let containers = vec![json!({}); count];
+            let config = json!({"kubernetes": {"pod_config": {"spec": {list: containers}}}});
+            json!({"run": "true", "config": config})
+        };
+        assert!(TaskDefinition::from_json(&pod(16)).is_ok());
+        let expected = format!(
+            "config.kubernetes.pod_config.spec.{list}: expected a list of at most 16, got a list"
+        );
+        assert_eq!(problems(&pod(20_000)), expected);
+    }
+
+    let long = "x".repeat(1025);
+    let too_long = "must not be longer than 1 KiB";
+    for fields in [
+        json!({"name": long}),
+        json!({"envs": {&long: "1"}}),
+        json!({"secrets": {&long: "1"}}),
+        json!({"volumes": {format!("/{long}"): "data"}}),
+        json!({"volumes": {"/data": long}}),
+        json!({"volumes": {"/data": {"name": "data", "sub_path": long}}}),
+    ] {
+        let mut fields = fields;
+        fields["run"] = "true".into();
+        let problems = problems(&fields);
+        assert!(problems.ends_with(too_long), "{problems}");
+        assert!(problems.len() < 400, "{problems}");
+    }
+}

@@ -58,6 +58,11 @@ pub struct World {
 }
 
 impl World {
+    /// The peak of the server's memory, in KiB. With the sandbox, that is the memory of both.
+    pub fn peak_memory(&self) -> usize {
+        self.server.peak_memory()
+    }
+
     pub fn new() -> Self {
         Self::with(&[])
     }
