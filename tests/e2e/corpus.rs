@@ -64,7 +64,7 @@ fn real_task_files_run_to_their_ends() {
         let end = wait_for_end(&ada, &id, start);
         eprintln!("{file}: {end}");
         assert!(is_expected(&end), "{file}: {end}");
-        ada.run(["jobs", "stop", &id]).success();
+        ada.run(["jobs", "stop", "--no-wait", &id]).success();
     }
 }
 

@@ -307,5 +307,8 @@ fn a_task_that_exceeds_a_quota_leaves_no_objects() {
     wait_until("nothing of the task is left", || {
         world.names::<Job>().is_empty()
     });
-    ada.run(["jobs", "list"]).success().stdout("");
+    // Pods that had started need a moment to end.
+    wait_until("the task is gone", || {
+        ada.run(["jobs", "list"]).success().stdout.is_empty()
+    });
 }

@@ -99,3 +99,28 @@ async fn a_refused_object_rolls_the_task_back() {
     assert_eq!(requests[..5], expected);
     assert_eq!(requests.last().unwrap(), "GET jobs");
 }
+
+#[actix_rt::test]
+async fn a_warning_of_kubernetes_reaches_the_user() {
+    let cluster = scripted_server::cluster(|request| {
+        assert!(request.starts_with("POST "), "{request}");
+        let job = json!({"metadata": {"name": "job-1", "uid": "uid-1", "resourceVersion": "1"}});
+        let warning = "would violate PodSecurity \\\"restricted:latest\\\"";
+        Some(format!("Warning: 299 - \"{warning}\"\n\n{job}"))
+    })
+    .await;
+    let live = LiveView::new(cluster);
+    let task = TaskDefinition::from_json(&json!({"run": "true"})).unwrap();
+    let user = "ada".parse().unwrap();
+    let prepared = prepare(&live, &user, task, true, &PodRules::default()).await;
+    let (submission, first) = prepared.unwrap();
+    let answer = submit(&live, &Arc::default(), submission, first).await;
+    let warnings = answer.unwrap().warnings;
+    assert_eq!(
+        warnings,
+        [
+            "Kubernetes warns: would violate PodSecurity \"restricted:latest\": the administrator can start the server with `serve \
+          --pod-security restricted`"
+        ]
+    );
+}
