@@ -30,8 +30,17 @@ fn several_tasks_are_shown_and_stopped() {
         shown.stdout
     );
 
+    // A stop that waits for processes says so.
     ada.run([
-        "jobs", "stop", "no1such1", &one, "no2such2", &two, "-o", "name",
+        "jobs",
+        "stop",
+        "--no-wait",
+        "no1such1",
+        &one,
+        "no2such2",
+        &two,
+        "-o",
+        "name",
     ])
     .code(1)
     .stdout(&format!("{one}\n{two}\n"))
