@@ -90,6 +90,16 @@ fn a_silent_process_in_the_background_does_not_keep_a_task_running() {
     assert_eq!(ended(&ada, run, "completed").0, "done\n");
 }
 
+#[test]
+fn a_path_of_the_task_does_not_stop_bash_from_starting() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("envs: {PATH: /nowhere}\nsetup: echo setup\nrun: echo $PATH");
+    ada.wait_for_status(&id, "completed");
+    let log = ada.run(["jobs", "logs", &id]).success().stdout;
+    assert_eq!(log, "setup\n/nowhere\n");
+}
+
 /// The Jobs of a large task do not repeat its commands: a Secret hands them over.
 #[test]
 fn commands_from_a_secret_run_like_those_in_a_job() {

@@ -37,8 +37,11 @@ pub struct Isolation {
     /// NB: with a name instead of a path, the standard library forks, to look the name up in the child's `PATH`. A fork copies the page
     /// tables of this process, which with two thousand pods takes longer than all other steps.
     setpriv: Option<String>,
-    /// Whether `env` can reset signals: background processes of a shell ignore SIGINT.
-    default_signals: bool,
+    /// The paths of `unshare` and `setsid`, or their names. They run with the variables of the container, whose `PATH` may not have them.
+    unshare: String,
+    setsid: String,
+    /// The path of `env`, if it can reset signals: background processes of a shell ignore SIGINT.
+    env: Option<String>,
 }
 
 impl Isolation {
@@ -46,13 +49,19 @@ impl Isolation {
     pub async fn probe() -> Self {
         let death_signal = works(&["setpriv", DEATH_SIGNAL[0], DEATH_SIGNAL[1], "true"]).await;
         let path = std::env::var("PATH").unwrap_or_default();
-        let setpriv = find_program("setpriv", &path).filter(|_| death_signal);
+        let find = |name: &str| {
+            let found = find_program(name, &path)?;
+            Some(found.to_string_lossy().into_owned())
+        };
+        let named = |name: &str| find(name).unwrap_or_else(|| name.to_owned());
+        let setpriv = find("setpriv").filter(|_| death_signal);
+        let unshare = named("unshare");
         let default_signals = works(&["env", "--default-signal=INT,QUIT", "true"]).await;
         let mut level = Level::Group;
         for candidate in [Level::Root, Level::User] {
             let mut command = vec!["setpriv"];
             command.extend(DEATH_SIGNAL);
-            command.extend(unshare(candidate));
+            command.extend(namespaces(&unshare, candidate));
             command.push("true");
             if setpriv.is_some() && works(&command).await {
                 level = candidate;
@@ -68,8 +77,10 @@ impl Isolation {
         }
         Self {
             level,
-            setpriv: setpriv.map(|path| path.to_string_lossy().into_owned()),
-            default_signals,
+            setpriv,
+            unshare,
+            setsid: named("setsid"),
+            env: find("env").filter(|_| default_signals),
         }
     }
 
@@ -104,15 +115,15 @@ impl Isolation {
             line.extend(command.iter().cloned());
             return line;
         }
-        line.extend(words(&unshare(self.level)));
+        line.extend(words(&namespaces(&self.unshare, self.level)));
         line.extend(["/bin/sh".to_owned(), init.to_string_lossy().into_owned()]);
         line.extend(steps.iter().cloned());
         line.push("--".to_owned());
         line.push(directory.to_string_lossy().into_owned());
         line.extend(command.first().cloned());
-        line.push("setsid".to_owned());
-        if self.default_signals {
-            line.extend(words(&["env", "--default-signal=INT,QUIT"]));
+        line.push(self.setsid.clone());
+        if let Some(env) = &self.env {
+            line.extend(words(&[env, "--default-signal=INT,QUIT"]));
             line.extend(odd.iter().cloned());
         }
         line.extend(command.iter().cloned());
@@ -130,8 +141,9 @@ pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn unshare(level: Level) -> Vec<&'static str> {
-    let mut command = vec!["unshare"];
+/// The command that makes the namespaces of a container.
+fn namespaces(unshare: &str, level: Level) -> Vec<&str> {
+    let mut command = vec![unshare];
     if level == Level::User {
         command.extend(["--user", "--map-root-user"]);
     }
