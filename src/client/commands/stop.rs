@@ -4,7 +4,7 @@ use std::{thread::sleep, time::Duration};
 
 use super::{documents, for_each};
 use crate::{
-    api::{TaskId, TaskState},
+    api::{TaskId, TaskState, TaskStatus},
     cli::{Format, StopArgs},
     client::{Context, Error, Exit, http::ApiClient, output},
 };
@@ -14,6 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The number of pauses, 1.5 s together, after which the command says that it waits.
 const SILENT_PAUSES: u32 = 4;
+/// The number of pauses, about a minute together, after which it names the pods. The usual grace period is over by then.
+const LONG: u32 = 64;
 
 pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
     let StopArgs {
@@ -44,11 +46,16 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
     if all {
         let stopped = client.stop_all_tasks(all_users)?;
         if !no_wait {
-            let mut tasks = stopping(&client, all_users)?;
+            let mut ids: Option<Vec<TaskId>> = None;
             wait(context, || {
-                let still = stopping(&client, all_users)?;
-                tasks.retain(|id| still.contains(id));
-                Ok(!tasks.is_empty())
+                let mut tasks = client.list_tasks(all_users)?.value.tasks;
+                tasks.retain(|task| {
+                    let is_wanted = ids.as_ref().is_none_or(|ids| ids.contains(&task.task_id));
+                    is_wanted && task.status == TaskState::Stopping
+                });
+                // Tasks that are stopped later do not prolong the waiting.
+                ids = Some(tasks.iter().map(|task| task.task_id).collect());
+                Ok(tasks)
             })?;
         }
         match format {
@@ -67,7 +74,7 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
         |context, (id, stopped)| {
             let stopped = stopped?;
             if !no_wait {
-                wait(context, || is_stopping(&client, id))?;
+                wait(context, || stopping(&client, id))?;
             }
             match format {
                 Format::Table | Format::Tsv => {
@@ -85,36 +92,39 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
     done
 }
 
-/// Waits while processes of stopped tasks run.
+/// Waits until there are no tasks whose processes still run although they were stopped.
 fn wait(
     context: &mut Context<'_>,
-    mut is_stopping: impl FnMut() -> Result<bool, Error>,
+    mut stopping: impl FnMut() -> Result<Vec<TaskStatus>, Error>,
 ) -> Result<(), Error> {
-    let mut pauses = 0;
-    while is_stopping()? {
+    for pauses in 0.. {
+        let tasks = stopping()?;
+        if tasks.is_empty() {
+            break;
+        }
         if pauses == SILENT_PAUSES {
             context.say(
                 "stopped; waiting until the processes have ended (Ctrl-C ends the waiting only)",
             );
         }
+        if pauses == LONG {
+            let nodes = tasks.iter().flat_map(|task| &task.metadata.nodes);
+            let pods: Vec<_> = nodes.filter_map(|node| node.pod_name.as_deref()).collect();
+            context.say(&format!(
+                "Kubernetes has not removed {} yet: if a machine is broken, `kubectl delete pod --force` removes its pods",
+                pods.join(", ")
+            ));
+        }
         sleep((FIRST_PAUSE * 2_u32.pow(pauses.min(4))).min(LONGEST_PAUSE));
-        pauses += 1;
     }
     Ok(())
 }
 
-/// Whether processes of a stopped task still run.
-fn is_stopping(client: &ApiClient, id: &TaskId) -> Result<bool, Error> {
+/// The task of this id, if its processes still run although it was stopped.
+fn stopping(client: &ApiClient, id: &TaskId) -> Result<Vec<TaskStatus>, Error> {
     match client.task(id) {
-        Ok(task) => Ok(task.value.status == TaskState::Stopping),
-        Err(Error::Api { status: 404, .. }) => Ok(false),
+        Ok(task) if task.value.status == TaskState::Stopping => Ok(vec![task.value]),
+        Ok(_) | Err(Error::Api { status: 404, .. }) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-/// The tasks whose processes still run although they were stopped.
-fn stopping(client: &ApiClient, all_users: bool) -> Result<Vec<TaskId>, Error> {
-    let tasks = client.list_tasks(all_users)?.value.tasks.into_iter();
-    let stopping = tasks.filter(|task| task.status == TaskState::Stopping);
-    Ok(stopping.map(|task| task.task_id).collect())
 }
