@@ -24,7 +24,7 @@ const MAX_JOBS: usize = 256 * 1024 * 1024;
 /// The largest size of one Job, in bytes of JSON: the limit of etcd for a request (`--max-request-bytes`), with some reserve.
 const MAX_JOB: usize = 1_400_000;
 /// The largest size of the Jobs that a dry run shows.
-const MAX_SHOWN: usize = 16 * 1024 * 1024;
+const MAX_SHOWN: usize = 32 * 1024 * 1024;
 
 /// Decides all about a task; returns the submission and the Job of rank 0.
 ///
