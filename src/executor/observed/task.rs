@@ -156,17 +156,10 @@ impl Observed {
         self.jobs.iter().any(|job| job.is_stopping)
     }
 
-    /// The part about the Jobs of one owner.
-    pub fn of_owner(&self, owner: &Owner) -> Self {
+    /// The part about the Jobs of some owners.
+    pub fn of(&self, is_wanted: impl Fn(&Owner) -> bool) -> Self {
         let mut part = self.clone();
-        part.jobs.retain(|job| job.owner == *owner);
-        part
-    }
-
-    /// The part about the Jobs of a user.
-    pub fn of_user(&self, user: &User) -> Self {
-        let mut part = self.clone();
-        part.jobs.retain(|job| job.owner.is(user));
+        part.jobs.retain(|job| is_wanted(&job.owner));
         part
     }
 
@@ -225,7 +218,8 @@ impl Observed {
         let jobless = self.jobless_pods(user);
         let of_job = jobs.first().map(|job| Facts::of_job(job));
         let facts = of_job.or_else(|| jobless.first().map(|pod| Facts::of_pod(pod)))?;
-        let nodes = self.nodes(&jobs, &jobless, facts.num_nodes.unwrap_or(1));
+        let pods = self.newest_pods();
+        let nodes = self.nodes(&jobs, &pods, &jobless, facts.num_nodes.unwrap_or(1));
         let num_nodes = facts
             .num_nodes
             .unwrap_or_else(|| u32::try_from(nodes.len()).unwrap_or(u32::MAX));
@@ -233,7 +227,6 @@ impl Observed {
             u32::try_from(nodes.iter().filter(|node| node.status == state).count())
                 .unwrap_or(u32::MAX)
         };
-        let pods = self.newest_pods();
         let changes = jobs.iter().flat_map(|job| {
             let of_pod = pods.get(&job.uid).and_then(|pod| pod.changed_at);
             job.changed_at.into_iter().chain(of_pod)
@@ -273,9 +266,14 @@ impl Observed {
         })
     }
 
-    /// The nodes of a task from these Jobs and pods, by rank.
-    fn nodes(&self, jobs: &[&JobRow], jobless: &[&PodRow], num_nodes: u32) -> Vec<NodeStatus> {
-        let pods = self.newest_pods();
+    /// The nodes of a task by rank, from these Jobs with their newest pods, and from the pods without a Job.
+    fn nodes(
+        &self,
+        jobs: &[&JobRow],
+        pods: &HashMap<Uid, &PodRow>,
+        jobless: &[&PodRow],
+        num_nodes: u32,
+    ) -> Vec<NodeStatus> {
         let is_stopping = jobs.iter().any(|job| job.is_stopping);
         let of_jobs = jobs.iter().map(|job| {
             let mut node = node_status(job, pods.get(&job.uid).copied(), self);

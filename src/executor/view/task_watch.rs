@@ -57,7 +57,8 @@ impl TaskWatch {
 
     /// The end of a node whose Job is gone although its task was not stopped.
     pub fn end_without_job(&self, rank: u32) -> Option<NodeStatus> {
-        let task = self.live.view.task(self.id)?.of_user(&self.user);
+        let task = self.live.view.task(self.id)?;
+        let task = task.of(|owner| owner.is(&self.user));
         if task.is_stopping() {
             return None;
         }

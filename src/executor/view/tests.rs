@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    api::TaskState,
     executor::identity::{Uid, Version},
     golden::REGRESSIONS,
 };
@@ -361,4 +362,37 @@ fn a_postponed_task_does_not_delay_others() {
     view.try_again(id(0));
     view.try_again(id(0));
     assert_eq!((failing(), failing()), (Some(id(0)), None));
+}
+
+/// A list may come before the watch, and an older event of the watch after the list.
+#[test]
+fn a_job_that_a_list_lacks_is_deleted_once_the_watch_says_so() {
+    let view = View::default();
+    let put = |row: JobRow| view.change::<JobRow, _>(|table| table.put(row));
+    let list = |rows: Vec<JobRow>, version: &str| {
+        let version = Version::new(version);
+        view.change::<JobRow, _>(|table| {
+            table.merge_list(rows, version, &Scope::Task(id(0)), Version::default());
+        });
+    };
+    let event = |row: JobRow, is_deleted: bool| {
+        let now = Instant::now();
+        view.change::<JobRow, _>(|table| table.merge_event(row, is_deleted, now));
+    };
+    let state = || {
+        let task = view.task(id(0)).unwrap();
+        let nodes = task.nodes_without_job();
+        nodes.first().map(|node| node.status)
+    };
+    // The Job of rank 0 is gone, so the task was complete.
+    put(job(0, 0, 1, None));
+    put(job(0, 1, 2, None));
+    list(vec![job(0, 1, 2, None)], "9");
+    assert_eq!(state(), None);
+    event(job(0, 0, 4, None), false);
+    event(job(0, 0, 5, Some("Complete")), true);
+    assert_eq!(state(), Some(TaskState::Completed));
+
+    let task = view.task(id(0)).unwrap();
+    assert!(task.awaited_ends.is_empty());
 }

@@ -118,17 +118,19 @@ impl Table<JobRow> for Tasks {
     }
 
     fn remove_row(&mut self, row: JobRow) {
-        let (uid, task) = (row.uid, row.task);
+        let uid = row.uid;
+        let task = row.task.and_then(|id| self.tasks.get_mut(&id));
+        let task = task.filter(|task| task.awaited_ends.contains_key(&uid));
+        let task = task.map(|task| {
+            let task = Arc::make_mut(task);
+            task.awaited_ends.remove(&uid);
+            task
+        });
         if self.jobs.place(uid).is_some() {
             // Its last state tells how its node ended.
             self.put(row);
             Table::<JobRow>::remove(self, uid);
-        } else if let Some(id) = task
-            && let Some(task) = self.tasks.get_mut(&id)
-            && task.awaited_ends.contains_key(&uid)
-        {
-            let task = Arc::make_mut(task);
-            task.awaited_ends.remove(&uid);
+        } else if let (Some(id), Some(task)) = (row.task, task) {
             task.note_end(&row);
             self.unsettled.push(id);
             self.note_change(id, row.rank, &row.owner);
