@@ -42,10 +42,23 @@ pub fn api_url(flag: Option<String>, env: Env<'_>) -> Result<String, Error> {
     match check_url(&url) {
         Ok(()) => Ok(url.trim_end_matches('/').to_owned()),
         Err(problem) => Err(Error::BadUrl {
-            url,
+            url: without_login(&url),
             origin,
             problem,
         }),
+    }
+}
+
+/// A URL for a message: without the user and the password in it.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..authority].rfind('@') {
+        Some(at) => format!("{scheme}***@{}", &rest[at + 1..]),
+        None => url.to_owned(),
     }
 }
 
@@ -56,6 +69,12 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     let uri: Uri = url.parse().map_err(|_| "it cannot be read as a URL")?;
     if uri.scheme() != Some(&Scheme::HTTP) && uri.scheme() != Some(&Scheme::HTTPS) {
         return Err("it does not begin with http:// or https://");
+    }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err("it must not hold a user or a password: the server would not get them");
     }
     if uri.host().is_none_or(str::is_empty) {
         return Err("it names no host");
@@ -247,6 +266,22 @@ mod tests {
             let expected =
                 format!("`{url}` (from --api-url) is not the URL of a server: {problem}");
             assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        for url in [
+            "http://ada:hunter2@host",
+            "https://hunter2@host:8000/x",
+            "ada:hunter2@host",
+            "ftp://ada:hunter2@host",
+            "http://ada:hunter2@host/?a=b",
+        ] {
+            let error = api_url(Some(url.to_owned()), &no_env).unwrap_err();
+            let hint = error.hint().unwrap_or_default();
+            let text = format!("{error} {hint}");
+            assert!(!text.contains("hunter2") && text.contains("host"), "{text}");
         }
     }
 

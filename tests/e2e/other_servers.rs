@@ -177,3 +177,20 @@ fn ages_count_by_the_clock_of_the_server() {
         .success()
         .has_output("5m ago");
 }
+
+#[test]
+fn a_cursor_that_cannot_be_sent_back_ends_the_log() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let head = "200 OK\r\nContent-Type: application/x-ndjson";
+    let body = concat!(
+        r#"{"type":"start","num_nodes":1}"#,
+        "\n",
+        r#"{"type":"line","node":0,"text":"hi","cursor":"a b"}"#,
+        "\n"
+    );
+    ada.start_at(&answering_with(head, body), ["jobs", "logs", "ab12cd34"])
+        .finish()
+        .code(1)
+        .says("the cursor \"a b\" in its log cannot be sent back");
+}

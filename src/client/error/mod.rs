@@ -236,7 +236,8 @@ impl Error {
                 "--api-url or K8S_CLI_API_URL set the URL of the server"
             }
             Self::BadUrl { url, .. } if !url.contains("://") && !url.is_empty() => {
-                return Some(format!("type http://{url}"));
+                let place = url.strip_prefix("***@").unwrap_or(url);
+                return Some(format!("type http://{place}"));
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::CannotAsk { .. } => "--force deletes without asking",

@@ -254,20 +254,20 @@ impl<'a> FollowedLog<'a> {
             LogRecord::Start { .. } => !std::mem::replace(&mut self.has_started, true),
             LogRecord::Line(line) => {
                 self.backoff.reset();
-                remember(&mut self.cursors, line.node, &line.cursor);
+                self.remember(line.node, &line.cursor)?;
                 true
             }
             LogRecord::Lines { node, cursor, .. } => {
                 self.backoff.reset();
-                remember(&mut self.cursors, *node, cursor);
+                self.remember(*node, cursor)?;
                 true
             }
             LogRecord::Pod { node, cursor, .. } => {
-                remember(&mut self.cursors, *node, cursor);
+                self.remember(*node, cursor)?;
                 true
             }
             LogRecord::NodeEnd { node, cursor, .. } => {
-                remember(&mut self.cursors, *node, cursor);
+                self.remember(*node, cursor)?;
                 self.ended.insert(*node)
             }
             _ => true,
@@ -277,13 +277,23 @@ impl<'a> FollowedLog<'a> {
         }
         Ok(self.view.show(context, record, json)?)
     }
-}
 
-fn remember(cursors: &mut BTreeMap<u32, String>, node: u32, cursor: &str) {
-    if cursor.is_empty() {
-        return;
+    /// Keeps the cursor of a node, behind which its log is requested again.
+    ///
+    /// # Errors
+    /// The cursor cannot be a part of a URL.
+    fn remember(&mut self, node: u32, cursor: &str) -> Result<(), Error> {
+        if cursor.is_empty() {
+            return Ok(());
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+        if !cursor.bytes().all(is_plain) {
+            let problem = format!("the cursor {cursor:?} in its log cannot be sent back");
+            return Err(self.client.not_ours(&problem));
+        }
+        let remembered = self.cursors.entry(node).or_default();
+        remembered.clear();
+        remembered.push_str(cursor);
+        Ok(())
     }
-    let remembered = cursors.entry(node).or_default();
-    remembered.clear();
-    remembered.push_str(cursor);
 }

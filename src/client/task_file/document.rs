@@ -75,7 +75,14 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
     if let (Some(name), Value::Object(fields)) = (header, &mut json) {
         fields.insert("name".to_owned(), name.into());
     }
-    conversion.problems.extend(settings.apply(&mut json));
+    let (problems, warnings) = settings.apply(&mut json);
+    conversion.problems.extend(problems);
+    conversion
+        .warnings
+        .extend(warnings.into_iter().map(|problem| Finding {
+            line: root.line_of(&problem.field),
+            problem,
+        }));
 
     let definition = TaskDefinition::from_json(&json);
     let known: Vec<_> = (findings.iter().map(|finding| &finding.problem))

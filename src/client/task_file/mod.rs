@@ -151,8 +151,16 @@ fn variables(
                 return Err(usage("expected NAME=VALUE or NAME".to_owned()));
             }
             None => {
-                let value = outer(&variable)
-                    .ok_or_else(|| usage(format!("{variable} is not set in your environment")))?;
+                let value = outer(&variable).ok_or_else(|| {
+                    usage(match flag {
+                        // It may be a value whose name was forgotten.
+                        "--secret" => {
+                            "expected NAME=VALUE, or the NAME of a variable of your environment"
+                                .to_owned()
+                        }
+                        _ => format!("{variable} is not set in your environment"),
+                    })
+                })?;
                 (variable, value)
             }
         });

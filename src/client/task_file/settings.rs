@@ -32,17 +32,18 @@ impl Settings {
             .or_else(|| is_variable.then_some(field))
     }
 
-    /// Applies the changes to the fields of a task, and replaces variables in its paths.
-    pub fn apply(&self, task: &mut Value) -> Vec<Problem> {
+    /// Applies the changes to the fields of a task, and replaces variables in its paths; returns problems and warnings.
+    pub fn apply(&self, task: &mut Value) -> (Vec<Problem>, Vec<Problem>) {
         let Value::Object(fields) = task else {
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         };
         add_variables(fields, "envs", &self.envs);
         add_variables(fields, "secrets", &self.secrets);
         for (_, path, value) in &self.fields {
             override_field(fields, path, value);
         }
-        substitute(fields)
+        let warnings = secrets_in_paths(fields);
+        (substitute(fields), warnings)
     }
 }
 
@@ -108,6 +109,42 @@ fn remove_field(fields: &mut Map<String, Value>, key: &str) {
     }
 }
 
+/// The fields in which variables are replaced.
+const PATHS: [&str; 3] = ["workdir", "volumes", "file_mounts"];
+
+/// A warning for each secret that a path contains: all who may see the Job of the task see its paths.
+fn secrets_in_paths(fields: &Map<String, Value>) -> Vec<Problem> {
+    let secrets = fields.get("secrets").and_then(Value::as_object);
+    let secrets: Vec<&String> = secrets.into_iter().flat_map(Map::keys).collect();
+    let mut warnings = Vec::new();
+    for key in PATHS {
+        let text = fields.get(key).map(Value::to_string).unwrap_or_default();
+        for name in &secrets {
+            if variables_of(&text).any(|used| used == name.as_str()) {
+                let message = format!(
+                    "the secret `{name}` becomes a part of a path, which is visible in the Job of the task"
+                );
+                warnings.push(Problem::new(key, message));
+            }
+        }
+    }
+    warnings
+}
+
+/// The names of the variables that a text mentions.
+fn variables_of(text: &str) -> impl Iterator<Item = &str> {
+    let mentions = text.split('$').skip(1);
+    mentions.map(|after| variable(after).1)
+}
+
+/// The name of a variable behind its `$`: the text from the name on, and the name.
+fn variable(after: &str) -> (&str, &str) {
+    let inner = after.strip_prefix('{').unwrap_or(after);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let end = inner.find(|c| !is_name(c)).unwrap_or(inner.len());
+    (inner, &inner[..end])
+}
+
 /// Replaces `$NAME` and `${NAME}` in paths, from `envs` and `secrets`; other names are unchanged. As in SkyPilot 0.14.1
 /// (`sky/task.py`, `_fill_in_env_vars`), an unclosed `${NAME` is replaced too. Unlike there, values may have any characters.
 fn substitute(fields: &mut Map<String, Value>) -> Vec<Problem> {
@@ -124,7 +161,7 @@ fn substitute(fields: &mut Map<String, Value>) -> Vec<Problem> {
     }
     let mut left = MAX_SUBSTITUTED;
     let mut problems = Vec::new();
-    for key in ["workdir", "volumes", "file_mounts"] {
+    for key in PATHS {
         let Some(value) = fields.get_mut(key) else {
             continue;
         };
@@ -167,14 +204,13 @@ fn replace(text: &str, variables: &BTreeMap<String, String>, left: &mut usize) -
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         replaced.push_str(before);
-        let inner = after.strip_prefix('{').unwrap_or(after);
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let end = inner.find(|c| !is_name(c)).unwrap_or(inner.len());
-        match variables.get(&inner[..end]) {
+        let (inner, name) = variable(after);
+        match variables.get(name) {
             Some(value) => {
                 *left = left.checked_sub(value.len())?;
                 replaced.push_str(value);
-                rest = inner[end..].strip_prefix('}').unwrap_or(&inner[end..]);
+                let behind = &inner[name.len()..];
+                rest = behind.strip_prefix('}').unwrap_or(behind);
             }
             None => {
                 replaced.push('$');

@@ -258,6 +258,33 @@ fn a_flag_gives_a_variable_by_value_or_by_name() {
 }
 
 #[test]
+fn a_value_given_as_the_name_of_a_secret_is_not_repeated() {
+    let changes = Changes {
+        secret: vec!["hunter2".to_owned()],
+        ..Changes::default()
+    };
+    let error = super::settings(changes, &|_| None).unwrap_err().to_string();
+    assert!(
+        error.starts_with("--secret: expected NAME=VALUE") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_secret_in_a_path_is_warned_about() {
+    let text = "run: 'true'\nworkdir: /x/$OPEN\nvolumes:\n  /${TOKEN}: data\nenvs: {OPEN: a}\nsecrets: {TOKEN: b, OTHER: c}\n";
+    let file = parse("task.yaml", text.as_bytes(), &Settings::default()).unwrap();
+    let warnings: Vec<_> = file.warnings.iter().map(ToString::to_string).collect();
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    assert!(
+        warning.contains("the secret `TOKEN` becomes a part of a path"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn files_of_variables_follow_python_dotenv() {
     let outer = |name: &str| (name == "HOME").then(|| "/home/ada".to_owned());
     let text = "\u{feff}# a comment\nA=1\nexport B = two words # not this\r\n\nC='it''s'\n";
