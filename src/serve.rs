@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cell::Cell,
     env,
     error::Error,
     io::{self, Write},
@@ -15,7 +16,9 @@ use actix_web::rt::{
     System,
     signal::unix::{SignalKind, signal},
     spawn,
+    task::JoinHandle,
 };
+use futures::future::select_all;
 
 use crate::{
     api::{Quantity, Timestamp},
@@ -79,8 +82,16 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
             label_prefix,
         });
         let (keeper, reconciler) = (executor.clone(), executor.clone());
-        spawn(async move { keeper.keep_view().await });
-        spawn(async move { reconciler.reconcile().await });
+        let loops = [
+            (
+                "the view of the cluster",
+                spawn(async move { keeper.keep_view().await }),
+            ),
+            (
+                "the control loop of tasks",
+                spawn(async move { reconciler.reconcile().await }),
+            ),
+        ];
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
@@ -92,8 +103,12 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
             }
         };
         let last = executor.clone();
+        let lost = Cell::new(None);
         let stop = async {
-            signalled().await;
+            tokio::select! {
+                () = signalled() => (),
+                ended = first_end(loops) => lost.set(Some(ended)),
+            }
             // A second signal ends the wait.
             tokio::select! {
                 () = last.stop_creating() => (),
@@ -101,8 +116,20 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
             }
         };
         server::run(listener, executor, allowed_host, announce, stop).await?;
-        Ok(())
+        match lost.take() {
+            None => Ok(()),
+            Some(what) => {
+                Err(format!("{what} ended, which it never should: start the server again").into())
+            }
+        }
     })
+}
+
+/// Waits for the first of some loops that ends, though none should; returns its name.
+async fn first_end<const N: usize>(loops: [(&'static str, JoinHandle<()>); N]) -> &'static str {
+    let (names, loops): (Vec<_>, Vec<_>) = loops.into_iter().unzip();
+    let (_, index, _) = select_all(loops).await;
+    names[index]
 }
 
 fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
@@ -190,6 +217,17 @@ fn one_line(message: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn the_loop_that_panics_is_named() {
+        let loops = [
+            ("one", spawn(std::future::pending::<()>())),
+            ("two", spawn(async { panic!("as expected") })),
+        ];
+        assert_eq!(first_end(loops).await, "two");
+    }
+
     #[test]
     fn a_message_is_one_line() {
         assert_eq!(super::one_line("a \"ø\""), "a \"ø\"");

@@ -158,17 +158,28 @@ async fn run(
     };
     let kubelet = Kubelet::new(Machine::new(registry.clone(), logs, pods, claims.clone()));
     let handle = server.handle();
-    let server = actix_web::rt::spawn(server);
-    let controllers = actix_web::rt::spawn(controllers::run(registry, claims));
-    let running = actix_web::rt::spawn(kubelet.clone().run());
+    let mut server = actix_web::rt::spawn(server);
+    let mut controllers = actix_web::rt::spawn(controllers::run(registry, claims));
+    let mut running = actix_web::rt::spawn(kubelet.clone().run());
     // The port is bound, so a request that comes now waits in its queue.
     drop(ready.send(Ok(())));
-    // The guard drops the sender to stop the sandbox, which is an error here.
-    drop(stopped.await);
+    let lost = tokio::select! {
+        // The guard drops the sender to stop the sandbox, which is an error here.
+        _ = stopped => None,
+        _ = &mut controllers => Some("controllers"),
+        _ = &mut running => Some("kubelet"),
+        _ = &mut server => Some("API server"),
+    };
+    if let Some(lost) = lost {
+        // Without its API server the sandbox is not ready.
+        log::error!("sandbox: its {lost} ended, so it stops: start the server again");
+    }
     controllers.abort();
     running.abort();
     handle.stop(false).await;
-    drop(server.await);
+    if !server.is_finished() {
+        drop(server.await);
+    }
     kubelet.shut_down().await;
 }
 
