@@ -170,4 +170,26 @@ mod tests {
             assert!(chunks.concat() == expected, "{count} tasks");
         }
     }
+
+    #[test]
+    fn kept_answers_have_a_limit() {
+        let lists = TaskLists::default();
+        let version = ListVersion::default();
+        let answer = Bytes::from(vec![b' '; MAX_CACHED / 4]);
+        for number in 0..20 {
+            let user = format!("user-{number}").parse().unwrap();
+            lists.cache(&user, version, answer.clone());
+            assert!(lists.cached(&user, version).is_some());
+            let kept = lists
+                .lock()
+                .answers
+                .values()
+                .map(|(_, body)| body.len())
+                .sum::<usize>();
+            assert!(kept <= MAX_CACHED, "{kept} bytes after {number} users");
+        }
+        let user = "ada".parse().unwrap();
+        lists.cache(&user, version, Bytes::from(vec![b' '; MAX_CACHED + 1]));
+        assert!(lists.cached(&user, version).is_none());
+    }
 }

@@ -1,12 +1,6 @@
 //! Tests of the client with other programs at the server's address.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    thread,
-};
-
-use crate::harness::World;
+use crate::harness::{World, scripted::serve};
 
 /// Starts a server that answers every request with this head and a page; returns its URL.
 fn answering(head: &'static str) -> String {
@@ -14,24 +8,7 @@ fn answering(head: &'static str) -> String {
 }
 
 fn answering_with(head: &'static str, body: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = BufReader::new(connection.unwrap());
-            let mut line = String::new();
-            while connection
-                .read_line(&mut line)
-                .is_ok_and(|length| length > 2)
-            {
-                line.clear();
-            }
-            let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n{body}");
-            // The client may have closed the connection.
-            drop(connection.get_mut().write_all(answer.as_bytes()));
-        }
-    });
-    url
+    serve(move |_, _| format!("{head}\r\n\r\n{body}"))
 }
 
 #[test]
@@ -193,4 +170,26 @@ fn a_cursor_that_cannot_be_sent_back_ends_the_log() {
         .finish()
         .code(1)
         .says("the cursor \"a b\" in its log cannot be sent back");
+}
+
+#[test]
+fn a_log_that_is_resumed_begins_once() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let start = r#"{"type":"start","num_nodes":1}"#;
+    let line = r#"{"type":"line","node":0,"text":"hi","cursor":"0-a"}"#;
+    let end = r#"{"type":"end","status":"completed"}"#;
+    let url = serve(move |request, _| {
+        let rest = match request.contains("after=0-a") {
+            true => end,
+            false => line,
+        };
+        format!("200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n{start}\n{rest}\n")
+    });
+    let log = ada.start_at(&url, ["jobs", "logs", "ab12cd34", "-o", "json"]);
+    let log = log.finish().success().stdout;
+    let starts = log.lines().filter(|record| *record == start).count();
+    assert_eq!(starts, 1, "{log}");
+    assert!(log.starts_with(&format!("{start}\n{line}\n")), "{log}");
+    assert!(log.ends_with(&format!("{end}\n")), "{log}");
 }

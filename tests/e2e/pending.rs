@@ -1,6 +1,6 @@
 //! Tests of the reasons of pending tasks.
 
-use crate::harness::{World, wait_for};
+use crate::harness::{World, is_real_cluster, wait_for};
 
 /// Submits a task, and waits until its reason is one of the expected ones.
 #[track_caller]
@@ -104,4 +104,28 @@ fn a_pending_volume_is_a_reason_with_its_name() {
     let volume = created.stdout.trim();
     let expected = format!("claim `data-{volume}`: storageclass");
     reason(&world, "volumes: {/data: data}\nrun: 'true'", &[&expected]);
+}
+
+#[test]
+fn a_pod_that_fits_exactly_is_placed() {
+    if is_real_cluster() {
+        // The system's own pods take a part of each node.
+        return;
+    }
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("resources: {cpus: 64, memory: 256Gi}\nrun: sleep 1000");
+    ada.wait_for_status(&id, "running");
+    reason(
+        &world,
+        "resources: {cpus: 1m}\nrun: 'true'",
+        &["Insufficient cpu"],
+    );
+    ada.run(["jobs", "stop", &id]).success();
+    let id = ada.submit("resources: {cpus: 65}\nrun: 'true'");
+    let task = wait_for("a reason", || {
+        let task = ada.status(&id);
+        task["reason"].is_string().then_some(task)
+    });
+    assert_eq!(task["status"], "pending", "{task}");
 }

@@ -230,7 +230,7 @@ fn a_task_that_is_too_large_for_the_cluster_is_refused() {
     ));
     let refused = ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
     assert!(
-        refused.stderr.contains("`dry_run` takes 16 MB"),
+        refused.stderr.contains("`dry_run` takes 33 MB"),
         "{}",
         refused.stderr
     );

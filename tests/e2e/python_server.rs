@@ -1,64 +1,25 @@
 //! Tests of the client with a server in the manner of the program's Python predecessor: it sends logs as text, gives no reasons, and
 //! knows neither forms nor dry runs.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpListener,
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
-
-/// An answer: its status, its type and its body.
-type Answer = (u16, &'static str, String);
+use crate::harness::{World, scripted::serve};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Starts a server; `answer` gets the method with the path, and the body. Returns its URL.
-fn serve(mut answer: impl FnMut(&str, &str) -> Answer + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = BufReader::new(connection.unwrap());
-            let (mut head, mut length) = (Vec::new(), 0);
-            let mut line = String::new();
-            while connection
-                .read_line(&mut line)
-                .is_ok_and(|length| length > 2)
-            {
-                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                head.push(std::mem::take(&mut line));
-            }
-            let mut body = vec![0; length];
-            connection.read_exact(&mut body).unwrap();
-            let Some(first) = head.first() else { continue };
-            let first: Vec<_> = first.split(' ').take(2).collect();
-            let (status, kind, body) = answer(&first.join(" "), &String::from_utf8(body).unwrap());
-            let answer = format!(
-                "HTTP/1.1 {status} -\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{body}"
-            );
-            drop(connection.get_mut().write_all(answer.as_bytes()));
-        }
-    });
-    url
+fn answer(status: u16, kind: &str, body: &str) -> String {
+    format!("{status} -\r\nContent-Type: {kind}\r\n\r\n{body}")
 }
 
-fn ok(body: &Value) -> Answer {
-    (200, "application/json", body.to_string())
+fn ok(body: &Value) -> String {
+    answer(200, "application/json", &body.to_string())
 }
 
-fn refused(status: u16, detail: &Value) -> Answer {
-    (
-        status,
-        "application/json",
-        json!({"detail": detail}).to_string(),
-    )
+fn refused(status: u16, detail: &Value) -> String {
+    let body = json!({"detail": detail}).to_string();
+    answer(status, "application/json", &body)
 }
 
 fn task(id: &str, status: &str, created_at: &str) -> Value {
@@ -138,7 +99,7 @@ fn a_log_that_ends_before_the_pod_can_be_read_is_requested_again() {
         _ => {
             logs += 1;
             let text = if logs < 3 { "" } else { "hello\n" };
-            (200, TEXT, text.to_owned())
+            answer(200, TEXT, text)
         }
     });
     let file = ada.file("run: echo hello");
@@ -154,7 +115,7 @@ fn options_that_a_log_of_text_ignores_are_errors() {
     let ada = world.login("ada");
     let url = serve(|request, _| match request {
         "GET /tasks/ab12cd34" => ok(&task("ab12cd34", "completed", "2025-10-05T12:00:00")),
-        _ => (200, TEXT, "hello\n".to_owned()),
+        _ => answer(200, TEXT, "hello\n"),
     });
     for options in [
         &["--tail", "1"][..],
@@ -182,7 +143,7 @@ fn a_task_that_does_not_exist_is_not_one_that_was_stopped() {
     let ada = world.login("ada");
     let url = serve(|request, _| match request {
         "GET /tasks/ab12cd34" => refused(404, &json!("Task ab12cd34 not found")),
-        _ => (200, TEXT, "Error: task not found\n".to_owned()),
+        _ => answer(200, TEXT, "Error: task not found\n"),
     });
     ada.start_at(&url, ["jobs", "logs", "ab12cd34"])
         .finish()

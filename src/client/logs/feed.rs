@@ -321,6 +321,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn events_of_an_abandoned_stream_are_dropped() {
+        let (sender, receiver) = mpsc::sync_channel(MAX_CHUNKS);
+        let mut feed = LogFeed {
+            sender: sender.clone(),
+            receiver,
+            is_interrupted: Arc::default(),
+            stdout_closed: Arc::default(),
+            stream: 2,
+            peeked: None,
+            spares: Spares::default(),
+        };
+        let mut out = Vec::new();
+        for peeks in [false, true] {
+            for (stream, text) in [(1, "old"), (1, "older"), (2, "new")] {
+                let event = Event::Bytes(text.as_bytes().to_vec());
+                assert!(sender.try_send((stream, event)).is_ok());
+            }
+            if peeks {
+                assert!(feed.has_event_within(&mut out, Duration::ZERO).unwrap());
+            }
+            let Event::Bytes(bytes) = feed.next(&mut out).unwrap() else {
+                panic!("no bytes");
+            };
+            assert_eq!(bytes, b"new");
+        }
+    }
+
+    #[test]
     fn a_stream_without_its_last_record_is_an_error() {
         let id: TaskId = "ab12cd34".parse().unwrap();
         for (event, message) in [

@@ -44,9 +44,12 @@ impl Tails {
     /// Derives the limits from the number of files that the process may open.
     pub fn new() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let files = usize::try_from(files)
-            .unwrap_or(usize::MAX)
-            .min(Semaphore::MAX_PERMITS);
+        Self::within(usize::try_from(files).unwrap_or(usize::MAX))
+    }
+
+    /// The limits for this number of open files.
+    fn within(files: usize) -> Self {
+        let files = files.min(Semaphore::MAX_PERMITS);
         let files = files.saturating_sub(OTHER_FILES).max(64);
         let max_streams = files / 3 * 2;
         Self {
@@ -101,5 +104,19 @@ impl Tails {
                 })
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_leave_open_files_for_other_requests() {
+        for files in [1024, 4096, 65536, usize::MAX] {
+            let tails = Tails::within(files);
+            let reads = tails.reads.available_permits() + tails.own_reads.available_permits();
+            assert!(tails.max_streams + reads <= files - OTHER_FILES, "{files}");
+        }
     }
 }

@@ -396,3 +396,22 @@ fn a_job_that_a_list_lacks_is_deleted_once_the_watch_says_so() {
     let task = view.task(id(0)).unwrap();
     assert!(task.awaited_ends.is_empty());
 }
+
+#[test]
+fn an_event_that_comes_late_does_not_bring_back_what_was_deleted() {
+    let view = View::default();
+    view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
+    let nodes = view.subscribe(&"a@b.c".parse().unwrap(), id(0), 2);
+    let uid = Uid::new("job-0-0");
+    view.change::<JobRow, _>(|table| Table::<JobRow>::mark_deleted(table, uid, Instant::now()));
+    // The watch still shows what happened before the deletion.
+    for version in 2..5 {
+        let row = job(0, 0, version, None);
+        view.change::<JobRow, _>(|table| table.merge_event(row, false, Instant::now()));
+        assert!(
+            nodes[0].borrow().jobs.is_empty(),
+            "told of version {version}"
+        );
+        assert!(view.task(id(0)).is_none());
+    }
+}

@@ -9,6 +9,7 @@ mod front;
 pub mod proxy;
 mod rights;
 mod route;
+pub mod scripted;
 mod server;
 mod session;
 mod tunnel;

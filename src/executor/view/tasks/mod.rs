@@ -76,7 +76,7 @@ struct OwnerTasks {
 }
 
 /// The version of a list. Two lists of one user with the same version are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListVersion([u64; 2]);
 
 /// Tasks, newest first.
