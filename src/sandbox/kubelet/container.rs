@@ -230,7 +230,16 @@ impl Container<'_> {
     /// The parameters of the process, and the path of its termination message.
     fn launch(&self, ip: &str) -> Result<(Launch, PathBuf), (&'static str, String)> {
         let pod = self.pod;
-        let variables = environment::variables(&pod.machine.registry, &pod.value, self.spec, ip)
+        let failed = |error: std::io::Error| ("CreateContainerError", error.to_string());
+        let [root, home] = ["root", "home"].map(|kind| {
+            let name = text(&self.spec["name"]);
+            pod.directory.join(format!("{kind}-{name}"))
+        });
+        for directory in [&root, &home] {
+            std::fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let (registry, value) = (&pod.machine.registry, &pod.value);
+        let variables = environment::variables(registry, value, self.spec, ip, &home)
             .map_err(|why| ("CreateContainerConfigError", why))?;
         let command = environment::command(self.spec, &variables);
         if command.is_empty() {
@@ -238,11 +247,6 @@ impl Container<'_> {
                 "the sandbox has no images, so it knows no program to run: name one in `command`";
             return Err(("CreateContainerError", why.to_owned()));
         }
-        let root = pod
-            .directory
-            .join(format!("root-{}", text(&self.spec["name"])));
-        let failed = |error: std::io::Error| ("CreateContainerError", error.to_string());
-        std::fs::create_dir_all(&root).map_err(failed)?;
         let mut steps = vec!["hostname".to_owned(), environment::hostname(&pod.value)];
         if let Some(limit) = open_files::original_limit() {
             steps.extend(["files".to_owned(), limit.to_string()]);

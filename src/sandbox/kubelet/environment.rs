@@ -1,7 +1,9 @@
 //! The environment, command and arguments of a container, with the expansion of `$(NAME)`.
 //!
-//! It reads Secrets and `ConfigMaps`, and of the machine's environment only `PATH` and `HOME`. The expansion follows Kubernetes,
+//! It reads Secrets and `ConfigMaps`, and of the machine's environment only `PATH`. The expansion follows Kubernetes,
 //! `third_party/forked/golang/expansion/expand.go`, and the order of the sources `pkg/kubelet/kubelet_pods.go`, v1.36.
+
+use std::path::Path;
 
 use k8s_openapi::ByteString;
 use serde_json::Value;
@@ -24,12 +26,13 @@ pub fn variables(
     pod: &Value,
     container: &Value,
     ip: &str,
+    home: &Path,
 ) -> Result<Variables, String> {
     let mut variables = Variables::new();
-    let machine =
-        |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    set(&mut variables, "PATH", machine("PATH", DEFAULT_PATH));
-    set(&mut variables, "HOME", machine("HOME", "/"));
+    let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
+    set(&mut variables, "PATH", path);
+    // The files in the home directory of the user who runs the sandbox are not for its containers.
+    set(&mut variables, "HOME", home.display().to_string());
     set(&mut variables, "HOSTNAME", hostname(pod));
     let namespace = text(&pod["metadata"]["namespace"]);
     for source in elements(&container["envFrom"]) {
