@@ -29,7 +29,7 @@ pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
     line_prefix, read_bool,
 };
-pub use resources::{Accelerators, Quantity, Resources};
+pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use task::{
     NodeStatus, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState, TaskStatus,

@@ -37,11 +37,16 @@ pub enum Shape {
     Open(&'static [(&'static str, Shape)]),
     /// The first of these shapes that has the value's type.
     Either(&'static [Shape]),
+    /// This shape, and no null.
+    Given(&'static Shape),
 }
 
 impl Shape {
     /// Checks a value, and adds to `problems`. A null counts as absent.
     pub fn check(&self, field: &str, value: &Value, problems: &mut Vec<Problem>) {
+        if let Self::Given(shape) = self {
+            return shape.check_given(field, value, problems);
+        }
         if value.is_null() || problems.len() > MANY {
             return;
         }
@@ -68,7 +73,7 @@ impl Shape {
                     of.check_given(&format!("{field}[{index}]"), item, problems);
                 }
             }
-            (Self::Single(_), Value::Object(entries)) if entries.len() > 1 => refuse(),
+            (Self::Single(_), Value::Object(entries)) if entries.len() != 1 => refuse(),
             (Self::Map(of) | Self::Single(of), Value::Object(entries)) => {
                 for (key, value) in entries {
                     of.check_given(&join(field, key), value, problems);
@@ -118,6 +123,7 @@ impl Shape {
             Self::List(..) => value.is_array(),
             Self::Map(_) | Self::Single(_) | Self::Fields(_) | Self::Open(_) => value.is_object(),
             Self::Either(shapes) => shapes.iter().any(|shape| shape.is_kind_of(value)),
+            Self::Given(shape) => shape.is_kind_of(value),
         }
     }
 
@@ -138,6 +144,7 @@ impl Shape {
             Self::List(_, most) => format!("a list of at most {most}"),
             Self::Single(_) => "a mapping of one key".to_owned(),
             Self::Map(_) | Self::Fields(_) | Self::Open(_) => "a mapping".to_owned(),
+            Self::Given(shape) => shape.describe(),
             Self::Either(shapes) => shapes
                 .iter()
                 .map(Self::describe)

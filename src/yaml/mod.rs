@@ -122,6 +122,11 @@ impl Node {
         Some(&entry.value)
     }
 
+    /// Whether it is `<<` without quotes.
+    fn is_merge_key(&self) -> bool {
+        matches!(&self.content, Content::Scalar(scalar) if scalar.source == "<<" && !scalar.is_quoted)
+    }
+
     pub fn is_null(&self) -> bool {
         matches!(
             &self.content,

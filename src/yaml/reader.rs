@@ -39,6 +39,7 @@ pub fn read(text: &str) -> Result<Stream, Problem> {
         block_nesting_limit: MAX_DEPTH,
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_directives(text)?;
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut reader = Composer {
         text,
@@ -62,6 +63,27 @@ pub fn read(text: &str) -> Result<Stream, Problem> {
         documents,
         problems,
     })
+}
+
+/// Refuses unknown directives, which stand before the first document.
+fn check_directives(text: &str) -> Result<(), Problem> {
+    let before = text.lines().enumerate();
+    let before = before.take_while(|(_, line)| line.is_empty() || line.starts_with(['%', '#']));
+    for (index, line) in before {
+        let Some(directive) = line.strip_prefix('%') else {
+            continue;
+        };
+        let name = directive.split_whitespace().next().unwrap_or_default();
+        if !matches!(name, "YAML" | "TAG") {
+            return Err(Problem {
+                line: index + 1,
+                column: 1,
+                path: String::new(),
+                message: format!("unknown directive `%{}`", super::shortened(name)),
+            });
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -174,11 +196,7 @@ impl Composer<'_> {
         if self.open.len() >= MAX_DEPTH {
             return Err(problem(span, too_deep()));
         }
-        let good: &[&str] = if is_mapping {
-            &["map", "set"]
-        } else {
-            &["seq"]
-        };
+        let good: &[&str] = if is_mapping { &["map"] } else { &["seq"] };
         if let Some(tag) = tag.filter(|tag| !tag::is_one_of(tag, good)) {
             self.report(span.start.line(), None, tag::unknown(tag));
         }
@@ -206,6 +224,16 @@ impl Composer<'_> {
         else {
             return Ok(());
         };
+        let values = items
+            .iter()
+            .skip(usize::from(is_mapping))
+            .step_by(1 + usize::from(is_mapping));
+        for value in values {
+            if value.is_merge_key() {
+                let message = "`<<` is a key that merges mappings: put it in quotes".to_owned();
+                self.report(value.line, None, message);
+            }
+        }
         let content = if is_mapping {
             Content::Mapping(self.mapping(items))
         } else {

@@ -27,6 +27,9 @@ pub fn resolve(tag: &Tag, text: &str) -> Result<Atom, String> {
         Some("bool") => scalar::resolve(text)
             .ok()
             .filter(|atom| matches!(atom, Atom::Bool(_))),
+        _ if is_one_of(tag, &["timestamp"]) => scalar::resolve(text)
+            .ok()
+            .filter(|atom| matches!(atom, Atom::Date(_) | Atom::DateTime(_))),
         _ => return Err(unknown(tag)),
     };
     resolved.ok_or_else(|| {

@@ -93,6 +93,37 @@ pub(super) fn read_secrets(
     (secrets, missing)
 }
 
+/// The variables that hold the login to a registry of images (SkyPilot 0.14.1, `sky/skylet/constants.py`).
+const DOCKER_LOGIN: [&str; 3] = [
+    "SKYPILOT_DOCKER_USERNAME",
+    "SKYPILOT_DOCKER_PASSWORD",
+    "SKYPILOT_DOCKER_SERVER",
+];
+
+/// Checks that a login to a registry is complete, and in one place.
+pub(super) fn check_docker_login(
+    envs: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Option<Problem> {
+    let given = |values: &BTreeMap<String, String>| {
+        let given = DOCKER_LOGIN
+            .iter()
+            .filter(|name| values.contains_key(**name));
+        given.count()
+    };
+    let (field, message) = match (given(envs), given(secrets)) {
+        (0, 0) | (0, 3) | (3, 0) => return None,
+        (0, _) => ("secrets", "give all three"),
+        (_, 0) => ("envs", "give all three"),
+        (_, _) => ("secrets", "give all of them in `envs`, or all in `secrets`"),
+    };
+    let names = DOCKER_LOGIN.join(", ");
+    Some(Problem::new(
+        field,
+        format!("the login to a registry is {names}: {message}"),
+    ))
+}
+
 /// Checks the name of a variable.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub use mount::VolumeMount;
 pub(super) use warnings::has_effect;
 
 use super::{
-    Problem, Resources, limit_problems,
+    Problem, Resources, limit_problems, resources,
     shape::{Got, refuse_unknown},
 };
 
@@ -105,6 +105,7 @@ impl TaskDefinition {
             }),
             unused: Map::new(),
         };
+        problems.extend(env::check_docker_login(&task.envs, &task.secrets));
         task.read_workdir(fields, &mut problems);
         task.read_unused(fields, &mut problems);
         task.check_scripts(fields, &mut problems);
@@ -144,7 +145,14 @@ impl TaskDefinition {
         let ignored = schema::IGNORED.iter().map(|(key, ..)| *key);
         let other = schema::OTHER_KINDS.iter().map(|(key, _)| *key);
         let known = USED.iter().copied().chain(ignored).chain(other);
-        refuse_unknown("", fields.keys(), known, problems);
+        let is_misplaced = |key: &&String| {
+            resources::is_field(key) && !known.clone().any(|known| known == key.as_str())
+        };
+        for key in fields.keys().filter(is_misplaced) {
+            problems.push(Problem::new(key, "belongs under `resources`"));
+        }
+        let others = fields.keys().filter(|key| !is_misplaced(key));
+        refuse_unknown("", others, known.clone(), problems);
     }
 
     fn check_scripts(&self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {

@@ -16,7 +16,7 @@ pub const IGNORED: &[(&str, Shape, &str)] = &[
     ),
     (
         "managed_secrets",
-        List(&Either(&[Text, Map(&Any)]), usize::MAX),
+        List(&Either(&[Text, Map(&Map(&Any))]), usize::MAX),
         "there is no store of secrets; give them with --secret",
     ),
     ("config", CONFIG, ""),
@@ -33,7 +33,11 @@ pub const IGNORED: &[(&str, Shape, &str)] = &[
         "nothing is run when a task's state changes",
     ),
     ("file_mounts_mapping", Map(&Any), "it is SkyPilot's own"),
-    ("volume_mounts", Any, "it is SkyPilot's own"),
+    (
+        "volume_mounts",
+        List(&Map(&Any), usize::MAX),
+        "it is SkyPilot's own",
+    ),
     ("_metadata", Any, "it is SkyPilot's own"),
 ];
 
@@ -75,7 +79,15 @@ const STORAGE: Shape = Fields(&[
     ("store", Word(STORES)),
     ("persistent", Bool),
     ("mode", Word(&["MOUNT", "COPY", "MOUNT_CACHED"])),
-    ("type", Text),
+    (
+        "type",
+        Word(&[
+            "MODEL_CHECKPOINT_RO",
+            "MODEL_CHECKPOINT_RW",
+            "DATASET_RO",
+            "DATASET_RW",
+        ]),
+    ),
     ("config", Map(&Any)),
     ("_is_sky_managed", Bool),
     ("_bucket_sub_path", Text),
@@ -83,28 +95,27 @@ const STORAGE: Shape = Fields(&[
 ]);
 
 /// The limits of lists in a pod. A Job repeats them for each node, and each item is merged and checked.
-const POD_CONFIG: Shape = Open(&[(
+const POD_CONFIG: Shape = Given(&Open(&[(
     "spec",
     Open(&[
         ("containers", List(&Any, 16)),
         ("initContainers", List(&Any, 16)),
         ("volumes", List(&Any, 64)),
     ]),
-)]);
+)]));
+
+const KUBERNETES: Shape = Given(&Open(&[
+    ("pod_config", POD_CONFIG),
+    ("custom_metadata", Map(&Any)),
+    ("provision_timeout", Integer(i64::MIN, i64::MAX)),
+    ("dws", Map(&Any)),
+    ("kueue", Map(&Any)),
+    ("remote_identity", Text),
+    ("set_pod_resource_limits", Either(&[Bool, From(1.0)])),
+]));
 
 const CONFIG: Shape = Open(&[
-    (
-        "kubernetes",
-        Open(&[
-            ("pod_config", POD_CONFIG),
-            ("custom_metadata", Map(&Any)),
-            ("provision_timeout", Integer(i64::MIN, i64::MAX)),
-            ("dws", Map(&Any)),
-            ("kueue", Map(&Any)),
-            ("remote_identity", Text),
-            ("set_pod_resource_limits", Either(&[Bool, From(1.0)])),
-        ]),
-    ),
+    ("kubernetes", KUBERNETES),
     ("nvidia_gpus", Open(&[("disable_ecc", Bool)])),
     (
         "docker",

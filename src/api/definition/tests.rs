@@ -390,3 +390,77 @@ fn lists_and_names_that_cost_requests_or_memory_are_limited() {
         assert!(problems.len() < 400, "{problems}");
     }
 }
+
+#[test]
+fn a_field_of_resources_at_the_top_is_misplaced() {
+    for field in ["image_id", "gpus", "cpus", "ports"] {
+        let problems = TaskDefinition::from_json(&json!({field: "1", "run": "true"})).unwrap_err();
+        assert_eq!(
+            describe(&problems),
+            format!("{field}: belongs under `resources`")
+        );
+    }
+}
+
+#[test]
+fn nulls_below_the_top_are_refused_where_skypilot_refuses_them() {
+    for (field, value, expected) in [
+        (
+            "resources",
+            json!({"autostop": {"idle_minutes": null}}),
+            Some("resources.autostop.idle_minutes"),
+        ),
+        (
+            "resources",
+            json!({"any_of": [{"job_recovery": null}]}),
+            Some("resources.any_of[0].job_recovery"),
+        ),
+        (
+            "resources",
+            json!({"job_recovery": {"strategy": null}}),
+            None,
+        ),
+        (
+            "resources",
+            json!({"job_recovery": null, "autostop": null}),
+            None,
+        ),
+        (
+            "config",
+            json!({"kubernetes": null}),
+            Some("config.kubernetes"),
+        ),
+        (
+            "managed_secrets",
+            json!([{"A": null}]),
+            Some("managed_secrets[0].A"),
+        ),
+    ] {
+        let task = TaskDefinition::from_json(&json!({field: value, "run": "true"}));
+        let problem = task.err().map(|problems| problems[0].field.clone());
+        assert_eq!(problem.as_deref(), expected);
+    }
+}
+
+#[test]
+fn a_login_to_a_registry_is_complete_and_in_one_place() {
+    let names = ["USERNAME", "PASSWORD", "SERVER"].map(|name| format!("SKYPILOT_DOCKER_{name}"));
+    let task = |in_envs: &[String], in_secrets: &[String]| {
+        let values = |names: &[String]| {
+            names
+                .iter()
+                .map(|name| (name.clone(), "x".into()))
+                .collect::<Map<_, _>>()
+        };
+        let task = json!({"envs": values(in_envs), "secrets": values(in_secrets), "run": "true"});
+        TaskDefinition::from_json(&task).map_err(|problems| describe(&problems))
+    };
+    assert!(task(&names, &[]).is_ok() && task(&[], &names).is_ok());
+    let refused = task(&names[..1], &names[1..]).unwrap_err();
+    assert!(
+        refused.ends_with("give all of them in `envs`, or all in `secrets`"),
+        "{refused}"
+    );
+    let refused = task(&[], &names[1..]).unwrap_err();
+    assert!(refused.ends_with("give all three"), "{refused}");
+}

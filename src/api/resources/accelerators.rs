@@ -71,7 +71,7 @@ impl Choices {
 }
 
 impl Accelerators {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (name, count) = match text.split_once(':') {
             Some((name, count)) => (Some(name.trim_end()), count.trim_start()),
             None if text.bytes().all(|byte| byte.is_ascii_digit()) => (None, text),

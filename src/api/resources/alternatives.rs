@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{
         Problem,
-        shape::{Got, whole},
+        shape::{Got, join, whole},
     },
     ALTERNATIVES, Resources, check_keys,
     schema::allows_kubernetes,
@@ -34,6 +34,12 @@ pub(super) fn read(fields: &Fields, problems: &mut Vec<Problem>) -> Resources {
     for (index, alternative) in alternatives.iter().enumerate() {
         let path = format!("resources.{key}[{index}]");
         check_keys(&path, alternative, true, problems);
+        // SkyPilot leaves out the nulls of `resources`, but not those of its alternatives.
+        for (key, value) in *alternative {
+            if value.is_null() && key != "image_id" {
+                problems.push(Problem::new(join(&path, key), "has no value: leave it out"));
+            }
+        }
         let read = Resources::from_fields(&path, alternative, problems);
         if ALTERNATIVES
             .iter()

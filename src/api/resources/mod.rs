@@ -3,6 +3,7 @@
 mod accelerators;
 mod alternatives;
 mod image;
+mod instance_type;
 mod labels;
 mod ports;
 mod quantity;
@@ -15,9 +16,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use accelerators::Accelerators;
-pub use quantity::{Quantity, read_volume_size};
+pub use quantity::{Quantity, read_cpus, read_memory, read_volume_size};
 
-use self::accelerators::Choices;
+use self::{accelerators::Choices, instance_type::InstanceType};
 use super::{
     Problem,
     shape::{Got, join, refuse_unknown},
@@ -119,6 +120,14 @@ impl Resources {
                     .map(|message| Problem::new(join(path, key), message)),
             );
         }
+        let instance_type = fields.get("instance_type").and_then(Value::as_str);
+        if let Some(InstanceType { cpus, memory, gpus }) =
+            instance_type.and_then(InstanceType::parse)
+        {
+            resources.cpus.get_or_insert(cpus);
+            resources.memory.get_or_insert(memory);
+            resources.accelerators = resources.accelerators.take().or(gpus);
+        }
         let given = |key: &str| fields.get(key).is_some_and(|value| !value.is_null());
         if given("infra") && ["cloud", "region", "zone"].into_iter().any(given) {
             let message = "says what `cloud`, `region` and `zone` say too: give one of both";
@@ -163,6 +172,15 @@ impl Resources {
 const ALTERNATIVES: [&str; 2] = ["any_of", "ordered"];
 
 /// Refuses unknown fields, and fields that do not belong into an alternative.
+/// Whether `resources` has a field of this name.
+pub(super) fn is_field(key: &str) -> bool {
+    let ignored = schema::IGNORED.iter().map(|(key, ..)| *key);
+    USED.iter()
+        .copied()
+        .chain(ignored)
+        .any(|known| known == key)
+}
+
 fn check_keys(
     path: &str,
     fields: &Map<String, Value>,

@@ -73,13 +73,24 @@ fn scalar(value: &Value) -> Option<(String, bool)> {
     }
 }
 
-/// A number as Python's `float()` reads it, if it is finite.
+/// A number as Python's `float()` reads it, if it is finite. Digits may be joined by `_`.
 fn finite(text: &str) -> Option<f64> {
-    text.parse::<f64>().ok().filter(|number| number.is_finite())
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let joints = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'_');
+    let mut places = joints.map(|(at, _)| at);
+    if !places.all(|at| at > 0 && is_digit(bytes.get(at - 1)) && is_digit(bytes.get(at + 1))) {
+        return None;
+    }
+    let number = text.replace('_', "").parse::<f64>().ok();
+    number.filter(|number| number.is_finite())
 }
 
 /// Reads an amount of CPUs: a number of cores, or a quantity such as `500m`.
-pub(super) fn read_cpus(value: &Value) -> Result<Quantity, String> {
+///
+/// # Errors
+/// A message for the user.
+pub fn read_cpus(value: &Value) -> Result<Quantity, String> {
     let expected = || {
         format!(
             "expected a number of cores such as 4, 0.5, 500m or 4+, got {}",
@@ -127,13 +138,19 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 /// Whether a value is SkyPilot's `3x`: at least that many gigabytes of memory for each CPU.
 pub(super) fn is_multiple(value: &Value) -> bool {
-    let number = value.as_str().and_then(|text| text.strip_suffix('x'));
-    number.and_then(finite).is_some_and(|number| number > 0.0)
+    let number = value
+        .as_str()
+        .and_then(|text| text.trim().strip_suffix('x'));
+    let number = number.and_then(|number| finite(number.trim_end()));
+    number.is_some_and(|number| number > 0.0)
 }
 
 /// Reads an amount of memory. Kubernetes' notation stays unchanged. A bare number and SkyPilot's units become decimal `G`, as in
 /// SkyPilot's pods (0.14.1, `sky/clouds/kubernetes.py`).
-pub(super) fn read_memory(value: &Value) -> Result<Quantity, String> {
+///
+/// # Errors
+/// A message for the user.
+pub fn read_memory(value: &Value) -> Result<Quantity, String> {
     let expected = || {
         format!(
             "expected an amount of memory such as 16, 16GB, 16Gi or 16+, got {}",
@@ -216,11 +233,11 @@ pub(super) fn read_disk_size(value: &Value) -> Result<Option<u32>, String> {
     };
     let text = match value {
         Value::Number(number) if number.is_u64() => number.to_string(),
-        Value::String(text) => text.trim().to_owned(),
+        Value::String(text) => text.clone(),
         _ => return Err(expected()),
     };
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = text[digits.len()..].trim_start();
+    let unit = &text[digits.len()..];
     let unit = if unit == "G" { "gb" } else { unit };
     let amount: u32 = digits.parse().map_err(|_| expected())?;
     let size = f64::from(amount) * gigabytes_per(unit).ok_or_else(expected)?;

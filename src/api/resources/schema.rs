@@ -143,11 +143,11 @@ const AUTOSTOP: Shape = Either(&[
         "minutes, or a duration such as 10m, 2h, 1d or 1w",
     ),
     Fields(&[
-        ("idle_minutes", Integer(0, i64::MAX)),
-        ("down", Bool),
-        ("wait_for", Word(&["jobs_and_ssh", "jobs", "none"])),
-        ("hook", Text),
-        ("hook_timeout", Integer(1, i64::MAX)),
+        ("idle_minutes", Given(&Integer(0, i64::MAX))),
+        ("down", Given(&Bool)),
+        ("wait_for", Given(&Word(&["jobs_and_ssh", "jobs", "none"]))),
+        ("hook", Given(&Text)),
+        ("hook_timeout", Given(&Integer(1, i64::MAX))),
     ]),
 ]);
 
@@ -166,7 +166,9 @@ fn is_infra(infra: &str) -> bool {
     };
     match cloud.as_str() {
         // The name of a context may contain slashes.
-        "k8s" | "kubernetes" => place != Some(""),
+        "k8s" | "kubernetes" => place.is_none_or(|context| {
+            !context.is_empty() && !context.starts_with('/') && !context.contains("//")
+        }),
         cloud if cloud == "*" || CLOUDS.contains(&cloud) => {
             let parts: Vec<_> = place.iter().flat_map(|place| place.split('/')).collect();
             parts.len() <= 2 && parts.iter().all(|part| !part.is_empty())

@@ -115,7 +115,7 @@ fn disk_sizes() {
     assert_eq!(size(json!(100)), Ok(Some(100)));
     assert_eq!(size(json!("1TB")), Ok(Some(1024)));
     assert_eq!(size(json!("100Gi")), Ok(Some(100)));
-    assert_eq!(size(json!("2048 mb")), Ok(Some(2)));
+    assert_eq!(size(json!("2048mb")), Ok(Some(2)));
     assert_eq!(size(json!(256)), Ok(None));
     check(
         "disk_size",
@@ -128,6 +128,8 @@ fn disk_sizes() {
             json!(-1),
             json!("big"),
             json!("99999999PB"),
+            json!("2048 mb"),
+            json!("100 "),
         ],
     );
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     super::{definition::has_effect, shape::Got},
     ALTERNATIVES, Resources,
+    instance_type::InstanceType,
     schema::{self, allows_kubernetes},
 };
 
@@ -17,6 +18,8 @@ impl Resources {
                 (_, None) => (),
                 ("infra" | "cloud", Some(cloud)) => warnings.extend(cloud_warning(key, cloud)),
                 ("any_of" | "ordered", Some(_)) => (),
+                ("instance_type", Some(Value::String(name)))
+                    if InstanceType::parse(name).is_some() => {}
                 (_, Some(_)) => warnings.push(format!("resources.{key} is ignored: {why}")),
             }
         }

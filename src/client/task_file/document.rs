@@ -297,6 +297,13 @@ impl Conversion {
             return Some(text.to_owned());
         }
         let key = yaml::shortened(&entry.key.source);
+        // SkyPilot reads these keys as Python's texts.
+        const FREE: [&str; 4] = ["accelerators", "file_mounts", "gpus", "labels"];
+        if matches!(self.path.last(), Some(Step::Key(field)) if FREE.contains(&field.as_str())) {
+            let name = entry.key.to_python();
+            self.warn(entry.line, format!("the key {key} is read as the name {name:?}; put it in quotes to keep it as it is"));
+            return Some(name);
+        }
         let message = format!("the key {key} is not text: put it in quotes");
         self.refuse(message);
         None
