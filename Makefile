@@ -18,7 +18,8 @@ test: ## run all tests that need no cluster (6 min the first time, then 2 min)
 check: ## run the checks that a change has to pass: format, lints (with shellcheck), tests, docs, corpus (10 min the first time, then 3 min)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck src/executor/objects/init.sh
+	shellcheck src/executor/objects/script/init.sh
+	shellcheck -s bash src/executor/objects/script/shell.sh
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(MAKE) corpus

@@ -24,7 +24,7 @@ use crate::{
     api::{Quantity, Timestamp},
     certificate,
     cli::ServeArgs,
-    executor::{ClusterConfig, Executor, PodRules},
+    executor::{ClusterConfig, Defaults, Executor, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
     server,
@@ -54,6 +54,10 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         allow_pod_config,
         pod_security,
         runtime_class,
+        default_image,
+        default_cpus,
+        default_memory,
+        no_install,
         label_prefix,
         allowed_host,
     } = args;
@@ -80,6 +84,13 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
             is_restricted: pod_security.is_some(),
             runtime_classes: runtime_class,
             label_prefix,
+            defaults: Defaults {
+                image: default_image,
+                cpus: default_cpus,
+                memory: default_memory,
+                // The pods of the sandbox would install programs on this machine.
+                never_install: no_install || sandbox.is_some(),
+            },
         });
         let (keeper, reconciler) = (executor.clone(), executor.clone());
         let loops = [

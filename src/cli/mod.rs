@@ -164,6 +164,22 @@ command! {
         #[argh(option, arg_name = "name")]
         pub runtime_class: Vec<String>,
 
+        /// image of tasks that name none (default: `python:3.13-slim`)
+        #[argh(option, arg_name = "image")]
+        pub default_image: Option<String>,
+
+        /// CPUs of tasks that ask for none, such as 2 or 2+ (default: no request)
+        #[argh(option, arg_name = "amount", from_str_fn(value::cpus))]
+        pub default_cpus: Option<Quantity>,
+
+        /// memory of tasks that ask for none, such as 4Gi or 4+ (default: no request)
+        #[argh(option, arg_name = "amount", from_str_fn(value::memory))]
+        pub default_memory: Option<Quantity>,
+
+        /// do not install a program such as curl when a script calls it and the default image lacks it
+        #[argh(switch)]
+        pub no_install: bool,
+
         /// refuse labels of task files that do not begin with this prefix
         #[argh(option, arg_name = "prefix")]
         pub label_prefix: Option<String>,

@@ -36,6 +36,10 @@ fn serve_has_the_defaults_of_the_contract() {
         allow_pod_config: false,
         pod_security: None,
         runtime_class: Vec::new(),
+        default_image: None,
+        default_cpus: None,
+        default_memory: None,
+        no_install: false,
         label_prefix: None,
         allowed_host: Vec::new(),
     };

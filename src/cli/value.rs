@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use crate::api::{AccessMode, Quantity, Since, is_dns_label};
+use crate::api::{AccessMode, Quantity, Since, is_dns_label, read_cpus, read_memory};
 
 /// The format of data: `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn size(text: &str) -> Result<Quantity, String> {
     let quantity = Quantity::parse(text).ok().filter(Quantity::is_positive);
     quantity.ok_or_else(|| "expected a size such as 1Mi".to_owned())
+}
+
+pub(super) fn cpus(text: &str) -> Result<Quantity, String> {
+    read_cpus(&text.into())
+}
+
+pub(super) fn memory(text: &str) -> Result<Quantity, String> {
+    read_memory(&text.into())
 }
 
 pub(super) fn access_modes(text: &str) -> Result<Vec<AccessMode>, String> {

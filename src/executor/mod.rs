@@ -50,7 +50,7 @@ pub use self::{
     cluster::ClusterConfig,
     error::{Error, Result},
     logs::{LogItem, LogLines},
-    objects::PodRules,
+    objects::{Defaults, PodRules},
     tasks::{list::TaskList, prepare::DryRun},
     view::ListVersion,
 };

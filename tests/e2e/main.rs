@@ -20,6 +20,7 @@ mod pods;
 mod removed;
 mod rendezvous;
 mod several;
+mod shell;
 mod signals;
 mod stop;
 mod view;

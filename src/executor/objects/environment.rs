@@ -27,6 +27,11 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("SKYPILOT_NUM_GPUS_PER_NODE", gpus.to_string()),
         ("SKYPILOT_TASK_ID", id.to_string()),
+        // `shell.sh` reads it.
+        (
+            "K8S_CLI_INSTALL",
+            u8::from(submission.may_install).to_string(),
+        ),
         ("SKYPILOT_USER", escape_dollars(submission.user.as_str())),
         // PyTorch and other launchers look for rank 0 here. The port is torchrun's default.
         ("MASTER_ADDR", master_address(submission)),

@@ -6,6 +6,7 @@
 //! All modules above import this one. It is pure: random values, the time and looked-up values are arguments. Nothing here reads an
 //! object of Kubernetes; `observed` does that.
 
+mod defaults;
 mod environment;
 mod gpus;
 pub mod labels;
@@ -22,6 +23,7 @@ mod submission;
 mod tests;
 
 pub use self::{
+    defaults::Defaults,
     gpus::{Placement, place},
     manifest::job,
     owned::{claim, ephemeral_claims, secrets, service},

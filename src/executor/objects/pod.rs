@@ -12,6 +12,7 @@ use k8s_openapi::{
 };
 
 use super::{
+    defaults::IMAGE,
     environment::{environment, escape_dollars},
     gpus::Placement,
     names, script,
@@ -21,8 +22,6 @@ use crate::api::{self, TaskDefinition};
 
 /// The name of the task's container in a pod.
 pub const CONTAINER: &str = "task";
-/// The default image.
-const DEFAULT_IMAGE: &str = "python:3.13-slim";
 /// The name of the volume with the commands.
 const SCRIPT: &str = "k8s-cli-script";
 /// The name of the volume behind `/dev/shm`.
@@ -36,7 +35,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let arguments = script.arguments().iter();
     let arguments = arguments.map(|argument| escape_dollars(argument));
     let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
-    let image = task.resources.image_id.as_deref().unwrap_or(DEFAULT_IMAGE);
+    let image = task.resources.image_id.as_deref().unwrap_or(IMAGE);
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(image.to_owned()),
@@ -187,12 +186,15 @@ fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
         });
     }
     const PATH: &str = "/dev/shm";
-    if submission.task.resources.accelerators.is_some() && !submission.claims.contains_key(PATH) {
+    if !submission.claims.contains_key(PATH) {
         // Data loaders pass tensors through it, and the default of container runtimes is 64 MiB.
+        let memory = submission.task.resources.memory.as_ref();
+        let memory = memory.filter(|memory| !memory.at_least);
         volumes.push(Volume {
             name: SHARED_MEMORY.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource {
                 medium: Some("Memory".to_owned()),
+                size_limit: memory.map(|memory| Quantity(memory.as_str().to_owned())),
                 ..EmptyDirVolumeSource::default()
             }),
             ..Volume::default()

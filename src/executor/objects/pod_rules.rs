@@ -3,7 +3,7 @@
 //! All users share one namespace, and other programs of the cluster act on labels and annotations: they inject containers and
 //! credentials, add networks, and change queues. So a user may set only keys that no such program reads.
 
-use super::pod_config;
+use super::{defaults::Defaults, pod_config};
 use crate::api::{Problem, TaskDefinition, VolumeMount, limit_problems};
 
 /// The rules of the operator.
@@ -17,6 +17,7 @@ pub struct PodRules {
     pub runtime_classes: Vec<String>,
     /// The prefix of all labels that users set.
     pub label_prefix: Option<String>,
+    pub defaults: Defaults,
 }
 
 /// The domains of programs that act on labels and annotations of their keys, with all domains below them.

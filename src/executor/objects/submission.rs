@@ -26,6 +26,8 @@ pub struct Submission {
     pub placement: Placement,
     /// Whether its pods must follow the Pod Security Standard `restricted`.
     pub is_restricted: bool,
+    /// Whether its shells may install programs that its image lacks.
+    pub may_install: bool,
     /// The commands of its containers, and the object that holds them.
     pub script: Script,
     /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
@@ -62,6 +64,7 @@ impl Submission {
             claims,
             placement,
             is_restricted: false,
+            may_install: false,
         }
     }
 

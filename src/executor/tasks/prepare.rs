@@ -33,7 +33,7 @@ const MAX_SHOWN: usize = 32 * 1024 * 1024;
 pub async fn prepare(
     live: &LiveView,
     user: &User,
-    task: TaskDefinition,
+    mut task: TaskDefinition,
     fail_fast: bool,
     rules: &PodRules,
 ) -> Result<(Submission, Job)> {
@@ -43,6 +43,8 @@ pub async fn prepare(
     }
     let id = fresh::id();
     let mut warnings = task.warnings();
+    let (may_install, missing) = rules.defaults.apply(&mut task);
+    warnings.extend(missing);
     let volumes = Volumes(live).resolve(user, &task).await?;
     warnings.extend(volumes.warnings);
     let mut claims = volumes.claims;
@@ -63,6 +65,7 @@ pub async fn prepare(
     let mut submission =
         Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
     submission.is_restricted = rules.is_restricted;
+    submission.may_install = may_install;
     submission.warnings.splice(0..0, warnings);
     let first = job(&submission, 0)?;
     check_size(&submission, &first, MAX_JOBS, "a task")?;

@@ -1,11 +1,11 @@
 //! The commands of a task's containers, and the choice of the object that holds them. Pure.
 //!
-//! `init.sh` is the container's first process: it runs `setup` and `run`, and passes stop signals on to them. Both reach it as arguments,
-//! in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
+//! `init.sh` is the container's first process: it runs `setup` and `run`, and passes stop signals on to them. `shell.sh` makes their bash
+//! the shell that SkyPilot gives them. All reach the container as arguments, in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
 //! [`MAX_REPEATED`], and where they are too long for an argument, a Secret of the task holds the commands once, and its containers
 //! mount it. The program may create Secrets anyway, so it needs no further right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -15,6 +15,10 @@ use crate::api::{Problem, TaskDefinition};
 pub const SETUP_FAILED: &str = "k8s-cli: setup failed";
 /// The first process of a container, for people.
 const INIT: &str = include_str!("init.sh");
+/// What the bash of `setup` and `run` reads first, for people.
+const SHELL: &str = include_str!("shell.sh");
+/// The working directory of SkyPilot's tasks. `init.sh` names it too.
+const SKY_WORKDIR: &str = "~/sky_workdir";
 
 /// The longest argument or variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does
 /// not start.
@@ -45,22 +49,33 @@ impl Script {
             let arguments = vec![plain(task)];
             return Self::InJob { arguments };
         }
-        let [name, workdir] = ["k8s-cli", workdir(task).unwrap_or_default()].map(str::to_owned);
-        let texts = [init(), setup(task).to_owned(), task.run.clone()];
+        let workdir = workdir(task).unwrap_or_default();
+        let [name, workdir] = ["k8s-cli", workdir].map(str::to_owned);
+        let names = task.node_envs().map(|(name, _)| name.as_str());
+        let names: BTreeSet<_> = names
+            .chain(task.secrets.keys().map(String::as_str))
+            .collect();
+        let names = Vec::from_iter(names).join(" ");
+        let texts = [
+            init(),
+            without_comments(SHELL),
+            setup(task).to_owned(),
+            task.run.clone(),
+        ];
         let length: usize = texts.iter().map(String::len).sum();
         let num_nodes = task.num_nodes as usize;
         // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
         let repeated = num_nodes.saturating_mul(length + 16 * num_nodes);
         if length > MAX_ARGUMENT || (num_nodes > 1 && repeated > MAX_REPEATED) {
-            let files = ["init", "setup", "run"].map(str::to_owned);
+            let files = ["init", "shell", "setup", "run"].map(str::to_owned);
             return Self::InSecret {
-                arguments: vec![RUN_FILE.to_owned(), name, workdir],
+                arguments: vec![RUN_FILE.to_owned(), name, workdir, names],
                 files: files.into_iter().zip(texts).collect(),
             };
         }
-        let [init, setup, run] = texts;
+        let [init, shell, setup, run] = texts;
         Self::InJob {
-            arguments: vec![init, name, workdir, setup, run],
+            arguments: vec![init, name, workdir, names, shell, setup, run],
         }
     }
 
@@ -96,26 +111,34 @@ impl Script {
     }
 }
 
-/// `init.sh` for a container: without its comments.
+/// `init.sh` for a container.
 pub fn init() -> String {
-    let lines = INIT.lines();
+    without_comments(INIT)
+}
+
+fn without_comments(text: &str) -> String {
+    let lines = text.lines();
     let code = lines.filter(|line| !line.trim_start().starts_with('#'));
-    code.fold(String::with_capacity(INIT.len()), |init, line| {
-        init + line + "\n"
+    code.fold(String::with_capacity(text.len()), |code, line| {
+        code + line + "\n"
     })
 }
 
-fn setup(task: &TaskDefinition) -> &str {
+/// The commands of `setup`, empty if there are none.
+pub fn setup(task: &TaskDefinition) -> &str {
     let setup = task.setup.as_deref();
     setup
         .filter(|setup| !setup.trim().is_empty())
         .unwrap_or_default()
 }
 
-/// The working directory of a task; none if it is a directory of the user's machine.
+/// The working directory of a task: the one it names in the container, else SkyPilot's if its text mentions that, else that of the image.
 fn workdir(task: &TaskDefinition) -> Option<&str> {
     let workdir = task.workdir.as_deref();
-    workdir.filter(|workdir| workdir.starts_with('/'))
+    let in_container = workdir.filter(|workdir| workdir.starts_with('/'));
+    let mut texts = [setup(task), &task.run].into_iter();
+    let is_mentioned = texts.any(|text| text.contains("sky_workdir"));
+    in_container.or(is_mentioned.then_some(SKY_WORKDIR))
 }
 
 /// Whether the user replaces our bash, or its arguments.
@@ -138,8 +161,12 @@ fn sets_command(task: &TaskDefinition) -> bool {
 /// The commands of a task for a shell of the user, without `init.sh`.
 fn plain(task: &TaskDefinition) -> String {
     let mut script = String::new();
-    if let Some(workdir) = workdir(task) {
-        script += &format!("cd -- {} || exit\n", quote(workdir));
+    match workdir(task) {
+        Some(SKY_WORKDIR) => {
+            script += &format!("mkdir -p {SKY_WORKDIR} && cd {SKY_WORKDIR} || exit\n");
+        }
+        Some(workdir) => script += &format!("cd -- {} || exit\n", quote(workdir)),
+        None => {}
     }
     if !setup(task).is_empty() {
         script += &format!("/bin/bash -c {} || exit\n", quote(setup(task)));
@@ -153,43 +180,4 @@ fn quote(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quoted_text_is_one_word_for_the_shell() {
-        assert_eq!(quote("it's"), r"'it'\''s'");
-    }
-
-    /// Where `init.sh` is not process 1, other processes may be strangers: only the script gets the signal.
-    #[test]
-    fn only_the_script_is_told_where_other_processes_may_be_strangers() {
-        use std::{
-            io::{BufRead, BufReader},
-            process::{Command, Stdio},
-        };
-
-        let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
-        let run = "trap 'echo told; exit 9' TERM; echo ready; sleep 1000 & wait";
-        let mut process = Command::new("/bin/bash")
-            .args(["-p", "-c", &init(), "k8s-cli", "", "", run])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        let pid = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert_eq!(lines.next().unwrap().unwrap(), "told");
-        assert_eq!(process.wait().unwrap().code(), Some(9));
-        assert!(stranger.try_wait().unwrap().is_none());
-        stranger.kill().unwrap();
-        stranger.wait().unwrap();
-    }
-
-    #[test]
-    fn init_has_no_comments_and_names_the_message() {
-        assert!(init().len() < 4096 && !init().contains("\n#"), "{}", init());
-        assert!(init().contains(SETUP_FAILED));
-    }
-}
+mod tests;

@@ -2,8 +2,9 @@
 # The first process of a task's container: runs `setup` and `run`, passes a stop signal on to the processes of the container, waits
 # for them, and ends with the exit code of the script. bash reaps the orphans that a container's first process inherits.
 #
-# Arguments: the working directory (empty: that of the image), `setup` (empty: none) and `run`. Without the last two, they stand in the
-# files /.k8s-cli/setup and /.k8s-cli/run. The names of all variables and functions here begin with k8s_; none of them is exported.
+# Arguments: the working directory (empty: that of the image), the names of the task's variables, `shell.sh`, `setup` (empty: none) and
+# `run`. Without the last three, they stand in files of these names in /.k8s-cli. The names of all variables and functions here begin
+# with k8s_; none of them is exported.
 #
 # The script is not the first process itself, because the kernel drops the signals that a process 1 sends to itself, and those for
 # which it has no handler: `kill -TERM $$` would do nothing, and a stop would reach no program.
@@ -101,18 +102,23 @@ k8s_drain() {
   done
 }
 
-# Runs commands in a bash of their own, and waits for it.
+# Runs commands in a bash of their own, which reads shell.sh before them, and waits for it.
 k8s_run() {
+  # The process that writes shell.sh is a child of this one, so that no program of the user has to wait for it.
+  exec {k8s_before}< <(printf '%s' "$k8s_shell")
   # The script gets a process group of its own.
   set -m
   (
     # Without this, an asynchronous process of a shell ignores SIGINT and SIGQUIT.
     trap - TERM INT QUIT HUP USR1 USR2 WINCH
     exec </dev/null >&"$k8s_out" 2>&"$k8s_err" {k8s_out}>&- {k8s_err}>&- {k8s_never}<&-
+    export K8S_CLI_BASH_ENV=$BASH_ENV K8S_CLI_NAMES=$k8s_names
+    export BASH_ENV=/dev/fd/$k8s_before
     exec /bin/bash -c "$1"
   ) &
   k8s_child=$!
   set +m
+  exec {k8s_before}<&-
   # A signal may have come just before there was a process to tell.
   [ -z "$k8s_stopping" ] || k8s_stop
   while :; do
@@ -129,23 +135,24 @@ k8s_end() {
 }
 
 trap k8s_stop TERM INT QUIT HUP USR1 USR2 WINCH
-if [ -n "$1" ]; then cd -- "$1" || exit; fi
-if [ $# = 1 ]; then
-  set -- "$1" "$(</.k8s-cli/setup)" "$(</.k8s-cli/run)"
+# The first case is the working directory of SkyPilot's tasks.
+# shellcheck disable=SC2088 # the name of that directory
+case $1 in
+  '~/sky_workdir') mkdir -p ~/sky_workdir && cd ~/sky_workdir || exit ;;
+  ?*) cd -- "$1" || exit ;;
+esac
+k8s_names=$2
+if [ $# = 2 ]; then
+  set -- "$1" "$2" "$(</.k8s-cli/shell)" "$(</.k8s-cli/setup)"
   # They may be too long for an argument.
   k8s_setup='. /.k8s-cli/setup' k8s_run='. /.k8s-cli/run'
 else
-  k8s_setup=$2 k8s_run=$3
+  k8s_setup=$4 k8s_run=$5
 fi
-# Root needs no sudo, and many images have none, but task files call it. SkyPilot defines it as an empty alias there.
-if [ "$EUID" = 0 ] && [[ $2$3 == *sudo* ]] && ! command -v sudo >/dev/null; then
-  # shellcheck disable=SC2317 # the script calls it
-  sudo() { "$@"; }
-  export -f sudo
-fi
+k8s_shell=$3
 # What bash says about its children is not output of the task.
 exec >/dev/null 2>&1
-if [ -n "$2" ]; then
+if [ -n "$4" ]; then
   # SkyPilot's names of these variables during `setup` (SkyPilot 0.14.1, sky/skylet/constants.py).
   SKYPILOT_SETUP_NODE_RANK=$SKYPILOT_NODE_RANK SKYPILOT_SETUP_NODE_IPS=$SKYPILOT_NODE_IPS \
     SKYPILOT_SETUP_NUM_GPUS_PER_NODE=$SKYPILOT_NUM_GPUS_PER_NODE k8s_run "$k8s_setup"

@@ -1,0 +1,241 @@
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Output, Stdio, id},
+    str,
+};
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn quoted_text_is_one_word_for_the_shell() {
+    assert_eq!(quote("it's"), r"'it'\''s'");
+}
+
+/// Where `init.sh` is not process 1, other processes may be strangers: only the script gets the signal.
+#[test]
+fn only_the_script_is_told_where_other_processes_may_be_strangers() {
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let run = "trap 'echo told; exit 9' TERM; echo ready; sleep 1000 & wait";
+    let mut process = Command::new("/bin/bash")
+        .args(["-p", "-c", &init(), "k8s-cli", "", "", "", "", run])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let pid = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "told");
+    assert_eq!(process.wait().unwrap().code(), Some(9));
+    assert!(stranger.try_wait().unwrap().is_none());
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn init_has_no_comments_and_names_the_message() {
+    let length = init().len() + without_comments(SHELL).len();
+    assert!(length < 8192 && !init().contains("\n#"), "{length}");
+    assert!(init().contains(SETUP_FAILED));
+}
+
+/// A home directory, and a directory of programs that is the whole PATH.
+struct Image {
+    directory: PathBuf,
+}
+
+impl Image {
+    /// An image with some programs of this machine.
+    fn new(name: &str) -> Self {
+        let directory = env::temp_dir().join(format!("k8s-cli-image-{name}-{}", id()));
+        fs::create_dir_all(directory.join("bin")).unwrap();
+        let image = Self { directory };
+        for program in ["cat", "env", "mkdir", "rmdir", "sh", "sleep", "timeout"] {
+            let which = format!("type -P {program}");
+            let found = Command::new("/bin/bash").args(["-c", &which]).output();
+            let path = String::from_utf8(found.unwrap().stdout).unwrap();
+            std::os::unix::fs::symlink(path.trim(), image.directory.join("bin").join(program))
+                .unwrap();
+        }
+        image
+    }
+
+    fn add(&self, path: &str, text: &str) -> &Self {
+        let path = self.directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// Runs the commands of a task in a container with these variables.
+    fn run(&self, task: Value) -> Output {
+        let task = TaskDefinition::from_json(&task).unwrap();
+        let Script::InJob { arguments } = Script::new(&task) else {
+            panic!("the script is too long")
+        };
+        Command::new("/bin/bash")
+            .args(["-p", "-c"])
+            .args(arguments)
+            .env_clear()
+            .envs(task.node_envs())
+            .env("HOME", &self.directory)
+            .env("TMPDIR", &self.directory)
+            .env("PATH", self.directory.join("bin"))
+            .current_dir(&self.directory)
+            .output()
+            .unwrap()
+    }
+
+    #[track_caller]
+    fn check(&self, task: Value, code: i32, stdout: &str, stderr: &str) {
+        let output = self.run(task);
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| str::from_utf8(text).unwrap());
+        assert_eq!(
+            (output.status.code(), out, err),
+            (Some(code), stdout, stderr)
+        );
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The guards of Debian's and Ubuntu's files return unless bash is interactive.
+#[test]
+fn run_sees_what_setup_adds_to_the_bashrc() {
+    let setup = r#"echo "export FROM_RC=yes TASK=rc; alias hi='echo hello'" >>~/.bashrc"#;
+    let run = r#"echo "$FROM_RC $TASK [$PS1] $-"; hi"#;
+    let task = json!({"envs": {"TASK": "task"}, "setup": setup, "run": run});
+    for guard in [
+        "case $- in\n    *i*) ;;\n      *) return;;\nesac\n",
+        "[ -z \"$PS1\" ] && return\n",
+        "[[ $- != *i* ]] && return\n",
+        "",
+    ] {
+        let image = Image::new("bashrc");
+        image.add(".bashrc", guard);
+        image.check(task.clone(), 0, "yes task [] hBc\nhello\n", "");
+    }
+}
+
+#[test]
+fn the_shell_of_the_user_is_otherwise_unchanged() {
+    let image = Image::new("plain");
+    image.add("own.sh", "from_own=yes");
+    let own = image.directory.join("own.sh");
+    let own = own.to_str().unwrap();
+    let run = "echo \"$from_own $BASH_ENV ${#BASH_ARGV[@]}\"\nset | while read -r line; do case $line in k8s_*|K8S_CLI_*) echo $line;; esac; done\nnosuch\n(exit 7)";
+    let expected = format!("yes {own} 0\n");
+    let error = "/bin/bash: line 3: nosuch: command not found\n";
+    let task = json!({"envs": {"BASH_ENV": own}, "run": run});
+    image.check(task, 7, &expected, error);
+}
+
+#[test]
+fn conda_is_a_function_where_it_is_installed() {
+    let image = Image::new("conda");
+    image.add(
+        "miniconda3/etc/profile.d/conda.sh",
+        "conda() { [ $1 != activate ] || CONDA_ENV=$2; }",
+    );
+    let run = "conda activate train; echo $CONDA_ENV";
+    image.check(json!({"setup": run, "run": run}), 0, "train\ntrain\n", "");
+}
+
+#[test]
+fn commands_run_in_the_workdir_of_skypilot_if_they_name_it() {
+    let image = Image::new("workdir");
+    let run = "cd ~/sky_workdir && pwd";
+    let expected = format!("{}/sky_workdir\n", image.directory.display());
+    image.check(
+        json!({"setup": "pwd", "run": run}),
+        0,
+        &expected.repeat(2),
+        "",
+    );
+}
+
+#[test]
+fn sudo_runs_its_arguments_as_root() {
+    let image = Image::new("sudo");
+    let run = "sudo -E A=1 bash -c 'echo $A'; sudo -u root -- echo b; sudo -u nobody true; echo $?";
+    // bash is not in the PATH of this image.
+    let run = run.replace("bash -c", "sh -c");
+    if is_root() {
+        let error = "sudo: the image has no sudo, so no command can run as nobody\n";
+        image.check(json!({"run": run}), 0, "1\nb\n127\n", error);
+    } else {
+        let output = image.run(json!({"run": run}));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("does not run as root"), "{error}");
+    }
+}
+
+/// An `apt-get` that installs a program called `jq`, or says why not.
+fn with_apt_get(image: &Image, installs: bool) {
+    let jq = image.directory.join("bin/jq");
+    let install = if installs {
+        format!(
+            "printf '#!/bin/sh\\necho jq \"$@\"\\n' >{0}; /bin/chmod +x {0}",
+            jq.display()
+        )
+    } else {
+        "echo 'E: no network' >&2; exit 100".to_owned()
+    };
+    image.add(
+        "bin/apt-get",
+        &format!("#!/bin/sh\n[ $1 = install ] || exit 0\n{install}\n"),
+    );
+}
+
+#[test]
+fn a_program_that_the_image_lacks_is_installed_when_it_is_called() {
+    let image = Image::new("install");
+    with_apt_get(&image, true);
+    let task =
+        |install: &str| json!({"envs": {"K8S_CLI_INSTALL": install}, "run": "jq a b && jq c"});
+    let missing = "/bin/bash: line 1: jq: command not found\n";
+    image.check(task("0"), 127, "", missing);
+    if is_root() {
+        let line = "k8s-cli: installing jq with apt-get, since the image lacks it\n";
+        image.check(task("1"), 0, "jq a b\njq c\n", line);
+    } else {
+        let line = "k8s-cli: jq could not be installed (the container does not run as root): name an image that has it in `image_id`, \
+                    or with `serve --default-image`\n";
+        image.check(task("1"), 127, "", &format!("{line}{missing}"));
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_installed_is_not_found() {
+    let image = Image::new("no-network");
+    with_apt_get(&image, false);
+    let task = json!({"envs": {"K8S_CLI_INSTALL": "1"}, "run": "jq a"});
+    let output = image.run(task);
+    assert_eq!(output.status.code(), Some(127));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let reason = if is_root() {
+        "failed: E: no network): name an image"
+    } else {
+        "(the container does not run as root): name an image"
+    };
+    assert!(error.contains(reason), "{error}");
+    assert!(
+        error.ends_with("/bin/bash: line 1: jq: command not found\n"),
+        "{error}"
+    );
+    assert!(!image.directory.join(".k8s-cli-install").exists());
+}
