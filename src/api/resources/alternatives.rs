@@ -127,7 +127,7 @@ fn value<'a>(fields: &'a Fields, alternative: &'a Fields, key: &str) -> Option<&
 }
 
 /// Whether an alternative may run on this cluster: it names Kubernetes, or no cloud.
-fn could_be_here(fields: &Fields, alternative: &Fields) -> bool {
+pub(super) fn could_be_here(fields: &Fields, alternative: &Fields) -> bool {
     (["infra", "cloud"].iter())
         .filter_map(|key| value(fields, alternative, key)?.as_str())
         .all(allows_kubernetes)
@@ -179,7 +179,7 @@ mod tests {
         assert!(
             warnings
                 .iter()
-                .any(|warning| warning.starts_with("resources.any_of: the first")),
+                .any(|warning| warning.starts_with("resources.any_of: one is used")),
             "{warnings:?}"
         );
     }

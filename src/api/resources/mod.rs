@@ -78,6 +78,69 @@ impl Resources {
         }
     }
 
+    /// The sets of resources of which a task needs one, in the order of the file. Alternatives for other clouds are left out.
+    pub fn alternatives(&self) -> Vec<Self> {
+        let lists = ALTERNATIVES
+            .iter()
+            .filter_map(|key| self.unused.get(*key)?.as_array());
+        let alternatives: Vec<_> = lists
+            .flatten()
+            .filter_map(Value::as_object)
+            .filter(|alternative| alternatives::could_be_here(&Map::new(), alternative))
+            .collect();
+        // The fields of the first alternative were merged into these, and are no defaults of its rivals.
+        let is_common = |key| {
+            alternatives
+                .first()
+                .is_none_or(|first| !first.contains_key(key))
+        };
+        let read = |alternative: &&Map<String, Value>| {
+            // The fields were checked when the task was read.
+            let own = Self::from_fields("", alternative, &mut Vec::new());
+            let mut labels = self.labels.clone();
+            labels.extend(own.labels);
+            let is_of_all = is_common("accelerators") && is_common("gpus");
+            let gpus = self.accelerators.clone().filter(|_| is_of_all);
+            let cpus = self.cpus.clone().filter(|_| is_common("cpus"));
+            let memory = self.memory.clone().filter(|_| is_common("memory"));
+            let image = self.image_id.clone().filter(|_| is_common("image_id"));
+            Self {
+                cpus: own.cpus.or(cpus),
+                memory: own.memory.or(memory),
+                accelerators: own.accelerators.or(gpus),
+                image_id: own.image_id.or(image),
+                disk_size: own
+                    .disk_size
+                    .or(self.disk_size.filter(|_| is_common("disk_size"))),
+                labels,
+                unused: self.unused.clone(),
+            }
+        };
+        let all: Vec<_> = alternatives.iter().map(read).collect();
+        if all.is_empty() {
+            vec![self.clone()]
+        } else {
+            all
+        }
+    }
+
+    /// Whether its alternatives are in the order of preference.
+    pub fn is_ordered(&self) -> bool {
+        self.unused.contains_key("ordered")
+    }
+
+    /// Whether two alternatives differ in the type of their GPUs, and in nothing else.
+    pub fn differs_in_gpu_type(&self, other: &Self) -> bool {
+        let (Some(own), Some(others)) = (&self.accelerators, &other.accelerators) else {
+            return false;
+        };
+        let same = Self {
+            accelerators: self.accelerators.clone(),
+            ..other.clone()
+        };
+        own.count == others.count && own.name != others.name && same == *self
+    }
+
     /// Reads the fields of `resources` or of one alternative, without `any_of` and `ordered`.
     fn from_fields(path: &str, fields: &Map<String, Value>, problems: &mut Vec<Problem>) -> Self {
         let mut resources = Self::default();

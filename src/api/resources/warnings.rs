@@ -53,7 +53,7 @@ impl Resources {
             .collect();
         let more = if list.len() > 8 { ", ..." } else { "" };
         Some(format!(
-            "resources.{key}: the first that could run on this cluster is used, and no other is tried, of {}{more}",
+            "resources.{key}: one is used, the first whose GPUs the nodes of the cluster have, else the first, of {}{more}",
             names.join(", ")
         ))
     }

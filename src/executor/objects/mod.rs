@@ -24,7 +24,7 @@ mod tests;
 
 pub use self::{
     defaults::Defaults,
-    gpus::{Placement, place},
+    gpus::{Placement, choose, place},
     manifest::job,
     owned::{claim, ephemeral_claims, secrets, service},
     pod::CONTAINER,

@@ -49,9 +49,8 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         ..Container::default()
     };
     let is_multi_node = submission.is_multi_node();
-    let has_gpus = task.resources.accelerators.is_some();
     PodSpec {
-        affinity: has_gpus.then(|| affinity(&submission.placement)).flatten(),
+        affinity: affinity(&submission.placement),
         automount_service_account_token: Some(false),
         containers: vec![container],
         // A namespace with many Services would otherwise put hundreds of variables into the task's environment.
@@ -59,7 +58,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         hostname: is_multi_node.then(|| names::hostname(rank)),
         restart_policy: Some("Never".to_owned()),
         subdomain: is_multi_node.then(|| names::service_name(submission.id)),
-        tolerations: has_gpus.then(|| vec![toleration(&submission.placement)]),
+        tolerations: toleration(&submission.placement).map(|toleration| vec![toleration]),
         volumes: (!volumes.is_empty()).then_some(volumes),
         ..PodSpec::default()
     }
@@ -92,9 +91,8 @@ fn resources(task: &TaskDefinition, placement: &Placement) -> Option<ResourceReq
         let size = Quantity(format!("{gigabytes}G"));
         requests.insert("ephemeral-storage".to_owned(), size);
     }
-    if let Some(accelerators) = &wanted.accelerators {
-        let count = Quantity(accelerators.count.to_string());
-        limits.insert(placement.resource.to_owned(), count);
+    if let Some((resource, count)) = placement.resource {
+        limits.insert(resource.to_owned(), Quantity(count.to_string()));
     }
     if requests.is_empty() && limits.is_empty() {
         return None;
@@ -108,13 +106,19 @@ fn resources(task: &TaskDefinition, placement: &Placement) -> Option<ResourceReq
 
 /// The affinity to the nodes that have GPUs of the wanted type.
 fn affinity(placement: &Placement) -> Option<Affinity> {
-    let (key, values) = placement.label.clone()?;
-    let term = NodeSelectorTerm {
-        match_expressions: Some(vec![NodeSelectorRequirement {
-            key,
+    if placement.labels.is_empty() {
+        return None;
+    }
+    let requirements = placement
+        .labels
+        .iter()
+        .map(|(key, values)| NodeSelectorRequirement {
+            key: key.clone(),
             operator: "In".to_owned(),
-            values: Some(values),
-        }]),
+            values: Some(values.clone()),
+        });
+    let term = NodeSelectorTerm {
+        match_expressions: Some(requirements.collect()),
         ..NodeSelectorTerm::default()
     };
     let required = NodeSelector {
@@ -130,13 +134,14 @@ fn affinity(placement: &Placement) -> Option<Affinity> {
 }
 
 /// The toleration of the taint that keeps other pods off nodes with GPUs.
-fn toleration(placement: &Placement) -> Toleration {
-    Toleration {
-        key: Some(placement.resource.to_owned()),
+fn toleration(placement: &Placement) -> Option<Toleration> {
+    let (resource, _) = placement.resource?;
+    Some(Toleration {
+        key: Some(resource.to_owned()),
         operator: Some("Exists".to_owned()),
         effect: Some("NoSchedule".to_owned()),
         ..Toleration::default()
-    }
+    })
 }
 
 /// The volumes of the pod, one for each claim, and the mounts of the container.

@@ -25,11 +25,18 @@ fn submission(task: TaskDefinition) -> Submission {
         })
         .collect();
     let placement = Placement {
-        resource: "nvidia.com/gpu",
-        label: Some((
-            "nvidia.com/gpu.product".to_owned(),
-            vec!["NVIDIA-L4".to_owned()],
-        )),
+        resource: task
+            .resources
+            .accelerators
+            .as_ref()
+            .map(|gpus| ("nvidia.com/gpu", gpus.count)),
+        labels: match &task.resources.accelerators {
+            Some(_) => vec![(
+                "nvidia.com/gpu.product".to_owned(),
+                vec!["NVIDIA-L4".to_owned()],
+            )],
+            None => Vec::new(),
+        },
     };
     Submission::new(
         "ab12cd34".parse().unwrap(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Accelerators, Reason, TaskDefinition, User, VolumeMount, describe},
+    api::{Reason, Resources, TaskDefinition, User, VolumeMount, describe},
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
@@ -59,7 +59,7 @@ pub async fn prepare(
             warnings.push(format!("volumes.{path}: the volume {WAITS}"));
         }
     }
-    let (placement, warning) = place(&live.cluster, task.resources.accelerators.as_ref()).await;
+    let (placement, warning) = place(&live.cluster, &mut task.resources).await;
     warnings.extend(warning);
     let user = user.clone();
     let mut submission =
@@ -142,23 +142,28 @@ pub async fn dry_run(cluster: &Cluster, submission: Submission, first: Job) -> R
 }
 
 /// The placement of a task on nodes that have its GPUs, and a warning if that is not possible.
-async fn place(cluster: &Cluster, wanted: Option<&Accelerators>) -> (Placement, Option<String>) {
-    let Some(wanted) = wanted else {
+async fn place(cluster: &Cluster, resources: &mut Resources) -> (Placement, Option<String>) {
+    let choices = resources.alternatives();
+    if choices.iter().all(|choice| choice.accelerators.is_none()) {
         return (Placement::default(), None);
-    };
+    }
     match cluster.nodes().await {
-        Ok(nodes) => objects::place(&nodes, wanted),
+        Ok(nodes) => objects::choose(&nodes, resources),
         Err(error) => {
             if error.reason() != Reason::Forbidden {
                 log::warn!("cannot read the GPUs of the nodes: {error}");
             }
-            let name = wanted.name.as_ref();
-            let warning = name.map(|name| {
+            let Some(wanted) = &resources.accelerators else {
+                return (Placement::default(), None);
+            };
+            let (placement, of_no_node) = objects::place(&[], wanted);
+            let warning = of_no_node.map(|_| {
+                let name = wanted.name.as_deref().unwrap_or_default();
                 format!(
                     "resources.accelerators: the server may not see the nodes, so any GPU will do for {name:?}"
                 )
             });
-            (Placement::default(), warning)
+            (placement, warning)
         }
     }
 }

@@ -5,27 +5,20 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Node;
 
-use crate::api::Accelerators;
+use crate::api::{Accelerators, Resources};
 
 const NVIDIA: &str = "nvidia.com/gpu";
 const AMD: &str = "amd.com/gpu";
+const NEURON: &str = "aws.amazon.com/neuron";
+const TPU: &str = "google.com/tpu";
 
 /// The GPUs that a pod asks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Placement {
-    /// The name of the GPU resource, such as `nvidia.com/gpu`.
-    pub resource: &'static str,
-    /// The key of a node label, and the values that a node may have.
-    pub label: Option<(String, Vec<String>)>,
-}
-
-impl Default for Placement {
-    fn default() -> Self {
-        Self {
-            resource: NVIDIA,
-            label: None,
-        }
-    }
+    /// The name of the resource, such as `nvidia.com/gpu`, and the amount of it; none without GPUs.
+    pub resource: Option<(&'static str, u32)>,
+    /// The keys of node labels, each with the values that a node may have.
+    pub labels: Vec<(String, Vec<String>)>,
 }
 
 /// A label key, and the function that maps its values to GPU names.
@@ -62,16 +55,126 @@ fn product(value: &str) -> String {
     words.join("-").replace("RTX-", "RTX")
 }
 
-/// The placement for the wanted GPUs, and a warning for the user if any GPU will do.
+/// Chooses among the alternatives of a task the first whose GPUs the nodes have, else the first. Alternatives without an order that
+/// differ in the type of GPU only are all allowed. Returns the placement, and a warning for the user if any GPU will do.
+pub fn choose(nodes: &[Node], resources: &mut Resources) -> (Placement, Option<String>) {
+    let choices = resources.alternatives();
+    let placed = |choice: &Resources| match &choice.accelerators {
+        Some(wanted) => place(nodes, wanted),
+        None => (Placement::default(), None),
+    };
+    let carried = choices.iter().find(|choice| placed(choice).1.is_none());
+    let Some(chosen) = carried.or(choices.first()) else {
+        return (Placement::default(), None);
+    };
+    let (mut placement, warning) = placed(chosen);
+    if warning.is_none() && !resources.is_ordered() {
+        let equals = choices
+            .iter()
+            .filter(|choice| chosen.differs_in_gpu_type(choice));
+        for (other, warning) in equals.map(placed) {
+            if warning.is_none() && other.resource == placement.resource {
+                placement.allow(other.labels);
+            }
+        }
+    }
+    *resources = chosen.clone();
+    (placement, warning)
+}
+
+impl Placement {
+    /// Allows nodes with other values of the same label too.
+    fn allow(&mut self, others: Vec<(String, Vec<String>)>) {
+        if let ([(key, values)], [(other, more)]) = (&mut *self.labels, &*others)
+            && key == other
+        {
+            values.extend(
+                more.iter()
+                    .filter(|value| !values.contains(value))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
+    }
+}
+
+/// The resource of accelerators that are not NVIDIA's, by the beginning of their names (SkyPilot 0.14.1's catalogs).
+const OTHERS: [(&str, &str); 6] = [
+    ("MI", AMD),
+    ("RADEON", AMD),
+    ("INSTINCT", AMD),
+    ("TRAINIUM", NEURON),
+    ("INFERENTIA", NEURON),
+    ("GAUDI", "habana.ai/gaudi"),
+];
+
+/// The slices of TPUs on one machine of GKE: the name of SkyPilot, the values of GKE's labels for type and topology, and the chips.
+const TPUS: [(&str, &str, &str, u32); 8] = [
+    ("tpu-v4-8", "tpu-v4-podslice", "2x2x1", 4),
+    ("tpu-v5litepod-1", "tpu-v5-lite-podslice", "1x1", 1),
+    ("tpu-v5litepod-4", "tpu-v5-lite-podslice", "2x2", 4),
+    ("tpu-v5litepod-8", "tpu-v5-lite-podslice", "2x4", 8),
+    ("tpu-v5p-8", "tpu-v5p-slice", "2x2x1", 4),
+    ("tpu-v6e-1", "tpu-v6e-slice", "1x1", 1),
+    ("tpu-v6e-4", "tpu-v6e-slice", "2x2", 4),
+    ("tpu-v6e-8", "tpu-v6e-slice", "2x4", 8),
+];
+
+/// The placement for a TPU. A slice of several machines is not known here.
+fn place_tpu(name: &str, count: u32) -> (Placement, Option<String>) {
+    let known = TPUS.iter().find(|tpu| tpu.0.eq_ignore_ascii_case(name));
+    let Some((_, kind, topology, chips)) = known else {
+        let warning = format!(
+            "resources.accelerators: {name:?} is not a TPU on one machine that is known here, so {count} of {TPU} is asked for; \
+             config.kubernetes.pod_config can add GKE's labels to its nodeSelector"
+        );
+        let placement = Placement {
+            resource: Some((TPU, count)),
+            labels: Vec::new(),
+        };
+        return (placement, Some(warning));
+    };
+    let label = |key: &str, value: &str| {
+        (
+            format!("cloud.google.com/gke-tpu-{key}"),
+            vec![value.to_owned()],
+        )
+    };
+    let placement = Placement {
+        resource: Some((TPU, *chips)),
+        labels: vec![label("accelerator", kind), label("topology", topology)],
+    };
+    (placement, None)
+}
+
+/// The placement for the wanted accelerators, and a warning for the user if any of them will do.
 pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String>) {
-    let resource = resource(nodes);
-    let anywhere = Placement {
-        resource,
-        label: None,
-    };
     let Some(name) = &wanted.name else {
-        return (anywhere, None);
+        let resource = Some((resource(nodes), wanted.count));
+        return (
+            Placement {
+                resource,
+                labels: Vec::new(),
+            },
+            None,
+        );
     };
+    let upper = name.to_uppercase();
+    if upper.starts_with("TPU-") {
+        return place_tpu(name, wanted.count);
+    }
+    let other = OTHERS.iter().find(|(start, _)| upper.starts_with(start));
+    let anywhere = Placement {
+        resource: Some((
+            other.map_or_else(|| resource(nodes), |other| other.1),
+            wanted.count,
+        )),
+        labels: Vec::new(),
+    };
+    // No other type has this resource on such a node, or it is a question of the node's size.
+    if other.is_some_and(|other| other.1 != AMD) {
+        return (anywhere, None);
+    }
     let scheme = SCHEMES
         .iter()
         .find(|(key, _)| nodes.iter().any(|node| label(node, key).is_some()));
@@ -95,8 +198,8 @@ pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String
         );
         return (anywhere, Some(warning));
     }
-    let label = Some((key.to_string(), values));
-    (Placement { resource, label }, None)
+    let labels = vec![(key.to_string(), values)];
+    (Placement { labels, ..anywhere }, None)
 }
 
 /// Whether a wanted name means a GPU type. Case does not matter, and `H200` means every `H200-...`.
