@@ -39,6 +39,12 @@ fn a_stop_reaches_the_program_wherever_it_stands_in_the_script() {
         format!("{PROGRAM} 2>&1 | cat | tee /dev/null"),
         format!("exec > >(tee /dev/null); {PROGRAM}; echo after"),
         format!("{PROGRAM} & wait"),
+        // Every part of a pipe prints what the part before it says.
+        format!("{PROGRAM} | while read -r line; do echo $line; done"),
+        format!(
+            "{PROGRAM} | python3 -uc 'import sys; [print(line, end=str()) for line in sys.stdin]'"
+        ),
+        format!("{PROGRAM} | stdbuf -oL uniq | stdbuf -oL head -n 9"),
     ] {
         assert_eq!(stopped(&ada, &run), "saving\nsaved\n", "{run}");
     }

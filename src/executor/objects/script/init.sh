@@ -25,28 +25,32 @@ exec {k8s_never}<> <(:)
 
 k8s_sleep() { read -rt "$1" -u "$k8s_never" _; }
 
-# Whether a process is a filter at the end of a pipe. A filter ends when the programs before it have ended, and has to print what they
-# say until then.
+# Whether a process, whose parent is $2, is a filter: a part of a shell's pipe other than the first. A filter ends when the programs
+# before it have ended, and has to print what they say until then. A program that another program feeds is none.
 k8s_is_filter() {
   local name
+  # NB: a `return` without a number has the status of the command before the trap.
+  [ -p "/proc/$1/fd/0" ] || return 1
+  { read -r name <"/proc/$2/comm"; } 2>/dev/null || return 1
+  case $name in bash | sh | dash | ash | busybox) return 0 ;; esac
   { read -r name <"/proc/$1/comm"; } 2>/dev/null || return 1
-  case $name in
-    tee | cat | ts | sed | awk | gawk | mawk | grep | tr) [ -p "/proc/$1/fd/0" ] ;;
-    *) return 1 ;;
-  esac
+  case $name in tee | cat | ts | sed | awk | gawk | mawk | grep | tr) return 0 ;; esac
+  return 1
 }
 
 # Sets k8s_programs and k8s_filters to the other processes of the container that have not ended.
 k8s_list() {
-  local path pid stat
+  local path pid stat parent
   k8s_programs=() k8s_filters=()
   for path in /proc/[0-9]*; do
     pid=${path#/proc/}
     [ "$pid" != "$$" ] || continue
     { read -r stat <"$path/stat"; } 2>/dev/null || continue
     # The state stands behind the name in parentheses, which may hold anything.
-    case ${stat##*) } in Z* | X*) continue ;; esac
-    if k8s_is_filter "$pid"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
+    stat=${stat##*) }
+    case $stat in Z* | X*) continue ;; esac
+    parent=${stat#* }
+    if k8s_is_filter "$pid" "${parent%% *}"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
   done
 }
 

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::pod::CONTAINER;
 use crate::api::{Problem, TaskDefinition};
 
 /// The termination message of a container whose `setup` has failed.
@@ -141,20 +142,20 @@ fn workdir(task: &TaskDefinition) -> Option<&str> {
     in_container.or(is_mentioned.then_some(SKY_WORKDIR))
 }
 
-/// Whether the user replaces our bash, or its arguments.
+/// Whether the user replaces our bash, or its arguments. Only the container of the task counts: the one of its name, and one without a
+/// name, which is merged into it.
 fn sets_command(task: &TaskDefinition) -> bool {
-    let containers = |config: &'_ Map<String, Value>| -> Vec<Value> {
-        let containers = config.get("spec").and_then(|spec| spec.get("containers"));
-        containers
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
-    let containers = task.pod_config.as_ref().map(containers).unwrap_or_default();
-    containers.iter().any(|container| {
-        ["command", "args"]
-            .iter()
-            .any(|field| container.get(field).is_some())
+    let spec = task
+        .pod_config
+        .as_ref()
+        .and_then(|config| config.get("spec"));
+    let containers = spec.and_then(|spec| spec.get("containers")?.as_array());
+    containers.into_iter().flatten().any(|container| {
+        let name = container.get("name").and_then(Value::as_str);
+        name.is_none_or(|name| name == CONTAINER)
+            && ["command", "args"]
+                .iter()
+                .any(|field| container.get(field).is_some())
     })
 }
 

@@ -239,3 +239,21 @@ fn a_program_that_cannot_be_installed_is_not_found() {
     );
     assert!(!image.directory.join(".k8s-cli-install").exists());
 }
+
+#[test]
+fn only_the_container_of_the_task_replaces_the_init() {
+    for (containers, expected) in [
+        (json!([{"name": "side", "command": ["sleep", "9"]}]), false),
+        (
+            json!([{"name": "task"}, {"name": "side", "args": ["x"]}]),
+            false,
+        ),
+        (json!([{"name": "task", "command": ["sh"]}]), true),
+        (json!([{"args": ["x"]}]), true),
+    ] {
+        let config = json!({"kubernetes": {"pod_config": {"spec": {"containers": containers}}}});
+        let task = json!({"config": config, "run": "true"});
+        let task = TaskDefinition::from_json(&task).unwrap();
+        assert_eq!(sets_command(&task), expected, "{containers}");
+    }
+}
