@@ -50,7 +50,7 @@ pub fn api_url(flag: Option<String>, env: Env<'_>) -> Result<String, Error> {
 }
 
 /// A URL for a message: without the user and the password in it.
-fn without_login(url: &str) -> String {
+pub fn without_login(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),

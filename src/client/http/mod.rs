@@ -23,7 +23,12 @@ use ureq::{
 };
 
 use self::{agent::CONNECT_TIMEOUT, clock::server_time, detail::detail};
-use super::{Error, config::Env, error::describe_io, output};
+use super::{
+    Error,
+    config::{Env, without_login},
+    error::describe_io,
+    output,
+};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
     TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER,
@@ -337,7 +342,9 @@ impl ApiClient {
         {
             return Err(Error::Moved {
                 url: self.place(),
-                location: shorten(&String::from_utf8_lossy(location.as_bytes())),
+                location: shorten(&without_secrets(&String::from_utf8_lossy(
+                    location.as_bytes(),
+                ))),
             });
         }
         let headers = response.headers().clone();
@@ -515,10 +522,37 @@ fn with_all_users(path: &str, all_users: bool) -> String {
     format!("{path}{query}")
 }
 
+/// A URL for a message: without a login, and without its query, in which a token may be.
+fn without_secrets(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    let rest = if end < url.len() { "?..." } else { "" };
+    format!("{}{rest}", without_login(&url[..end]))
+}
+
 fn shorten(text: &str) -> String {
     let text = output::escape(text);
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_shown_without_logins_and_tokens() {
+        for (location, expected) in [
+            ("https://login.example/x", "https://login.example/x"),
+            (
+                "http://bob:hunter2@login.example/x",
+                "http://***@login.example/x",
+            ),
+            ("/login?token=s3cret", "/login?..."),
+            ("https://a/#access_token=s3cret", "https://a/?..."),
+        ] {
+            assert_eq!(without_secrets(location), expected);
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write},
 };
 
+use serde::Serialize;
 use serde_json::Value;
 use tabled::{
     builder::Builder,
@@ -85,14 +86,24 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
     // `serde_yaml::Value` keeps unknown keys and the server's order of keys, which `serde_json::Value` loses.
     let document: serde_yaml::Value = serde_json::from_slice(body).map_err(io::Error::from)?;
     if format == Format::Yaml {
-        let text = yaml::to_string(&document).map_err(io::Error::other)?;
-        // YAML has no escapes outside of quotes. JSON is YAML, too.
-        if !text.contains(|c| is_hidden(c) && c != '\n') {
-            out.write_all(text.as_bytes())?;
-            return Ok(());
-        }
+        out.write_all(as_yaml(&document)?.as_bytes())?;
+    } else {
+        writeln!(out, "{}", as_json(&document)?)?;
     }
-    let json = serde_json::to_string_pretty(&document).map_err(io::Error::from)?;
+    Ok(())
+}
+
+/// A document as YAML, or as JSON if it has hidden characters: YAML has no escapes outside of quotes, and JSON is YAML, too.
+fn as_yaml(document: &impl Serialize) -> Result<String, Error> {
+    let text = yaml::to_string(document).map_err(io::Error::other)?;
+    if text.contains(|c| is_hidden(c) && c != '\n') {
+        return Ok(as_json(document)? + "\n");
+    }
+    Ok(text)
+}
+
+fn as_json(document: &impl Serialize) -> Result<String, Error> {
+    let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
     // JSON allows some control characters in strings. Those beyond ASCII can only be in strings.
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
@@ -102,8 +113,7 @@ pub fn document(out: &mut dyn Write, format: Format, body: &[u8]) -> Result<(), 
             safe.push(c);
         }
     }
-    writeln!(out, "{safe}")?;
-    Ok(())
+    Ok(safe)
 }
 
 /// Prints the object that was made, and flushes: the command may be interrupted before it prints anything else.
@@ -140,8 +150,7 @@ pub fn object_names(out: &mut dyn Write, objects: &[Value]) -> io::Result<()> {
 /// Prints objects as a stream of YAML documents for `kubectl apply -f -`.
 pub fn yaml_stream(out: &mut dyn Write, objects: &[Value]) -> Result<(), Error> {
     for object in objects {
-        let text = yaml::to_string(object).map_err(io::Error::other)?;
-        write!(out, "---\n{text}")?;
+        write!(out, "---\n{}", as_yaml(object)?)?;
     }
     Ok(())
 }
@@ -193,6 +202,26 @@ mod tests {
         ]];
         let lines = written(|out| tsv(out, rows));
         assert_eq!(lines, "a\\tb\tc\\nd\té\\u{9b}\\u{202e}\n");
+    }
+
+    #[test]
+    fn hidden_characters_are_escaped_in_documents() {
+        let object = serde_json::json!({"a": "b\u{202e}c"});
+        let body = object.to_string();
+        let of_document = |format| {
+            let mut out = Vec::new();
+            document(&mut out, format, body.as_bytes()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let mut stream = Vec::new();
+        yaml_stream(&mut stream, &[object]).unwrap();
+        let stream = String::from_utf8(stream).unwrap();
+        for text in [of_document(Format::Json), of_document(Format::Yaml), stream] {
+            assert!(
+                text.contains("b\\u202ec") && text.ends_with("}\n"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

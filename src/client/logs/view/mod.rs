@@ -44,6 +44,8 @@ pub struct LogView {
     failures: Vec<String>,
     /// The number of nodes that were stopped because another one failed.
     stopped: usize,
+    /// The last message that a log cannot be read, until a line comes.
+    interrupted: Option<String>,
 }
 
 impl LogView {
@@ -60,6 +62,7 @@ impl LogView {
             waiting: Waiting::default(),
             failures: Vec::new(),
             stopped: 0,
+            interrupted: None,
         }
     }
 
@@ -86,6 +89,7 @@ impl LogView {
         match record {
             LogRecord::Start { num_nodes } => self.num_nodes = num_nodes,
             LogRecord::Line(line) => {
+                self.interrupted = None;
                 let node = line.node;
                 let is_new = !self.lines.is_within(node);
                 let head = if is_new {
@@ -98,6 +102,7 @@ impl LogView {
                     .write(node, &head, &text, line.partial, context.out)?;
             }
             LogRecord::Lines { node, text, .. } => {
+                self.interrupted = None;
                 let head = self.head(node, "");
                 let is_new = !self.lines.is_within(node);
                 let text = text.as_bytes().into();
@@ -125,12 +130,12 @@ impl LogView {
             }
             LogRecord::Interrupted { node, reason } => {
                 let prefix = node.map_or_else(String::new, |node| format!("node-{node}: "));
-                self.tell(
-                    context,
-                    &format!(
-                        "{prefix}its log cannot be read at the moment, trying again: {reason}"
-                    ),
-                )?;
+                let message =
+                    format!("{prefix}its log cannot be read at the moment, trying again: {reason}");
+                if self.interrupted.as_ref() != Some(&message) {
+                    self.tell(context, &message)?;
+                    self.interrupted = Some(message);
+                }
             }
             LogRecord::Notice { node, message } => {
                 self.lines.end(node, context.out)?;

@@ -365,3 +365,22 @@ fn a_terminal_repeats_the_prefix_after_a_carriage_return() {
         unchanged.replace("node-0 | ", "").replace("node-1 | ", "")
     );
 }
+
+#[test]
+fn a_log_that_cannot_be_read_is_reported_once_until_a_line_comes() {
+    let interrupted = |reason: &str| json!({"type": "interrupted", "node": 0, "reason": reason});
+    let records = [
+        start(1),
+        interrupted("a"),
+        interrupted("a"),
+        interrupted("b"),
+        line(0, "one"),
+        interrupted("b"),
+    ];
+    let (_, err, _) = show(Session::default(), PLAIN, &records);
+    let reasons: Vec<_> = err
+        .lines()
+        .filter_map(|line| line.rsplit(' ').next())
+        .collect();
+    assert_eq!(reasons, ["a", "b", "b"], "{err}");
+}
