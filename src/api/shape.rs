@@ -73,6 +73,10 @@ impl Shape {
                     of.check_given(&format!("{field}[{index}]"), item, problems);
                 }
             }
+            (Self::List(_, most), Value::Array(items)) => {
+                let message = format!("expected at most {most} items, got {}", items.len());
+                problems.push(Problem::new(field, message));
+            }
             (Self::Single(_), Value::Object(entries)) if entries.len() != 1 => refuse(),
             (Self::Map(of) | Self::Single(of), Value::Object(entries)) => {
                 for (key, value) in entries {

@@ -106,6 +106,7 @@ impl TaskDefinition {
             unused: Map::new(),
         };
         problems.extend(env::check_docker_login(&task.envs, &task.secrets));
+        task.check_images(&mut problems);
         task.read_workdir(fields, &mut problems);
         task.read_unused(fields, &mut problems);
         task.check_scripts(fields, &mut problems);
@@ -153,6 +154,24 @@ impl TaskDefinition {
         }
         let others = fields.keys().filter(|key| !is_misplaced(key));
         refuse_unknown("", others, known.clone(), problems);
+    }
+
+    /// Checks the images of the containers in `pod_config`.
+    fn check_images(&self, problems: &mut Vec<Problem>) {
+        let spec = self
+            .pod_config
+            .as_ref()
+            .and_then(|config| config.get("spec"));
+        for kind in ["containers", "initContainers"] {
+            let containers = spec.and_then(|spec| spec.get(kind)?.as_array());
+            for (index, container) in containers.into_iter().flatten().enumerate() {
+                let image = container.get("image").and_then(Value::as_str);
+                if let Some(Err(message)) = image.map(resources::check_image) {
+                    let field = format!("config.kubernetes.pod_config.spec.{kind}[{index}].image");
+                    problems.push(Problem::new(field, message));
+                }
+            }
+        }
     }
 
     fn check_scripts(&self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {

@@ -101,6 +101,11 @@ const POD_CONFIG: Shape = Given(&Open(&[(
         ("containers", List(&Any, 16)),
         ("initContainers", List(&Any, 16)),
         ("volumes", List(&Any, 64)),
+        ("tolerations", List(&Any, 64)),
+        ("imagePullSecrets", List(&Any, 16)),
+        ("hostAliases", List(&Any, 64)),
+        ("topologySpreadConstraints", List(&Any, 16)),
+        ("readinessGates", List(&Any, 16)),
     ]),
 )]));
 

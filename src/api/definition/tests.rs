@@ -368,7 +368,7 @@ fn lists_and_names_that_cost_requests_or_memory_are_limited() {
         };
         assert!(TaskDefinition::from_json(&pod(16)).is_ok());
         let expected = format!(
-            "config.kubernetes.pod_config.spec.{list}: expected a list of at most 16, got a list"
+            "config.kubernetes.pod_config.spec.{list}: expected at most 16 items, got 20000"
         );
         assert_eq!(problems(&pod(20_000)), expected);
     }

@@ -52,7 +52,10 @@ pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
 }
 
 /// Refuses names that no registry can have (`reference.go` of distribution, 3.0). A name with a variable is checked by Kubernetes.
-fn check_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// A message for the user.
+pub fn check_name(name: &str) -> Result<(), String> {
     if name.contains('$') {
         return Ok(());
     }
@@ -65,23 +68,73 @@ fn check_name(name: &str) -> Result<(), String> {
             "{name:?} is not the name of a container image: leave out `{scheme}://`, as in {rest:?}"
         ));
     }
-    let name_and_tag = name.split('@').next().unwrap_or_default();
+    let refused = |why: String| {
+        Err(format!(
+            "{name:?} is not the name of a container image: {why}"
+        ))
+    };
+    let (name_and_tag, digest) = match name.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (name, None),
+    };
+    if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
+        return refused(format!(
+            "{digest:?} is not a digest such as sha256: and 64 hexadecimal digits"
+        ));
+    }
     let (host, path) = match name_and_tag.split_once('/') {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
         _ => ("", name_and_tag),
     };
-    let repository = match path.rsplit_once(':') {
-        Some((repository, _tag)) => repository,
-        None => path,
+    let end = path.rfind('/').map_or(0, |slash| slash + 1);
+    let (repository, tag) = match path[end..].find(':') {
+        Some(colon) => (&path[..end + colon], Some(&path[end + colon + 1..])),
+        None => (path, None),
     };
+    if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
+        return refused(format!("{tag:?} is not a tag"));
+    }
     if repository.chars().any(|c| c.is_ascii_uppercase()) {
         let slash = if host.is_empty() { "" } else { "/" };
-        return Err(format!(
-            "{name:?} is not the name of a container image: the name of a repository is in lower case, as in \"{host}{slash}{}\"",
-            repository.to_ascii_lowercase()
+        let lower = repository.to_ascii_lowercase();
+        return refused(format!(
+            "the name of a repository is in lower case, as in \"{host}{slash}{lower}\""
         ));
     }
-    Ok(())
+    match repository.split('/').find(|part| !is_component(part)) {
+        Some(part) => refused(format!(
+            "{part:?} is not a part of the name of a repository"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn is_digest(digest: &str) -> bool {
+    let Some((algorithm, digits)) = digest.split_once(':') else {
+        return false;
+    };
+    let is_known = algorithm != "sha256" || digits.len() == 64;
+    is_known && digits.len() >= 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+fn is_tag(tag: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (1..=128).contains(&tag.len())
+        && tag.starts_with(is_word)
+        && tag.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
+}
+
+/// Whether a text is a part of a repository's name: letters and digits, joined by one `.`, one or two `_`, or any number of `-`.
+fn is_component(part: &str) -> bool {
+    let is_joint = |c: char| matches!(c, '.' | '_' | '-');
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut joints = part.split(is_letter).filter(|joint| !joint.is_empty());
+    part.starts_with(is_letter)
+        && part.ends_with(is_letter)
+        && part.chars().all(|c| is_letter(c) || is_joint(c))
+        && joints.all(|joint| {
+            matches!(joint, "." | "_" | "__") || joint.bytes().all(|byte| byte == b'-')
+        })
 }
 
 #[cfg(test)]
@@ -97,13 +150,23 @@ mod tests {
             ("docker://ghcr.io/org/img:1", "as in \"ghcr.io/org/img:1\""),
             ("ghcr.io/MyOrg/img", "as in \"ghcr.io/myorg/img\""),
             ("docker:MyOrg/img:V1", "as in \"myorg/img\""),
+            ("img:", "\"\" is not a tag"),
+            ("x:tag:tag", "\"tag:tag\" is not a tag"),
+            ("a//b", "\"\" is not a part"),
+            ("/abs", "\"\" is not a part"),
+            ("-img", "\"-img\" is not a part"),
+            ("a._b", "\"a._b\" is not a part"),
+            ("ghcr.io/org/img:v1/x", "\"img:v1\" is not a part"),
+            ("img@sha256:abc", "is not a digest"),
         ] {
             let error = read(&json!(image)).unwrap_err();
             assert!(error.contains(hint), "{error}");
         }
         for image in [
             "python",
-            "Ghcr.io:5000/org/img:V1.2-RC@sha256:ABCDEF",
+            "Ghcr.io:5000/org/img:V1.2-RC@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF",
+            "org/a__b.c---d",
+            "docker:docker:x",
             "localhost/img",
             "docker:nvcr.io/nvidia/pytorch:23.10-py3",
             "$REGISTRY/Img",
