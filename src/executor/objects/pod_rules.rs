@@ -3,7 +3,7 @@
 //! All users share one namespace, and other programs of the cluster act on labels and annotations: they inject containers and
 //! credentials, add networks, and change queues. So a user may set only keys that no such program reads.
 
-use super::{defaults::Defaults, pod_config};
+use super::{defaults::Defaults, labels, pod_config};
 use crate::api::{Problem, TaskDefinition, VolumeMount, limit_problems};
 
 /// The rules of the operator.
@@ -21,7 +21,7 @@ pub struct PodRules {
 }
 
 /// The domains of programs that act on labels and annotations of their keys, with all domains below them.
-const CONTROLLERS: [&str; 16] = [
+const CONTROLLERS: &[&str] = &[
     "k8s.io",
     "kubernetes.io",
     "x-k8s.io",
@@ -38,6 +38,24 @@ const CONTROLLERS: [&str; 16] = [
     "projectcalico.org",
     "dapr.io",
     "datadoghq.com",
+    "ovn.org",
+    "volcano.sh",
+    "karpenter.sh",
+    "antrea.io",
+    "tigera.io",
+    "keda.sh",
+    "knative.dev",
+    "kruise.io",
+    "koordinator.sh",
+    "kyverno.io",
+    "run.ai",
+    "cast.ai",
+    "spotinst.io",
+    "alibabacloud.com",
+    "newrelic.com",
+    "dynatrace.com",
+    "external-secrets.io",
+    "kubevirt.io",
 ];
 
 /// Keys of these domains that concern the pod alone, with the only harmless value if not all are.
@@ -61,7 +79,12 @@ impl PodRules {
             .unwrap_or_default();
         let mut of_labels = Vec::new();
         for (key, value) in &task.resources.labels {
-            of_labels.extend(self.refuse_label("resources.labels", key, value));
+            if labels::is_ours(key) {
+                let field = format!("resources.labels.{key}");
+                of_labels.push(Problem::new(field, "is set by the program itself"));
+            } else {
+                of_labels.extend(self.refuse_label("resources.labels", key, value));
+            }
         }
         for (path, mount) in &task.volumes {
             if let VolumeMount::Ephemeral { labels, .. } = mount {
@@ -82,6 +105,10 @@ impl PodRules {
 
     /// The reason why a user may not set a label; none if they may.
     pub fn label_refusal(&self, key: &str, value: &str) -> Option<String> {
+        // Kubernetes sets these two itself.
+        if ["controller-uid", labels::JOB_NAME].contains(&key) {
+            return Some("is set by Kubernetes".to_owned());
+        }
         match &self.label_prefix {
             Some(prefix) if !key.starts_with(prefix.as_str()) => Some(format!(
                 "labels must begin with `{prefix}` on this server (`serve --label-prefix`)"
@@ -153,6 +180,9 @@ mod tests {
             ("vault.hashicorp.com/agent-inject", "true"),
             ("azure.workload.identity/use", "true"),
             ("aadpodidbinding", "x"),
+            ("karpenter.sh/do-not-disrupt", "true"),
+            ("job-name", "x"),
+            ("task-id", "ab12cd34"),
         ] {
             let labels = json!({ key: value });
             assert_eq!(
@@ -163,7 +193,9 @@ mod tests {
                 any_pod_config: true,
                 ..PodRules::default()
             };
-            assert_eq!(refused(&trusted, &labels), Vec::<String>::new());
+            // The program and Kubernetes set labels themselves.
+            let is_set = ["job-name", "task-id"].contains(&key);
+            assert_eq!(refused(&trusted, &labels).len(), usize::from(is_set));
         }
     }
 

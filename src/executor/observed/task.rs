@@ -163,6 +163,19 @@ impl Observed {
         part
     }
 
+    /// The owners of its Jobs and pods: one, unless somebody gave the id of another user's task to a Job.
+    pub fn owners(&self) -> Vec<&Owner> {
+        let of_jobs = self.jobs.iter().map(|job| &job.owner);
+        let of_pods = self.pods.iter().map(|pod| &pod.owner);
+        let mut owners: Vec<&Owner> = Vec::new();
+        for owner in of_jobs.chain(of_pods) {
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+        owners
+    }
+
     /// Whether it has a Job, or a pod that outlived its Job and that no one stops.
     pub fn is_kept(&self) -> bool {
         !self.jobs.is_empty() || self.pods.iter().any(|pod| pod.is_orphan())

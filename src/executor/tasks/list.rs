@@ -60,3 +60,38 @@ impl TaskList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_job_of_another_user_with_the_id_of_a_task_is_a_task_of_its_own() {
+        let job = |rank: u32, user: &str| {
+            json!({"metadata": {
+                "name": format!("{user}-{rank}"), "uid": format!("uid-{user}-{rank}"), "resourceVersion": "1",
+                "creationTimestamp": "2026-01-02T03:04:05Z",
+                "labels": {"skypilot-task": "true", "task-id": "ab12cd34", "task-name": "t", "username": user, "node-idx": rank.to_string()},
+                "annotations": {"k8s-cli/user": user, "num-nodes": "2", "created-at": "2026-01-02T03:04:05.000000"},
+            }})
+        };
+        let jobs = [job(0, "ada"), job(1, "ada"), job(7, "bob")];
+        let list = TaskList::of(jobs.into_iter());
+        let tasks = (0..list.len()).map(|index| list.status(index).unwrap());
+        let mut tasks: Vec<_> = tasks
+            .map(|task| (task.username, task.metadata.node_jobs))
+            .collect();
+        tasks.sort();
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tasks[0], ("ada".to_owned(), names(&["ada-0", "ada-1"])));
+        assert_eq!(tasks[1].0, "bob");
+        assert_eq!(tasks.len(), 2);
+    }
+}

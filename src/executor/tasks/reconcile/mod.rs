@@ -28,7 +28,7 @@ use crate::{
         cluster::CONCURRENCY,
         error::{Error, Result},
         objects::labels,
-        observed::{Ends, JobRow, Observed, Owner, PodRow},
+        observed::{Ends, JobRow, Observed, PodRow},
         view::LiveView,
     },
 };
@@ -123,14 +123,9 @@ fn plan(task: &Observed) -> (Vec<Change>, Vec<Change>) {
     if task.is_stopping() {
         return (Vec::new(), Vec::new());
     }
-    let mut owners: Vec<&Owner> = Vec::new();
-    for job in &task.jobs {
-        if !owners.contains(&&job.owner) {
-            owners.push(&job.owner);
-        }
-    }
     // A Job of another user may carry the same id. It does not concern this one.
-    let parts = owners
+    let parts = task
+        .owners()
         .into_iter()
         .map(|owner| task.of(|other| other == owner));
     let (mut notes, mut stops) = (Vec::new(), Vec::new());

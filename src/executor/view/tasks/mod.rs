@@ -103,7 +103,24 @@ impl Tasks {
 
     /// All tasks.
     pub fn list_all(&self) -> Listed {
-        sorted(self.tasks.iter())
+        let mut all = sorted(self.tasks.iter());
+        let shared = all.extract_if(.., |(_, task)| task.owners().len() > 1);
+        // Each owner of Jobs with the same id has a task of that id.
+        let parts: Vec<_> = shared
+            .flat_map(|(id, task)| {
+                let parts = task.owners().into_iter().map(|owner| {
+                    let mut part = task.of(|other| other == owner);
+                    part.pods.retain(|pod| pod.owner == *owner);
+                    (id, Arc::new(part))
+                });
+                parts.collect::<Vec<_>>()
+            })
+            .collect();
+        if !parts.is_empty() {
+            all.extend(parts);
+            all = sorted(all.iter().map(|(id, task)| (id, task)));
+        }
+        all
     }
 
     /// The version of [`Tasks::list`], or without a user of [`Tasks::list_all`].
@@ -280,7 +297,7 @@ fn sorted<'a>(tasks: impl Iterator<Item = (&'a TaskId, &'a Arc<Observed>)>) -> L
     let mut tasks: Vec<_> = with_time.collect();
     tasks.sort_unstable_by_key(|(created_at, id, _)| (Reverse(*created_at), *id));
     // A task may belong to both owners of a user.
-    tasks.dedup_by_key(|(_, id, _)| *id);
+    tasks.dedup_by(|(_, id, task), (_, previous, same)| id == previous && Arc::ptr_eq(task, same));
     let tasks = tasks.into_iter();
     tasks.map(|(_, id, task)| (id, task.clone())).collect()
 }
