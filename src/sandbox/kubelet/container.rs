@@ -4,12 +4,14 @@
 
 use std::{path::PathBuf, rc::Rc, time::Duration};
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::{
     environment, image, open_files,
     pod::{Pod, Stopped},
     pod_status::ContainerView,
+    probe::Probe,
     process::{Failure, Launch, Process, START_ERROR},
     termination, volumes,
 };
@@ -157,6 +159,7 @@ impl Container<'_> {
             Ok(log) => Process::start(pod.machine.isolation().await, &launch, log).await,
             Err(error) => Err(Failure::Setup(error.to_string())),
         };
+        let probe = Probe::new(self.spec, &launch);
         // The environment may be large, and it is not needed while the process runs.
         drop(launch);
         let mut process = match started {
@@ -177,9 +180,10 @@ impl Container<'_> {
         self.change(|view| {
             view.id.clone_from(&id);
             view.state = json!({ "running": { "startedAt": started } });
+            view.started = probe.is_none();
         });
         pod.machine.running.send_modify(|count| *count += 1);
-        let code = self.wait(&mut process).await;
+        let code = self.wait(&mut process, probe.as_ref()).await;
         process.finish().await;
         pod.machine.running.send_modify(|count| *count -= 1);
         let reason = if code == 0 { "Completed" } else { "Error" };
@@ -189,8 +193,8 @@ impl Container<'_> {
         Ok(code)
     }
 
-    /// Waits for the end of a process, and ends it when the pod has to end.
-    async fn wait(&self, process: &mut Process) -> i32 {
+    /// Waits for the end of a process, and ends it when the pod has to end or its startup probe fails.
+    async fn wait(&self, process: &mut Process, probe: Option<&Probe>) -> i32 {
         let ended = |result: std::io::Result<i32>| {
             result.unwrap_or_else(|error| {
                 log::warn!("container of pod {}: {error}", self.pod.object.name());
@@ -203,14 +207,18 @@ impl Container<'_> {
             tokio::time::sleep_until(earliest).await;
             grace
         };
-        let mut grace = tokio::select! {
+        let name = text(&self.spec["name"]);
+        let main = process.main();
+        let (mut grace, why) = tokio::select! {
             code = process.wait() => return ended(code),
-            grace = stopped => grace,
+            grace = stopped => (grace, format!("Stopping container {name}")),
+            grace = self.start_up(main, probe) => {
+                let restarts = text(&self.pod.value["spec"]["restartPolicy"]) != "Never";
+                let then = if restarts { ", will be restarted" } else { "" };
+                (grace, format!("Container {name} failed startup probe{then}"))
+            }
         };
-        self.note(
-            "Killing",
-            &format!("Stopping container {}", text(&self.spec["name"])),
-        );
+        self.note("Killing", &why);
         process.terminate();
         let asked = tokio::time::Instant::now();
         let mut stop = self.pod.stop.subscribe();
@@ -225,6 +233,23 @@ impl Container<'_> {
                 _ = stop.changed() => grace = stop.borrow_and_update().unwrap_or_default().min(grace),
             }
         }
+    }
+
+    /// Runs the startup probe, and returns the grace period when it has failed too often.
+    async fn start_up(&self, main: Option<Pid>, probe: Option<&Probe>) -> Duration {
+        let Some(probe) = probe else {
+            return std::future::pending().await;
+        };
+        let isolation = self.pod.machine.isolation().await;
+        let failed = |output: &str| {
+            self.warn("Unhealthy", &format!("Startup probe failed: {output}"));
+        };
+        if probe.run(isolation, main, failed).await {
+            self.change(|view| view.started = true);
+            return std::future::pending().await;
+        }
+        let own = self.pod.value["spec"]["terminationGracePeriodSeconds"].as_u64();
+        Duration::from_secs(probe.grace_seconds.or(own).unwrap_or(0))
     }
 
     /// The parameters of the process, and the path of its termination message.

@@ -9,6 +9,7 @@ use std::{
     process::Stdio,
 };
 
+use rustix::process::Pid;
 use tokio::process::Command;
 
 /// The script of a container's process 1.
@@ -37,8 +38,9 @@ pub struct Isolation {
     /// NB: with a name instead of a path, the standard library forks, to look the name up in the child's `PATH`. A fork copies the page
     /// tables of this process, which with two thousand pods takes longer than all other steps.
     setpriv: Option<String>,
-    /// The paths of `unshare` and `setsid`, or their names. They run with the variables of the container, whose `PATH` may not have them.
+    /// The paths of `unshare`, `nsenter` and `setsid`, or their names. They run with the variables of the container, whose `PATH` may not have them.
     unshare: String,
+    nsenter: String,
     setsid: String,
     /// The path of `env`, if it can reset signals: background processes of a shell ignore SIGINT.
     env: Option<String>,
@@ -79,6 +81,7 @@ impl Isolation {
             level,
             setpriv,
             unshare,
+            nsenter: named("nsenter"),
             setsid: named("setsid"),
             env: find("env").filter(|_| default_signals),
         }
@@ -126,6 +129,29 @@ impl Isolation {
             line.extend(words(&[env, "--default-signal=INT,QUIT"]));
             line.extend(odd.iter().cloned());
         }
+        line.extend(command.iter().cloned());
+        line
+    }
+
+    /// The command line that runs `command` in the container whose main process is `main`, in `directory`.
+    pub fn entry_line(
+        &self,
+        main: Option<Pid>,
+        directory: &Path,
+        command: &[String],
+    ) -> Vec<String> {
+        let mut line = Vec::new();
+        if let Some(main) = main.filter(|_| self.has_namespaces()) {
+            let target = format!("--target={}", main.as_raw_nonzero());
+            line.extend([self.nsenter.clone(), target]);
+            if self.level == Level::User {
+                line.extend(["--user", "--preserve-credentials"].map(str::to_owned));
+            }
+            line.extend(["--mount", "--uts", "--pid", "--"].map(str::to_owned));
+        }
+        let script = "cd -- \"$0\" && exec \"$@\"";
+        line.extend(["/bin/sh", "-c", script].map(str::to_owned));
+        line.push(directory.to_string_lossy().into_owned());
         line.extend(command.iter().cloned());
         line
     }

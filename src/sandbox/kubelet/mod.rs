@@ -17,6 +17,7 @@ mod machine;
 mod open_files;
 mod pod;
 mod pod_status;
+mod probe;
 mod process;
 mod termination;
 mod volumes;

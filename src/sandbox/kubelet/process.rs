@@ -139,6 +139,11 @@ impl Process {
         self.child.wait().await.map(exit_code)
     }
 
+    /// The main process.
+    pub fn main(&self) -> Option<Pid> {
+        self.main
+    }
+
     /// Asks the main process to end.
     pub fn terminate(&self) {
         signal(self.main, Signal::TERM, kill_process);

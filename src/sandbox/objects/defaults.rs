@@ -186,6 +186,18 @@ fn pod_spec(spec: &mut Value) {
             let policy = pull_policy(text(&container["image"]));
             default(container, "imagePullPolicy", json!(policy));
             requests_from_limits(&mut container["resources"]);
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                if let Some(probe) = container.get_mut(probe) {
+                    for (field, number) in [
+                        ("timeoutSeconds", 1),
+                        ("periodSeconds", 10),
+                        ("successThreshold", 1),
+                        ("failureThreshold", 3),
+                    ] {
+                        default(probe, field, json!(number));
+                    }
+                }
+            }
             for port in elements_mut(container, "ports") {
                 default(port, "protocol", json!("TCP"));
             }

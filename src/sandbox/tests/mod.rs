@@ -10,6 +10,7 @@ mod dry_run;
 mod life;
 mod log;
 mod names;
+mod probes;
 
 use std::{
     fs,
