@@ -255,7 +255,13 @@ impl Container<'_> {
     /// The parameters of the process, and the path of its termination message.
     fn launch(&self, ip: &str) -> Result<(Launch, PathBuf), (&'static str, String)> {
         let pod = self.pod;
-        let variables = environment::variables(&pod.machine.registry, &pod.value, self.spec, ip)
+        let failed = |error: std::io::Error| ("CreateContainerError", error.to_string());
+        let name = text(&self.spec["name"]);
+        // The home directory of the sandbox's user has keys and settings that a pod on a cluster would not find.
+        let home = pod.directory.join(format!("home-{name}"));
+        std::fs::create_dir_all(&home).map_err(failed)?;
+        let registry = &pod.machine.registry;
+        let variables = environment::variables(registry, &pod.value, self.spec, ip, &home)
             .map_err(|why| ("CreateContainerConfigError", why))?;
         let command = environment::command(self.spec, &variables);
         if command.is_empty() {
@@ -263,10 +269,7 @@ impl Container<'_> {
                 "the sandbox has no images, so it knows no program to run: name one in `command`";
             return Err(("CreateContainerError", why.to_owned()));
         }
-        let root = pod
-            .directory
-            .join(format!("root-{}", text(&self.spec["name"])));
-        let failed = |error: std::io::Error| ("CreateContainerError", error.to_string());
+        let root = pod.directory.join(format!("root-{name}"));
         std::fs::create_dir_all(&root).map_err(failed)?;
         let mut steps = vec!["hostname".to_owned(), environment::hostname(&pod.value)];
         if let Some(limit) = open_files::original_limit() {

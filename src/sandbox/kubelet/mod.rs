@@ -19,6 +19,7 @@ mod pod;
 mod pod_status;
 mod probe;
 mod process;
+mod projections;
 mod termination;
 mod volumes;
 mod worker;

@@ -107,6 +107,9 @@ impl Worker {
                     .unwrap_or(0);
                 pod.stop.send_replace(Some(Duration::from_secs(grace)));
             }
+            if !pod.sources.borrow().is_empty() {
+                volumes::update(&pod.machine.registry, &value, &pod.directory);
+            }
             let deadline = pod.deadline(&value);
             let now = clock::now();
             if deadline.is_some_and(|deadline| deadline <= now) && !leaving && !told {

@@ -204,7 +204,7 @@ fn pod_spec(spec: &mut Value) {
         }
     }
     for volume in elements_mut(spec, "volumes") {
-        for source in ["secret", "configMap", "projected"] {
+        for source in ["secret", "configMap", "downwardAPI", "projected"] {
             if let Some(source) = volume.get_mut(source) {
                 default(source, "defaultMode", json!(0o644));
             }

@@ -164,3 +164,60 @@ fn a_missing_program_is_told_as_recorded() {
         assert_eq!(present[field], wanted[field], "{field}");
     }
 }
+
+#[test]
+fn a_volume_follows_the_objects_it_comes_from() {
+    let cluster = Cluster::start();
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret = json!({ "metadata": { "name": "login" }, "stringData": { "token": "t0p" } });
+    assert_eq!(cluster.create(secrets, &secret).code, 201);
+    let script = "cd /no/such; cat meta/notes all/go/notes all/token all/labels; stat -Lc ' %a' all/token; \
+                  until grep -q yes all/go/notes && grep -q yes meta/notes; do sleep 0.02; done; cat meta/notes all/go/notes; \
+                  until grep -q new all/token; do sleep 0.02; done; cat all/token; ls all";
+    let mut pod = pod("reader", script);
+    pod["metadata"]["annotations"] = json!({ "go": "no" });
+    pod["metadata"]["labels"] = json!({ "app": "x" });
+    let items =
+        |path: &str| json!([{ "path": path, "fieldRef": { "fieldPath": "metadata.annotations" } }]);
+    let labels = json!({ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels['app']" } });
+    let token = json!([{ "key": "token", "path": "token", "mode": 0o400 }]);
+    pod["spec"]["volumes"] = json!([
+        { "name": "meta", "downwardAPI": { "items": items("notes") } },
+        { "name": "all", "projected": { "sources": [
+            { "secret": { "name": "login", "items": token } },
+            { "downwardAPI": { "items": items("go/notes") } }, { "downwardAPI": { "items": [labels] } },
+        ] } },
+    ]);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([
+        { "name": "meta", "mountPath": "/no/such/meta" }, { "name": "all", "mountPath": "/no/such/all" },
+    ]);
+    let created = cluster.create(PODS, &pod);
+    assert_eq!(created.code, 201, "{}", created.body);
+    let log = format!("{PODS}/reader/log");
+    let first = "go=\"no\"go=\"no\"t0px 400\n";
+    cluster.wait_log(&log, first);
+    let path = format!("{PODS}/reader");
+    cluster.patch(
+        &path,
+        &json!({ "metadata": { "annotations": { "go": "yes" } } }),
+    );
+    let second = format!("{first}go=\"yes\"go=\"yes\"");
+    cluster.wait_log(&log, &second);
+    cluster.patch(
+        &format!("{secrets}/login"),
+        &json!({ "stringData": { "token": "new" } }),
+    );
+    cluster.wait_log(&log, &format!("{second}newgo\nlabels\ntoken\n"));
+}
+
+#[test]
+fn a_container_has_a_home_of_its_own() {
+    let cluster = Cluster::start();
+    let script = "cd && touch mine && ls -A ~ && [ ! $HOME -ef $(getent passwd $(id -u) | cut -d: -f6) ]; echo $?";
+    assert_eq!(cluster.create(PODS, &pod("own", script)).code, 201);
+    cluster.wait_log(&format!("{PODS}/own/log"), "mine\n0\n");
+    let mut pod = pod("given", "echo $HOME");
+    pod["spec"]["containers"][0]["env"] = json!([{ "name": "HOME", "value": "/given" }]);
+    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.wait_log(&format!("{PODS}/given/log"), "/given\n");
+}
