@@ -57,6 +57,7 @@ pub struct Kubelet {
 
 impl Kubelet {
     pub fn new(machine: Machine) -> Rc<Self> {
+        open_files::keep_from_children();
         Rc::new(Self {
             machine: Rc::new(machine),
             workers: RefCell::default(),

@@ -79,12 +79,13 @@ impl Probe {
         isolation: &Isolation,
         main: Option<Pid>,
     ) -> io::Result<Option<String>> {
-        let line = isolation.entry_line(main, &self.directory, &self.command);
+        let (plain, odd) = isolation.split(&self.environment);
+        let line = isolation.entry_line(main, &self.directory, &self.command, &odd);
         let mut command = Command::new(&line[0]);
         command
             .args(&line[1..])
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(plain)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

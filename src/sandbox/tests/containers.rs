@@ -221,3 +221,45 @@ fn a_container_has_a_home_of_its_own() {
     assert_eq!(cluster.create(PODS, &pod).code, 201);
     cluster.wait_log(&format!("{PODS}/given/log"), "/given\n");
 }
+
+#[test]
+fn only_the_program_obeys_the_loader_variables_of_a_pod() {
+    let cluster = Cluster::start();
+    let mut pod = pod("preload", "echo $LD_PRELOAD; env | grep odd");
+    pod["spec"]["containers"][0]["env"] = json!([
+        { "name": "LD_PRELOAD", "value": "/no/such/library.so" }, { "name": "odd.name", "value": "1" },
+    ]);
+    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    wait_state(&cluster, "preload", "terminated");
+    let log = cluster.send(
+        "GET",
+        &format!("{PODS}/preload/log"),
+        "",
+        Some(&cluster.token),
+    );
+    let complaint =
+        "ERROR: ld.so: object '/no/such/library.so' from LD_PRELOAD cannot be preloaded";
+    // The first program is the shell, and the others are `env` and `grep`.
+    let before = log
+        .body
+        .lines()
+        .take_while(|line| *line != "/no/such/library.so");
+    let before: Vec<&str> = before.collect();
+    assert_eq!(before.len(), 1, "{}", log.body);
+    assert!(before[0].starts_with(complaint), "{}", log.body);
+    assert!(log.body.contains("\nodd.name=1\n"), "{}", log.body);
+}
+
+#[test]
+fn a_pod_gets_no_file_that_the_server_inherited() {
+    let path = std::env::temp_dir().join(format!("inherited-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    let cluster = Cluster::start();
+    let script = "readlink /proc/$$/fd/* | grep -c inherited; ls /proc/1/fd | wc -w";
+    assert_eq!(cluster.create(PODS, &pod("files", script)).code, 201);
+    let state = wait_state(&cluster, "files", "terminated");
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(state["exitCode"], 0);
+    cluster.wait_log(&format!("{PODS}/files/log"), "0\n3\n");
+}
