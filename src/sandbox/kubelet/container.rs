@@ -205,7 +205,8 @@ impl Container<'_> {
         let stopped = async {
             let grace = self.pod.stopped().await;
             tokio::time::sleep_until(earliest).await;
-            grace
+            // Another deletion, or the end of the sandbox, may have come meanwhile.
+            self.pod.stop.borrow().unwrap_or(grace).min(grace)
         };
         let name = text(&self.spec["name"]);
         let main = process.main();
@@ -225,7 +226,8 @@ impl Container<'_> {
         loop {
             tokio::select! {
                 code = process.wait() => return ended(code),
-                () = tokio::time::sleep_until(asked + grace) => {
+                // A time beyond all times comes never, and `sleep` knows that.
+                () = tokio::time::sleep(grace.saturating_sub(asked.elapsed())) => {
                     process.kill();
                     return ended(process.wait().await);
                 }

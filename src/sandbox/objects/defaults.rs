@@ -39,8 +39,10 @@ pub fn apply(kind: Kind, object: &mut Value) {
 /// Rewrites every quantity of an object. The error is the server's message for text that is not a quantity.
 pub fn canonicalize_quantities(kind: Kind, object: &mut Value) -> Result<(), String> {
     match kind {
-        Kind::Job => pod_quantities(&mut object["spec"]["template"]["spec"]),
-        Kind::Pod => pod_quantities(&mut object["spec"]),
+        Kind::Job => object
+            .pointer_mut("/spec/template/spec")
+            .map_or(Ok(()), pod_quantities),
+        Kind::Pod => object.get_mut("spec").map_or(Ok(()), pod_quantities),
         Kind::Claim => resource_quantities(object.pointer_mut("/spec/resources")),
         _ => Ok(()),
     }
