@@ -107,7 +107,7 @@ impl Quantity {
             place /= 10;
             nanos = nanos.checked_add(i128::from(digit - b'0') * place)?;
         }
-        nanos += i128::from(has_rest);
+        nanos = nanos.checked_add(i128::from(has_rest))?;
         Some(Self {
             nanos: if spelling.is_negative { -nanos } else { nanos },
             is_binary,

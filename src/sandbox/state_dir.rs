@@ -80,8 +80,12 @@ fn remove_stale(parent: &Path, owner: u32, own: &Path) {
         if !ours || !metadata.is_dir() || metadata.uid() != owner {
             continue;
         }
-        // An owner that has just made its directory has no lock file yet.
-        let Ok(lock) = File::open(path.join(LOCK)) else {
+        // An owner that has just made its directory has no lock file yet. To open a pipe in its place would wait for a writer.
+        let lock = path.join(LOCK);
+        if !fs::symlink_metadata(&lock).is_ok_and(|metadata| metadata.is_file()) {
+            continue;
+        }
+        let Ok(lock) = File::open(lock) else {
             continue;
         };
         match lock.try_lock() {
@@ -96,5 +100,34 @@ fn remove_stale(parent: &Path, owner: u32, own: &Path) {
             }
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => (),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_directory_of_a_dead_process_is_removed() {
+        let parent = std::env::temp_dir().join(format!("state-dirs-{}", std::process::id()));
+        let make = |name: &str| {
+            let path = parent.join(format!("{PREFIX}{name}"));
+            fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let (dead, live, new, odd) = (make("dead"), make("live"), make("new"), make("odd"));
+        File::create(dead.join(LOCK)).unwrap();
+        let lock = File::create(live.join(LOCK)).unwrap();
+        lock.try_lock().unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, odd.join(LOCK), kind, mode, 0).unwrap();
+        let owner = fs::metadata(&parent).unwrap().uid();
+        remove_stale(&parent, owner + 1, &parent);
+        assert!(dead.exists(), "it belongs to another user");
+        remove_stale(&parent, owner, &parent);
+        let left = [dead, live, new, odd].map(|path| path.exists());
+        assert_eq!(left, [false, true, true, true]);
+        fs::remove_dir_all(parent).unwrap();
     }
 }

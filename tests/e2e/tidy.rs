@@ -109,6 +109,7 @@ fn owners(external: &str) -> &'static [&'static str] {
         "argh" => &["cli"],
         "granit_parser" => &["yaml"],
         "rustix" => &["client", "executor", "sandbox", "server"],
+        "close_fds" => &["sandbox"],
         _ => panic!("{external} is not a crate that tests/e2e/tidy.rs knows"),
     }
 }
@@ -333,6 +334,7 @@ fn modules_import_only_allowed_modules_and_crates() {
             "tabled",
             "argh",
             "rustix",
+            "close_fds",
             "granit_parser",
         ] {
             let is_word =

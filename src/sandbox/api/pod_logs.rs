@@ -5,7 +5,6 @@
 
 use actix_web::HttpResponse;
 use futures::stream;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::request::Query;
@@ -72,10 +71,7 @@ fn parse_options(query: &Query) -> Result<Options, Status> {
     let since = match since_time.transpose()? {
         Some(time) => Some(time),
         // An age before the first timestamp means the whole log.
-        None => since_seconds.map(|seconds| {
-            let age = SignedDuration::from_secs(seconds);
-            clock::now().checked_sub(age).unwrap_or(Timestamp::MIN)
-        }),
+        None => since_seconds.map(|seconds| clock::after(clock::now(), seconds.saturating_neg())),
     };
     let number = |name: &str| -> Result<Option<usize>, Status> {
         let Some(number) = query.number(name)? else {

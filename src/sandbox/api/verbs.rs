@@ -263,6 +263,11 @@ fn read_options(request: &Request) -> Result<Options, Status> {
         serde_json::from_slice(&request.body)
             .map_err(|error| Status::bad_request(error.to_string()))?
     };
+    if !body.is_object() && !body.is_null() {
+        return Err(Status::bad_request(
+            "couldn't get version/kind; json parse error: the options are not an object",
+        ));
+    }
     let word = body["propagationPolicy"]
         .as_str()
         .or(query.get("propagationPolicy"));

@@ -23,6 +23,9 @@ use crate::sandbox::objects::{
 /// The interval of bookmarks, about that of a real server.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The longest watch: a timeout may be any number of seconds.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The length of a watch without a timeout. A real server takes half an hour to an hour.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
@@ -75,7 +78,11 @@ pub fn start(
         finished = true;
     }
     let now = Instant::now();
-    let end = now + watch.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    let length = watch
+        .timeout
+        .unwrap_or(DEFAULT_TIMEOUT)
+        .min(LONGEST_TIMEOUT);
+    let end = now + length;
     let watcher = Watcher {
         registry,
         watch,

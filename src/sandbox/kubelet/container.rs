@@ -4,12 +4,14 @@
 
 use std::{path::PathBuf, rc::Rc, time::Duration};
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use super::{
     environment, image, open_files,
     pod::{Pod, Stopped},
     pod_status::ContainerView,
+    probe::Probe,
     process::{Failure, Launch, Process, START_ERROR},
     termination, volumes,
 };
@@ -157,6 +159,7 @@ impl Container<'_> {
             Ok(log) => Process::start(pod.machine.isolation().await, &launch, log).await,
             Err(error) => Err(Failure::Setup(error.to_string())),
         };
+        let probe = Probe::new(self.spec, &launch);
         // The environment may be large, and it is not needed while the process runs.
         drop(launch);
         let mut process = match started {
@@ -177,9 +180,10 @@ impl Container<'_> {
         self.change(|view| {
             view.id.clone_from(&id);
             view.state = json!({ "running": { "startedAt": started } });
+            view.started = probe.is_none();
         });
         pod.machine.running.send_modify(|count| *count += 1);
-        let code = self.wait(&mut process).await;
+        let code = self.wait(&mut process, probe.as_ref()).await;
         process.finish().await;
         pod.machine.running.send_modify(|count| *count -= 1);
         let reason = if code == 0 { "Completed" } else { "Error" };
@@ -189,8 +193,8 @@ impl Container<'_> {
         Ok(code)
     }
 
-    /// Waits for the end of a process, and ends it when the pod has to end.
-    async fn wait(&self, process: &mut Process) -> i32 {
+    /// Waits for the end of a process, and ends it when the pod has to end or its startup probe fails.
+    async fn wait(&self, process: &mut Process, probe: Option<&Probe>) -> i32 {
         let ended = |result: std::io::Result<i32>| {
             result.unwrap_or_else(|error| {
                 log::warn!("container of pod {}: {error}", self.pod.object.name());
@@ -201,23 +205,29 @@ impl Container<'_> {
         let stopped = async {
             let grace = self.pod.stopped().await;
             tokio::time::sleep_until(earliest).await;
-            grace
+            // Another deletion, or the end of the sandbox, may have come meanwhile.
+            self.pod.stop.borrow().unwrap_or(grace).min(grace)
         };
-        let mut grace = tokio::select! {
+        let name = text(&self.spec["name"]);
+        let main = process.main();
+        let (mut grace, why) = tokio::select! {
             code = process.wait() => return ended(code),
-            grace = stopped => grace,
+            grace = stopped => (grace, format!("Stopping container {name}")),
+            grace = self.start_up(main, probe) => {
+                let restarts = text(&self.pod.value["spec"]["restartPolicy"]) != "Never";
+                let then = if restarts { ", will be restarted" } else { "" };
+                (grace, format!("Container {name} failed startup probe{then}"))
+            }
         };
-        self.note(
-            "Killing",
-            &format!("Stopping container {}", text(&self.spec["name"])),
-        );
+        self.note("Killing", &why);
         process.terminate();
         let asked = tokio::time::Instant::now();
         let mut stop = self.pod.stop.subscribe();
         loop {
             tokio::select! {
                 code = process.wait() => return ended(code),
-                () = tokio::time::sleep_until(asked + grace) => {
+                // A time beyond all times comes never, and `sleep` knows that.
+                () = tokio::time::sleep(grace.saturating_sub(asked.elapsed())) => {
                     process.kill();
                     return ended(process.wait().await);
                 }
@@ -227,19 +237,33 @@ impl Container<'_> {
         }
     }
 
+    /// Runs the startup probe, and returns the grace period when it has failed too often.
+    async fn start_up(&self, main: Option<Pid>, probe: Option<&Probe>) -> Duration {
+        let Some(probe) = probe else {
+            return std::future::pending().await;
+        };
+        let isolation = self.pod.machine.isolation().await;
+        let failed = |output: &str| {
+            self.warn("Unhealthy", &format!("Startup probe failed: {output}"));
+        };
+        if probe.run(isolation, main, failed).await {
+            self.change(|view| view.started = true);
+            return std::future::pending().await;
+        }
+        let own = self.pod.value["spec"]["terminationGracePeriodSeconds"].as_u64();
+        Duration::from_secs(probe.grace_seconds.or(own).unwrap_or(0))
+    }
+
     /// The parameters of the process, and the path of its termination message.
     fn launch(&self, ip: &str) -> Result<(Launch, PathBuf), (&'static str, String)> {
         let pod = self.pod;
         let failed = |error: std::io::Error| ("CreateContainerError", error.to_string());
-        let [root, home] = ["root", "home"].map(|kind| {
-            let name = text(&self.spec["name"]);
-            pod.directory.join(format!("{kind}-{name}"))
-        });
-        for directory in [&root, &home] {
-            std::fs::create_dir_all(directory).map_err(failed)?;
-        }
-        let (registry, value) = (&pod.machine.registry, &pod.value);
-        let variables = environment::variables(registry, value, self.spec, ip, &home)
+        let name = text(&self.spec["name"]);
+        // The home directory of the sandbox's user has keys and settings that a pod on a cluster would not find.
+        let home = pod.directory.join(format!("home-{name}"));
+        std::fs::create_dir_all(&home).map_err(failed)?;
+        let registry = &pod.machine.registry;
+        let variables = environment::variables(registry, &pod.value, self.spec, ip, &home)
             .map_err(|why| ("CreateContainerConfigError", why))?;
         let command = environment::command(self.spec, &variables);
         if command.is_empty() {
@@ -247,6 +271,8 @@ impl Container<'_> {
                 "the sandbox has no images, so it knows no program to run: name one in `command`";
             return Err(("CreateContainerError", why.to_owned()));
         }
+        let root = pod.directory.join(format!("root-{name}"));
+        std::fs::create_dir_all(&root).map_err(failed)?;
         let mut steps = vec!["hostname".to_owned(), environment::hostname(&pod.value)];
         if let Some(limit) = open_files::original_limit() {
             steps.extend(["files".to_owned(), limit.to_string()]);

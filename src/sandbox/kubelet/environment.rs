@@ -20,7 +20,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Names and values, in order. A name occurs once.
 pub type Variables = Vec<(String, String)>;
 
-/// The environment of a container. The error names a missing object or key.
+/// The environment of a container, whose home directory is `home` unless the pod has another. The error names a missing object or key.
 pub fn variables(
     registry: &Registry,
     pod: &Value,
@@ -31,8 +31,7 @@ pub fn variables(
     let mut variables = Variables::new();
     let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
     set(&mut variables, "PATH", path);
-    // The files in the home directory of the user who runs the sandbox are not for its containers.
-    set(&mut variables, "HOME", home.display().to_string());
+    set(&mut variables, "HOME", home.to_string_lossy().into_owned());
     set(&mut variables, "HOSTNAME", hostname(pod));
     let namespace = text(&pod["metadata"]["namespace"]);
     for source in elements(&container["envFrom"]) {
@@ -183,12 +182,17 @@ fn value_from(
             Err(why) => Err(why),
         };
     }
+    Ok(Some(pod_field(pod, container, source, ip)))
+}
+
+/// The value of a `fieldRef` or `resourceFieldRef`.
+pub fn pod_field(pod: &Value, container: &Value, source: &Value, ip: &str) -> String {
     if let Some(path) = source["fieldRef"]["fieldPath"].as_str() {
-        return Ok(Some(field(pod, path, ip)));
+        return field(pod, path, ip);
     }
     let wanted = text(&source["resourceFieldRef"]["resource"]);
     let (list, name) = wanted.split_once('.').unwrap_or(("limits", wanted));
-    Ok(Some(text(&container["resources"][list][name]).to_owned()))
+    text(&container["resources"][list][name]).to_owned()
 }
 
 fn field(pod: &Value, path: &str, ip: &str) -> String {
@@ -196,6 +200,15 @@ fn field(pod: &Value, path: &str, ip: &str) -> String {
         "status.podIP" | "status.podIPs" => return ip.to_owned(),
         "status.hostIP" | "status.hostIPs" => return "127.0.0.1".to_owned(),
         "spec.nodeName" => return NODE.to_owned(),
+        "metadata.annotations" | "metadata.labels" => {
+            let map = &pod["metadata"][path.trim_start_matches("metadata.")];
+            let entries = map.as_object().into_iter().flatten();
+            let mut lines: Vec<String> = entries
+                .map(|(key, value)| format!("{key}={}", quote(text(value))))
+                .collect();
+            lines.sort();
+            return lines.join("\n");
+        }
         _ => (),
     }
     if let Some((map, key)) = path
@@ -211,6 +224,29 @@ fn field(pod: &Value, path: &str, ip: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Writes a string as Go's `%q` does.
+fn quote(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in value.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            _ if letter.is_ascii_control() => {
+                quoted.push_str(&format!("\\x{:02x}", u32::from(letter)));
+            }
+            _ if letter.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            _ => quoted.push(letter),
+        }
+    }
+    quoted + "\""
+}
+
 fn decode(value: &Value) -> Vec<u8> {
     serde_json::from_value(value.clone())
         .map(|ByteString(bytes)| bytes)
@@ -224,6 +260,8 @@ fn set(variables: &mut Variables, name: &str, value: String) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[track_caller]
@@ -233,6 +271,14 @@ mod tests {
             ("B".to_owned(), "$(A)".to_owned()),
         ];
         assert_eq!(expand(template, &variables), expected);
+    }
+
+    #[test]
+    fn annotations_are_lines_of_a_file() {
+        let annotations = json!({ "b": "two\nlines \u{1b}\u{e9}", "a/c": "say \"x\\\"" });
+        let pod = json!({ "metadata": { "annotations": annotations } });
+        let lines = "a/c=\"say \\\"x\\\\\\\"\"\nb=\"two\\nlines \\x1b\u{e9}\"";
+        assert_eq!(field(&pod, "metadata.annotations", ""), lines);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
     process::Stdio,
 };
 
+use rustix::process::Pid;
 use tokio::process::Command;
 
 /// The script of a container's process 1.
@@ -37,8 +38,9 @@ pub struct Isolation {
     /// NB: with a name instead of a path, the standard library forks, to look the name up in the child's `PATH`. A fork copies the page
     /// tables of this process, which with two thousand pods takes longer than all other steps.
     setpriv: Option<String>,
-    /// The paths of `unshare` and `setsid`, or their names. They run with the variables of the container, whose `PATH` may not have them.
+    /// The paths of `unshare`, `nsenter` and `setsid`, or their names. They run with the variables of the container, whose `PATH` may not have them.
     unshare: String,
+    nsenter: String,
     setsid: String,
     /// The path of `env`, if it can reset signals: background processes of a shell ignore SIGINT.
     env: Option<String>,
@@ -79,6 +81,7 @@ impl Isolation {
             level,
             setpriv,
             unshare,
+            nsenter: named("nsenter"),
             setsid: named("setsid"),
             env: find("env").filter(|_| default_signals),
         }
@@ -91,7 +94,7 @@ impl Isolation {
 
     /// The command line that runs `command`, after `steps`, in `directory`. `init` is the path of [`INIT`].
     ///
-    /// `odd` are variables whose names a shell would not pass on.
+    /// `odd` are variables for the command alone: see [`Self::split`].
     pub fn command_line(
         &self,
         init: &Path,
@@ -112,6 +115,10 @@ impl Isolation {
             line.extend(words(&DEATH_SIGNAL));
         }
         if !self.has_namespaces() {
+            if let Some(env) = self.env.as_ref().filter(|_| !odd.is_empty()) {
+                line.push(env.clone());
+                line.extend(odd.iter().cloned());
+            }
             line.extend(command.iter().cloned());
             return line;
         }
@@ -129,6 +136,51 @@ impl Isolation {
         line.extend(command.iter().cloned());
         line
     }
+
+    /// The command line that runs `command` in the container whose main process is `main`, in `directory`.
+    pub fn entry_line(
+        &self,
+        main: Option<Pid>,
+        directory: &Path,
+        command: &[String],
+        odd: &[String],
+    ) -> Vec<String> {
+        let mut line = Vec::new();
+        if let Some(main) = main.filter(|_| self.has_namespaces()) {
+            let target = format!("--target={}", main.as_raw_nonzero());
+            line.extend([self.nsenter.clone(), target]);
+            if self.level == Level::User {
+                line.extend(["--user", "--preserve-credentials"].map(str::to_owned));
+            }
+            line.extend(["--mount", "--uts", "--pid", "--"].map(str::to_owned));
+        }
+        let script = "cd -- \"$0\" && exec \"$@\"";
+        line.extend(["/bin/sh", "-c", script].map(str::to_owned));
+        line.push(directory.to_string_lossy().into_owned());
+        if let Some(env) = self.env.as_ref().filter(|_| !odd.is_empty()) {
+            line.push(env.clone());
+            line.extend(odd.iter().cloned());
+        }
+        line.extend(command.iter().cloned());
+        line
+    }
+
+    /// Splits variables into those that the tools may have, too, and those that only the command of the container gets: a shell
+    /// would drop their names, or the loader of the tools would obey them.
+    pub fn split<'a>(
+        &self,
+        variables: &'a [(String, String)],
+    ) -> (Vec<(&'a str, &'a str)>, Vec<String>) {
+        let (mut plain, mut odd) = (Vec::new(), Vec::new());
+        for (name, value) in variables {
+            if self.env.is_some() && (!is_identifier(name) || is_for_loader(name)) {
+                odd.push(format!("{name}={value}"));
+            } else {
+                plain.push((name.as_str(), value.as_str()));
+            }
+        }
+        (plain, odd)
+    }
 }
 
 /// Finds a program in a `PATH`, as a shell does.
@@ -139,6 +191,15 @@ pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
     path.split(':')
         .map(|directory| Path::new(directory).join(name))
         .find(|path| path.is_file())
+}
+
+fn is_identifier(name: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(word) && !name.starts_with(|first: char| first.is_ascii_digit())
+}
+
+fn is_for_loader(name: &str) -> bool {
+    name.starts_with("LD_") || name == "GLIBC_TUNABLES"
 }
 
 /// The command that makes the namespaces of a container.

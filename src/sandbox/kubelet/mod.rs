@@ -17,7 +17,9 @@ mod machine;
 mod open_files;
 mod pod;
 mod pod_status;
+mod probe;
 mod process;
+mod projections;
 mod termination;
 mod volumes;
 mod worker;
@@ -55,6 +57,7 @@ pub struct Kubelet {
 
 impl Kubelet {
     pub fn new(machine: Machine) -> Rc<Self> {
+        open_files::keep_from_children();
         Rc::new(Self {
             machine: Rc::new(machine),
             workers: RefCell::default(),

@@ -1,4 +1,4 @@
-//! The limit of open files of this process.
+//! The open files of this process: their limit, and which of them a container gets, which is none.
 //!
 //! A running pod holds two files open, and a follower of its log three: both ends of the connection, and the log file. The soft limit
 //! is often 1,024, for programs that use `select`, which this one does not. Go programs raise their limit in the same way
@@ -33,6 +33,11 @@ pub fn raise_limit() {
         // A second call must not replace it.
         ORIGINAL.get_or_init(|| original);
     }
+}
+
+/// Keeps the files that this process inherited open from its children. Its own files are kept from them already.
+pub fn keep_from_children() {
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
 }
 
 /// The soft limit for containers; none if it is that of this process.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
@@ -88,6 +88,6 @@ impl Pod {
     /// The end of `activeDeadlineSeconds`.
     pub fn deadline(&self, value: &Value) -> Option<Timestamp> {
         let seconds = value["spec"]["activeDeadlineSeconds"].as_i64()?;
-        Some(self.view.borrow().started + SignedDuration::from_secs(seconds))
+        Some(clock::after(self.view.borrow().started, seconds))
     }
 }

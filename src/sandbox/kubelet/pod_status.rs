@@ -20,6 +20,8 @@ pub struct ContainerView {
     pub state: Value,
     pub last_state: Value,
     pub restarts: usize,
+    /// Whether the startup probe of the present run has succeeded.
+    pub started: bool,
     /// Empty before the first start.
     pub id: String,
     pub resources: Value,
@@ -47,21 +49,22 @@ impl ContainerView {
             state: json!({ "waiting": { "reason": "ContainerCreating" } }),
             last_state: json!({}),
             restarts: 0,
+            started: false,
             id: String::new(),
             resources: spec["resources"].clone(),
         }
     }
 
-    fn is_running(&self) -> bool {
-        !self.state["running"].is_null()
+    fn is_ready(&self) -> bool {
+        self.started && !self.state["running"].is_null()
     }
 
     fn render(&self, is_init: bool) -> Value {
         let done = self.state["terminated"]["exitCode"] == 0;
         let mut status = json!({
             "name": self.name, "state": self.state, "lastState": self.last_state,
-            "ready": if is_init { done } else { self.is_running() },
-            "restartCount": self.restarts, "image": self.image, "imageID": "", "started": self.is_running(),
+            "ready": if is_init { done } else { self.is_ready() },
+            "restartCount": self.restarts, "image": self.image, "imageID": "", "started": self.is_ready(),
         });
         if !self.id.is_empty() {
             // There is no image, so the digest only has the right form.
@@ -114,11 +117,11 @@ impl View {
         matches!(self.phase, "Succeeded" | "Failed")
     }
 
-    /// Whether all containers run and the pod is not about to end.
+    /// Whether all containers are ready and the pod is not about to end.
     pub fn is_ready(&self) -> bool {
         !self.is_done()
             && self.failure.is_none()
-            && self.containers.iter().all(ContainerView::is_running)
+            && self.containers.iter().all(ContainerView::is_ready)
     }
 }
 
@@ -126,7 +129,7 @@ fn conditions(old: &Value, view: &View, generation: &Value, now: Timestamp) -> V
     let waiting: Vec<&str> = view
         .containers
         .iter()
-        .filter(|container| !container.is_running())
+        .filter(|container| !container.is_ready())
         .map(|container| container.name.as_str())
         .collect();
     let uninitialized = view

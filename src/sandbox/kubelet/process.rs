@@ -77,11 +77,7 @@ impl Process {
                 return Err(Failure::Program(not_found(&name)));
             }
         }
-        let odd = launch
-            .environment
-            .iter()
-            .filter(|(name, _)| !is_identifier(name));
-        let odd: Vec<String> = odd.map(|(name, value)| format!("{name}={value}")).collect();
+        let (plain, odd) = isolation.split(&launch.environment);
         let line = isolation.command_line(
             &launch.init,
             &launch.steps,
@@ -95,7 +91,7 @@ impl Process {
         command
             .args(&line[1..])
             .env_clear()
-            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
+            .envs(plain)
             .current_dir(if isolation.has_namespaces() {
                 std::path::Path::new("/")
             } else {
@@ -137,6 +133,11 @@ impl Process {
     /// Waits for the end, with all output in the log, and returns the exit code: 128 and more for a signal.
     pub async fn wait(&mut self) -> io::Result<i32> {
         self.child.wait().await.map(exit_code)
+    }
+
+    /// The main process.
+    pub fn main(&self) -> Option<Pid> {
+        self.main
     }
 
     /// Asks the main process to end.
@@ -252,9 +253,4 @@ fn exit_code(status: ExitStatus) -> i32 {
     status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
-}
-
-fn is_identifier(name: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    name.bytes().all(word) && !name.starts_with(|first: char| first.is_ascii_digit())
 }

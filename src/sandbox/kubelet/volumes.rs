@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::environment;
+use super::projections;
 use crate::sandbox::{
     objects::{
         object::{elements, text},
@@ -21,6 +21,9 @@ use crate::sandbox::{
     },
     state_dir::claim_directory,
 };
+
+const UNKNOWN_TYPE: &str = "the sandbox has no volumes of this type: use persistentVolumeClaim, emptyDir, secret, configMap, \
+     downwardAPI or projected";
 
 /// The reason why volumes are not ready.
 pub struct NotReady(pub String);
@@ -61,10 +64,27 @@ pub fn prepare(
             continue;
         }
         fs::create_dir_all(&own).map_err(|error| refuse(error.to_string()))?;
-        let is_projection = fill(registry, namespace, volume, &own).map_err(refuse)?;
+        let is_projection = projections::is_projection(volume);
+        if is_projection {
+            projections::fill(registry, pod, volume, &own).map_err(refuse)?;
+        } else if volume["emptyDir"].is_null() {
+            return Err(refuse(UNKNOWN_TYPE.to_owned()));
+        }
         sources.push((name.to_owned(), own, is_projection));
     }
     Ok(sources)
+}
+
+/// Writes the present files of the volumes that have files from the API. One that cannot be updated stays as it is.
+pub fn update(registry: &Registry, pod: &Value, directory: &Path) {
+    for volume in elements(&pod["spec"]["volumes"]) {
+        let own = directory.join("volumes").join(text(&volume["name"]));
+        if projections::is_projection(volume)
+            && let Err(why) = projections::fill(registry, pod, volume, &own)
+        {
+            log::debug!("sandbox: {} stays as it is: {why}", own.display());
+        }
+    }
 }
 
 /// Plans the steps for one container. `own` has the kubelet's own mounts: paths in the container, and the files to mount there.
@@ -261,52 +281,6 @@ fn contained(volume: &Path, path: &Path) -> io::Result<PathBuf> {
         return Ok(path);
     }
     Err(io::Error::other("it leads out of the volume"))
-}
-
-/// Writes the files of a Secret or `ConfigMap` volume. The result is whether the volume is read-only: an `emptyDir` is not.
-fn fill(
-    registry: &Registry,
-    namespace: &str,
-    volume: &Value,
-    directory: &Path,
-) -> Result<bool, String> {
-    if !volume["emptyDir"].is_null() {
-        return Ok(false);
-    }
-    for (field, kind, name) in [
-        ("secret", Kind::Secret, "secretName"),
-        ("configMap", Kind::ConfigMap, "name"),
-    ] {
-        let source = &volume[field];
-        if source.is_null() {
-            continue;
-        }
-        let entries = match environment::read_object(registry, kind, namespace, text(&source[name]))
-        {
-            Ok(entries) => entries,
-            Err(_) if source["optional"] == true => Vec::new(),
-            Err(why) => return Err(why),
-        };
-        let items = elements(&source["items"]);
-        for (key, bytes) in entries {
-            let item = items.iter().find(|item| text(&item["key"]) == key);
-            if !items.is_empty() && item.is_none() {
-                continue;
-            }
-            let file = item.map_or(key.as_str(), |item| text(&item["path"]));
-            write_file(&directory.join(normal(Path::new(file))), &bytes)
-                .map_err(|error| error.to_string())?;
-        }
-        return Ok(true);
-    }
-    Err("the sandbox has no volumes of this type: use persistentVolumeClaim, emptyDir, secret or configMap".to_owned())
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(path, bytes)
 }
 
 /// Removes `.` and `..` from a path without reading the file system.

@@ -83,9 +83,11 @@ impl Worker {
     /// Runs the pod to its end.
     pub async fn run(self) {
         self.pod.publish();
+        let mut life = std::pin::pin!(live(&self.pod, self.address));
         tokio::select! {
-            () = self.supervise() => (),
-            () = live(&self.pod, self.address) => (),
+            // The pod is gone, so its containers are about to be killed.
+            () = self.supervise() => life.await,
+            () = &mut life => (),
         }
         self.pod.names.take();
         self.wind_down().await;
@@ -106,6 +108,9 @@ impl Worker {
                     .as_u64()
                     .unwrap_or(0);
                 pod.stop.send_replace(Some(Duration::from_secs(grace)));
+            }
+            if !pod.sources.borrow().is_empty() {
+                volumes::update(&pod.machine.registry, &value, &pod.directory);
             }
             let deadline = pod.deadline(&value);
             let now = clock::now();

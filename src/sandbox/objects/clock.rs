@@ -2,7 +2,7 @@
 //!
 //! Objects, events and log lines have different precisions, and strict clients reject a wrong one.
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// The current instant.
 pub fn now() -> Timestamp {
@@ -29,6 +29,17 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
+/// The time `seconds` after `time`, or the last (or first) possible one: objects may have any number of seconds.
+pub fn after(time: Timestamp, seconds: i64) -> Timestamp {
+    let limit = if seconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    time.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(limit)
+}
+
 /// The whole seconds from `earlier` to `later`, negative if `later` is earlier.
 pub fn elapsed_seconds(earlier: Timestamp, later: Timestamp) -> i64 {
     later.as_second() - earlier.as_second()
@@ -37,6 +48,15 @@ pub fn elapsed_seconds(earlier: Timestamp, later: Timestamp) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_beyond_all_times_is_the_last_one() {
+        let time = parse("2026-11-22T02:11:01Z").unwrap();
+        assert_eq!(seconds(after(time, 59)), "2026-11-22T02:12:00Z");
+        assert_eq!(after(time, 1_000_000_000_000), Timestamp::MAX);
+        assert_eq!(after(time, i64::MAX), Timestamp::MAX);
+        assert_eq!(after(time, i64::MIN), Timestamp::MIN);
+    }
 
     #[test]
     fn every_precision_is_fixed_width() {

@@ -39,8 +39,10 @@ pub fn apply(kind: Kind, object: &mut Value) {
 /// Rewrites every quantity of an object. The error is the server's message for text that is not a quantity.
 pub fn canonicalize_quantities(kind: Kind, object: &mut Value) -> Result<(), String> {
     match kind {
-        Kind::Job => pod_quantities(&mut object["spec"]["template"]["spec"]),
-        Kind::Pod => pod_quantities(&mut object["spec"]),
+        Kind::Job => object
+            .pointer_mut("/spec/template/spec")
+            .map_or(Ok(()), pod_quantities),
+        Kind::Pod => object.get_mut("spec").map_or(Ok(()), pod_quantities),
         Kind::Claim => resource_quantities(object.pointer_mut("/spec/resources")),
         _ => Ok(()),
     }
@@ -186,13 +188,25 @@ fn pod_spec(spec: &mut Value) {
             let policy = pull_policy(text(&container["image"]));
             default(container, "imagePullPolicy", json!(policy));
             requests_from_limits(&mut container["resources"]);
+            for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                if let Some(probe) = container.get_mut(probe) {
+                    for (field, number) in [
+                        ("timeoutSeconds", 1),
+                        ("periodSeconds", 10),
+                        ("successThreshold", 1),
+                        ("failureThreshold", 3),
+                    ] {
+                        default(probe, field, json!(number));
+                    }
+                }
+            }
             for port in elements_mut(container, "ports") {
                 default(port, "protocol", json!("TCP"));
             }
         }
     }
     for volume in elements_mut(spec, "volumes") {
-        for source in ["secret", "configMap", "projected"] {
+        for source in ["secret", "configMap", "downwardAPI", "projected"] {
             if let Some(source) = volume.get_mut(source) {
                 default(source, "defaultMode", json!(0o644));
             }

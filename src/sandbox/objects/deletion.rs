@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
@@ -148,7 +147,7 @@ fn mark(kind: Kind, value: &mut Value, grace: Option<i64>, finalizer: Option<&st
     let generation = value["metadata"]["generation"].as_i64();
     let metadata = &mut value["metadata"];
     if !was_marked || shorter {
-        let end = clock::now() + SignedDuration::from_secs(grace);
+        let end = clock::after(clock::now(), grace);
         metadata["deletionTimestamp"] = json!(clock::seconds(end));
         metadata["deletionGracePeriodSeconds"] = json!(grace);
     }

@@ -133,6 +133,9 @@ impl Registry {
         let old = before.value();
         let mut new = old.clone();
         change(&mut new);
+        if !new.is_object() {
+            return Err(not_an_object(resource, &new));
+        }
         if part != Part::Anything {
             new = decode(resource, with_type(resource, new))?;
             strip_type(&mut new);
@@ -279,6 +282,9 @@ fn decode(resource: &Resource, mut value: Value) -> Result<Value, Status> {
         text(&value["kind"]).to_owned(),
     );
     let expected = (resource.api_version(), resource.kind.to_owned());
+    if !value.is_object() {
+        return Err(not_an_object(resource, &value));
+    }
     if !given.0.is_empty() && given.0 != expected.0 || !given.1.is_empty() && given.1 != expected.1
     {
         return Err(Status::bad_request(format!(
@@ -295,10 +301,18 @@ fn decode(resource: &Resource, mut value: Value) -> Result<Value, Status> {
         ))
     };
     defaults::canonicalize_quantities(resource.id, &mut value).map_err(|why| refuse(&why))?;
-    if let Some(metadata) = value["metadata"].as_object_mut() {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
     (resource.normalize)(value).map_err(|error| refuse(&format!("json: {error}")))
+}
+
+fn not_an_object(resource: &Resource, value: &Value) -> Status {
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot \
+         unmarshal it into Go value of type struct: it is not an object ({value:.100})",
+        resource.kind
+    ))
 }
 
 fn strip_type(value: &mut Value) {

@@ -9,6 +9,9 @@ use super::{defaults, resource::Resource, status::Status};
 
 /// Refuses an object with unknown fields. Other errors are left to the registry.
 pub fn check(resource: &Resource, given: &Value) -> Result<(), Status> {
+    if !given.is_object() {
+        return Ok(());
+    }
     let mut known = given.clone();
     known["kind"] = json!(resource.kind);
     known["apiVersion"] = json!(resource.api_version());

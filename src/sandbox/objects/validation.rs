@@ -21,6 +21,17 @@ const ACCESS_MODES: [&str; 4] = [
     "ReadWriteOncePod",
 ];
 
+/// The sources of a volume that the sandbox knows, in the order of the API server's checks.
+const VOLUME_SOURCES: [&str; 7] = [
+    "emptyDir",
+    "hostPath",
+    "secret",
+    "persistentVolumeClaim",
+    "downwardAPI",
+    "configMap",
+    "projected",
+];
+
 /// The most bytes of all annotations of an object together
 /// (`staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`, v1.36).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -140,6 +151,14 @@ fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
         } else if !volumes.insert(name.to_owned()) {
             errors.0.push(FieldError::duplicate(field, name));
         }
+        let sources = VOLUME_SOURCES
+            .into_iter()
+            .filter(|source| !volume[source].is_null());
+        for source in sources.skip(1) {
+            let field = format!("{path}.volumes[{index}].{source}");
+            let why = "may not specify more than 1 volume type";
+            errors.0.push(FieldError::forbidden(field, why));
+        }
         let claim = &volume["persistentVolumeClaim"];
         if !claim.is_null() && text(&claim["claimName"]).is_empty() {
             let field = format!("{path}.volumes[{index}].persistentVolumeClaim.claimName");
@@ -187,6 +206,10 @@ fn check_container(path: &str, container: &Value, volumes: &HashSet<String>, err
         } else if let Some(why) = names::check_environment_name(name) {
             errors.invalid(field, name, &why);
         }
+        if !variable["valueFrom"].is_null() && !text(&variable["value"]).is_empty() {
+            let why = "may not be specified when `value` is not empty";
+            errors.invalid(format!("{path}.env[{index}].valueFrom"), "", why);
+        }
     }
     let mut paths = HashSet::new();
     for (index, mount) in elements(&container["volumeMounts"]).iter().enumerate() {
@@ -227,13 +250,24 @@ fn check_resources(path: &str, resources: &Value, errors: &mut Errors) {
                 let why = "must be greater than or equal to 0";
                 errors.invalid(format!("{path}.{list}[{name}]"), text(amount), why);
             }
+            if is_extended(name) && parse(amount).nanos() % 1_000_000_000 != 0 {
+                let field = format!("{path}.{list}[{name}]");
+                errors.invalid(field, text(amount), "must be an integer");
+            }
         }
     }
     for (name, request) in resources["requests"].as_object().into_iter().flatten() {
         let Some(limit) = resources["limits"].get(name) else {
+            if is_extended(name) {
+                let why = "Limit must be set for non overcommitable resources";
+                errors.required(format!("{path}.limits"), why);
+            }
             continue;
         };
-        if parse(request).nanos() > parse(limit).nanos() {
+        if is_extended(name) && parse(request).nanos() != parse(limit).nanos() {
+            let why = format!("must be equal to {name} limit of {}", text(limit));
+            errors.invalid(format!("{path}.requests"), text(request), &why);
+        } else if parse(request).nanos() > parse(limit).nanos() {
             let why = format!(
                 "must be less than or equal to {name} limit of {}",
                 text(limit)
@@ -241,6 +275,11 @@ fn check_resources(path: &str, resources: &Value, errors: &mut Errors) {
             errors.invalid(format!("{path}.requests"), text(request), &why);
         }
     }
+}
+
+/// Whether a resource is of a vendor, such as a GPU: whole, and not overcommitted.
+fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/")
 }
 
 fn check_claim(spec: &Value, errors: &mut Errors) {
@@ -280,5 +319,71 @@ fn check_data_keys(data: &Value, errors: &mut Errors) {
                        'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
             errors.invalid(format!("data[{key}]"), key.as_str(), why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_container(fields: Value, volume: Value, expected: &[&str]) {
+        let mut container = json!({ "name": "c", "image": "i" });
+        for (field, value) in fields.as_object().unwrap() {
+            container[field] = value.clone();
+        }
+        let spec = json!({ "containers": [container], "volumes": [volume] });
+        let errors = check(
+            Kind::Pod,
+            &json!({ "metadata": { "name": "x" }, "spec": spec }),
+        );
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn contradictions_of_a_container_are_refused() {
+        let plain = json!({ "name": "v", "emptyDir": {} });
+        let gpu = |list: &str, amount: &str| json!({ list: { "nvidia.com/gpu": amount } });
+        let both =
+            json!({ "limits": { "nvidia.com/gpu": "2" }, "requests": { "nvidia.com/gpu": "1" } });
+        let variable = json!([{ "name": "A", "value": "x", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }]);
+        let cases = [
+            (json!({ "resources": gpu("limits", "1") }), vec![]),
+            (
+                json!({ "resources": gpu("limits", "500m") }),
+                vec![
+                    "spec.containers[0].resources.limits[nvidia.com/gpu]: Invalid value: \"500m\": must be an integer",
+                ],
+            ),
+            (
+                json!({ "resources": gpu("requests", "1") }),
+                vec![
+                    "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
+                ],
+            ),
+            (
+                json!({ "resources": both }),
+                vec![
+                    "spec.containers[0].resources.requests: Invalid value: \"1\": must be equal to nvidia.com/gpu limit of 2",
+                ],
+            ),
+            (
+                json!({ "env": variable }),
+                vec![
+                    "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+                ],
+            ),
+        ];
+        for (fields, expected) in cases {
+            check_container(fields, plain.clone(), &expected);
+        }
+        let volume = json!({ "name": "v", "emptyDir": {}, "secret": { "secretName": "s" }, "configMap": { "name": "c" } });
+        let why = "Forbidden: may not specify more than 1 volume type";
+        let lines =
+            ["secret", "configMap"].map(|source| format!("spec.volumes[0].{source}: {why}"));
+        check_container(json!({}), volume, &lines.each_ref().map(String::as_str));
     }
 }

@@ -164,3 +164,102 @@ fn a_missing_program_is_told_as_recorded() {
         assert_eq!(present[field], wanted[field], "{field}");
     }
 }
+
+#[test]
+fn a_volume_follows_the_objects_it_comes_from() {
+    let cluster = Cluster::start();
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let secret = json!({ "metadata": { "name": "login" }, "stringData": { "token": "t0p" } });
+    assert_eq!(cluster.create(secrets, &secret).code, 201);
+    let script = "cd /no/such; cat meta/notes all/go/notes all/token all/labels; stat -Lc ' %a' all/token; \
+                  until grep -q yes all/go/notes && grep -q yes meta/notes; do sleep 0.02; done; cat meta/notes all/go/notes; \
+                  until grep -q new all/token; do sleep 0.02; done; cat all/token; ls all";
+    let mut pod = pod("reader", script);
+    pod["metadata"]["annotations"] = json!({ "go": "no" });
+    pod["metadata"]["labels"] = json!({ "app": "x" });
+    let items =
+        |path: &str| json!([{ "path": path, "fieldRef": { "fieldPath": "metadata.annotations" } }]);
+    let labels = json!({ "path": "labels", "fieldRef": { "fieldPath": "metadata.labels['app']" } });
+    let token = json!([{ "key": "token", "path": "token", "mode": 0o400 }]);
+    pod["spec"]["volumes"] = json!([
+        { "name": "meta", "downwardAPI": { "items": items("notes") } },
+        { "name": "all", "projected": { "sources": [
+            { "secret": { "name": "login", "items": token } },
+            { "downwardAPI": { "items": items("go/notes") } }, { "downwardAPI": { "items": [labels] } },
+        ] } },
+    ]);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([
+        { "name": "meta", "mountPath": "/no/such/meta" }, { "name": "all", "mountPath": "/no/such/all" },
+    ]);
+    let created = cluster.create(PODS, &pod);
+    assert_eq!(created.code, 201, "{}", created.body);
+    let log = format!("{PODS}/reader/log");
+    let first = "go=\"no\"go=\"no\"t0px 400\n";
+    cluster.wait_log(&log, first);
+    let path = format!("{PODS}/reader");
+    cluster.patch(
+        &path,
+        &json!({ "metadata": { "annotations": { "go": "yes" } } }),
+    );
+    let second = format!("{first}go=\"yes\"go=\"yes\"");
+    cluster.wait_log(&log, &second);
+    cluster.patch(
+        &format!("{secrets}/login"),
+        &json!({ "stringData": { "token": "new" } }),
+    );
+    cluster.wait_log(&log, &format!("{second}newgo\nlabels\ntoken\n"));
+}
+
+#[test]
+fn a_container_has_a_home_of_its_own() {
+    let cluster = Cluster::start();
+    let script = "cd && touch mine && ls -A ~ && [ ! $HOME -ef $(getent passwd $(id -u) | cut -d: -f6) ]; echo $?";
+    assert_eq!(cluster.create(PODS, &pod("own", script)).code, 201);
+    cluster.wait_log(&format!("{PODS}/own/log"), "mine\n0\n");
+    let mut pod = pod("given", "echo $HOME");
+    pod["spec"]["containers"][0]["env"] = json!([{ "name": "HOME", "value": "/given" }]);
+    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.wait_log(&format!("{PODS}/given/log"), "/given\n");
+}
+
+#[test]
+fn only_the_program_obeys_the_loader_variables_of_a_pod() {
+    let cluster = Cluster::start();
+    let mut pod = pod("preload", "echo $LD_PRELOAD; env | grep odd");
+    pod["spec"]["containers"][0]["env"] = json!([
+        { "name": "LD_PRELOAD", "value": "/no/such/library.so" }, { "name": "odd.name", "value": "1" },
+    ]);
+    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    wait_state(&cluster, "preload", "terminated");
+    let log = cluster.send(
+        "GET",
+        &format!("{PODS}/preload/log"),
+        "",
+        Some(&cluster.token),
+    );
+    let complaint =
+        "ERROR: ld.so: object '/no/such/library.so' from LD_PRELOAD cannot be preloaded";
+    // The first program is the shell, and the others are `env` and `grep`.
+    let before = log
+        .body
+        .lines()
+        .take_while(|line| *line != "/no/such/library.so");
+    let before: Vec<&str> = before.collect();
+    assert_eq!(before.len(), 1, "{}", log.body);
+    assert!(before[0].starts_with(complaint), "{}", log.body);
+    assert!(log.body.contains("\nodd.name=1\n"), "{}", log.body);
+}
+
+#[test]
+fn a_pod_gets_no_file_that_the_server_inherited() {
+    let path = std::env::temp_dir().join(format!("inherited-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    let cluster = Cluster::start();
+    let script = "readlink /proc/$$/fd/* | grep -c inherited; ls /proc/1/fd | wc -w";
+    assert_eq!(cluster.create(PODS, &pod("files", script)).code, 201);
+    let state = wait_state(&cluster, "files", "terminated");
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(state["exitCode"], 0);
+    cluster.wait_log(&format!("{PODS}/files/log"), "0\n3\n");
+}

@@ -10,6 +10,8 @@ mod dry_run;
 mod life;
 mod log;
 mod names;
+mod odd_bodies;
+mod probes;
 
 use std::{
     fs,

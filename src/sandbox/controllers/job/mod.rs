@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::status::{TRACKING, condition};
@@ -26,7 +26,7 @@ use crate::sandbox::objects::{
 };
 
 /// The delay of a write that only changes the number of ready pods: Kubernetes' `syncJobBatchPeriod`.
-const READY_DELAY: SignedDuration = SignedDuration::from_secs(1);
+const READY_DELAY_SECONDS: i64 = 1;
 
 /// The queue of Jobs.
 pub struct JobController {
@@ -113,7 +113,8 @@ impl JobController {
             .filter(|_| self.create_pod(object, &job))
             .count();
         if created < plan.create {
-            let active = status["active"].as_u64().unwrap_or(0) - (plan.create - created) as u64;
+            let active = status["active"].as_u64().unwrap_or(0);
+            let active = active.saturating_sub((plan.create - created) as u64);
             status["active"] = json!(active);
             if active == 0
                 && let Some(map) = status.as_object_mut()
@@ -150,11 +151,12 @@ impl JobController {
             return false;
         }
         let since = *self.ready_since.entry(uid.to_owned()).or_insert(now);
-        if now >= since + READY_DELAY {
+        if now >= clock::after(since, READY_DELAY_SECONDS) {
             self.ready_since.remove(uid);
             return false;
         }
-        self.later.insert((since + READY_DELAY, uid.to_owned()));
+        self.later
+            .insert((clock::after(since, READY_DELAY_SECONDS), uid.to_owned()));
         true
     }
 
@@ -193,7 +195,7 @@ impl JobController {
         else {
             return;
         };
-        let expiry = end + SignedDuration::from_secs(seconds);
+        let expiry = clock::after(end, seconds);
         if expiry > now {
             self.later.insert((expiry, object.uid.clone()));
             return;

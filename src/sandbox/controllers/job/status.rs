@@ -205,7 +205,7 @@ fn wanted(spec: &Value, succeeded: usize) -> usize {
 fn deadline(spec: &Value, status: &Value) -> Option<Timestamp> {
     let start = clock::parse(text(&status["startTime"]))?;
     let seconds = spec["activeDeadlineSeconds"].as_i64()?;
-    Some(start + k8s_openapi::jiff::SignedDuration::from_secs(seconds))
+    Some(clock::after(start, seconds))
 }
 
 /// The pause before a failed pod is replaced: 10 s, then 20 s, and so on up to 10 minutes.
@@ -224,7 +224,7 @@ fn retry_time(pods: &[Value], failed: usize) -> Option<Timestamp> {
         .unwrap_or(u32::MAX)
         .min(6);
     let delay = (10_i64 << doublings).min(600);
-    Some(ends.max()? + k8s_openapi::jiff::SignedDuration::from_secs(delay))
+    Some(clock::after(ends.max()?, delay))
 }
 
 fn set_suspended(status: &mut Value, suspend: bool, now: Timestamp) {
