@@ -33,8 +33,9 @@ fn a_missing_image_is_a_reason() {
 fn a_reason_that_never_goes_away_ends_the_task() {
     let world = World::new();
     let ada = world.login("ada");
+    // Nobody replaces the variable in the first name.
     let tasks = [
-        ("bad:image:name", "Always", "InvalidImageName: "),
+        ("bad:$TAG", "Always", "InvalidImageName: "),
         ("registry.invalid/none:1", "Never", "ErrImageNeverPull: "),
     ];
     for (image, policy, expected) in tasks {
