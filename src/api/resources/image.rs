@@ -8,6 +8,7 @@ use super::super::shape::Got;
 /// region. `None`: the value names no container image; it is empty, or names machine images of a cloud.
 pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
     let image = match value {
+        Value::String(image) if is_of_machines(image.trim()) => return Ok(None),
         Value::String(image) => image.trim(),
         Value::Object(images) => {
             let text = |value: &Value| value.is_null() || value.is_string();
@@ -41,6 +42,7 @@ pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
     if name.is_empty() && image.is_empty() {
         return Ok(None);
     }
+    refuse_login(name)?;
     if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(format!(
             "{} is not the name of a container image",
@@ -51,11 +53,20 @@ pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
     Ok(Some(name.to_owned()))
 }
 
+/// Whether a text names the image of a cloud's machines: of AWS, Google, Oracle, Azure (four parts, or a gallery), or of SkyPilot.
+fn is_of_machines(image: &str) -> bool {
+    let starts = ["ami-", "skypilot:", "ocid1.image.", "/CommunityGalleries/"];
+    starts.iter().any(|start| image.starts_with(start))
+        || image.starts_with("projects/") && image.contains("/images/")
+        || image.matches(':').count() == 3 && !image.contains('/') && !image.starts_with("docker:")
+}
+
 /// Refuses names that no registry can have (`reference.go` of distribution, 3.0). A name with a variable is checked by Kubernetes.
 ///
 /// # Errors
 /// A message for the user.
 pub fn check_name(name: &str) -> Result<(), String> {
+    refuse_login(name)?;
     if name.contains('$') {
         return Ok(());
     }
@@ -109,6 +120,20 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// Refuses a login before the host. Unlike other messages, this one must not repeat the name.
+fn refuse_login(name: &str) -> Result<(), String> {
+    let address = name.split_once("//").map_or(name, |(_, address)| address);
+    // A digest comes behind the last slash.
+    let host = address.split_once('/').map(|(host, _)| host);
+    if host.is_some_and(|host| host.contains('@')) {
+        return Err(
+            "the name of a container image has no login: name a Secret with it in `imagePullSecrets` of pod_config"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
 fn is_digest(digest: &str) -> bool {
     let Some((algorithm, digits)) = digest.split_once(':') else {
         return false;
@@ -142,6 +167,37 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn images_of_machines_are_no_container_images() {
+        for image in [
+            "ami-0729d913a335efca7",
+            "projects/deeplearning-platform-release/global/images/common-cpu-v20230615",
+            "skypilot:gpu-ubuntu-2004",
+            "ocid1.image.oc1.sa-saopaulo-1.aaaa",
+            "microsoft-dsvm:ubuntu-2004:2004-gen2:latest",
+        ] {
+            assert_eq!(read(&json!(image)), Ok(None), "{image}");
+        }
+        assert!(read(&json!("docker:ami-x")).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_login_in_a_name_is_not_repeated() {
+        for image in [
+            "https://u:pw5@h/img",
+            "docker:https://u:pw5@h/img",
+            "u:pw5@h/img",
+            "//u:pw5@h/img",
+            "https://u:pw5@h/i mg",
+        ] {
+            let error = read(&json!(image)).unwrap_err();
+            assert!(
+                !error.contains("pw5") && error.contains("imagePullSecrets"),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn names_that_no_registry_has_are_errors() {

@@ -5,28 +5,30 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// Lists the fields of a task that differ.
-pub fn task(ours: &Value, theirs: &Value) -> Vec<String> {
+pub fn task(all: &Value, theirs: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     for (key, theirs) in theirs.as_object().unwrap() {
-        let ours = ours.get(key).unwrap_or(&Value::Null);
+        let ours = all.get(key).unwrap_or(&Value::Null);
         let is_same = match key.as_str() {
             // SkyPilot invents a name if the file has none.
             "name" => ours.is_null() || ours == theirs,
-            // Line breaks of YAML 1.1 that are characters of YAML 1.2.
-            "run" => {
-                ours == theirs
-                    || ours == "true"
-                    || ours.to_string().contains(['\u{85}', '\u{2028}'])
-            }
+            "run" => ours == "true" || with_breaks(ours) == *theirs,
             "resources" => {
                 wrong.extend(resources(ours, theirs));
                 true
             }
-            // We do not fill in the defaults of SkyPilot's own objects.
-            "file_mounts" => is_alike(ours, theirs),
-            // Names of SkyPilot's own store, in which it counts those of `managed_secrets`.
-            "secrets" => names(theirs).is_superset(&names(ours)) || ours == theirs,
-            "config" => is_alike(ours, theirs) || is_empty(ours),
+            "file_mounts" => is_same_mounts(ours, theirs),
+            // SkyPilot counts those of `managed_secrets` among them.
+            "secrets" => {
+                let managed = names(&all["managed_secrets"]).map(|name| format!("secrets:{name}"));
+                let ours: BTreeSet<_> = names(ours).map(str::to_owned).chain(managed).collect();
+                ours == names(theirs).map(str::to_owned).collect() || *theirs == all["secrets"]
+            }
+            // SkyPilot moves the hook of `autostop` there.
+            "config" => {
+                let moved = all["resources"]["autostop"].get("hook");
+                ours == theirs || ours.is_null() && moved.is_some()
+            }
             "volumes" => is_same_volumes(ours, theirs),
             _ => ours == theirs || is_empty(theirs) && is_empty(ours),
         };
@@ -35,6 +37,20 @@ pub fn task(ours: &Value, theirs: &Value) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// A script as SkyPilot's parser of YAML 1.1 reads it: U+0085 and U+2028 end a line, and the blanks behind are indentation.
+fn with_breaks(script: &Value) -> Value {
+    let Some(script) = script.as_str() else {
+        return script.clone();
+    };
+    let mut lines = script.split('\u{2028}');
+    let mut read = lines.next().unwrap_or_default().replace('\u{85}', " ");
+    for line in lines {
+        read += "\u{2028}";
+        read += line.trim_start_matches(' ');
+    }
+    read.into()
 }
 
 fn resources(ours: &Value, theirs: &Value) -> Vec<String> {
@@ -53,22 +69,19 @@ fn resources(ours: &Value, theirs: &Value) -> Vec<String> {
     for (key, theirs) in theirs.as_object().unwrap() {
         let ours = ours.get(key).unwrap_or(&Value::Null);
         let is_same = match key.as_str() {
-            "cpus" | "memory" => amount(ours) == amount(theirs) || is_of_kubernetes(ours),
+            "cpus" | "memory" => amount(ours) == amount(theirs),
             // A pod has whole GPUs, and its accelerator has no blanks around its name.
-            "accelerators" => {
-                let is_any_type = ours
-                    .as_str()
-                    .is_some_and(|count| count.parse::<u32>().is_ok());
-                is_any_type || accelerator(ours) == accelerator(theirs)
-            }
+            // A number alone asks for GPUs of any type. SkyPilot takes it for a type.
+            "accelerators" if ours.is_string() => theirs.get(ours.as_str().unwrap()).is_some(),
+            "accelerators" => accelerator(ours) == accelerator(theirs),
             "image_id" => {
                 image(ours) == image(theirs) || ours == theirs || is_empty(&image(theirs).into())
             }
             "infra" => true,
             "labels" => ours == theirs || is_empty(ours) && is_empty(theirs),
-            // We do not add SkyPilot's defaults, and do not drop what it drops.
-            "autostop" => is_alike(ours, theirs),
-            "local_disk" => !ours.is_null(),
+            "autostop" => without(ours, &["hook", "hook_timeout"]) == *theirs,
+            // SkyPilot completes `nvme` or `100`.
+            "local_disk" => theirs.as_str().unwrap().contains(ours.as_str().unwrap()),
             // We do not fill in the defaults of TPUs.
             "accelerator_args" => ours.is_null() || ours == theirs,
             key if key.starts_with('_') => true,
@@ -81,18 +94,19 @@ fn resources(ours: &Value, theirs: &Value) -> Vec<String> {
     wrong
 }
 
+/// An amount in gigabytes or cores, and whether it is a minimum.
 fn amount(value: &Value) -> Option<(f64, bool)> {
     let text = value.as_str()?.replace([' ', '\n', '_'], "");
     let text = text.strip_suffix('x').unwrap_or(&text);
     let (number, plus) = text
         .strip_suffix('+')
         .map_or((text, false), |number| (number, true));
-    Some((number.parse().ok()?, plus))
-}
-
-/// Whether an amount is in Kubernetes' own notation, which we take as it is.
-fn is_of_kubernetes(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.ends_with('i'))
+    // SkyPilot counts `Mi` and `Gi` in its own gigabytes.
+    let units = [("Ki", -2), ("Mi", -1), ("Gi", 0), ("Ti", 1)];
+    let unit = units.iter().find(|(unit, _)| number.ends_with(unit));
+    let number = unit.map_or(number, |(unit, _)| &number[..number.len() - unit.len()]);
+    let factor = unit.map_or(1.0, |(_, power)| 1024_f64.powi(*power));
+    Some((number.parse::<f64>().ok()? * factor, plus))
 }
 
 fn accelerator(value: &Value) -> Option<(String, f64)> {
@@ -109,10 +123,36 @@ fn image(value: &Value) -> String {
     image.trim_start_matches("docker:").to_owned()
 }
 
-/// The names in a list of secrets.
-fn names(value: &Value) -> BTreeSet<&str> {
+/// The texts in a list.
+fn names(value: &Value) -> impl Iterator<Item = &str> {
     let names = value.as_array().into_iter().flatten();
-    names.filter_map(Value::as_str).collect()
+    names.filter_map(Value::as_str)
+}
+
+fn without(value: &Value, keys: &[&str]) -> Value {
+    let mut value = value.clone();
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|key, _| !keys.contains(&key.as_str()));
+    }
+    value
+}
+
+/// Whether the mounts are the same, but for the defaults that SkyPilot adds to its storage objects. It drops the name of a bucket whose
+/// source says it.
+fn is_same_mounts(ours: &Value, theirs: &Value) -> bool {
+    let empty = Map::new();
+    let [ours, theirs] = [ours, theirs].map(|mounts| mounts.as_object().unwrap_or(&empty));
+    ours.len() == theirs.len()
+        && ours.iter().all(|(path, ours)| {
+            let dropped: &[&str] = if ours.get("source").is_some() {
+                &["name"]
+            } else {
+                &[]
+            };
+            theirs
+                .get(path)
+                .is_some_and(|theirs| is_within(&without(ours, dropped), theirs))
+        })
 }
 
 fn is_same_volumes(ours: &Value, theirs: &Value) -> bool {
@@ -130,10 +170,13 @@ fn is_same_volumes(ours: &Value, theirs: &Value) -> bool {
                 mount["size"] = size.into();
             }
             // The only type that a volume can have here.
-            mount
-                .as_object_mut()
-                .into_iter()
-                .for_each(|mount| drop(mount.remove("type")));
+            let is_claim = |kind: &Value| {
+                kind.as_str()
+                    .is_some_and(|kind| kind.eq_ignore_ascii_case("k8s-pvc"))
+            };
+            if mount.get("type").is_some_and(is_claim) {
+                *mount = without(mount, &["type"]);
+            }
         }
         value
     };
@@ -142,15 +185,14 @@ fn is_same_volumes(ours: &Value, theirs: &Value) -> bool {
     at_home(strip(ours)) == at_home(strip(theirs))
 }
 
-/// Whether two values agree in the fields that both have. Words are compared without case.
-fn is_alike(ours: &Value, theirs: &Value) -> bool {
-    match (ours, theirs) {
-        (Value::Object(ours), Value::Object(theirs)) => ours.iter().all(|(key, ours)| {
-            let theirs = theirs.get(key).filter(|_| !ours.is_null());
-            theirs.is_none_or(|theirs| is_alike(ours, theirs))
+/// Whether a value is part of another one, which may have more fields. Words are compared without case.
+fn is_within(part: &Value, whole: &Value) -> bool {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => part.iter().all(|(key, part)| {
+            part.is_null() || whole.get(key).is_some_and(|whole| is_within(part, whole))
         }),
-        (Value::String(ours), Value::String(theirs)) => ours.eq_ignore_ascii_case(theirs),
-        _ => ours == theirs || is_empty(ours) && is_empty(theirs),
+        (Value::String(part), Value::String(whole)) => part.eq_ignore_ascii_case(whole),
+        _ => part == whole || is_empty(part) && is_empty(whole),
     }
 }
 

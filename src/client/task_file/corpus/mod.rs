@@ -105,7 +105,9 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         reason: "a task has at most 10,000 nodes",
-        explains: |_, verdict| only(verdict, |field| field == "num_nodes"),
+        explains: |case, verdict| {
+            only(verdict, |field| field == "num_nodes") && case.text.contains("num_nodes: 99999")
+        },
     },
     Difference {
         reason: "a label that Kubernetes refuses is refused at once",
@@ -113,13 +115,27 @@ const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         reason: "an image whose name no registry could have is refused at once",
-        explains: |_, verdict| only(verdict, |field| field == "resources.image_id"),
+        explains: |case, verdict| {
+            let images = case
+                .text
+                .lines()
+                .filter_map(|line| line.split_once("image_id: "));
+            let is_impossible = |name: &str| {
+                let name = name.trim_matches('"');
+                let is_odd = |part: &str| part.starts_with('.') || part.contains("..");
+                name.contains(' ')
+                    || name.contains(char::is_uppercase)
+                    || name.split([':', '/']).any(is_odd)
+            };
+            only(verdict, |field| field == "resources.image_id")
+                && images.map(|(_, name)| name).all(is_impossible)
+        },
     },
     Difference {
         reason: "a number of GPUs is finite, and their type is a name",
         explains: |_, verdict| {
             only(verdict, |field| field == "resources.accelerators")
-                && says(verdict, "expected a GPU type")
+                && (says(verdict, "got \"H100:inf\"") || says(verdict, "got \"*\""))
         },
     },
     Difference {
