@@ -81,6 +81,11 @@ impl Owner {
         ]
     }
 
+    /// Whether a pod of another owner may be of a Job of this one. Pods of older versions have no exact name.
+    pub fn may_own(&self, pod: &Self) -> bool {
+        pod == self || pod.exact.is_none() && pod.label == self.label
+    }
+
     /// Whether the objects of this owner are `user`'s: one of [`Self::all_of`].
     pub fn is(&self, user: &User) -> bool {
         match &self.exact {

@@ -163,17 +163,49 @@ impl Observed {
         part
     }
 
-    /// The owners of its Jobs and pods: one, unless somebody gave the id of another user's task to a Job.
-    pub fn owners(&self) -> Vec<&Owner> {
-        let of_jobs = self.jobs.iter().map(|job| &job.owner);
-        let of_pods = self.pods.iter().map(|pod| &pod.owner);
+    /// Whether its objects have several owners, since somebody gave the id of another user's task to an object.
+    pub fn is_shared(&self) -> bool {
+        self.owners().len() > 1
+    }
+
+    /// A part for each owner of its objects.
+    pub fn parts(&self) -> Vec<Self> {
+        let owners = self.owners();
+        if owners.len() < 2 {
+            return vec![self.clone()];
+        }
+        let part = |owner: &Owner| {
+            let mut part = self.of(|other| other == owner);
+            part.pods.retain(|pod| match self.job_of(pod) {
+                Some(job) => job.owner == *owner,
+                None => owner.may_own(&pod.owner),
+            });
+            part
+        };
+        owners.into_iter().map(part).collect()
+    }
+
+    fn owners(&self) -> Vec<&Owner> {
         let mut owners: Vec<&Owner> = Vec::new();
-        for owner in of_jobs.chain(of_pods) {
-            if !owners.contains(&owner) {
-                owners.push(owner);
+        for job in &self.jobs {
+            if !owners.contains(&&job.owner) {
+                owners.push(&job.owner);
+            }
+        }
+        for pod in self.pods.iter().filter(|pod| !pod.is_foreign) {
+            if !owners.iter().any(|owner| owner.may_own(&pod.owner)) && self.job_of(pod).is_none() {
+                owners.push(&pod.owner);
             }
         }
         owners
+    }
+
+    fn job_of(&self, pod: &PodRow) -> Option<&JobRow> {
+        let uid = pod.job?;
+        self.jobs
+            .iter()
+            .map(|job| &**job)
+            .find(|job| job.uid == uid)
     }
 
     /// Whether it has a Job, or a pod that outlived its Job and that no one stops.

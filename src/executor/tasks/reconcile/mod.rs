@@ -125,9 +125,9 @@ fn plan(task: &Observed) -> (Vec<Change>, Vec<Change>) {
     }
     // A Job of another user may carry the same id. It does not concern this one.
     let parts = task
-        .owners()
+        .parts()
         .into_iter()
-        .map(|owner| task.of(|other| other == owner));
+        .filter(|part| !part.jobs.is_empty());
     let (mut notes, mut stops) = (Vec::new(), Vec::new());
     for part in parts {
         stops.extend(fail_fast::plan(&part));

@@ -104,19 +104,13 @@ impl Tasks {
     /// All tasks.
     pub fn list_all(&self) -> Listed {
         let mut all = sorted(self.tasks.iter());
-        let shared = all.extract_if(.., |(_, task)| task.owners().len() > 1);
-        // Each owner of Jobs with the same id has a task of that id.
-        let parts: Vec<_> = shared
-            .flat_map(|(id, task)| {
-                let parts = task.owners().into_iter().map(|owner| {
-                    let mut part = task.of(|other| other == owner);
-                    part.pods.retain(|pod| pod.owner == *owner);
-                    (id, Arc::new(part))
-                });
-                parts.collect::<Vec<_>>()
-            })
-            .collect();
-        if !parts.is_empty() {
+        // Each owner of objects with the same id has a task of that id.
+        let shared: Vec<_> = all.extract_if(.., |(_, task)| task.is_shared()).collect();
+        if !shared.is_empty() {
+            let parts = shared.iter().flat_map(|(id, task)| {
+                let parts = task.parts().into_iter();
+                parts.map(|part| (*id, Arc::new(part)))
+            });
             all.extend(parts);
             all = sorted(all.iter().map(|(id, task)| (id, task)));
         }
