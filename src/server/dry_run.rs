@@ -1,6 +1,6 @@
 //! The answer to a dry run: the manifests of a task.
 //!
-//! A request of a few bytes asks for up to 16 MB. So the answer is written while it is sent, on a thread that answers no requests,
+//! A request of a few bytes asks for up to 33 MB. So the answer is written while it is sent, on a thread that answers no requests,
 //! and by one dry run at a time.
 
 use std::{error, sync::Arc};

@@ -83,17 +83,21 @@ pub fn choose(nodes: &[Node], resources: &mut Resources) -> (Placement, Option<S
 }
 
 impl Placement {
+    fn anywhere(resource: &'static str, count: u32) -> Self {
+        Self {
+            resource: Some((resource, count)),
+            labels: Vec::new(),
+        }
+    }
+
     /// Allows nodes with other values of the same label too.
     fn allow(&mut self, others: Vec<(String, Vec<String>)>) {
         if let ([(key, values)], [(other, more)]) = (&mut *self.labels, &*others)
             && key == other
         {
-            values.extend(
-                more.iter()
-                    .filter(|value| !values.contains(value))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
+            let more = more.iter().filter(|value| !values.contains(value)).cloned();
+            let more: Vec<_> = more.collect();
+            values.extend(more);
         }
     }
 }
@@ -128,21 +132,15 @@ fn place_tpu(name: &str, count: u32) -> (Placement, Option<String>) {
             "resources.accelerators: {name:?} is not a TPU on one machine that is known here, so {count} of {TPU} is asked for; \
              config.kubernetes.pod_config can add GKE's labels to its nodeSelector"
         );
-        let placement = Placement {
-            resource: Some((TPU, count)),
-            labels: Vec::new(),
-        };
-        return (placement, Some(warning));
+        return (Placement::anywhere(TPU, count), Some(warning));
     };
     let label = |key: &str, value: &str| {
-        (
-            format!("cloud.google.com/gke-tpu-{key}"),
-            vec![value.to_owned()],
-        )
+        let key = format!("cloud.google.com/gke-tpu-{key}");
+        (key, vec![value.to_owned()])
     };
     let placement = Placement {
-        resource: Some((TPU, *chips)),
         labels: vec![label("accelerator", kind), label("topology", topology)],
+        ..Placement::anywhere(TPU, *chips)
     };
     (placement, None)
 }
@@ -150,28 +148,16 @@ fn place_tpu(name: &str, count: u32) -> (Placement, Option<String>) {
 /// The placement for the wanted accelerators, and a warning for the user if any of them will do.
 pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String>) {
     let Some(name) = &wanted.name else {
-        let resource = Some((resource(nodes), wanted.count));
-        return (
-            Placement {
-                resource,
-                labels: Vec::new(),
-            },
-            None,
-        );
+        return (Placement::anywhere(resource(nodes), wanted.count), None);
     };
     let upper = name.to_uppercase();
     if upper.starts_with("TPU-") {
         return place_tpu(name, wanted.count);
     }
     let other = OTHERS.iter().find(|(start, _)| upper.starts_with(start));
-    let anywhere = Placement {
-        resource: Some((
-            other.map_or_else(|| resource(nodes), |other| other.1),
-            wanted.count,
-        )),
-        labels: Vec::new(),
-    };
-    // No other type has this resource on such a node, or it is a question of the node's size.
+    let resource = other.map_or_else(|| resource(nodes), |other| other.1);
+    let anywhere = Placement::anywhere(resource, wanted.count);
+    // No label that is known here is on nodes with these, and the resource alone selects them.
     if other.is_some_and(|other| other.1 != AMD) {
         return (anywhere, None);
     }

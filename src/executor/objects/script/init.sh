@@ -38,9 +38,10 @@ k8s_is_filter() {
   return 1
 }
 
-# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended.
+# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended. Where /proc may show strangers, these
+# are the processes of the script's process group.
 k8s_list() {
-  local path pid stat parent
+  local path pid stat parent group
   k8s_programs=() k8s_filters=()
   for path in /proc/[0-9]*; do
     pid=${path#/proc/}
@@ -49,7 +50,8 @@ k8s_list() {
     # The state stands behind the name in parentheses, which may hold anything.
     stat=${stat##*) }
     case $stat in Z* | X*) continue ;; esac
-    parent=${stat#* }
+    parent=${stat#* } group=${stat#* * }
+    [ -n "$k8s_own" ] || [ "${group%% *}" = "$k8s_child" ] || continue
     if k8s_is_filter "$pid" "${parent%% *}"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
   done
 }
@@ -57,11 +59,6 @@ k8s_list() {
 # Passes a stop signal on as SIGTERM.
 k8s_stop() {
   k8s_signaled=1 k8s_stopping=1
-  if [ -z "$k8s_own" ]; then
-    # The other processes in /proc may be of other containers, so only the process group of the script is told.
-    [ -z "$k8s_child" ] || kill -TERM -- "-$k8s_child"
-    return
-  fi
   k8s_list
   [ ${#k8s_programs[@]} = 0 ] || kill -TERM "${k8s_programs[@]}"
 }
@@ -69,7 +66,7 @@ k8s_stop() {
 # After a stop: waits for the programs, and then for their filters.
 k8s_wait_for_all() {
   local rounds=0
-  while [ -n "$k8s_own" ]; do
+  while :; do
     k8s_list
     [ ${#k8s_programs[@]} = 0 ] || rounds=0
     [ ${#k8s_programs[@]} != 0 ] || [ ${#k8s_filters[@]} != 0 ] || return
@@ -96,7 +93,6 @@ k8s_progress() {
 # After the script: gives processes that still print its output, such as that of `exec > >(tee log)`, up to 2 s while they make progress.
 k8s_drain() {
   local before turn
-  [ -n "$k8s_own" ] || return
   for ((turn = 0; turn < 40; turn++)); do
     k8s_progress || return
     before=$REPLY

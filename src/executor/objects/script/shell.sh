@@ -68,7 +68,10 @@ command_not_found_handle() {
     esac
     [ "$EUID" = 0 ] || output='the container does not run as root' manager=none
     # One at a time, and not for ever after one that was killed.
-    for ((try = 0; try < 60; try++)); do mkdir "$lock" 2>/dev/null && break; sleep 1; done
+    for ((try = 0; try < 60; try++)); do
+      if [ $manager = none ] || [ ! -w "${lock%/*}" ] || mkdir "$lock" 2>/dev/null; then break; fi
+      sleep 1
+    done
     if [ $manager != none ] && ! type -P "$1" >/dev/null; then
       echo "k8s-cli: installing $1 with $manager, since the image lacks it" >&2
       case $manager in

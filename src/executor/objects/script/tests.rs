@@ -37,10 +37,44 @@ fn only_the_script_is_told_where_other_processes_may_be_strangers() {
     stranger.wait().unwrap();
 }
 
+/// There too, a filter of a pipe gets the signal after the programs before it.
+#[test]
+fn a_filter_is_told_last_where_other_processes_may_be_strangers() {
+    let program = "bash -c 'trap \"sleep 0.2; echo saved; exit 0\" TERM; echo ready; while :; do sleep 0.1; done' 2>&-";
+    for filter in ["tee /dev/null", "while read -r line; do echo $line; done"] {
+        let mut process = Command::new("/bin/bash")
+            .args([
+                "-p",
+                "-c",
+                &init(),
+                "k8s-cli",
+                "",
+                "",
+                "",
+                "",
+                &format!("{program} | {filter}"),
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(
+            lines.next().map(Result::unwrap).as_deref(),
+            Some("saved"),
+            "{filter}"
+        );
+        process.wait().unwrap();
+    }
+}
+
 #[test]
 fn init_has_no_comments_and_names_the_message() {
-    let length = init().len() + without_comments(SHELL).len();
-    assert!(length < 8192 && !init().contains("\n#"), "{length}");
+    for text in [init(), without_comments(SHELL)] {
+        assert!(text.len() < 4096 && !text.contains("\n#"), "{text}");
+    }
     assert!(init().contains(SETUP_FAILED));
 }
 
