@@ -130,3 +130,17 @@ fn commands_from_a_secret_run_like_those_in_a_job() {
     let log = logs.finish().code(103).stdout;
     assert!(log.ends_with("node-2 | trapped\n"), "{log}");
 }
+
+/// There the init is not process 1, and other processes may be strangers.
+#[test]
+fn a_filter_is_told_last_in_a_shared_process_namespace() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit(&format!(
+        "config: {{kubernetes: {{pod_config: {{spec: {{shareProcessNamespace: true}}}}}}}}\nrun: |\n  {PROGRAM} | tee /dev/null"
+    ));
+    let logs = ada.start(["jobs", "logs", &id]);
+    logs.wait_for_output("ready\n");
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103).stdout("ready\nsaving\nsaved\n");
+}

@@ -9,7 +9,7 @@
 # The script is not the first process itself, because the kernel drops the signals that a process 1 sends to itself, and those for
 # which it has no handler: `kill -TERM $$` would do nothing, and a stop would reach no program.
 #
-# Lines that are comments are removed before the container gets this text. Nothing else may depend on lines or indentation.
+# Comments and indentation are removed before the container gets this text.
 
 k8s_stopping= # not empty: a stop signal has come
 # The kernel drops a signal that comes before this line.
@@ -19,6 +19,8 @@ k8s_own=      # not empty: this is process 1, so that all other processes in /pr
 k8s_child=    # the process of the shell that runs `setup` or `run`
 k8s_code=0    # its exit code
 k8s_signaled= # not empty: a signal has interrupted the wait for it
+k8s_told=()   # not empty at the index of a process: it has been told to stop
+k8s_fed=()    # not empty at the index of a process: it is a filter, also when its parent is gone
 exec {k8s_out}>&1 {k8s_err}>&2
 # Nothing is ever written to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)
@@ -38,11 +40,11 @@ k8s_is_filter() {
   return 1
 }
 
-# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended. Where /proc may show strangers, these
-# are the processes of the script's process group.
+# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended, and k8s_parents to their parents. Where
+# /proc may show strangers, these are the processes of the script's process group.
 k8s_list() {
   local path pid stat parent group
-  k8s_programs=() k8s_filters=()
+  k8s_programs=() k8s_filters=() k8s_parents=()
   for path in /proc/[0-9]*; do
     pid=${path#/proc/}
     [ "$pid" != "$$" ] || continue
@@ -52,27 +54,43 @@ k8s_list() {
     case $stat in Z* | X*) continue ;; esac
     parent=${stat#* } group=${stat#* * }
     [ -n "$k8s_own" ] || [ "${group%% *}" = "$k8s_child" ] || continue
-    if k8s_is_filter "$pid" "${parent%% *}"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
+    k8s_parents[pid]=${parent%% *}
+    if [ -n "${k8s_fed[pid]}" ] || k8s_is_filter "$pid" "${parent%% *}"; then
+      k8s_fed[pid]=1
+      k8s_filters+=("$pid")
+    else
+      k8s_programs+=("$pid")
+    fi
   done
+}
+
+k8s_tell() {
+  local pid
+  for pid; do k8s_told[pid]=1; done
+  [ $# = 0 ] || kill -TERM "$@"
 }
 
 # Passes a stop signal on as SIGTERM.
 k8s_stop() {
   k8s_signaled=1 k8s_stopping=1
   k8s_list
-  [ ${#k8s_programs[@]} = 0 ] || kill -TERM "${k8s_programs[@]}"
+  k8s_tell "${k8s_programs[@]}"
 }
 
 # After a stop: waits for the programs, and then for their filters.
 k8s_wait_for_all() {
-  local rounds=0
+  local rounds=0 pid
   while :; do
     k8s_list
+    # A process that began after the list, and that no other waits for, has to be told as well.
+    for pid in "${k8s_programs[@]}"; do
+      [ -n "${k8s_told[pid]}" ] || [ -n "${k8s_parents[k8s_parents[pid]]}" ] || k8s_tell "$pid"
+    done
     [ ${#k8s_programs[@]} = 0 ] || rounds=0
     [ ${#k8s_programs[@]} != 0 ] || [ ${#k8s_filters[@]} != 0 ] || return
     # A filter that is still there after half a second has a pipe that no end will come from.
     rounds=$((rounds + 1))
-    [ $rounds != 10 ] || kill -TERM "${k8s_filters[@]}"
+    [ $rounds != 10 ] || k8s_tell "${k8s_filters[@]}"
     k8s_sleep 0.05
   done
 }

@@ -117,9 +117,10 @@ pub fn init() -> String {
     without_comments(INIT)
 }
 
+/// A script without its comments and indentation.
 fn without_comments(text: &str) -> String {
-    let lines = text.lines();
-    let code = lines.filter(|line| !line.trim_start().starts_with('#'));
+    let lines = text.lines().map(str::trim_start);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     code.fold(String::with_capacity(text.len()), |code, line| {
         code + line + "\n"
     })

@@ -5,7 +5,7 @@
 # Environment: K8S_CLI_BASH_ENV is the user's own BASH_ENV, and K8S_CLI_NAMES names the variables of the task. All names here begin
 # with k8s_ and are gone when the commands begin, but for the exported functions.
 #
-# Lines that are comments are removed before the container gets this text.
+# Comments and indentation are removed before the container gets this text.
 
 k8s_from=${BASH_ENV##*/}
 if [ -n "$K8S_CLI_BASH_ENV" ]; then BASH_ENV=$K8S_CLI_BASH_ENV; else unset BASH_ENV; fi

@@ -37,6 +37,22 @@ fn only_the_script_is_told_where_other_processes_may_be_strangers() {
     stranger.wait().unwrap();
 }
 
+/// A process that begins after the signal was passed on may outlive its parent.
+#[test]
+fn a_process_that_begins_during_a_stop_is_told_too() {
+    let run = "trap 'sleep 1000 & exit 9' TERM; echo ready; sleep 1000 & wait";
+    let mut process = Command::new("/bin/bash")
+        .args(["-p", "-c", &init(), "k8s-cli", "", "", "", "", run])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let pid = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(9));
+}
+
 /// There too, a filter of a pipe gets the signal after the programs before it.
 #[test]
 fn a_filter_is_told_last_where_other_processes_may_be_strangers() {
