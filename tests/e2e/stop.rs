@@ -104,3 +104,31 @@ fn a_stop_of_several_tasks_waits_for_all() {
     });
     assert_eq!(state, "stopping");
 }
+
+#[test]
+fn the_log_of_a_stopping_task_is_read_to_its_end() {
+    let world = World::new();
+    let ada = world.login("ada");
+    // After the drain of five seconds of a log whose pod is gone, and before the end of the grace period.
+    let run = "trap 'for i in 1 2 3 4 5 6 7; do sleep 1; echo saving $i; done; exit 0' TERM; exec 2>&-; echo ready; sleep 1000 & wait";
+    let id = ada.submit(&format!("run: |\n  {run}"));
+    let early = ada.start(["jobs", "logs", &id]);
+    early.wait_for_output("ready\n");
+    ada.run(["jobs", "stop", "--no-wait", &id]).success();
+    early.wait_for_output("saving 1\n");
+    let late = ada.start(["jobs", "logs", &id]);
+    for log in [early, late] {
+        let log = log.finish().code(103);
+        assert!(
+            log.stdout.starts_with("ready\nsaving 1\n"),
+            "{}",
+            log.stdout
+        );
+        assert!(
+            log.stdout.ends_with("saving 6\nsaving 7\n"),
+            "{}",
+            log.stdout
+        );
+        assert!(!log.stderr.contains("cannot be read"), "{}", log.stderr);
+    }
+}

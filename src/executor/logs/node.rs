@@ -34,7 +34,7 @@ use crate::{
     executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
 };
 
-/// How long a log is followed after its task was stopped. The last output of a task is useful, but a task may ignore its SIGTERM.
+/// How long a log is followed after the pod of a stopped task is gone, or should be.
 const STOP_DRAIN: Duration = Duration::from_secs(5);
 /// How long the shared stream of a container may take to reach the place of this viewer, before the viewer reads alone.
 const JOIN_DELAY: Duration = Duration::from_secs(2);
@@ -140,8 +140,12 @@ impl Follower {
                     // is needed.
                     let is_first = last.is_none();
                     Box::pin(self.read_source(&source, start, is_first)).await?;
-                    let is_over =
-                        source.is_over || step::remaining_grace(&node.borrow(), &source).is_some();
+                    let is_over = {
+                        let node = node.borrow();
+                        source.is_over
+                            || step::remaining_grace(&node, &source).is_some()
+                            || step::is_stopped(&node, self.rank)
+                    };
                     if !self.query.follow && !is_over {
                         return Ok(NodeOutcome::Unfinished(None));
                     }
@@ -588,11 +592,18 @@ fn may_have_been_rotated(source: &ContainerRun) -> bool {
     }
 }
 
-/// Returns a while after the node's Job is gone.
+/// Returns a while after the pod of a stopped node is gone, or should be.
 async fn stopped(mut node: watch::Receiver<Observed>, rank: u32) {
-    let is_stopped =
-        |observed: &Observed| step::next(observed, rank, &HashSet::new()) == Step::Stopped;
-    if node.wait_for(is_stopped).await.is_ok() {
-        sleep(STOP_DRAIN).await;
+    let stopping_time = {
+        let Ok(node) = node.wait_for(|node| step::is_stopped(node, rank)).await else {
+            return;
+        };
+        step::stopping_time(&node, rank)
+    };
+    if let Some(most) = stopping_time {
+        let is_gone = node.wait_for(|node| step::stopping_time(node, rank).is_none());
+        // The viewer gets the rest of the log, also if the machine of the pod does not answer.
+        drop(timeout(most, is_gone).await);
     }
+    sleep(STOP_DRAIN).await;
 }

@@ -69,6 +69,8 @@ pub struct Reader {
     pub is_interrupted: bool,
     /// Whether the log is read until its container ends, not only up to its present end.
     pub follows: bool,
+    /// Whether the last followed stream that was not refused ended by itself.
+    has_closed: bool,
     /// Whether the followed stream ended by itself, and the container with it.
     has_seen_end: bool,
     /// Whether any line was passed on.
@@ -102,6 +104,7 @@ impl Reader {
             attempts: Attempts::default(),
             is_interrupted: false,
             follows: true,
+            has_closed: false,
             has_seen_end: false,
             has_read: false,
         }
@@ -120,6 +123,12 @@ impl Reader {
                 StreamEnd::Closed => None,
                 StreamEnd::Failed(failure) => Some(failure),
             };
+            match &failure {
+                None => self.has_closed = true,
+                // The kubelet removes the container of a deleted pod before the pod is gone.
+                Some(Failure::Refused(_)) => (),
+                Some(_) => self.has_closed = false,
+            }
             // A broken stream may not have contained the last lines, even if the pod has failed.
             let has_ended = match failure {
                 // Lines that come before the restart is known would get the wrong container.
@@ -131,7 +140,7 @@ impl Reader {
             };
             if has_ended {
                 self.container.source.is_over = true;
-                self.has_seen_end = failure.is_none() && (!self.is_gone() || self.is_stopped());
+                self.has_seen_end = self.has_closed && (!self.is_gone() || self.is_stopped());
                 self.read_to_end().await?;
                 ring.end();
                 return Ok(());
@@ -362,7 +371,8 @@ impl Reader {
         if let Some(failure) = failure {
             let reason = failure.reason();
             log::debug!("the log of {}: {reason}", self.container.source.pod);
-            if !self.backoff.is_fresh() && !self.is_interrupted {
+            // The container of a stopped task goes away, which is no interruption. A gap in its log is reported.
+            if !self.backoff.is_fresh() && !self.is_interrupted && !self.is_stopped() {
                 self.is_interrupted = true;
                 self.send(Entry::Interrupted(reason.to_owned())).await?;
             }

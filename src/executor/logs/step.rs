@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// `terminationGracePeriodSeconds` unless a pod says otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// The next step for a node.
 #[derive(Debug, PartialEq)]
 pub enum Step {
@@ -73,14 +76,26 @@ impl ContainerRun {
 pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
     match job(observed, rank) {
         Some(job) => observed.pods_of(job).flat_map(sources_of).collect(),
-        None => orphan(observed, rank).map_or_else(Vec::new, sources_of),
+        None => jobless_pod(observed, rank).map_or_else(Vec::new, sources_of),
     }
 }
 
-/// The pod of a node whose Job was deleted without it.
-fn orphan(observed: &Observed, rank: u32) -> Option<&PodRow> {
-    let mut pods = observed.pods.iter().rev().map(|pod| &**pod);
-    pods.find(|pod| pod.rank == rank && pod.is_orphan())
+/// The pod of a node whose Job is gone: it is being stopped, or the Job was deleted without it.
+fn jobless_pod(observed: &Observed, rank: u32) -> Option<&PodRow> {
+    let pods = observed.jobless_pods(None).into_iter();
+    pods.rev().find(|pod| pod.rank == rank)
+}
+
+/// Whether the task of the node was stopped. Its pod may still run.
+pub fn is_stopped(observed: &Observed, rank: u32) -> bool {
+    let is_orphan = || jobless_pod(observed, rank).is_some_and(PodRow::is_orphan);
+    job(observed, rank).is_none() && !is_orphan()
+}
+
+/// How long the pod of a stopped node may still run, while it is there; none if it is gone.
+pub fn stopping_time(observed: &Observed, rank: u32) -> Option<Duration> {
+    let pod = jobless_pod(observed, rank)?;
+    Some(grace(pod))
 }
 
 fn job(observed: &Observed, rank: u32) -> Option<&JobRow> {
@@ -120,19 +135,16 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
 
 /// The next step for the node of this rank. `read` holds the keys of the sources that were read already.
 pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
-    let (job, orphan) = (job(observed, rank), orphan(observed, rank));
-    if job.is_none() && orphan.is_none() {
-        return Step::Stopped;
-    }
     let unread = sources(observed, rank)
         .into_iter()
         .find(|source| !read.contains(&source.key()));
     if let Some(source) = unread {
         return Step::Read(source);
     }
-    let of_job = |job| node_status(job, observed.pods_of(job).next_back(), observed);
-    let Some(node) = job.map(of_job).or_else(|| orphan.map(pod_status)) else {
-        return Step::Stopped;
+    let node = match (job(observed, rank), jobless_pod(observed, rank)) {
+        (Some(job), _) => node_status(job, observed.pods_of(job).next_back(), observed),
+        (None, Some(pod)) if pod.is_orphan() => pod_status(pod),
+        (None, _) => return Step::Stopped,
     };
     match node.status {
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
@@ -167,11 +179,13 @@ pub fn is_gone(observed: &Observed, source: &ContainerRun) -> bool {
 /// A pod that passes its deadline fails before its container stops, and kubelets before 1.22 never report the end of the container
 /// (seen: 1.20).
 pub fn remaining_grace(observed: &Observed, source: &ContainerRun) -> Option<Duration> {
-    /// `terminationGracePeriodSeconds` unless a pod says otherwise.
-    const GRACE: u64 = 30;
     let pod = pod_of(observed, source)?;
-    let grace = pod.grace.map_or(GRACE, u64::from);
-    pod.has_ended().then(|| Duration::from_secs(grace))
+    pod.has_ended().then(|| grace(pod))
+}
+
+fn grace(pod: &PodRow) -> Duration {
+    pod.grace
+        .map_or(GRACE, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// The pod of `source`; none if the rows do not contain it.
@@ -268,6 +282,21 @@ mod tests {
         assert!(!source.began_before(None));
         source.started = None;
         assert!(source.began_before(Some(65)));
+    }
+
+    #[test]
+    fn the_pod_of_a_stopped_task_is_read_to_its_end() {
+        let mut observed = recorded("running");
+        observed.jobs.clear();
+        let Step::Read(source) = next(&observed, 0, &HashSet::new()) else {
+            panic!("it is not read")
+        };
+        assert!(is_stopped(&observed, 0));
+        assert_eq!(stopping_time(&observed, 0), Some(Duration::from_secs(5)));
+        let read = HashSet::from([source.key()]);
+        assert_eq!(next(&observed, 0, &read), Step::Stopped);
+        observed.pods.clear();
+        assert_eq!(stopping_time(&observed, 0), None);
     }
 
     #[test]

@@ -232,7 +232,8 @@ impl Observed {
         let first = self.pods.partition_point(|pod| pod.rank < rank);
         let pods = self.pods[first..].iter();
         let pods = pods.take_while(|pod| pod.rank == rank);
-        let pods = pods.filter(|pod| pod.job.is_some() || pod.owner.is(user));
+        let is_of_job = |pod: &PodRow| jobs.iter().any(|job| Some(job.uid) == pod.job);
+        let pods = pods.filter(|pod| pod.owner.is(user) || is_of_job(pod));
         let pods: Vec<_> = pods.cloned().collect();
         let is_of_node = |event: &&EventRow| {
             jobs.iter().any(|job: &Arc<JobRow>| event.object == job.uid)
