@@ -56,6 +56,12 @@ pub fn is_positive(text: &str) -> bool {
     })
 }
 
+/// Whether a text is a number of bytes that Kubernetes can store: whole, above zero, and within 63 bits.
+pub fn is_size(text: &str) -> bool {
+    let nanos = Quantity::parse(text).map_or(0, Quantity::nanos);
+    nanos % NANO == 0 && (1..=i128::from(i64::MAX)).contains(&(nanos / NANO))
+}
+
 impl<'a> Spelling<'a> {
     fn split(text: &'a str) -> Option<Self> {
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::super::shape::Got;
-use crate::k8s::quantity::{is_positive, is_quantity};
+use crate::k8s::quantity::{is_positive, is_quantity, is_size};
 
 /// An amount: a Kubernetes quantity, and whether it is a minimum.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,8 +200,7 @@ pub fn read_volume_size(value: &Value) -> Result<String, String> {
         }
         _ => text,
     };
-    let quantity = Quantity::parse(&size).map_err(|_| expected())?;
-    if at_least || !quantity.is_positive() || size.ends_with(['m', 'n', 'u']) {
+    if at_least || !is_size(&size) || size.ends_with(['m', 'n', 'u']) {
         return Err(expected());
     }
     Ok(size)

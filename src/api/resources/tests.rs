@@ -334,6 +334,7 @@ fn a_volume_size_is_in_gi_where_it_has_no_unit() {
         (json!("1TB"), "1Ti"),
         (json!("512mb"), "512Mi"),
         (json!("500M"), "500M"),
+        (json!(0.5), "0.5Gi"),
     ] {
         assert_eq!(read_volume_size(&value).as_deref(), Ok(expected), "{value}");
     }
@@ -344,6 +345,9 @@ fn a_volume_size_is_in_gi_where_it_has_no_unit() {
         json!("-1Gi"),
         json!("much"),
         json!([]),
+        // Kubernetes would show it as 107374182400m.
+        json!(0.1),
+        json!("99999999999999999999"),
     ] {
         assert!(read_volume_size(&value).is_err(), "{value}");
     }
