@@ -231,8 +231,13 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
         .find(|words| help(words).is_some())
         .unwrap_or_default();
     let command = [&[PROGRAM], known, &["--help"]].concat().join(" ");
-    let meant = (message.strip_prefix("unrecognized argument: "))
-        .and_then(|word| nearest_name(word, &help(known).unwrap_or_default()));
+    let word = message.strip_prefix("unrecognized argument: ");
+    let nearest_in = |words: &[&str]| nearest_name(word?, &help(words)?);
+    // A command of the group `jobs` is often typed without it.
+    let of_jobs = nearest_in(&["jobs"]).filter(|name| known.is_empty() && Some(&**name) == word);
+    let meant = of_jobs
+        .map(|name| format!("jobs {name}"))
+        .or_else(|| nearest_in(known));
     let meant = meant.map_or(String::new(), |name| format!("did you mean `{name}`? "));
     EarlyExit::Usage(format!(
         "{PROGRAM}: {message}\nhint: {meant}see `{command}`\n"

@@ -268,6 +268,11 @@ fn a_usage_error_is_one_sentence_and_a_hint() {
 fn a_wrong_command_or_option_is_answered_with_the_nearest() {
     for (line, meant, command) in [
         ("jobs lst", "list", "jobs"),
+        ("jobs lsit", "list", "jobs"),
+        ("jobs sotp", "stop", "jobs"),
+        ("jbos list", "jobs", ""),
+        ("logs ab12cd34", "jobs logs", ""),
+        ("submit a.yaml", "jobs submit", ""),
         ("jobs log ab12cd34", "logs", "jobs"),
         ("volume list", "volumes", ""),
         ("serv", "serve", ""),
