@@ -8,12 +8,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::position::SECOND;
+use super::{position::SECOND, step::ContainerRun};
 
 /// A later first read may find a rotated log. Kubelets look at the sizes of logs every 10 s, and some every 3 s.
 const LATE: Duration = Duration::from_secs(5);
 /// A first line within this time of the start is the first one of the container, in nanoseconds. A start has whole seconds.
 const AT_ONCE: i64 = 3 * SECOND;
+
+/// Whether a container has run long enough for a kubelet to rotate its log. `now` is the time in nanoseconds since 1970 by the clock of
+/// the server, which may differ from that of the container, so a container that runs has to be older.
+pub fn may_have_been_rotated(source: &ContainerRun, now: i64) -> bool {
+    match (source.ran_for, source.started) {
+        (Some(ran_for), _) => ran_for >= 10 * SECOND,
+        (None, Some(started)) => now.saturating_sub(started) >= 60 * SECOND,
+        (None, None) => false,
+    }
+}
 
 /// The expected beginning of a log.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     LogItem, Logs, ViewerGone,
-    beginning::Beginning,
+    beginning::{Beginning, may_have_been_rotated},
     block::LogSource,
     container::Container,
     last_lines::before_last_lines,
@@ -340,7 +340,10 @@ impl Follower {
             } else {
                 Box::pin(self.find_place(reader, from)).await?;
             }
-            if is_first && reader.is_empty() && may_have_been_rotated(&reader.container.source) {
+            if is_first
+                && reader.is_empty()
+                && may_have_been_rotated(&reader.container.source, now())
+            {
                 let message =
                     "its log has no line: it printed none, or its lines were rotated away";
                 let (node, message) = (self.rank, message.to_owned());
@@ -579,16 +582,6 @@ impl Follower {
             reader.read_rest().await?;
         }
         Ok(())
-    }
-}
-
-/// Whether a container has run long enough for a kubelet to rotate its log. The clock of the server may differ from that of the
-/// container, so a container that runs has to be older.
-fn may_have_been_rotated(source: &ContainerRun) -> bool {
-    match (source.ran_for, source.started) {
-        (Some(ran_for), _) => ran_for >= 10 * SECOND,
-        (None, Some(started)) => now().saturating_sub(started) >= 60 * SECOND,
-        (None, None) => false,
     }
 }
 

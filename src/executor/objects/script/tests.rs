@@ -1,9 +1,9 @@
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    process::{Command, Output, Stdio, id},
+    process::{Child, ChildStdout, Command, Output, Stdio, id},
     str,
 };
 
@@ -16,22 +16,38 @@ fn quoted_text_is_one_word_for_the_shell() {
     assert_eq!(quote("it's"), r"'it'\''s'");
 }
 
-/// Where `init.sh` is not process 1, other processes may be strangers: only the script gets the signal.
+/// A script under `init.sh`, which is not process 1 here, so that other processes may be strangers. It has printed `ready`.
+struct Started {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Started {
+    fn new(run: &str) -> Self {
+        let mut process = Command::new("/bin/bash")
+            .args(["-p", "-c", &init(), "k8s-cli", "", "", "", "", run])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        Self { process, lines }
+    }
+
+    /// Stops it; returns the rest of its output and its exit code.
+    fn stop(mut self) -> (Vec<String>, Option<i32>) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let rest = self.lines.map(Result::unwrap).collect();
+        (rest, self.process.wait().unwrap().code())
+    }
+}
+
 #[test]
 fn only_the_script_is_told_where_other_processes_may_be_strangers() {
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
-    let run = "trap 'echo told; exit 9' TERM; echo ready; sleep 1000 & wait";
-    let mut process = Command::new("/bin/bash")
-        .args(["-p", "-c", &init(), "k8s-cli", "", "", "", "", run])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
-    let pid = rustix::process::Pid::from_child(&process);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(lines.next().unwrap().unwrap(), "told");
-    assert_eq!(process.wait().unwrap().code(), Some(9));
+    let script = Started::new("trap 'echo told; exit 9' TERM; echo ready; sleep 1000 & wait");
+    assert_eq!(script.stop(), (vec!["told".to_owned()], Some(9)));
     assert!(stranger.try_wait().unwrap().is_none());
     stranger.kill().unwrap();
     stranger.wait().unwrap();
@@ -40,49 +56,16 @@ fn only_the_script_is_told_where_other_processes_may_be_strangers() {
 /// A process that begins after the signal was passed on may outlive its parent.
 #[test]
 fn a_process_that_begins_during_a_stop_is_told_too() {
-    let run = "trap 'sleep 1000 & exit 9' TERM; echo ready; sleep 1000 & wait";
-    let mut process = Command::new("/bin/bash")
-        .args(["-p", "-c", &init(), "k8s-cli", "", "", "", "", run])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
-    let pid = rustix::process::Pid::from_child(&process);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(process.wait().unwrap().code(), Some(9));
+    let script = Started::new("trap 'sleep 1000 & exit 9' TERM; echo ready; sleep 1000 & wait");
+    assert_eq!(script.stop(), (Vec::new(), Some(9)));
 }
 
-/// There too, a filter of a pipe gets the signal after the programs before it.
 #[test]
 fn a_filter_is_told_last_where_other_processes_may_be_strangers() {
     let program = "bash -c 'trap \"sleep 0.2; echo saved; exit 0\" TERM; echo ready; while :; do sleep 0.1; done' 2>&-";
     for filter in ["tee /dev/null", "while read -r line; do echo $line; done"] {
-        let mut process = Command::new("/bin/bash")
-            .args([
-                "-p",
-                "-c",
-                &init(),
-                "k8s-cli",
-                "",
-                "",
-                "",
-                "",
-                &format!("{program} | {filter}"),
-            ])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        assert_eq!(lines.next().unwrap().unwrap(), "ready");
-        let pid = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert_eq!(
-            lines.next().map(Result::unwrap).as_deref(),
-            Some("saved"),
-            "{filter}"
-        );
-        process.wait().unwrap();
+        let script = Started::new(&format!("{program} | {filter}"));
+        assert_eq!(script.stop().0, ["saved"], "{filter}");
     }
 }
 
