@@ -140,13 +140,8 @@ impl Follower {
                     // is needed.
                     let is_first = last.is_none();
                     Box::pin(self.read_source(&source, start, is_first)).await?;
-                    let is_over = {
-                        let node = node.borrow();
-                        source.is_over
-                            || step::remaining_grace(&node, &source).is_some()
-                            || step::is_stopped(&node, self.rank)
-                    };
-                    if !self.query.follow && !is_over {
+                    let is_ending = step::is_ending(&node.borrow(), &source, self.rank);
+                    if !self.query.follow && !is_ending {
                         return Ok(NodeOutcome::Unfinished(None));
                     }
                     self.read.insert(source.key());

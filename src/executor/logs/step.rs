@@ -133,6 +133,11 @@ fn sources_of(pod: &PodRow) -> Vec<ContainerRun> {
     previous.into_iter().chain(current).collect()
 }
 
+/// Whether the container of `source` has ended or is about to, so that the outcome of the node is known.
+pub fn is_ending(observed: &Observed, source: &ContainerRun, rank: u32) -> bool {
+    source.is_over || remaining_grace(observed, source).is_some() || is_stopped(observed, rank)
+}
+
 /// The next step for the node of this rank. `read` holds the keys of the sources that were read already.
 pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     let unread = sources(observed, rank)
