@@ -36,7 +36,8 @@ pub struct Container {
 pub enum Failure {
     /// A reason that may pass.
     Broken(String),
-    /// Kubernetes answered that there is no log. A kubelet or an API server that has just started answers so too.
+    /// Kubernetes answered that there is no log, with a status or in its place. A kubelet or an API server that has just started answers
+    /// so too.
     Refused(String),
     /// The log cannot be read any more.
     Lost(String),
@@ -180,7 +181,7 @@ pub async fn next<R: AsyncBufRead + Unpin>(
     position: &mut Position,
 ) -> Result<Next, Failure> {
     match timeout(STALL, lines.next(position)).await {
-        Ok(Ok(Next::Complaint(reason))) => Err(Failure::Broken(reason)),
+        Ok(Ok(Next::Complaint(reason))) => Err(Failure::Refused(reason)),
         Ok(Ok(next)) => Ok(next),
         Ok(Err(error)) => Err(Failure::Broken(describe(&error))),
         Err(_) => Err(Failure::Broken("Kubernetes stopped sending".to_owned())),

@@ -212,6 +212,7 @@ impl Reader {
             };
             sleep(grace.unwrap_or_default() + END_DELAY).await;
         };
+        let mut has_begun = false;
         let mut over = std::pin::pin!(over);
         loop {
             let before = self.uncertain_position();
@@ -222,6 +223,7 @@ impl Reader {
             };
             match next {
                 Ok(Ok(Next::Block { block, gap })) => {
+                    has_begun = true;
                     silence = SILENCE.0;
                     let newest = block.point();
                     if let Some(failure) = self.check_container(&block, gap, before).await {
@@ -238,7 +240,9 @@ impl Reader {
                 }
                 Ok(Ok(Next::End)) => return Ok(StreamEnd::Closed),
                 Ok(Ok(Next::Complaint(reason))) => {
-                    return Ok(StreamEnd::Failed(Failure::Broken(reason)));
+                    // A kubelet ends the stream so, after the last line, when the container is removed (seen: 1.20).
+                    self.has_closed |= has_begun;
+                    return Ok(StreamEnd::Failed(Failure::Refused(reason)));
                 }
                 Ok(Err(error)) => {
                     return Ok(StreamEnd::Failed(Failure::Broken(describe(&error))));
