@@ -24,7 +24,7 @@ use crate::{
     api::{Quantity, Timestamp},
     certificate,
     cli::ServeArgs,
-    executor::{ClusterConfig, Defaults, Executor, PodRules},
+    executor::{ClusterConfig, Defaults, Executor, FileRules, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
     server,
@@ -57,6 +57,10 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         default_image,
         default_cpus,
         default_memory,
+        max_files_size,
+        files_budget,
+        files_dir,
+        files_claim,
         no_install,
         label_prefix,
         allowed_host,
@@ -92,6 +96,13 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 never_install: no_install || sandbox.is_some(),
             },
         });
+        let unset = FileRules::default();
+        let executor = executor.with_file_rules(FileRules {
+            max_size: max_files_size,
+            budget: files_budget.unwrap_or(unset.budget),
+            directory: files_dir,
+            claim: files_claim,
+        })?;
         let (keeper, reconciler) = (executor.clone(), executor.clone());
         let loops = [
             (

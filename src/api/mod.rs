@@ -13,6 +13,7 @@ pub mod path;
 
 mod definition;
 mod error;
+mod files;
 mod id;
 mod logs;
 mod resources;
@@ -24,6 +25,10 @@ mod volume;
 
 pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env};
 pub use error::{ErrorBody, Problem, Reason, describe, limit_problems};
+pub use files::{
+    ARCHIVE_HOME, ARCHIVE_ROOT, ARCHIVE_WORKDIR, SKY_WORKDIR, TaskCheckResponse, TaskFiles,
+    archive_path, format_size,
+};
 pub use id::{TaskId, VolumeId};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,

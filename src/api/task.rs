@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{TaskId, Timestamp};
+use super::{TaskFiles, TaskId, Timestamp};
 
 /// The state of a task, or of one of its nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,9 @@ pub struct TaskMetadata {
     pub failed_nodes: u32,
     pub running_nodes: u32,
     pub pending_nodes: u32,
+    /// The files that travelled with it, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<TaskFiles>,
     /// Every node, in rank order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,

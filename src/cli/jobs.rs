@@ -78,7 +78,7 @@ macro_rules! with_changes {
             #[argh(option, arg_name = "image")]
             pub image_id: Option<String>,
 
-            /// working directory in the container
+            /// working directory: a local one, which travels with the task, or an absolute path in the container
             #[argh(option, arg_name = "path")]
             pub workdir: Option<String>,
         }
@@ -150,6 +150,10 @@ pub struct SubmitArgs {
     /// keep the other nodes running when a node fails
     #[argh(switch)]
     pub no_fail_fast: bool,
+
+    /// submit without the files of `file_mounts`
+    #[argh(switch)]
+    pub ignore_file_mounts: bool,
 
     /// how long to wait for nodes that have not started; then the command ends and the task keeps running (default: 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]

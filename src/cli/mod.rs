@@ -176,6 +176,22 @@ command! {
         #[argh(option, arg_name = "amount", from_str_fn(value::memory))]
         pub default_memory: Option<Quantity>,
 
+        /// most bytes of the files that travel with one task, packed (default: 16Mi; with --files-dir: 1Gi)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_files_size: Option<u64>,
+
+        /// most bytes of the files of all unfinished tasks that are kept in Secrets (default: 256Mi)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub files_budget: Option<u64>,
+
+        /// keep files of 1 MiB and more in this directory instead of Secrets
+        #[argh(option, arg_name = "directory")]
+        pub files_dir: Option<PathBuf>,
+
+        /// the claim that shows the directory of --files-dir to pods
+        #[argh(option, arg_name = "name")]
+        pub files_claim: Option<String>,
+
         /// do not install a program such as curl when a script calls it and the default image lacks it
         #[argh(switch)]
         pub no_install: bool,

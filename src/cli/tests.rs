@@ -39,6 +39,10 @@ fn serve_has_the_defaults_of_the_contract() {
         default_image: None,
         default_cpus: None,
         default_memory: None,
+        max_files_size: None,
+        files_budget: None,
+        files_dir: None,
+        files_claim: None,
         no_install: false,
         label_prefix: None,
         allowed_host: Vec::new(),
@@ -196,7 +200,7 @@ fn an_unknown_topic_is_a_usage_error() {
     );
     refused(
         "help nonsense",
-        "k8s-cli: no such command or help topic: nonsense\nhint: the topics are task-file, logs, scripts, exit-codes, \
+        "k8s-cli: no such command or help topic: nonsense\nhint: the topics are task-file, files, logs, scripts, exit-codes, \
          troubleshooting, skypilot-differences, sandbox, clusters, security, performance, api\n",
     );
     refused(

@@ -135,6 +135,11 @@ pub(super) fn size(text: &str) -> Result<Quantity, String> {
     quantity.ok_or_else(|| "expected a size such as 1Mi".to_owned())
 }
 
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = size(text).ok().and_then(|size| size.bytes());
+    bytes.ok_or_else(|| "expected a size such as 64Mi".to_owned())
+}
+
 pub(super) fn cpus(text: &str) -> Result<Quantity, String> {
     read_cpus(&text.into())
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! commands ──► config, http      the server's URL and the login; one method per endpoint
 //!     ├──────► task_file         YAML to a definition
+//!     ├──────► files             finds and packs the files that travel with a task
 //!     ├──────► logs              follows a log, resumes it when it is cut off, and prints it
 //!     └──────► output            rows to a table, tabs, JSON or YAML
 //! ```
@@ -15,6 +16,7 @@
 mod commands;
 mod config;
 mod error;
+mod files;
 mod http;
 mod logs;
 mod output;
@@ -32,6 +34,7 @@ use time::OffsetDateTime;
 use self::{
     config::Env,
     error::{Error, Exit},
+    files::Progress,
     http::ApiClient,
 };
 use crate::{
@@ -90,6 +93,15 @@ impl Context<'_> {
         let url = config::api_url(api_url, self.env)?;
         let user = config::user(as_user, self.env)?;
         ApiClient::new(url, &user, self.env)
+    }
+
+    /// A line on the terminal that shows how far a transfer is.
+    fn progress(&mut self, doing: &'static str) -> Progress<'_> {
+        let is_terminal = self.terminal.err;
+        Progress::new(
+            is_terminal.then_some(&mut *self.err as &mut dyn Write),
+            doing,
+        )
     }
 
     /// The format to print in: the one that the user `asked` for, or the default.

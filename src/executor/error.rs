@@ -29,6 +29,15 @@ impl Error {
         }
     }
 
+    /// The error of a failure on this machine.
+    pub fn caused_by(reason: Reason, message: impl Into<String>, cause: io::Error) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            source: Some(Box::new(cause)),
+        }
+    }
+
     /// The error of a failed call to Kubernetes. `doing` names the action, as in ``create Job `train-ab12cd34` ``.
     pub fn kube(error: kube::Error, doing: impl fmt::Display) -> Self {
         let (reason, message) = match &error {

@@ -6,6 +6,7 @@
 //! ```text
 //! tasks, logs          submit, list, stop, fail fast; a log from the pod to the viewer
 //! volumes              claims with an owner and a name that the owner chooses
+//! files                the archive of the files that travel with a task
 //! view                 live state: rows of the cluster's objects, kept by watches
 //! observed             the cluster's objects as rows and statuses                   (pure)
 //! objects              the objects that a task becomes                              (pure)
@@ -17,6 +18,7 @@
 
 mod cluster;
 mod error;
+mod files;
 mod fresh;
 mod identity;
 mod logs;
@@ -37,6 +39,7 @@ use tokio::sync::{Mutex, mpsc};
 pub use self::logs::{Block, LogSource, Piece};
 use self::{
     cluster::Cluster,
+    files::{Files, Upload},
     logs::Logs,
     objects::Submission,
     tasks::{
@@ -49,14 +52,15 @@ use self::{
 pub use self::{
     cluster::ClusterConfig,
     error::{Error, Result},
+    files::{Archive, FileRules},
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
     tasks::{list::TaskList, prepare::DryRun},
     view::ListVersion,
 };
 use crate::api::{
-    LogQuery, TaskDefinition, TaskId, TaskStatus, TaskSubmitResponse, User, VolumeDefinition,
-    VolumeId, VolumeStatus,
+    LogQuery, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus, TaskSubmitResponse, User,
+    VolumeDefinition, VolumeId, VolumeStatus,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -64,6 +68,7 @@ use crate::api::{
 pub struct Executor {
     live: LiveView,
     pod_rules: Arc<PodRules>,
+    files: Arc<Files>,
     creations: Arc<Creations>,
     creating_volume: Arc<Mutex<()>>,
     logs: Arc<Logs>,
@@ -79,6 +84,7 @@ impl Executor {
         Ok(Self {
             live: LiveView::new(cluster),
             pod_rules: Arc::default(),
+            files: Arc::new(Files::new(FileRules::default())?),
             creations: Arc::default(),
             creating_volume: Arc::default(),
             logs: Arc::new(Logs::new()),
@@ -102,6 +108,15 @@ impl Executor {
         self
     }
 
+    /// Sets the limits of the files that travel with tasks.
+    ///
+    /// # Errors
+    /// When the directory for large archives cannot be used.
+    pub fn with_file_rules(mut self, rules: FileRules) -> Result<Self> {
+        self.files = Arc::new(Files::new(rules)?);
+        Ok(self)
+    }
+
     /// Checks that the executor can answer: Kubernetes answers, and the view has listed all tasks once.
     ///
     /// # Errors
@@ -118,7 +133,7 @@ impl Executor {
     /// Changes the objects of tasks where Kubernetes alone does not do what a task means: after the failure of a node, for example.
     /// Never returns.
     pub async fn reconcile(&self) {
-        reconcile::run(&self.live).await;
+        reconcile::run(&self.live, &self.files).await;
     }
 
     /// Lets no further task begin, and rolls back the tasks that are being created. Returns when no task is incomplete, as far as
@@ -129,7 +144,37 @@ impl Executor {
 
     // === Tasks ===
 
-    /// Starts a task: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
+    /// Begins to receive the archive of the files of a task.
+    ///
+    /// # Errors
+    /// When too many others are being received.
+    pub async fn begin_upload(&self) -> Result<Upload> {
+        self.files.begin_upload().await
+    }
+
+    /// Checks that a submission would be accepted, and tells how large the archive of its files may be.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`], as far as they do not depend on the files.
+    pub async fn check(
+        &self,
+        user: &User,
+        task: TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<TaskCheckResponse> {
+        let (submission, first) = self.prepare(user, task, fail_fast, None).await?;
+        let num_nodes = submission.task.num_nodes;
+        let (max_files_size, limit) = self.files.limit(&self.live.view, num_nodes);
+        let of_kubernetes = prepare::try_first(&self.live.cluster, &first).await?;
+        Ok(TaskCheckResponse {
+            status: "accepted".to_owned(),
+            max_files_size,
+            limit,
+            warnings: [submission.warnings, of_kubernetes].concat(),
+        })
+    }
+
+    /// Starts a task with its files: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
     /// other objects are deleted again. `fail_fast`: the failure of a node stops the other nodes.
     ///
     /// # Errors
@@ -139,9 +184,16 @@ impl Executor {
         user: &User,
         task: TaskDefinition,
         fail_fast: bool,
+        files: Option<Archive>,
     ) -> Result<TaskSubmitResponse> {
-        let (submission, first) = self.prepare(user, task, fail_fast).await?;
-        submit::submit(&self.live, &self.creations, submission, first).await
+        let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
+        let travelling = files.map(admit).transpose()?;
+        let files = travelling
+            .as_ref()
+            .map(|travelling| travelling.files.clone());
+        let (submission, first) = self.prepare(user, task, fail_fast, files).await?;
+        let travelling = travelling.map(|travelling| (travelling, self.files.clone()));
+        submit::submit(&self.live, &self.creations, submission, first, travelling).await
     }
 
     /// The effect that a submission would have, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
@@ -153,8 +205,12 @@ impl Executor {
         user: &User,
         task: TaskDefinition,
         fail_fast: bool,
+        files: Option<Archive>,
     ) -> Result<DryRun> {
-        let (submission, first) = self.prepare(user, task, fail_fast).await?;
+        let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
+        let travelling = files.map(admit).transpose()?;
+        let files = travelling.map(|travelling| travelling.files);
+        let (submission, first) = self.prepare(user, task, fail_fast, files).await?;
         prepare::dry_run(&self.live.cluster, submission, first).await
     }
 
@@ -163,8 +219,14 @@ impl Executor {
         user: &User,
         task: TaskDefinition,
         fail_fast: bool,
+        files: Option<objects::Files>,
     ) -> Result<(Submission, Job)> {
-        prepare::prepare(&self.live, user, task, fail_fast, &self.pod_rules).await
+        let store = self.files.store.as_ref();
+        let rules = prepare::Rules {
+            pods: &self.pod_rules,
+            reserved_claim: store.map(|store| store.claim()),
+        };
+        prepare::prepare(&self.live, user, task, fail_fast, files, rules).await
     }
 
     /// One task of `user`.

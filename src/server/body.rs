@@ -19,6 +19,16 @@ use tokio::time::sleep;
 
 /// The longest time for a body of 1 MiB over a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The bytes of a longer body that a slow line carries in a second.
+const SLOW_LINE: u64 = 64 * 1024;
+/// The longest time for any body.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The time in which a client must send a body of this length.
+fn time_for(length: Option<usize>) -> Duration {
+    let more = Duration::from_secs(length.unwrap_or(0) as u64 / SLOW_LINE);
+    (BODY_TIMEOUT + more).min(MAX_TIMEOUT)
+}
 
 /// Fails the body of a request that does not end in time.
 pub async fn limit_time<B: MessageBody>(
@@ -34,7 +44,7 @@ pub async fn limit_time<B: MessageBody>(
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let left = is_upgrade.then(|| length.unwrap_or(0));
-    let parts = (payload, Box::pin(sleep(BODY_TIMEOUT)), left);
+    let parts = (payload, Box::pin(sleep(time_for(length))), left);
     let timed = stream::unfold(Some(parts), |parts| async {
         let (mut payload, mut end, left) = parts?;
         if left == Some(0) {

@@ -1,7 +1,9 @@
-//! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`.
+//! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`, and the
+//! archive of its files in the part `files`.
 //!
-//! The flags `fail_fast` and `dry_run` come in the query, or as parts of the form. A server that knows no form refuses it. A client
-//! that wants a dry run sends one, since a server that does not know the flag would start the task.
+//! The flags `fail_fast`, `dry_run` and `check` come in the query, or as parts of the form. A server that knows no form refuses it. A
+//! client that wants a dry run or a check sends one, since a server that does not know the flag would start the task. The archive is
+//! the last part, so that the other parts are refused before it is sent.
 
 use std::pin::Pin;
 
@@ -10,7 +12,7 @@ use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
     http::header,
-    web::{Json, Query},
+    web::{Data, Json, Query},
 };
 use futures::StreamExt;
 use serde_json::Value;
@@ -21,14 +23,27 @@ use super::{
 };
 use crate::{
     api::{Problem, Reason},
-    executor::Error,
+    executor::{Archive, Error, Executor},
 };
 
 /// A decoded request.
 pub struct Submission {
     pub definition: Value,
     pub fail_fast: bool,
-    pub dry_run: bool,
+    pub purpose: Purpose,
+    /// The files that travel with the task.
+    pub files: Option<Archive>,
+}
+
+/// What the client wants to happen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Purpose {
+    /// The task starts.
+    Start,
+    /// The server says whether it would accept the task.
+    Check,
+    /// The server answers with the objects that it would create.
+    DryRun,
 }
 
 type Pairs = Vec<(String, String)>;
@@ -43,18 +58,30 @@ impl FromRequest for Submission {
         let is_form = form.is_some_and(|form| form.as_bytes().starts_with(b"multipart/form-data"));
         if is_form {
             let form = Multipart::new(request.headers(), payload.take());
-            return Box::pin(async move { Ok(of_form(form, flags?.into_inner()).await?) });
+            let executor = request.app_data::<Data<Executor>>().cloned();
+            return Box::pin(async move {
+                Ok(of_form(
+                    form,
+                    flags?.into_inner(),
+                    executor.as_ref().map(|executor| &***executor),
+                )
+                .await?)
+            });
         }
         let definition = Json::<Value>::from_request(request, payload);
         Box::pin(async move {
             let (definition, flags) = (definition.await?.into_inner(), flags?.into_inner());
-            Ok(Self::new(definition, &flags)?)
+            Ok(Self::new(definition, &flags, None)?)
         })
     }
 }
 
 impl Submission {
-    fn new(definition: Value, flags: &[(String, String)]) -> Result<Self, Error> {
+    fn new(
+        definition: Value,
+        flags: &[(String, String)],
+        files: Option<Archive>,
+    ) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let mut flag = |name, default| {
             read_flag(flags, name, default).unwrap_or_else(|problem| {
@@ -62,24 +89,44 @@ impl Submission {
                 default
             })
         };
-        let (fail_fast, dry_run) = (flag("fail_fast", true), flag("dry_run", false));
+        let fail_fast = flag("fail_fast", true);
+        let (dry_run, check) = (flag("dry_run", false), flag("check", false));
         if !problems.is_empty() {
             return Err(error::invalid(&problems));
         }
         Ok(Self {
             definition,
             fail_fast,
-            dry_run,
+            purpose: match (check, dry_run) {
+                (true, _) => Purpose::Check,
+                (false, true) => Purpose::DryRun,
+                (false, false) => Purpose::Start,
+            },
+            files,
         })
     }
 }
 
-async fn of_form(mut form: Multipart, mut flags: Pairs) -> Result<Submission, Error> {
-    let mut definition = None;
+async fn of_form(
+    mut form: Multipart,
+    mut flags: Pairs,
+    executor: Option<&Executor>,
+) -> Result<Submission, Error> {
+    let (mut definition, mut files) = (None, None);
     let mut left = MAX_BODY;
     while let Some(part) = form.next().await {
         let mut part = part.map_err(|error| broken(&error))?;
         let name = part.name().unwrap_or_default().to_owned();
+        if let ("files", None, Some(executor)) = (name.as_str(), &files, executor) {
+            let mut upload = executor.begin_upload().await?;
+            while let Some(chunk) = part.next().await {
+                upload
+                    .write(&chunk.map_err(|error| broken(&error))?)
+                    .await?;
+            }
+            files = Some(upload.finish().await?);
+            continue;
+        }
         let mut bytes = Vec::new();
         while let Some(chunk) = part.next().await {
             let chunk = chunk.map_err(|error| broken(&error))?;
@@ -94,21 +141,21 @@ async fn of_form(mut form: Multipart, mut flags: Pairs) -> Result<Submission, Er
                 });
                 definition = Some(read?);
             }
-            "fail_fast" | "dry_run" => {
+            "fail_fast" | "dry_run" | "check" => {
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
-            "task" => return Err(refused("task", "is given more than once")),
+            "task" | "files" => return Err(refused(&name, "is given more than once")),
             _ => {
                 return Err(refused(
                     &name,
-                    "is not a part of the form: expected task, fail_fast, dry_run",
+                    "is not a part of the form: expected task, fail_fast, dry_run, check, files",
                 ));
             }
         }
     }
     let definition =
         definition.ok_or_else(|| refused("task", "is required: the definition as JSON"))?;
-    Submission::new(definition, &flags)
+    Submission::new(definition, &flags, files)
 }
 
 fn refused(part: &str, problem: &str) -> Error {

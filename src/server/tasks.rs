@@ -11,7 +11,7 @@ use super::{
     dry_run::DryRuns,
     error, log_body,
     log_streams::LogStreams,
-    submission::Submission,
+    submission::{Purpose, Submission},
     task_list::{self, TaskLists},
     user::UserFilter,
 };
@@ -20,7 +20,8 @@ use crate::{
     executor::{Error, Executor},
 };
 
-/// `POST /tasks/submit`: starts a task and answers with its id; with `dry_run`, answers with the objects that would be created.
+/// `POST /tasks/submit`: starts a task and answers with its id; with `dry_run`, answers with the objects that would be created, and with
+/// `check`, whether the task would be accepted.
 pub async fn submit(
     user: User,
     executor: Data<Executor>,
@@ -30,14 +31,17 @@ pub async fn submit(
     let Submission {
         definition,
         fail_fast,
-        dry_run,
+        purpose,
+        files,
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
-    Ok(if dry_run {
-        dry_runs.respond(executor.dry_run(&user, task, fail_fast).await?)
-    } else {
-        HttpResponse::Ok().json(executor.submit(&user, task, fail_fast).await?)
+    Ok(match purpose {
+        Purpose::Start => {
+            HttpResponse::Ok().json(executor.submit(&user, task, fail_fast, files).await?)
+        }
+        Purpose::Check => HttpResponse::Ok().json(executor.check(&user, task, fail_fast).await?),
+        Purpose::DryRun => dry_runs.respond(executor.dry_run(&user, task, fail_fast, files).await?),
     })
 }
 

@@ -5,7 +5,10 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
 };
 
-use crate::harness::{World, is_real_cluster, wait_until};
+use crate::{
+    files::own_directory,
+    harness::{World, is_real_cluster, wait_until},
+};
 
 #[test]
 fn a_task_of_one_node_completes() {
@@ -140,16 +143,18 @@ fn the_exit_code_tells_how_a_task_ended() {
 fn setup_and_run_get_the_workdir_and_variables() {
     let world = World::new();
     let ada = world.login("ada");
-    let file = ada.file(
-        "workdir: /tmp\nenvs:\n  GREETING: it's $$ and $(x)\n  NODE_RANK: 9\n  N: 3\nsetup: |\n  sudo echo \"setup of $SKYPILOT_SETUP_NODE_RANK in $(pwd)\"\n  exit 0\n\
-         run: |\n  echo \"$GREETING, $NODE_RANK, $N, $(pwd)\"\n",
-    );
+    // This machine has no such directory, but the container has.
+    let config = own_directory("/own", "");
+    let file = ada.file(&format!(
+        "workdir: /own\nenvs:\n  GREETING: it's $$ and $(x)\n  NODE_RANK: 9\n  N: 3\nsetup: |\n  sudo echo \"setup of $SKYPILOT_SETUP_NODE_RANK in $(pwd)\"\n  exit 0\n\
+         run: |\n  echo \"$GREETING, $NODE_RANK, $N, $(pwd)\"\n{config}\n",
+    ));
     let outcome = ada
         .run(["jobs", "submit", &file])
         .success()
         .says(&format!("warning: {file}:4: envs.NODE_RANK is ignored"));
     let (_, log) = outcome.stdout.split_once('\n').unwrap();
-    assert_eq!(log, "setup of 0 in /tmp\nit's $$ and $(x), 0, 3, /tmp\n");
+    assert_eq!(log, "setup of 0 in /own\nit's $$ and $(x), 0, 3, /own\n");
 
     // As in SkyPilot, the last command decides whether setup failed. After a failed setup, run is not executed.
     let file = ada.file("setup: 'false; exit 4'\nrun: echo never");

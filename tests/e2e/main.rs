@@ -11,6 +11,7 @@ mod harness;
 mod auth;
 mod corpus;
 mod fail_fast;
+mod files;
 mod jobs;
 mod log_faults;
 mod logs;

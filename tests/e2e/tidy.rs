@@ -127,6 +127,7 @@ const ROOMS: [(&str, &[&str]); 2] = [
             "objects",
             "observed",
             "view",
+            "files",
             "volumes",
             "tasks",
             "logs",

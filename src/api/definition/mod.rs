@@ -52,7 +52,8 @@ pub struct TaskDefinition {
     pub run: String,
     /// `config.kubernetes.pod_config`: fields of a Pod that override those of the task.
     pub pod_config: Option<Map<String, Value>>,
-    /// SkyPilot's other fields, as given: accepted, without effect. They include the whole of `config`.
+    /// SkyPilot's other fields, as given: without effect on the server. They include the whole of `config`, and the files that a
+    /// client sends: `file_mounts`, and a `workdir` in git.
     pub unused: Map<String, Value>,
 }
 
@@ -117,7 +118,7 @@ impl TaskDefinition {
         }
     }
 
-    /// Reads `workdir`: a path, or a git source, which has no effect.
+    /// Reads `workdir`: a path, or a git source.
     fn read_workdir(&mut self, fields: &Map<String, Value>, problems: &mut Vec<Problem>) {
         match fields.get("workdir") {
             Some(git @ Value::Object(source)) => {
@@ -202,6 +203,26 @@ impl TaskDefinition {
             wire["resources"]["accelerators"] = accelerators.to_string().into();
         }
         Ok(wire)
+    }
+
+    /// The git repository that is the working directory: a mapping with `url`, and `ref` if it is given.
+    pub fn git_workdir(&self) -> Option<&Map<String, Value>> {
+        self.unused.get("workdir")?.as_object()
+    }
+
+    /// What the container gets, by destination: a path, a URL, or SkyPilot's mapping of a storage.
+    pub fn file_mounts(&self) -> Option<&Map<String, Value>> {
+        self.unused.get("file_mounts")?.as_object()
+    }
+
+    /// Removes the names of the files that travel with the task: on the way to the server they stand in an archive. The names of local
+    /// directories, and logins in URLs, stay with the client.
+    pub fn take_out_files(&mut self, has_workdir: bool) {
+        self.unused.remove("file_mounts");
+        if has_workdir {
+            self.unused.remove("workdir");
+            self.workdir = Some(".".to_owned());
+        }
     }
 
     /// The user's variables for a node, without secrets and without those that the program sets.

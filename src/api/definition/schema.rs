@@ -7,13 +7,9 @@ use super::super::shape::Shape::{self, *};
 /// The longest hook, in bytes.
 const MAX_HOOK: usize = 16 * 1024;
 
-/// Fields without effect, each with its shape and the reason.
+/// Fields without effect, each with its shape and the reason. Those without a reason are not for the server, or are read elsewhere.
 pub const IGNORED: &[(&str, Shape, &str)] = &[
-    (
-        "file_mounts",
-        FILE_MOUNTS,
-        "files do not travel with a task; keep them in a volume or an image",
-    ),
+    ("file_mounts", FILE_MOUNTS, ""),
     (
         "managed_secrets",
         List(&Either(&[Text, Map(&Map(&Any))]), usize::MAX),

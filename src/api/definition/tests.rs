@@ -95,7 +95,7 @@ fn fields_without_effect_give_warnings() {
         "secrets": ["secrets:HF_TOKEN"],
     });
     let task = TaskDefinition::from_json(&value).unwrap();
-    let warnings = task.warnings();
+    let warnings = [task.warnings_without_files(), task.warnings()].concat();
     let fields: Vec<_> = warnings
         .iter()
         .filter_map(|warning| warning.split([' ', ':']).next())
@@ -103,8 +103,8 @@ fn fields_without_effect_give_warnings() {
     assert_eq!(
         fields,
         [
-            "file_mounts",
             "workdir",
+            "file_mounts",
             "config.hooks",
             "config.kubernetes.provision_timeout",
             "resources.infra",

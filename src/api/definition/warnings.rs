@@ -13,7 +13,6 @@ impl TaskDefinition {
                 warnings.push(format!("{key} is ignored: {why}"));
             }
         }
-        warnings.extend(self.workdir_warning());
         warnings.extend(self.config_warnings());
         warnings.extend(self.resources.warnings());
         warnings.extend(self.missing_secrets.iter().map(|name| {
@@ -34,18 +33,26 @@ impl TaskDefinition {
         warnings
     }
 
-    fn workdir_warning(&self) -> Option<String> {
-        if self.unused.contains_key("workdir") {
-            return Some(
-                "workdir is ignored: nothing is cloned for a task; `git clone` in `setup` does it"
-                    .to_owned(),
-            );
-        }
-        let workdir = (self.workdir.as_ref()).filter(|workdir| !workdir.starts_with('/'))?;
-        Some(format!(
-            "workdir is ignored: {workdir:?} would be a local directory, which does not travel with the task; an absolute \
-             path names a directory in the container"
-        ))
+    /// The warnings for a request without files, although the definition names some: only a client can send them.
+    pub fn warnings_without_files(&self) -> Vec<String> {
+        let workdir = self
+            .workdir
+            .as_ref()
+            .filter(|workdir| !workdir.starts_with('/'));
+        let workdir = match workdir {
+            Some(workdir) => Some(format!("{workdir:?} is a directory of the client")),
+            None => self
+                .git_workdir()
+                .map(|_| "the client clones it".to_owned()),
+        };
+        let workdir = workdir.map(|what| ("workdir", what));
+        let mounts = self.file_mounts().filter(|mounts| !mounts.is_empty());
+        let mounts = mounts.map(|_| ("file_mounts", "they are files of the client".to_owned()));
+        (workdir.into_iter().chain(mounts))
+            .map(|(field, what)| {
+                format!("{field} is ignored: {what}, and the request has no part `files`: `k8s-cli jobs submit` sends one")
+            })
+            .collect()
     }
 
     /// Warnings about SkyPilot's own settings in a task file.

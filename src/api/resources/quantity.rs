@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::super::shape::Got;
-use crate::k8s::quantity::{is_positive, is_quantity, is_size};
+use crate::k8s::quantity::{self, is_positive, is_quantity, is_size};
 
 /// An amount: a Kubernetes quantity, and whether it is a minimum.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,11 @@ impl Quantity {
     /// The quantity in Kubernetes' notation.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The number of bytes, rounded up; `None` if it does not fit.
+    pub fn bytes(&self) -> Option<u64> {
+        quantity::Quantity::parse(&self.text)?.bytes()
     }
 
     /// Whether the amount is above zero.

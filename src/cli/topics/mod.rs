@@ -18,8 +18,9 @@ macro_rules! topics {
 }
 
 /// All topics, in the order in which a reader needs them.
-pub const TOPICS: [Topic; 11] = topics![
+pub const TOPICS: [Topic; 12] = topics![
     "task-file",
+    "files",
     "logs",
     "scripts",
     "exit-codes",

@@ -9,9 +9,11 @@ use crate::{
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
+        files::{self, Archive, FileMounts},
+        http::{ApiClient, Stream},
         logs::{LogFeed, Style, follow},
         output::{self, Columns, task_view},
-        task_file::{self, Finding},
+        task_file::{self, Finding, TaskFile},
     },
 };
 
@@ -39,11 +41,27 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             "--dry-run prints objects: `-o yaml`, `-o json` or `-o name`".to_owned(),
         ));
     }
-    let file = task_file::read(&args.file, &mut context.input, &settings)?;
+    let mut file = task_file::read(&args.file, &mut context.input, &settings)?;
     let client = context.client(args.api_url, args.as_user)?;
     let fail_fast = !args.no_fail_fast;
+    let mounts = match args.ignore_file_mounts {
+        true => FileMounts::Ignored,
+        false => FileMounts::Travel,
+    };
+    let mut archive = pack(context, &client, &args.file, &mut file, mounts, fail_fast)?;
+    let sending = archive.as_ref().map(|archive| archive.packed.about.size);
+    let mut progress = context.progress("sending");
+    let mut bytes = archive
+        .as_mut()
+        .map(|archive| progress.of(&mut archive.file, sending.unwrap_or_default()));
+    let stream = bytes.as_mut().map(|bytes| Stream {
+        bytes,
+        length: sending.unwrap_or_default(),
+    });
     if args.dry_run {
-        let answer = client.submit_dry_run(&file.task, fail_fast)?;
+        let answer = client.submit_dry_run(&file.task, fail_fast, stream);
+        progress.clear();
+        let answer = answer?;
         match args.output {
             Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
             Some(Format::Name) => output::object_names(context.out, &answer.value.manifests)?,
@@ -51,9 +69,17 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         }
         context.out.flush()?;
         warn(context, &args.file, &file.warnings, &answer.value.warnings);
+        if let Some(archive) = archive {
+            context.say(&archive.packed.to_string());
+        }
         return Ok(Exit::Done);
     }
-    let submitted = client.submit(&file.task, fail_fast)?;
+    let submitted = match stream {
+        Some(stream) => client.submit_with_files(&file.task, fail_fast, stream),
+        None => client.submit(&file.task, fail_fast),
+    };
+    progress.clear();
+    let submitted = submitted?;
     // From here on Ctrl-C detaches from the task.
     let feed = (!args.detach).then(LogFeed::listen);
 
@@ -103,6 +129,34 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             Ok(Exit::Done)
         }
     }
+}
+
+/// Packs the files of a task, if the server takes them, and takes their names out of the definition.
+fn pack(
+    context: &mut Context<'_>,
+    client: &ApiClient,
+    path: &str,
+    file: &mut TaskFile,
+    mounts: FileMounts,
+    fail_fast: bool,
+) -> Result<Option<Archive>, Error> {
+    let sources =
+        files::sources(file, mounts, context.env).map_err(|problems| Error::TaskFile {
+            name: task_file::name(path).to_owned(),
+            findings: problems
+                .into_iter()
+                .map(|problem| file.locate(problem))
+                .collect(),
+        })?;
+    for note in &sources.notes {
+        file.warnings.push(file.locate(note.clone()));
+    }
+    file.task.take_out_files(sources.has_workdir());
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    let limit = client.check(&file.task, fail_fast)?;
+    files::pack(context, &sources, &limit).map(Some)
 }
 
 /// Prints the warnings of the task file's parser with their lines, and those that only the server gave.

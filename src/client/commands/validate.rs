@@ -7,8 +7,10 @@ use crate::{
     api::TaskDefinition,
     cli::{Format, ValidateArgs},
     client::{
-        Context, Error, Exit, output,
-        task_file::{self, Finding, Settings, TaskFile},
+        Context, Error, Exit,
+        files::{self, FileMounts},
+        output,
+        task_file::{self, Finding, Settings},
     },
 };
 
@@ -72,10 +74,23 @@ fn check_file(
         ..FileReport::default()
     };
     match task_file::read(&file, &mut context.input, settings) {
-        Ok(TaskFile { task, warnings }) => {
+        Ok(file) => {
             report.valid = true;
-            report.task = Some(public(&task)?);
-            report.warnings = remarks(warnings);
+            report.task = Some(public(&file.task)?);
+            let about_files = match files::sources(&file, FileMounts::Travel, context.env) {
+                Ok(sources) => sources.notes,
+                Err(mut problems) => {
+                    for problem in &mut problems {
+                        problem.message += "; `jobs submit` refuses it";
+                    }
+                    problems
+                }
+            };
+            let about_files = about_files
+                .into_iter()
+                .map(|problem| file.locate(problem))
+                .collect();
+            report.warnings = remarks([file.warnings, about_files].concat());
         }
         Err(Error::TaskFile { findings, .. }) => report.errors = remarks(findings),
         Err(error @ (Error::Yaml { .. } | Error::File { .. })) => {

@@ -63,6 +63,22 @@ pub enum Error {
         /// The task that it has started.
         started: Option<TaskId>,
     },
+    /// The server does not take files.
+    NoFiles {
+        url: String,
+    },
+    /// A repository or a URL cannot be fetched.
+    Fetch {
+        url: String,
+        problem: String,
+    },
+    /// The files of a task are larger than the server takes.
+    TooManyFiles {
+        most: String,
+        why: String,
+        /// The largest files, each on a line of its own.
+        largest: String,
+    },
     /// No connection to the server.
     Unreachable {
         url: String,
@@ -191,6 +207,9 @@ impl Error {
             | Self::Unprinted { .. }
             | Self::Api { .. }
             | Self::NoDryRun { .. }
+            | Self::NoFiles { .. }
+            | Self::Fetch { .. }
+            | Self::TooManyFiles { .. }
             | Self::Unreachable { .. }
             | Self::Untrusted { .. }
             | Self::WrongScheme { .. }
@@ -241,6 +260,12 @@ impl Error {
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::CannotAsk { .. } => "--force deletes without asking",
+            Self::TooManyFiles { .. } => {
+                "name files that may stay here in `.skyignore`, or put them into a volume: `k8s-cli help files`"
+            }
+            Self::NoFiles { .. } => {
+                "update the server; without `workdir` and with --ignore-file-mounts the task needs no files"
+            }
             Self::Cut { id, .. } => {
                 return Some(format!(
                     "the task may go on; read its log again with `k8s-cli jobs logs {id}`"
@@ -267,6 +292,15 @@ impl fmt::Display for Error {
             Self::Unreachable { url, cause, .. } => {
                 write!(f, "cannot reach the server at {url}: {cause}")
             }
+            Self::NoFiles { url } => write!(
+                f,
+                "the server at {url} takes no files, so `workdir` and `file_mounts` cannot travel; nothing was sent"
+            ),
+            Self::Fetch { url, problem } => write!(f, "cannot fetch {url}: {problem}"),
+            Self::TooManyFiles { most, why, largest } => write!(
+                f,
+                "the files of the task are more than {most} packed: {why}; the largest are:{largest}"
+            ),
             Self::NoDryRun { url, started: None } => {
                 write!(f, "the server at {url} has no dry run")
             }

@@ -3,9 +3,10 @@
 //! It also reads the answers of this program's Python ancestor, whose error bodies are `FastAPI`'s, and those of a proxy in
 //! between.
 
-mod agent;
+pub mod agent;
 mod clock;
 mod detail;
+mod form;
 mod page;
 
 use std::{
@@ -18,11 +19,17 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use ureq::{
-    Agent, AsSendBody, Body, Timeout,
+    Agent, AsSendBody, Body, SendBody, Timeout,
     http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode},
 };
 
-use self::{agent::CONNECT_TIMEOUT, clock::server_time, detail::detail};
+pub use self::form::Stream;
+use self::{
+    agent::CONNECT_TIMEOUT,
+    clock::server_time,
+    detail::detail,
+    form::{Form, is_about_form},
+};
 use super::{
     Error,
     config::{Env, without_login},
@@ -30,10 +37,10 @@ use super::{
     output,
 };
 use crate::api::{
-    LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
-    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER,
-    User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
-    VolumeListResponse, VolumeStatus, path,
+    LogQuery, NDJSON, PLAIN_TEXT, TaskCheckResponse, TaskDefinition, TaskDryRunResponse, TaskId,
+    TaskListResponse, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
+    Timestamp, USER_HEADER, User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse,
+    VolumeId, VolumeListResponse, VolumeStatus, path,
 };
 use crate::{certificate, proxy::Proxy};
 
@@ -96,13 +103,47 @@ impl ApiClient {
         })
     }
 
+    /// Starts a task without files.
     pub fn submit(
         &self,
         task: &TaskDefinition,
         fail_fast: bool,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let task = task.to_wire().map_err(|error| cannot_send(&error))?;
-        self.post(&path::tasks_submit(fail_fast), &task)
+        self.post(&path::tasks_submit(fail_fast), &wire(task)?)
+    }
+
+    /// Asks whether the server would accept a task with files, so that those of a refused one are not sent.
+    ///
+    /// # Errors
+    /// The server refuses it, or takes no files.
+    pub fn check(
+        &self,
+        task: &TaskDefinition,
+        fail_fast: bool,
+    ) -> Result<TaskCheckResponse, Error> {
+        let answer = self.send_form(&Form::new(wire(task)?, fail_fast, Some("check")), None);
+        match answer {
+            Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
+            Err(error) if is_about_form(&error) => Err(self.no_files()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn no_files(&self) -> Error {
+        Error::NoFiles {
+            url: self.url.clone(),
+        }
+    }
+
+    /// Starts a task with files. The server has to be one that [`ApiClient::check`] has accepted.
+    pub fn submit_with_files(
+        &self,
+        task: &TaskDefinition,
+        fail_fast: bool,
+        files: Stream<'_>,
+    ) -> Result<Answer<TaskSubmitResponse>, Error> {
+        let answer = self.send_form(&Form::new(wire(task)?, fail_fast, None), Some(files))?;
+        self.typed(answer)
     }
 
     /// Returns the objects that submitting a task would create. The request is a form, which a server without dry runs refuses.
@@ -113,40 +154,52 @@ impl ApiClient {
         &self,
         task: &TaskDefinition,
         fail_fast: bool,
+        files: Option<Stream<'_>>,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
-        let task = task.to_wire().map_err(|error| cannot_send(&error))?;
         let no_dry_run = |started| Error::NoDryRun {
             url: self.url.clone(),
             started,
         };
-        let body = form(&task, fail_fast);
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-        let mut request =
-            self.request(Method::POST, path::TASKS_SUBMIT, "application/json", body)?;
-        let kind = HeaderValue::try_from(kind).map_err(|error| cannot_send(&error))?;
-        request.headers_mut().insert("content-type", kind);
-        let answer: Result<Answer<Value>, Error> = self.answer_to(request, WRITE_TIMEOUT);
+        let answer = self.send_form(&Form::new(wire(task)?, fail_fast, Some("dry_run")), files);
         let answer = match answer {
-            // FastAPI finds no definition in the form; an older server takes only JSON.
-            Err(Error::Api {
-                status: 422,
-                reason: None,
-                ..
-            })
-            | Err(Error::Api { status: 415, .. }) => return Err(no_dry_run(None)),
+            Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
             answer => answer?,
         };
         let started = &answer.value["task_id"];
         if let Some(id) = started.as_str().and_then(|id| id.parse().ok()) {
             return Err(no_dry_run(Some(id)));
         }
-        let value = serde_json::from_value(answer.value)
-            .map_err(|error| self.not_ours(&error.to_string()))?;
+        self.typed(answer)
+    }
+
+    fn typed<T: DeserializeOwned>(&self, answer: Answer<Value>) -> Result<Answer<T>, Error> {
+        let value = serde_json::from_value(answer.value);
         Ok(Answer {
-            value,
+            value: value.map_err(|error| self.not_ours(&error.to_string()))?,
             body: answer.body,
             time: answer.time,
         })
+    }
+
+    /// Sends a form, with an archive behind its other parts.
+    fn send_form(&self, form: &Form, files: Option<Stream<'_>>) -> Result<Answer<Value>, Error> {
+        let (head, tail) = form.around(files.is_some());
+        let length =
+            (head.len() + tail.len()) as u64 + files.as_ref().map_or(0, |files| files.length);
+        let files: &mut dyn Read = match files {
+            Some(files) => files.bytes,
+            None => &mut io::empty(),
+        };
+        let mut body = head.as_bytes().chain(files).chain(tail.as_bytes());
+        let body = SendBody::from_reader(&mut body);
+        let mut request =
+            self.request(Method::POST, path::TASKS_SUBMIT, "application/json", body)?;
+        let headers = request.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static(form::KIND));
+        headers.insert("content-length", length.into());
+        // Slow lines need a second for 64 KiB.
+        let timeout = WRITE_TIMEOUT + Duration::from_secs(length / (64 * 1024));
+        self.answer_to(request, timeout)
     }
 
     pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
@@ -458,24 +511,8 @@ impl ApiClient {
     }
 }
 
-/// JSON without line breaks does not contain this line.
-const BOUNDARY: &str = "k8s-cli-form";
-
-/// The form of a dry run.
-fn form(task: &Value, fail_fast: bool) -> Vec<u8> {
-    let parts = [
-        ("task", "application/json", task.to_string()),
-        ("dry_run", "text/plain", "true".to_owned()),
-        ("fail_fast", "text/plain", fail_fast.to_string()),
-    ];
-    let mut form = String::new();
-    for (name, kind, content) in parts {
-        form.push_str(&format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n"
-        ));
-    }
-    form.push_str(&format!("--{BOUNDARY}--\r\n"));
-    form.into_bytes()
+fn wire(task: &TaskDefinition) -> Result<Value, Error> {
+    task.to_wire().map_err(|error| cannot_send(&error))
 }
 
 fn cannot_send(error: &dyn error::Error) -> Error {
@@ -523,7 +560,7 @@ fn with_all_users(path: &str, all_users: bool) -> String {
 }
 
 /// A URL for a message: without a login, and without its query, in which a token may be.
-fn without_secrets(url: &str) -> String {
+pub fn without_secrets(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let rest = if end < url.len() { "?..." } else { "" };
     format!("{}{rest}", without_login(&url[..end]))

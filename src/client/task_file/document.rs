@@ -21,6 +21,33 @@ const MAX_FINDINGS: usize = 100;
 pub struct TaskFile {
     pub task: TaskDefinition,
     pub warnings: Vec<Finding>,
+    lines: Lines,
+}
+
+impl TaskFile {
+    /// A problem of a field, with its line in the file.
+    pub fn locate(&self, problem: Problem) -> Finding {
+        self.lines.locate(problem)
+    }
+}
+
+/// The lines of the fields of a file.
+#[derive(Debug)]
+struct Lines {
+    root: Node,
+    settings: Settings,
+}
+
+impl Lines {
+    fn locate(&self, problem: Problem) -> Finding {
+        match self.settings.given_as(&problem.field) {
+            Some(name) => Finding::new(None, name, problem.message),
+            None => Finding {
+                line: self.root.line_of(&problem.field),
+                problem,
+            },
+        }
+    }
 }
 
 /// A problem or a warning, with its line if it is about a line of the file.
@@ -89,13 +116,10 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
         .chain(&conversion.problems)
         .map(|problem| problem.field.clone())
         .collect();
-    let locate = |problem: Problem| match settings.given_as(&problem.field) {
-        Some(name) => Finding::new(None, name, problem.message),
-        None => Finding {
-            line: root.line_of(&problem.field),
-            problem,
-        },
-    };
+    let settings = settings.clone();
+    let lines = Lines { root, settings };
+    let Lines { root, settings } = &lines;
+    let locate = |problem: Problem| lines.locate(problem);
     findings.extend(conversion.problems.into_iter().map(locate));
     let task = match definition {
         Ok(task) if findings.is_empty() => task,
@@ -121,6 +145,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
     Ok(TaskFile {
         task,
         warnings: in_order(warnings),
+        lines,
     })
 }
 

@@ -11,8 +11,10 @@
 //! 2. [`settings()`] folds `--env`, `--env-file` and `--secret` into one [`Settings`].
 //! 3. [`read`] reads the file; `yaml` parses it as `SkyPilot`'s parser does, with the line of each value.
 //! 4. `document` applies the settings and decodes a `TaskDefinition`; each problem names its line.
-//! 5. `client::http` sends it: `POST /tasks/submit` with the user in `X-User`.
-//! 6. `server::tasks::submit` decodes it again and calls `Executor::submit`.
+//! 5. `client::files` finds and packs the files that travel with it; `client::http` sends both: `POST /tasks/submit` with the user in
+//!    `X-User`.
+//! 6. `server::submission` receives the archive into `executor::files`; `server::tasks::submit` decodes the definition again and calls
+//!    `Executor::submit`.
 //! 7. `executor::tasks::prepare` looks up volumes and GPUs, and decides everything in a `Submission`.
 //! 8. `executor::objects` turns the submission into a Job for each node, a Service and Secrets.
 //! 9. `executor::tasks::submit` creates them, the first Job first, and deletes all of them if one is refused.

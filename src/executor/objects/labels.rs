@@ -31,6 +31,11 @@ pub const STOPPING: &str = "k8s-cli/stopping";
 /// The ends of nodes, for the time after Kubernetes has removed their Jobs or pods.
 pub const ENDS: &str = "k8s-cli/ends";
 
+/// The files that travelled with the task, on the first Job: see `files`.
+pub const FILES: &str = "k8s-cli/files";
+/// `true` on the first Job: the files are deleted, since the task has ended.
+pub const FILES_DELETED: &str = "k8s-cli/files-deleted";
+
 /// The label of a pod by which Kubernetes names its Job.
 pub const JOB_NAME: &str = "job-name";
 

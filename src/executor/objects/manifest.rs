@@ -45,11 +45,16 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
         pod_security::restrict(template.spec.get_or_insert_default());
     }
     let job_name = names::job_name(task, submission.id);
+    let mut annotations = submission.annotations();
+    if let Some(files) = submission.files.as_ref().filter(|_| rank == 0) {
+        let kept = serde_json::to_string(&files.kept).unwrap_or_default();
+        annotations.insert(labels::FILES.to_owned(), kept);
+    }
     Ok(Job {
         metadata: ObjectMeta {
             name: Some(names::node_job_name(&job_name, rank, task.num_nodes)),
             labels: Some(labels),
-            annotations: Some(submission.annotations()),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         spec: Some(JobSpec {

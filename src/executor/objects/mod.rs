@@ -8,6 +8,7 @@
 
 mod defaults;
 mod environment;
+mod files;
 mod gpus;
 pub mod labels;
 mod manifest;
@@ -24,11 +25,12 @@ mod tests;
 
 pub use self::{
     defaults::Defaults,
+    files::{Files, FilesPlace, KeptFiles, PART, check_claim, files_secret},
     gpus::{Placement, choose, place},
     manifest::job,
     owned::{claim, ephemeral_claims, secrets, service},
     pod::CONTAINER,
     pod_rules::PodRules,
-    script::SETUP_FAILED,
-    submission::Submission,
+    script::{FILES_FAILED, SETUP_FAILED, sets_command},
+    submission::{Found, Submission},
 };

@@ -75,6 +75,11 @@ pub fn script_secret_name(id: TaskId) -> String {
     format!("task-{id}-shared")
 }
 
+/// The name of the Secret that holds a part of the files of a task.
+pub fn files_secret_name(id: TaskId, part: u32) -> String {
+    format!("task-{id}-files-{part}")
+}
+
 /// The hostname of a node, under which the other nodes find it in the domain of the Service.
 pub fn hostname(rank: u32) -> String {
     format!("node-{rank}")

@@ -106,7 +106,11 @@ pub fn ephemeral_claims(
     mounts.filter_map(claim).collect()
 }
 
-fn owned_by(first_job: &ObjectMeta, name: String, submission: &Submission) -> ObjectMeta {
+pub(super) fn owned_by(
+    first_job: &ObjectMeta,
+    name: String,
+    submission: &Submission,
+) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         labels: Some(submission.labels()),

@@ -190,6 +190,10 @@ fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
             ..VolumeMount::default()
         });
     }
+    if let Some(files) = &submission.files {
+        volumes.push(files.volume(submission.id));
+        mounts.push(files.mount());
+    }
     const PATH: &str = "/dev/shm";
     if !submission.claims.contains_key(PATH) {
         // Data loaders pass tensors through it, and the default of container runtimes is 64 MiB.

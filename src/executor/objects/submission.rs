@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    files::Files,
     gpus::Placement,
     labels, names,
     script::{MAX_ARGUMENT, Script},
@@ -28,12 +29,22 @@ pub struct Submission {
     pub is_restricted: bool,
     /// Whether its shells may install programs that its image lacks.
     pub may_install: bool,
+    /// The files that travel with it.
+    pub files: Option<Files>,
     /// The commands of its containers, and the object that holds them.
     pub script: Script,
     /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
     pub node_names: Option<String>,
     /// Parts of the definition that may not work as its author expects.
     pub warnings: Vec<String>,
+}
+
+/// What a task needs of the cluster and of its user's machine.
+#[derive(Default)]
+pub struct Found {
+    pub claims: BTreeMap<String, String>,
+    pub placement: Placement,
+    pub files: Option<Files>,
 }
 
 impl Submission {
@@ -43,9 +54,13 @@ impl Submission {
         task: TaskDefinition,
         created_at: Timestamp,
         fail_fast: bool,
-        claims: BTreeMap<String, String>,
-        placement: Placement,
+        found: Found,
     ) -> Self {
+        let Found {
+            claims,
+            placement,
+            files,
+        } = found;
         let node_names = node_names(id, task.num_nodes);
         let num_nodes = task.num_nodes;
         let is_missing = num_nodes > 1 && node_names.is_none();
@@ -53,7 +68,7 @@ impl Submission {
             format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
         });
         Self {
-            script: Script::new(&task),
+            script: Script::new(&task, files.as_ref()),
             node_names,
             warnings: warning.into_iter().collect(),
             id,
@@ -63,6 +78,7 @@ impl Submission {
             fail_fast,
             claims,
             placement,
+            files,
             is_restricted: false,
             may_install: false,
         }
@@ -77,6 +93,7 @@ impl Submission {
         let mut mounts = self.task.volumes.values();
         self.is_multi_node()
             || self.script.files().is_some()
+            || self.files.is_some()
             || !self.task.secrets.is_empty()
             || mounts.any(|mount| matches!(mount, VolumeMount::Ephemeral { .. }))
     }

@@ -44,8 +44,11 @@ fn submission(task: TaskDefinition) -> Submission {
         task,
         "2026-01-02T03:04:05.678901".parse().unwrap(),
         fail_fast,
-        claims,
-        placement,
+        Found {
+            claims,
+            placement,
+            files: None,
+        },
     )
 }
 

@@ -13,7 +13,7 @@ use crate::{
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
-        objects::labels,
+        objects::{KeptFiles, labels},
     },
 };
 
@@ -48,6 +48,10 @@ pub struct JobRow {
     pub is_stopping: bool,
     /// Whether Kubernetes has counted a failed pod, although the Job has not ended yet.
     pub has_failed_pod: bool,
+    /// The files that travelled with its task. Only the first Job says so.
+    pub files: Option<Arc<KeptFiles>>,
+    /// Whether these files are deleted.
+    pub has_deleted_files: bool,
     /// The ends of nodes of its task.
     pub ends: Option<Arc<Ends>>,
     pub state: JobState,
@@ -132,6 +136,8 @@ impl From<Wire<Spec, Status>> for JobRow {
             stopped_after: meta.stopped_after(),
             is_complete: says(labels::COMPLETE),
             is_stopping: says(labels::STOPPING),
+            files: (meta.annotation(labels::FILES).and_then(KeptFiles::parse)).map(Arc::new),
+            has_deleted_files: says(labels::FILES_DELETED),
             has_failed_pod: status.failed.is_some_and(|failed| failed > 0)
                 || (status.conditions().iter()).any(|it| it.is("FailureTarget", "True")),
             state: status.state(ends.as_ref().and_then(|ends| ends.get(meta.rank()))),

@@ -11,7 +11,7 @@ use crate::{
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
-        objects::{CONTAINER, SETUP_FAILED, labels},
+        objects::{CONTAINER, FILES_FAILED, SETUP_FAILED, labels},
     },
 };
 
@@ -415,6 +415,10 @@ impl Terminated {
         let code = self.exit_code;
         if self.message.as_deref() == Some(SETUP_FAILED) {
             return format!("setup exited with {code}").into();
+        }
+        let message = self.message.as_deref();
+        if let Some(why) = message.and_then(|message| message.strip_prefix(FILES_FAILED)) {
+            return why.into();
         }
         let why = match self.reason.as_deref() {
             None | Some("Error" | "Completed") => None,

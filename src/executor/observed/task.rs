@@ -151,6 +151,15 @@ impl Observed {
         of_job.or_else(|| pods.next().map(|pod| pod.task_created_at))
     }
 
+    /// The first Job, if the task has ended and its files are still kept.
+    pub fn with_files_to_delete(&self) -> Option<&JobRow> {
+        let first = self.jobs.first()?;
+        let is_due = first.files.is_some()
+            && !first.has_deleted_files
+            && self.jobs.iter().all(|job| job.state.has_ended());
+        is_due.then_some(first)
+    }
+
     /// Whether a user stops the task.
     pub fn is_stopping(&self) -> bool {
         self.jobs.iter().any(|job| job.is_stopping)
@@ -307,6 +316,9 @@ impl Observed {
                     TaskState::Stopping => 0,
                     _ => rest,
                 },
+                files: jobs
+                    .iter()
+                    .find_map(|job| Some(job.files.as_ref()?.about.clone())),
                 nodes,
             },
         })

@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Reason, Resources, TaskDefinition, User, VolumeMount, describe},
+    api::{Problem, Reason, Resources, TaskDefinition, User, VolumeMount, describe},
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
         fresh,
-        objects::{self, Placement, PodRules, Submission, names},
+        objects::{self, Files, Found, Placement, PodRules, Submission, names},
         observed::JobRow,
         view::LiveView,
         volumes::{Volumes, WAITS, is_for_one_machine},
@@ -26,6 +26,14 @@ const MAX_JOB: usize = 1_400_000;
 /// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 32 * 1024 * 1024;
 
+/// The rules of the operator.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub pods: &'a PodRules,
+    /// The claim with the files of all tasks, which no task may mount.
+    pub reserved_claim: Option<&'a str>,
+}
+
 /// Decides all about a task; returns the submission and the Job of rank 0.
 ///
 /// # Errors
@@ -35,14 +43,25 @@ pub async fn prepare(
     user: &User,
     mut task: TaskDefinition,
     fail_fast: bool,
-    rules: &PodRules,
+    files: Option<Files>,
+    Rules {
+        pods: rules,
+        reserved_claim,
+    }: Rules<'_>,
 ) -> Result<(Submission, Job)> {
-    let problems = rules.refusals(&task);
+    let mut problems = rules.refusals(&task);
+    if files.is_some() && objects::sets_command(&task) {
+        let message = "they are unpacked by the command of the task's container, which pod_config replaces: submit without `workdir` and `file_mounts`";
+        problems.push(Problem::new("files", message));
+    }
     if !problems.is_empty() {
         return Err(Error::new(Reason::Invalid, describe(&problems)));
     }
     let id = fresh::id();
     let mut warnings = task.warnings();
+    if files.is_none() {
+        warnings.extend(task.warnings_without_files());
+    }
     let (may_install, missing) = rules.defaults.apply(&mut task);
     warnings.extend(missing);
     let volumes = Volumes(live).resolve(user, &task).await?;
@@ -62,12 +81,24 @@ pub async fn prepare(
     let (placement, warning) = place(&live.cluster, &mut task.resources).await;
     warnings.extend(warning);
     let user = user.clone();
-    let mut submission =
-        Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
+    let found = Found {
+        claims,
+        placement,
+        files,
+    };
+    let mut submission = Submission::new(id, user, task, fresh::now(), fail_fast, found);
     submission.is_restricted = rules.is_restricted;
     submission.may_install = may_install;
     submission.warnings.splice(0..0, warnings);
     let first = job(&submission, 0)?;
+    let pod = first
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    if let (Some(claim), Some(pod)) = (reserved_claim, pod) {
+        objects::check_claim(pod, claim, submission.files.as_ref())
+            .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))?;
+    }
     check_size(&submission, &first, MAX_JOBS, "a task")?;
     Ok((submission, first))
 }
@@ -124,7 +155,16 @@ pub async fn dry_run(cluster: &Cluster, submission: Submission, first: Job) -> R
     if submission.is_multi_node() {
         others.push(to_value(&objects::service(&submission, first))?);
     }
-    for secret in objects::secrets(&submission, first) {
+    let parts = submission
+        .files
+        .as_ref()
+        .map(|files| files.kept.secrets(submission.id).count());
+    let parts = (0..).take(parts.unwrap_or_default());
+    let files = parts.map(|part| objects::files_secret(&submission, first, part, Vec::new()));
+    for secret in objects::secrets(&submission, first)
+        .into_iter()
+        .chain(files)
+    {
         let mut secret = to_value(&secret)?;
         for value in secret["data"].as_object_mut().into_iter().flatten() {
             *value.1 = "".into();

@@ -51,7 +51,10 @@ pub use self::{
 use self::{tasks::Tasks, volumes::Volumes};
 use crate::{
     api::{TaskId, User},
-    executor::observed::{ClaimRow, EventRow, JobRow, Observed, PodRow, Row},
+    executor::{
+        objects::KeptFiles,
+        observed::{ClaimRow, EventRow, JobRow, Observed, PodRow, Row},
+    },
 };
 
 /// The greatest age of a view that answers requests. In an older view the watches are broken, and Kubernetes is asked.
@@ -161,6 +164,11 @@ impl View {
         let mut state = self.state();
         let age = Table::<EventRow>::versions(&mut state.tasks).age(Instant::now());
         age.is_none_or(|age| age > MAX_AGE) && state.tasks.lacks_reasons(scope)
+    }
+
+    /// Looks at the files that are kept for tasks.
+    pub fn kept_files<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &KeptFiles>) -> T) -> T {
+        look(&mut self.state().tasks.kept_files())
     }
 
     /// The number of known tasks.

@@ -13,7 +13,7 @@ use std::{
 
 use futures::AsyncReadExt;
 use k8s_openapi::{
-    NamespaceResourceScope,
+    ClusterResourceScope, NamespaceResourceScope,
     api::{
         batch::v1::Job,
         core::v1::{Namespace, Node, Pod, ServiceAccount},
@@ -181,6 +181,21 @@ impl World {
     pub fn create<K: Object + serde::Serialize>(&self, object: &K) {
         with_client(&self.kubeconfig, async |client| {
             let api: Api<K> = Api::namespaced(client, &self.namespace);
+            api.create(&PostParams::default(), object).await.unwrap();
+        });
+    }
+
+    /// Creates an object that is in no namespace, without the server.
+    pub fn create_for_cluster<K>(&self, object: &K)
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug
+            + serde::Serialize,
+    {
+        with_client(&self.kubeconfig, async |client| {
+            let api: Api<K> = Api::all(client);
             api.create(&PostParams::default(), object).await.unwrap();
         });
     }

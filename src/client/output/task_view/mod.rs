@@ -85,6 +85,13 @@ pub fn block(out: &mut dyn Write, format: Format, task: &TaskStatus) -> io::Resu
         ("user", task.username.clone()),
         ("job", metadata.job_name.clone()),
         ("namespace", metadata.namespace.clone()),
+        (
+            "files",
+            metadata
+                .files
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+        ),
     ];
     pairs.retain(|(_, value)| !value.is_empty());
     let pairs = pairs

@@ -153,10 +153,13 @@ k8s_end() {
 }
 
 trap k8s_stop TERM INT QUIT HUP USR1 USR2 WINCH
-# The first case is the working directory of SkyPilot's tasks.
+# `files.sh` stands before this text if files travel with the task. bash imports no function with -p.
+declare -F k8s_unpack >/dev/null && k8s_unpack
+# The first case is the working directory of SkyPilot's tasks. The user of the container may have no home directory, or one in a read-only
+# image.
 # shellcheck disable=SC2088 # the name of that directory
 case $1 in
-  '~/sky_workdir') mkdir -p ~/sky_workdir && cd ~/sky_workdir || exit ;;
+  '~/sky_workdir') [ -w ~ ] || export HOME=/tmp; mkdir -p ~/sky_workdir && cd ~/sky_workdir || exit ;;
   ?*) cd -- "$1" || exit ;;
 esac
 k8s_names=$2

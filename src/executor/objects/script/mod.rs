@@ -1,7 +1,7 @@
 //! The commands of a task's containers, and the choice of the object that holds them. Pure.
 //!
 //! `init.sh` is the container's first process: it runs `setup` and `run`, and passes stop signals on to them. `shell.sh` makes their bash
-//! the shell that SkyPilot gives them. All reach the container as arguments, in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
+//! the shell that SkyPilot gives them. `files.sh` unpacks the files that travel with the task, if there are any. All reach the container as arguments, in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
 //! [`MAX_REPEATED`], and where they are too long for an argument, a Secret of the task holds the commands once, and its containers
 //! mount it. The program may create Secrets anyway, so it needs no further right.
 
@@ -9,17 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::pod::CONTAINER;
-use crate::api::{Problem, TaskDefinition};
+use super::{files::Files, pod::CONTAINER};
+use crate::api::{Problem, SKY_WORKDIR, TaskDefinition};
 
 /// The termination message of a container whose `setup` has failed.
 pub const SETUP_FAILED: &str = "k8s-cli: setup failed";
+/// The beginning of the termination message of a container that could not unpack the files of the task.
+pub const FILES_FAILED: &str = "k8s-cli: files: ";
 /// The first process of a container, for people.
 const INIT: &str = include_str!("init.sh");
 /// What the bash of `setup` and `run` reads first, for people.
 const SHELL: &str = include_str!("shell.sh");
-/// The working directory of SkyPilot's tasks. `init.sh` names it too.
-const SKY_WORKDIR: &str = "~/sky_workdir";
+/// What unpacks the files of a task, for people.
+const FILES: &str = include_str!("files.sh");
 
 /// The longest argument or variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does
 /// not start.
@@ -44,21 +46,25 @@ pub enum Script {
 }
 
 impl Script {
-    /// Builds the commands of a task, and decides which object holds them.
-    pub fn new(task: &TaskDefinition) -> Self {
+    /// Builds the commands of a task with its files, and decides which object holds them.
+    pub fn new(task: &TaskDefinition, files: Option<&Files>) -> Self {
         if sets_command(task) {
             let arguments = vec![plain(task)];
             return Self::InJob { arguments };
         }
-        let workdir = workdir(task).unwrap_or_default();
+        let workdir = workdir(task, files).unwrap_or_default();
         let [name, workdir] = ["k8s-cli", workdir].map(str::to_owned);
         let names = task.node_envs().map(|(name, _)| name.as_str());
         let names: BTreeSet<_> = names
             .chain(task.secrets.keys().map(String::as_str))
             .collect();
         let names = Vec::from_iter(names).join(" ");
+        let unpack = files.map(|files| {
+            let roots = files.roots.join(" ");
+            format!("k8s_roots='{roots}'\n{}", without_comments(FILES))
+        });
         let texts = [
-            init(),
+            unpack.unwrap_or_default() + &init(),
             without_comments(SHELL),
             setup(task).to_owned(),
             task.run.clone(),
@@ -134,8 +140,12 @@ pub fn setup(task: &TaskDefinition) -> &str {
         .unwrap_or_default()
 }
 
-/// The working directory of a task: the one it names in the container, else SkyPilot's if its text mentions that, else that of the image.
-fn workdir(task: &TaskDefinition) -> Option<&str> {
+/// The working directory of a task: SkyPilot's if it travels, else the one it names in the container, else SkyPilot's if its text mentions
+/// that, else that of the image.
+fn workdir<'a>(task: &'a TaskDefinition, files: Option<&Files>) -> Option<&'a str> {
+    if files.is_some_and(|files| files.has_workdir) {
+        return Some(SKY_WORKDIR);
+    }
     let workdir = task.workdir.as_deref();
     let in_container = workdir.filter(|workdir| workdir.starts_with('/'));
     let mut texts = [setup(task), &task.run].into_iter();
@@ -145,7 +155,7 @@ fn workdir(task: &TaskDefinition) -> Option<&str> {
 
 /// Whether the user replaces our bash, or its arguments. Only the container of the task counts: the one of its name, and one without a
 /// name, which is merged into it.
-fn sets_command(task: &TaskDefinition) -> bool {
+pub fn sets_command(task: &TaskDefinition) -> bool {
     let spec = task
         .pod_config
         .as_ref()
@@ -163,7 +173,7 @@ fn sets_command(task: &TaskDefinition) -> bool {
 /// The commands of a task for a shell of the user, without `init.sh`.
 fn plain(task: &TaskDefinition) -> String {
     let mut script = String::new();
-    match workdir(task) {
+    match workdir(task, None) {
         Some(SKY_WORKDIR) => {
             script += &format!("mkdir -p {SKY_WORKDIR} && cd {SKY_WORKDIR} || exit\n");
         }

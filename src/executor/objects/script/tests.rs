@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use super::*;
+use super::{super::files::KeptFiles, *};
 
 #[test]
 fn quoted_text_is_one_word_for_the_shell() {
@@ -71,10 +71,10 @@ fn a_filter_is_told_last_where_other_processes_may_be_strangers() {
 
 #[test]
 fn init_has_no_comments_and_names_the_message() {
-    for text in [init(), without_comments(SHELL)] {
+    for text in [init(), without_comments(SHELL), without_comments(FILES)] {
         assert!(text.len() < 4096 && !text.contains("\n#"), "{text}");
     }
-    assert!(init().contains(SETUP_FAILED));
+    assert!(init().contains(SETUP_FAILED) && FILES.contains(FILES_FAILED));
 }
 
 /// A home directory, and a directory of programs that is the whole PATH.
@@ -88,12 +88,9 @@ impl Image {
         let directory = env::temp_dir().join(format!("k8s-cli-image-{name}-{}", id()));
         fs::create_dir_all(directory.join("bin")).unwrap();
         let image = Self { directory };
-        for program in ["cat", "env", "mkdir", "rmdir", "sh", "sleep", "timeout"] {
-            let which = format!("type -P {program}");
-            let found = Command::new("/bin/bash").args(["-c", &which]).output();
-            let path = String::from_utf8(found.unwrap().stdout).unwrap();
-            std::os::unix::fs::symlink(path.trim(), image.directory.join("bin").join(program))
-                .unwrap();
+        for name in ["cat", "env", "mkdir", "rmdir", "sh", "sleep", "timeout"] {
+            let path = program(name).unwrap();
+            std::os::unix::fs::symlink(path, image.directory.join("bin").join(name)).unwrap();
         }
         image
     }
@@ -109,12 +106,14 @@ impl Image {
     /// Runs the commands of a task in a container with these variables.
     fn run(&self, task: Value) -> Output {
         let task = TaskDefinition::from_json(&task).unwrap();
-        let Script::InJob { arguments } = Script::new(&task) else {
-            panic!("the script is too long")
-        };
+        self.run_script(&task, &Script::new(&task, None))
+    }
+
+    fn run_script(&self, task: &TaskDefinition, script: &Script) -> Output {
+        assert!(script.files().is_none(), "the script is too long");
         Command::new("/bin/bash")
             .args(["-p", "-c"])
-            .args(arguments)
+            .args(script.arguments())
             .env_clear()
             .envs(task.node_envs())
             .env("HOME", &self.directory)
@@ -175,6 +174,77 @@ fn the_shell_of_the_user_is_otherwise_unchanged() {
     let error = "/bin/bash: line 3: nosuch: command not found\n";
     let task = json!({"envs": {"BASH_ENV": own}, "run": run});
     image.check(task, 7, &expected, error);
+}
+
+/// The path of a program of this machine.
+fn program(name: &str) -> Option<PathBuf> {
+    let mut found = Command::new("/bin/bash");
+    let found = found.args(["-c", "type -P -- \"$0\"", name]).output();
+    let path = String::from_utf8(found.unwrap().stdout).unwrap();
+    Some(PathBuf::from(path.trim())).filter(|path| path.is_absolute())
+}
+
+/// Images have GNU tar, or that of busybox, which knows fewer options.
+#[test]
+fn files_are_unpacked_with_any_tar() {
+    for name in ["tar", "busybox"] {
+        let Some(tar) = program(name) else {
+            eprintln!("there is no {name} on this machine, so it is not tested");
+            continue;
+        };
+        let image = Image::new(name);
+        let source = image.directory.join("source");
+        fs::create_dir_all(source.join("home/sky_workdir")).unwrap();
+        fs::create_dir_all(
+            source
+                .join("root")
+                .join(image.directory.strip_prefix("/").unwrap()),
+        )
+        .unwrap();
+        fs::write(source.join("home/sky_workdir/a b"), "travels").unwrap();
+        let to_root = source
+            .join("root")
+            .join(image.directory.strip_prefix("/").unwrap());
+        fs::write(to_root.join("abs"), "too").unwrap();
+        let mut packed = Command::new("tar");
+        packed.arg("-C").arg(&source).args(["-cz", "home", "root"]);
+        let packed = packed.output().unwrap().stdout;
+        // It is cut anywhere.
+        let parts = image.directory.join("parts");
+        fs::create_dir(&parts).unwrap();
+        fs::write(parts.join("000000"), &packed[..packed.len() / 2]).unwrap();
+        fs::write(parts.join("000001"), &packed[packed.len() / 2..]).unwrap();
+        let bin = image.directory.join("bin");
+        if name == "busybox" {
+            for applet in ["tar", "gzip"] {
+                std::os::unix::fs::symlink(&tar, bin.join(applet)).unwrap();
+            }
+        } else {
+            std::os::unix::fs::symlink(&tar, bin.join("tar")).unwrap();
+            std::os::unix::fs::symlink(program("gzip").unwrap(), bin.join("gzip")).unwrap();
+        }
+        let task = json!({"run": "cat 'a b' ../abs; pwd"});
+        let task = TaskDefinition::from_json(&task).unwrap();
+        let files = Files {
+            kept: KeptFiles::parse(r#"{"size":1,"sha256":"ab","secrets":2}"#).unwrap(),
+            claim: None,
+            roots: vec!["home", "root"],
+            has_workdir: true,
+        };
+        let mut script = Script::new(&task, Some(&files));
+        let Script::InJob { arguments } = &mut script else {
+            panic!("the script is too long")
+        };
+        arguments[0] = arguments[0].replace("/.k8s-cli-files", parts.to_str().unwrap());
+        let output = image.run_script(&task, &script);
+        let out = String::from_utf8(output.stdout).unwrap();
+        let expected = format!("travelstoo{}/sky_workdir\n", image.directory.display());
+        assert_eq!(
+            (out, output.stderr.as_slice()),
+            (expected, &b""[..]),
+            "{name}"
+        );
+    }
 }
 
 #[test]

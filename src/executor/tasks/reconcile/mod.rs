@@ -3,6 +3,7 @@
 //! - [`fail_fast`]: the failure of a node stops the other nodes.
 //! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
 //!   fails. The ends of nodes are noted where Kubernetes would forget them.
+//! - The files of a task are deleted once it has ended.
 //!
 //! The view names the tasks that need attention. Each plan is a pure function of a task's rows, and all state is in the cluster: a
 //! server that starts continues the work of another one, and two servers make the same changes.
@@ -14,7 +15,7 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::{StreamExt, stream};
@@ -27,7 +28,8 @@ use crate::{
     executor::{
         cluster::CONCURRENCY,
         error::{Error, Result},
-        objects::labels,
+        files::Files,
+        objects::{KeptFiles, labels},
         observed::{Ends, JobRow, Observed, PodRow},
         view::LiveView,
     },
@@ -47,6 +49,8 @@ enum Change {
         /// The rank of the node whose failure is the cause.
         after: Option<u32>,
     },
+    /// Deletes the files of a task, and notes it on its first Job.
+    DeleteFiles { job: String, files: Arc<KeptFiles> },
 }
 
 /// An object that gets a deadline. The logs of a stopped node stay readable, so neither is deleted. The kubelet of a pod that has
@@ -58,21 +62,24 @@ enum Target {
 }
 
 /// Handles the tasks that need attention. Never returns.
-pub async fn run(live: &LiveView) {
+pub async fn run(live: &LiveView, files: &Files) {
     let failures = Failures::default();
     let tasks = stream::unfold((), |()| async {
         Some((live.view.next_unsettled().await, ()))
     });
-    let settle = |id| settle_and_log(live, &failures, id);
-    tasks.for_each_concurrent(TASKS, settle).await;
+    let settle = |id| settle_and_log(live, files, &failures, id);
+    tokio::join!(
+        tasks.for_each_concurrent(TASKS, settle),
+        files.keep_swept(&live.view)
+    );
 }
 
 /// The failures to handle tasks.
 #[derive(Default)]
 struct Failures(Mutex<(HashMap<TaskId, Backoff>, String)>);
 
-async fn settle_and_log(live: &LiveView, failures: &Failures, id: TaskId) {
-    let settled = settle(live, id).await;
+async fn settle_and_log(live: &LiveView, files: &Files, failures: &Failures, id: TaskId) {
+    let settled = settle(live, files, id).await;
     let mut failures = failures.0.lock().unwrap_or_else(PoisonError::into_inner);
     let (backoffs, last_message) = &mut *failures;
     let Err(error) = settled else {
@@ -95,11 +102,12 @@ async fn settle_and_log(live: &LiveView, failures: &Failures, id: TaskId) {
 }
 
 /// Makes the changes that the current state of a task requires.
-async fn settle(live: &LiveView, id: TaskId) -> Result<()> {
+async fn settle(live: &LiveView, files: &Files, id: TaskId) -> Result<()> {
     // The choice between pod and Job needs the current state of the pod.
     live.refresh_task(id).await?;
     let task = live.view.task(id).unwrap_or_default();
-    let (notes, stops) = plan(&task);
+    let changes = plan(&task);
+    let stops = &changes[1];
     if let Some(Change::Stop {
         after: Some(first), ..
     }) = stops.first()
@@ -110,40 +118,50 @@ async fn settle(live: &LiveView, id: TaskId) -> Result<()> {
         );
     }
     // A node that is stopped because its container has ended must not look like a failure.
-    for changes in [notes, stops] {
-        let changes = stream::iter(changes).map(|change| apply(live, change));
+    for changes in changes {
+        let changes = stream::iter(changes).map(|change| apply(live, files, id, change));
         let results: Vec<_> = changes.buffer_unordered(CONCURRENCY).collect().await;
         results.into_iter().collect::<Result<()>>()?;
     }
     Ok(())
 }
 
-/// The changes that a task requires: first the notes, then the stops.
-fn plan(task: &Observed) -> (Vec<Change>, Vec<Change>) {
+/// The changes that a task requires: first the notes, then the stops, then the deletions of files.
+fn plan(task: &Observed) -> [Vec<Change>; 3] {
+    let (mut notes, mut stops, mut deletions) = (Vec::new(), Vec::new(), Vec::new());
     if task.is_stopping() {
-        return (Vec::new(), Vec::new());
+        return [notes, stops, deletions];
     }
     // A Job of another user may carry the same id. It does not concern this one.
     let parts = task
         .parts()
         .into_iter()
         .filter(|part| !part.jobs.is_empty());
-    let (mut notes, mut stops) = (Vec::new(), Vec::new());
     for part in parts {
+        let with_files = part.with_files_to_delete();
+        deletions.extend(with_files.and_then(|first| {
+            let (job, files) = (first.name.to_string(), first.files.clone()?);
+            Some(Change::DeleteFiles { job, files })
+        }));
         stops.extend(fail_fast::plan(&part));
         let (more_notes, more_stops) = ends::plan(&part);
         notes.extend(more_notes);
         stops.extend(more_stops);
     }
-    (notes, stops)
+    [notes, stops, deletions]
 }
 
 /// Makes a change. An object that is gone is no error.
-async fn apply(live: &LiveView, change: Change) -> Result<()> {
+async fn apply(live: &LiveView, files: &Files, id: TaskId, change: Change) -> Result<()> {
     match change {
         Change::Note { job, ends } => {
             let ends = serde_json::to_string(&ends).map_err(Error::internal)?;
             let patch = json!({ "metadata": { "annotations": { labels::ENDS: ends } } });
+            live.patch::<JobRow>("Job", &job, patch).await?;
+        }
+        Change::DeleteFiles { job, files: kept } => {
+            files.delete(&live.cluster, id, &kept).await?;
+            let patch = json!({ "metadata": { "annotations": { labels::FILES_DELETED: "true" } } });
             live.patch::<JobRow>("Job", &job, patch).await?;
         }
         Change::Stop { target, after } => {

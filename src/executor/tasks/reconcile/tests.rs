@@ -86,6 +86,7 @@ fn describe_change(change: &Change) -> String {
             Target::Pod(_) => "stop the pod".to_owned(),
             Target::Job(_) => "stop the Job".to_owned(),
         },
+        Change::DeleteFiles { .. } => "delete the files".to_owned(),
     }
 }
 
@@ -116,8 +117,8 @@ fn life(name: &str, reasons: &[EventRow]) -> String {
             .as_ref()
             .and_then(|task| task.status(id.unwrap(), None, "default"));
         let line = describe(status.as_ref());
-        let (notes, stops) = plan(&task.unwrap_or_default());
-        let changes = notes.iter().chain(&stops).map(describe_change);
+        let changes = plan(&task.unwrap_or_default());
+        let changes = changes.iter().flatten().map(describe_change);
         let changes: Vec<_> = changes.collect();
         let line = match changes.as_slice() {
             [] => line,

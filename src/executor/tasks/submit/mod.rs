@@ -1,8 +1,11 @@
 //! Creates the objects of a task: all of them, or none.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -27,11 +30,15 @@ use crate::{
     executor::{
         cluster::{CONCURRENCY, DEADLINE, call},
         error::{Error, Result},
-        objects::{self, Submission, labels},
+        files::{Files, Travelling},
+        objects::{self, PART, Submission, labels},
         observed::JobRow,
         view::{LiveView, Table},
     },
 };
+
+/// The Secrets with files that are created at the same time. Each takes 3 MB of memory meanwhile.
+const CONCURRENT_SECRETS: usize = 4;
 
 /// The tasks that are being created. The server waits for them before it stops, so that it leaves no incomplete task.
 #[derive(Default)]
@@ -73,6 +80,7 @@ pub async fn submit(
     creations: &Arc<Creations>,
     submission: Submission,
     first: Job,
+    travelling: Option<(Travelling, Arc<Files>)>,
 ) -> Result<TaskSubmitResponse> {
     if submission.task.pod_config.is_some() {
         // Kubernetes checks the user's part of the pod before anything is created.
@@ -82,6 +90,7 @@ pub async fn submit(
         live: live.clone(),
         submission,
         first,
+        travelling,
         creations: creations.clone(),
         is_begun: AtomicBool::new(false),
     };
@@ -132,6 +141,8 @@ struct Creation {
     live: LiveView,
     submission: Submission,
     first: Job,
+    /// The files that travel with it.
+    travelling: Option<(Travelling, Arc<Files>)>,
     creations: Arc<Creations>,
     /// Whether an object of the task may exist.
     is_begun: AtomicBool,
@@ -143,7 +154,10 @@ impl Creation {
     }
 
     /// Creates the objects of the task; returns the warnings of Kubernetes. Stops with an error after the first refusal, and once `is_unwanted`.
-    async fn run(&self, is_unwanted: impl Fn() -> bool) -> Result<Vec<String>> {
+    async fn run(&mut self, is_unwanted: impl Fn() -> bool) -> Result<Vec<String>> {
+        if let Some((travelling, files)) = &mut self.travelling {
+            travelling.store(files).await?;
+        }
         let (submission, first) = (&self.submission, &self.first);
         let cluster = &self.live.cluster;
         // The first Job owns the other objects, so it comes first. Its pod has to wait for them.
@@ -164,13 +178,14 @@ impl Creation {
         for secret in objects::secrets(submission, owner) {
             create(&cluster.api::<Secret>(), &secret).await?;
         }
+        self.create_file_secrets(owner, &is_unwanted).await?;
         for claim in objects::ephemeral_claims(submission, owner) {
             create(&cluster.api::<PersistentVolumeClaim>(), &claim).await?;
         }
         if submission.is_multi_node() {
             let service = objects::service(submission, owner);
             create(&cluster.api::<Service>(), &service).await?;
-            self.create_other_jobs(is_unwanted).await?;
+            self.create_other_jobs(&is_unwanted).await?;
         }
         if is_held {
             self.release(&first).await?;
@@ -178,26 +193,64 @@ impl Creation {
         Ok(warnings)
     }
 
+    /// Creates the Secrets with the files of the task.
+    async fn create_file_secrets(
+        &self,
+        owner: &ObjectMeta,
+        is_unwanted: impl Fn() -> bool,
+    ) -> Result<()> {
+        let Some((travelling, _)) = &self.travelling else {
+            return Ok(());
+        };
+        let submission = &self.submission;
+        let parts = travelling.files.kept.secrets(submission.id).count() as u32;
+        let api = &self.live.cluster.api::<Secret>();
+        let part = |part: u32| async move {
+            let offset = u64::from(part) * PART as u64;
+            let bytes = travelling.archive.read(offset, PART).await?;
+            create(api, &objects::files_secret(submission, owner, part, bytes)).await
+        };
+        self.create_all(0..parts, CONCURRENT_SECRETS, is_unwanted, part)
+            .await
+    }
+
     /// Creates the Jobs of all nodes but the first.
     async fn create_other_jobs(&self, is_unwanted: impl Fn() -> bool) -> Result<()> {
         let submission = &self.submission;
-        let num_nodes = submission.task.num_nodes;
+        let ranks = 1..submission.task.num_nodes;
+        let node = |rank| async move {
+            let created = self.create_job(&job(submission, rank)?).await;
+            created.map(drop)
+        };
+        self.create_all(ranks, CONCURRENCY, is_unwanted, node).await
+    }
+
+    /// Creates several objects, until one is refused or the task `is_unwanted`.
+    async fn create_all<F>(
+        &self,
+        objects: Range<u32>,
+        concurrency: usize,
+        is_unwanted: impl Fn() -> bool,
+        create: impl Fn(u32) -> F,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        let count = objects.len();
         let is_unwanted = || is_unwanted() || self.creations.is_stopping();
         let has_failed = AtomicBool::new(false);
-        let results: Vec<Result<_>> = stream::iter(1..num_nodes)
+        let results: Vec<Result<()>> = stream::iter(objects)
             .take_while(|_| {
                 std::future::ready(!has_failed.load(Ordering::Relaxed) && !is_unwanted())
             })
-            .map(|rank| async move { self.create_job(&job(submission, rank)?).await })
-            .buffer_unordered(CONCURRENCY)
-            // Running requests are awaited: a Job that appears after the roll-back would stay for ever.
+            .map(create)
+            .buffer_unordered(concurrency)
+            // Running requests are awaited: an object that appears after the roll-back would stay for ever.
             .inspect_err(|_| has_failed.store(true, Ordering::Relaxed))
             .collect()
             .await;
-        let is_whole = results.len() as u32 + 1 == num_nodes;
-        results
-            .into_iter()
-            .try_for_each(|result| result.map(drop))?;
+        let is_whole = results.len() == count;
+        results.into_iter().collect::<Result<()>>()?;
         if is_whole { Ok(()) } else { Err(stopping()) }
     }
 
@@ -244,8 +297,11 @@ impl Creation {
         call(format!("create Job `{name}`"), created).await
     }
 
-    /// Deletes the Jobs of the task, in up to 5 attempts; returns whether none is left.
+    /// Deletes the objects of the task, in up to 5 attempts; returns whether none is left.
     async fn roll_back(&self) -> bool {
+        if let Some((travelling, files)) = &self.travelling {
+            travelling.discard(files).await;
+        }
         const ATTEMPTS: u32 = 5;
         let id = self.id();
         let mut is_left = true;

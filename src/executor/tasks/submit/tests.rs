@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     api::TaskDefinition,
-    executor::{objects::PodRules, scripted_server, tasks::prepare::prepare},
+    executor::{
+        objects::PodRules,
+        scripted_server,
+        tasks::prepare::{Rules, prepare},
+    },
 };
 
 /// Submits a task of two nodes to a server that answers each POST as `script` says, and lists the Jobs that it has created and not
@@ -51,9 +55,13 @@ async fn submitted(
     let live = LiveView::new(cluster);
     let task = TaskDefinition::from_json(&json!({"num_nodes": 2, "run": "true"})).unwrap();
     let user = "ada".parse().unwrap();
-    let prepared = prepare(&live, &user, task, true, &PodRules::default()).await;
+    let rules = Rules {
+        pods: &PodRules::default(),
+        reserved_claim: None,
+    };
+    let prepared = prepare(&live, &user, task, true, None, rules).await;
     let (submission, first) = prepared.unwrap();
-    let submitted = submit(&live, &Arc::default(), submission, first).await;
+    let submitted = submit(&live, &Arc::default(), submission, first, None).await;
     let error = submitted.unwrap_err();
     let requests = requests.lock().unwrap().clone();
     (error, requests)
@@ -112,9 +120,13 @@ async fn a_warning_of_kubernetes_reaches_the_user() {
     let live = LiveView::new(cluster);
     let task = TaskDefinition::from_json(&json!({"run": "true"})).unwrap();
     let user = "ada".parse().unwrap();
-    let prepared = prepare(&live, &user, task, true, &PodRules::default()).await;
+    let rules = Rules {
+        pods: &PodRules::default(),
+        reserved_claim: None,
+    };
+    let prepared = prepare(&live, &user, task, true, None, rules).await;
     let (submission, first) = prepared.unwrap();
-    let answer = submit(&live, &Arc::default(), submission, first).await;
+    let answer = submit(&live, &Arc::default(), submission, first, None).await;
     let warnings = answer.unwrap().warnings;
     assert_eq!(
         warnings,

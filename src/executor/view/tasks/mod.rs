@@ -16,6 +16,7 @@ use crate::{
     api::{TaskId, User},
     executor::{
         identity::{Uid, Version},
+        objects::KeptFiles,
         observed::{EventRow, JobRow, Observed, Owner, PodRow, Subject},
     },
 };
@@ -130,6 +131,13 @@ impl Tasks {
     pub fn pods(&self) -> impl Iterator<Item = &PodRow> {
         let pods = self.tasks.values().flat_map(|task| &task.pods);
         pods.map(|pod| &**pod)
+    }
+
+    /// The files that are kept for tasks.
+    pub fn kept_files(&self) -> impl Iterator<Item = &KeptFiles> {
+        let first_jobs = self.tasks.values().filter_map(|task| task.jobs.first());
+        let kept = first_jobs.filter(|job| !job.has_deleted_files);
+        kept.filter_map(|job| job.files.as_deref())
     }
 
     /// The number of known tasks.

@@ -16,8 +16,11 @@ use crate::executor::{
 };
 
 /// Whether a change of a Job makes its task an unsettled one. It does so when the Job has failed while others run, when it is new
-/// and another has failed, and when it is the last one to end.
+/// and another has failed, when it is the last one to end, and while the files of a task that has ended are kept.
 fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
+    if task.with_files_to_delete().is_some() {
+        return true;
+    }
     let ends = job.state.has_ended() && before.is_some_and(|before| !before.state.has_ended());
     if ends && job.state.has_failed() && task.pods_of(job).any(|pod| pod.exit_code() == Some(0)) {
         return true;

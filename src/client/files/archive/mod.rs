@@ -1,0 +1,298 @@
+//! Packs the files of a task: a tar file, compressed with gzip, in a file without a name.
+//!
+//! Equal files make equal archives: entries are sorted, and have neither owners nor times.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    fs::File,
+    io::{self, BufWriter, Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use ring::digest::{self, SHA256};
+use tar::{Builder, EntryType, Header};
+
+use super::{
+    cannot, nameless,
+    progress::Progress,
+    tree::{Entry, Kind},
+};
+use crate::{
+    api::{ARCHIVE_HOME, ARCHIVE_ROOT, TaskCheckResponse, TaskFiles, format_size},
+    client::Error,
+};
+
+/// Source code shrinks to a fourth, and higher levels take twice the time for a few percent.
+const LEVEL: u32 = 3;
+/// The most paths that a message names.
+const LARGEST: usize = 10;
+
+/// The most entries that are listed.
+const MAX_LISTED: usize = 1000;
+
+/// A packed archive.
+pub struct Archive {
+    pub file: File,
+    pub packed: Packed,
+}
+
+/// What an archive holds.
+pub struct Packed {
+    pub about: TaskFiles,
+    /// The destination of each entry, with its size; the target of a link instead.
+    pub entries: Vec<(String, String)>,
+    /// The size of all files before they were packed.
+    pub unpacked: u64,
+}
+
+/// A listing: a line for the whole, and one for each entry.
+impl fmt::Display for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self.entries.iter().filter(|(_, detail)| !detail.is_empty());
+        let (count, files) = (self.entries.len(), files.count());
+        let (unpacked, about) = (format_size(self.unpacked), &self.about);
+        let noun = if files == 1 { "file" } else { "files" };
+        write!(f, "{files} {noun} would travel: {unpacked}, {about}")?;
+        let shown = self.entries.iter().take(MAX_LISTED);
+        for (path, detail) in shown {
+            write!(f, "\n  {path}  {detail}")?;
+        }
+        match count.saturating_sub(MAX_LISTED) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+/// Packs entries.
+///
+/// # Errors
+/// A file cannot be read, or the archive is larger than the server takes.
+pub fn pack(
+    entries: Vec<Entry>,
+    limit: &TaskCheckResponse,
+    progress: &mut Progress<'_>,
+) -> Result<Archive, Error> {
+    // A file mount may put a file at the place of another one.
+    let entries: BTreeMap<PathBuf, Kind> = entries
+        .into_iter()
+        .map(|entry| (entry.path, entry.kind))
+        .collect();
+    let sizes = entries.iter().map(|(path, kind)| (path, size(kind)));
+    let unpacked = sizes.clone().map(|(_, size)| size).sum();
+    let too_large = || Error::TooManyFiles {
+        most: format_size(limit.max_files_size),
+        why: limit.limit.clone(),
+        largest: largest(sizes.clone()),
+    };
+    let sink = Sink {
+        file: BufWriter::with_capacity(1 << 16, nameless()?),
+        hash: digest::Context::new(&SHA256),
+        size: 0,
+        most: limit.max_files_size,
+    };
+    let mut tar = Builder::new(GzEncoder::new(sink, Compression::new(LEVEL)));
+    let mut done = 0;
+    let roots = [ARCHIVE_HOME, ARCHIVE_ROOT].map(Path::new);
+    let used = roots
+        .into_iter()
+        .filter(|root| entries.keys().any(|path| path.starts_with(root)));
+    let used: Vec<_> = used
+        .map(|root| (root.to_owned(), Kind::Directory { mode: 0o755 }))
+        .collect();
+    for (path, kind) in used.iter().map(|(path, kind)| (path, kind)).chain(&entries) {
+        if let Err(error) = append(&mut tar, path, kind) {
+            return Err(match error {
+                Broken::Full => too_large(),
+                Broken::Error(error) => error,
+            });
+        }
+        done += size(kind);
+        progress.show(done, unpacked);
+    }
+    progress.clear();
+    let sink = tar.into_inner().and_then(GzEncoder::finish);
+    let (mut sink, file) = match sink.and_then(Sink::into_file) {
+        Ok(ended) => ended,
+        Err(error) if is_full(&error) => return Err(too_large()),
+        Err(error) => return Err(cannot_pack(error)),
+    };
+    sink.rewind().map_err(cannot_pack)?;
+    let entries = entries.iter().map(|(path, kind)| {
+        let detail = match kind {
+            Kind::File { size, .. } => format_size(*size),
+            Kind::Directory { .. } => String::new(),
+            Kind::Link { target } => format!("-> {}", target.display()),
+        };
+        (destination(path), detail)
+    });
+    Ok(Archive {
+        packed: Packed {
+            about: file,
+            entries: entries.collect(),
+            unpacked,
+        },
+        file: sink,
+    })
+}
+
+/// Why an entry could not be added.
+enum Broken {
+    /// The archive has reached its limit.
+    Full,
+    Error(Error),
+}
+
+fn append(tar: &mut Builder<impl Write>, path: &Path, kind: &Kind) -> Result<(), Broken> {
+    let mut header = Header::new_gnu();
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    let broken = |error: io::Error| match is_full(&error) {
+        true => Broken::Full,
+        false => Broken::Error(cannot_pack(error)),
+    };
+    match kind {
+        Kind::Directory { mode } => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(*mode);
+            tar.append_data(&mut header, path, io::empty())
+                .map_err(broken)
+        }
+        Kind::Link { target } => {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            tar.append_link(&mut header, path, target).map_err(broken)
+        }
+        Kind::File { from, size, mode } => {
+            let cannot_read = |error| Broken::Error(cannot("read", from, error));
+            let file = match File::open(from) {
+                // Programs remove their temporary files while others are packed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                file => file.map_err(cannot_read)?,
+            };
+            header.set_mode(*mode);
+            header.set_size(*size);
+            let mut content = Content {
+                file: file.take(*size),
+                error: None,
+            };
+            let appended = tar.append_data(&mut header, path, &mut content);
+            if let Some(error) = content.error {
+                return Err(cannot_read(error));
+            }
+            if content.file.limit() > 0 && appended.is_ok() {
+                let error = io::Error::other("it became shorter while it was packed: try again");
+                return Err(cannot_read(error));
+            }
+            appended.map_err(broken)
+        }
+    }
+}
+
+/// The content of a file, with the error that ended it: the archive cannot tell it from its own errors.
+struct Content {
+    file: io::Take<File>,
+    error: Option<io::Error>,
+}
+
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            self.error = Some(error);
+            kind.into()
+        })
+    }
+}
+
+/// The archive on its way to a file.
+struct Sink {
+    file: BufWriter<File>,
+    hash: digest::Context,
+    size: u64,
+    most: u64,
+}
+
+impl Sink {
+    fn into_file(self) -> io::Result<(File, TaskFiles)> {
+        let sha256 = self.hash.finish();
+        let about = TaskFiles {
+            size: self.size,
+            sha256: sha256
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        };
+        Ok((
+            self.file
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)?,
+            about,
+        ))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.size += bytes.len() as u64;
+        if self.size > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.hash.update(bytes);
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
+}
+
+fn cannot_pack(error: io::Error) -> Error {
+    cannot("pack", "the files of the task", error)
+}
+
+fn size(kind: &Kind) -> u64 {
+    match kind {
+        Kind::File { size, .. } => *size,
+        Kind::Directory { .. } | Kind::Link { .. } => 0,
+    }
+}
+
+/// The largest files, a line each.
+fn largest<'a>(sizes: impl Iterator<Item = (&'a PathBuf, u64)>) -> String {
+    let mut sizes: Vec<_> = sizes.filter(|(_, size)| *size > 0).collect();
+    sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    let mut lines = String::new();
+    for (path, size) in sizes.into_iter().take(LARGEST) {
+        let _ = write!(
+            lines,
+            "\n  {:>10}  {}",
+            format_size(size),
+            destination(path)
+        );
+    }
+    lines
+}
+
+/// The destination of an entry in the container.
+fn destination(path: &Path) -> String {
+    let in_home = path
+        .strip_prefix(ARCHIVE_HOME)
+        .map(|inner| Path::new("~").join(inner));
+    let place = in_home
+        .unwrap_or_else(|_| Path::new("/").join(path.strip_prefix(ARCHIVE_ROOT).unwrap_or(path)));
+    place.display().to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! The files of a source, as entries of an archive.
+
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use ignore::{
+    WalkBuilder,
+    gitignore::{Gitignore, GitignoreBuilder},
+};
+
+use super::cannot;
+use crate::client::Error;
+
+/// The file with patterns of files that do not travel.
+const SKYIGNORE: &str = ".skyignore";
+
+/// Which files of a directory travel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rules {
+    /// Those that `.skyignore` does not name, else those that git does not ignore, also by the files of the directories above.
+    Workdir,
+    /// The same, but the files of the directories above do not count, since the user names the directory.
+    Mount,
+    /// All but those of git itself: a clone has only files that belong to it.
+    AllButGit,
+}
+
+/// An entry of an archive.
+#[derive(Debug, PartialEq)]
+pub struct Entry {
+    /// Its place in the archive.
+    pub path: PathBuf,
+    pub kind: Kind,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    File { from: PathBuf, size: u64, mode: u32 },
+    Directory { mode: u32 },
+    Link { target: PathBuf },
+}
+
+impl Entry {
+    /// An empty directory.
+    pub fn directory(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind: Kind::Directory { mode: 0o755 },
+        }
+    }
+}
+
+/// Adds the files of a source for a place in the archive, in the order of their names. A directory that is not empty has no entry at that
+/// place itself: what is there in the container keeps its mode.
+///
+/// # Errors
+/// A file or a directory cannot be read.
+pub fn collect(
+    from: &Path,
+    place: &Path,
+    rules: Rules,
+    entries: &mut Vec<Entry>,
+    notes: &mut Vec<String>,
+) -> Result<(), Error> {
+    let root = fs::metadata(from).map_err(|error| cannot("read", from, error))?;
+    if !root.is_dir() {
+        entries.extend(entry(from, place.to_owned(), &root, notes)?);
+        return Ok(());
+    }
+    let before = entries.len();
+    for found in walk(from, rules)? {
+        let found = found.map_err(|error| {
+            let error = error
+                .into_io_error()
+                .unwrap_or_else(|| io::Error::other("a loop"));
+            cannot("read", from, error)
+        })?;
+        if found.depth() == 0 {
+            continue;
+        }
+        let path = found.path();
+        let metadata = found.metadata().map_err(|error| {
+            let error = error
+                .into_io_error()
+                .unwrap_or_else(|| io::Error::other("it is gone"));
+            cannot("read", path, error)
+        })?;
+        let inner = path.strip_prefix(from).unwrap_or(path);
+        entries.extend(entry(path, place.join(inner), &metadata, notes)?);
+    }
+    if entries.len() == before {
+        entries.push(Entry::directory(place));
+    }
+    Ok(())
+}
+
+fn walk(from: &Path, rules: Rules) -> Result<ignore::Walk, Error> {
+    let skyignore = match rules {
+        Rules::AllButGit => None,
+        Rules::Workdir | Rules::Mount => skyignore(from)?,
+    };
+    let follows_git = rules != Rules::AllButGit && skyignore.is_none();
+    let mut walk = WalkBuilder::new(from);
+    walk.standard_filters(false)
+        .git_ignore(follows_git)
+        .git_exclude(follows_git)
+        .parents(follows_git && rules == Rules::Workdir)
+        .require_git(false)
+        .sort_by_file_name(Ord::cmp)
+        .filter_entry(move |entry| {
+            let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
+            let is_git = entry.depth() > 0 && entry.file_name() == ".git";
+            let is_named = skyignore
+                .as_ref()
+                .is_some_and(|rules| rules.matched(entry.path(), is_directory).is_ignore());
+            !is_git && !is_named
+        });
+    Ok(walk.build())
+}
+
+/// The patterns of `.skyignore`, if there is one.
+fn skyignore(directory: &Path) -> Result<Option<Gitignore>, Error> {
+    let path = directory.join(SKYIGNORE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut rules = GitignoreBuilder::new(directory);
+    let broken = rules.add(&path);
+    let rules = rules.build();
+    match (broken, rules) {
+        (None, Ok(rules)) => Ok(Some(rules)),
+        (Some(error), _) | (None, Err(error)) => {
+            Err(cannot("read", path, io::Error::other(error.to_string())))
+        }
+    }
+}
+
+/// The entry of a file; none of a socket and the like, which cannot travel.
+fn entry(
+    from: &Path,
+    path: PathBuf,
+    metadata: &Metadata,
+    notes: &mut Vec<String>,
+) -> Result<Option<Entry>, Error> {
+    let kind = metadata.file_type();
+    // Owners do not travel, so nothing may run as one.
+    let mode = metadata.permissions().mode() & 0o777;
+    let kind = if kind.is_file() {
+        Kind::File {
+            from: from.to_owned(),
+            size: metadata.len(),
+            mode,
+        }
+    } else if kind.is_dir() {
+        Kind::Directory { mode }
+    } else if kind.is_symlink() {
+        let target = fs::read_link(from).map_err(|error| cannot("read", from, error))?;
+        Kind::Link { target }
+    } else {
+        let what = if kind.is_fifo() {
+            "a named pipe"
+        } else if kind.is_socket() {
+            "a socket"
+        } else {
+            "a device"
+        };
+        notes.push(format!("{} stays here: it is {what}", from.display()));
+        return Ok(None);
+    };
+    Ok(Some(Entry { path, kind }))
+}

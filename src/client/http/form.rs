@@ -1,0 +1,73 @@
+//! The form of a submission: the definition of a task, flags, and the archive of its files.
+
+use std::io::Read;
+
+use serde_json::Value;
+
+use crate::client::Error;
+
+/// An archive on its way to the server.
+pub struct Stream<'a> {
+    pub bytes: &'a mut dyn Read,
+    pub length: u64,
+}
+
+/// Neither JSON without line breaks nor a flag contains this line. An archive might, and a server then finds it broken.
+const BOUNDARY: &str = "k8s-cli-form-7d1f3c9a52e84b06";
+/// The content type of a form.
+pub const KIND: &str = "multipart/form-data; boundary=k8s-cli-form-7d1f3c9a52e84b06";
+
+/// The form of a submission: all parts but the archive.
+pub struct Form {
+    parts: Vec<(&'static str, &'static str, String)>,
+}
+
+impl Form {
+    /// A form with the definition of a task, and perhaps a flag that is set.
+    pub fn new(task: Value, fail_fast: bool, flag: Option<&'static str>) -> Self {
+        let mut parts = vec![
+            ("task", "application/json", task.to_string()),
+            ("fail_fast", "text/plain", fail_fast.to_string()),
+        ];
+        parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
+        Self { parts }
+    }
+
+    /// The bytes before and behind the archive.
+    pub fn around(&self, has_files: bool) -> (String, String) {
+        let head = |name: &str, kind: &str| {
+            format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n"
+            )
+        };
+        let parts = self.parts.iter();
+        let mut before: String = parts
+            .map(|(name, kind, content)| head(name, kind) + content + "\r\n")
+            .collect();
+        let mut behind = format!("--{BOUNDARY}--\r\n");
+        if has_files {
+            before += &head("files", "application/gzip");
+            behind.insert_str(0, "\r\n");
+        }
+        (before, behind)
+    }
+}
+
+/// Whether a server refuses a form because it knows no forms, or not all parts of this one.
+pub fn is_about_form(error: &Error) -> bool {
+    match error {
+        // FastAPI finds no definition in the form; an older server takes only JSON, or knows fewer flags.
+        Error::Api { status: 415, .. } => true,
+        Error::Api {
+            status: 422,
+            reason: None,
+            ..
+        } => true,
+        Error::Api {
+            status: 422,
+            detail,
+            ..
+        } => detail.contains("is not a part of the form"),
+        _ => false,
+    }
+}
