@@ -66,7 +66,7 @@ class Kubernetes:
             self.curl += [option, path] if path else []
 
     def path(self, plural):
-        group = "/api/v1" if plural in ("pods", "namespaces") else "/apis/batch/v1"
+        group = "/api/v1" if plural in ("pods", "namespaces", "secrets") else "/apis/batch/v1"
         return f"{group}/namespaces/{self.namespace}/{plural}"
 
     def ask(self, method, path, body=None, content="application/json"):

@@ -18,7 +18,7 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Session, TempDir, World, is_real_cluster, scripted::serve, wait_until},
+    harness::{Session, TempDir, World, is_real_cluster, scripted::serve, wait_for, wait_until},
     http::{ADA, refused, request},
 };
 
@@ -577,4 +577,26 @@ fn large_files_go_through_the_directory_of_the_operator() {
     let file = ada.file(&format!("workdir: w\n{config}\nrun: ls /x"));
     ada.run(["jobs", "submit", &file]).code(1).stdout("");
     wait_until("no archive is left", || list() == 0);
+}
+
+#[test]
+fn a_server_that_is_killed_during_a_submit_leaves_nothing_that_cannot_be_stopped() {
+    let world = World::new();
+    let ada = world.login("ada");
+    write(&ada, &[("w/m", &noise(15_000_000))]);
+    let dir = TempDir::new();
+    let mut second = world.second_server(&dir);
+    let file = ada.file("workdir: w\nrun: sleep 1000");
+    let submit = ada.start_at(&second.url, ["jobs", "submit", "--detach", &file]);
+    wait_until("a Secret exists", || !file_secrets(&world).is_empty());
+    second.end("KILL");
+    submit.finish();
+    let id = wait_for("the task is listed", || {
+        let listed = ada.run(["jobs", "list", "-o", "name"]).success().stdout;
+        listed.lines().next().map(str::to_owned)
+    });
+    ada.run(["jobs", "stop", &id]).success();
+    wait_until("nothing is left", || {
+        world.names::<Job>().is_empty() && file_secrets(&world).is_empty()
+    });
 }
