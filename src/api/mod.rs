@@ -23,7 +23,9 @@ mod time;
 mod user;
 mod volume;
 
-pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env};
+pub use definition::{
+    MAX_NUM_NODES, RegistryLogin, TaskDefinition, VolumeMount, check_env_name, is_reserved_env,
+};
 pub use error::{ErrorBody, Problem, Reason, describe, limit_problems};
 pub use files::{
     ARCHIVE_HOME, ARCHIVE_ROOT, ARCHIVE_WORKDIR, SKY_WORKDIR, TaskCheckResponse, TaskFiles,

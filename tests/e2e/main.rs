@@ -18,6 +18,7 @@ mod logs;
 mod many_users;
 mod pending;
 mod pods;
+mod registry;
 mod removed;
 mod rendezvous;
 mod several;

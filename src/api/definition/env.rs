@@ -100,6 +100,42 @@ const DOCKER_LOGIN: [&str; 3] = [
     "SKYPILOT_DOCKER_SERVER",
 ];
 
+/// The login to a registry of images.
+#[derive(Clone, PartialEq)]
+pub struct RegistryLogin {
+    pub server: String,
+    pub username: String,
+    pub password: String,
+}
+
+/// Takes the login to a registry out of the variables of a task: its containers do not get it.
+pub(super) fn take_registry_login(
+    envs: &mut BTreeMap<String, String>,
+    secrets: &mut BTreeMap<String, String>,
+) -> Option<RegistryLogin> {
+    let [username, password, server] = DOCKER_LOGIN.map(|name| {
+        let of_envs = envs.remove(name);
+        secrets.remove(name).or(of_envs)
+    });
+    Some(RegistryLogin {
+        server: server?,
+        username: username?,
+        password: password?,
+    })
+}
+
+impl RegistryLogin {
+    /// The name of an image in this registry, whose server a task file may leave out, as in SkyPilot 0.14.1
+    /// (`sky/provision/docker_utils.py`).
+    pub fn image(&self, image: &str) -> String {
+        let server = &self.server;
+        match image.strip_prefix(server.as_str()) {
+            Some(rest) if rest.starts_with('/') => image.to_owned(),
+            _ => format!("{server}/{image}"),
+        }
+    }
+}
+
 /// Checks that a login to a registry is complete, and in one place.
 pub(super) fn check_docker_login(
     envs: &BTreeMap<String, String>,

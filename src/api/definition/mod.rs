@@ -16,7 +16,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-pub use env::{check_name as check_env_name, is_reserved as is_reserved_env};
+pub use env::{RegistryLogin, check_name as check_env_name, is_reserved as is_reserved_env};
 pub use mount::VolumeMount;
 pub(super) use warnings::has_effect;
 
@@ -203,6 +203,14 @@ impl TaskDefinition {
             wire["resources"]["accelerators"] = accelerators.to_string().into();
         }
         Ok(wire)
+    }
+
+    /// Takes the login to a registry of images out of the variables. The image that the task names is then one of that registry.
+    pub fn take_registry_login(&mut self) -> Option<RegistryLogin> {
+        let login = env::take_registry_login(&mut self.envs, &mut self.secrets)?;
+        let image = &mut self.resources.image_id;
+        *image = image.as_ref().map(|image| login.image(image));
+        Some(login)
     }
 
     /// The git repository that is the working directory: a mapping with `url`, and `ref` if it is given.

@@ -80,6 +80,11 @@ pub fn files_secret_name(id: TaskId, part: u32) -> String {
     format!("task-{id}-files-{part}")
 }
 
+/// The name of the Secret with the login of a task to a registry of images.
+pub fn registry_secret_name(id: TaskId) -> String {
+    format!("task-{id}-registry")
+}
+
 /// The hostname of a node, under which the other nodes find it in the domain of the Service.
 pub fn hostname(rank: u32) -> String {
     format!("node-{rank}")

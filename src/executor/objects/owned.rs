@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{
@@ -13,12 +14,15 @@ use k8s_openapi::{
         apis::meta::v1::{ObjectMeta, OwnerReference},
     },
 };
+use serde_json::json;
 
 use super::{
     labels, names,
     submission::{NODE_IPS, Submission},
 };
-use crate::api::{AccessMode, Timestamp, User, VolumeDefinition, VolumeId, VolumeMount};
+use crate::api::{
+    AccessMode, RegistryLogin, Timestamp, User, VolumeDefinition, VolumeId, VolumeMount,
+};
 
 /// The headless Service of a task with several nodes, through which they find each other.
 ///
@@ -38,11 +42,37 @@ pub fn service(submission: &Submission, first_job: &ObjectMeta) -> Service {
     }
 }
 
-/// The Secrets of a task: one for the values of its `secrets`, and one for its script if the Jobs do not hold it.
+/// The Secrets of a task: one for the values of its `secrets`, one for its script if the Jobs do not hold it, and one for its login to a
+/// registry.
 pub fn secrets(submission: &Submission, first_job: &ObjectMeta) -> Vec<Secret> {
     let own = (!submission.task.secrets.is_empty()).then(|| secret(submission, first_job));
     let script = script_secret(submission, first_job);
-    own.into_iter().chain(script).collect()
+    let registry = registry_secret(submission, first_job);
+    own.into_iter().chain(script).chain(registry).collect()
+}
+
+/// The Secret with which Kubernetes pulls the image of the task.
+fn registry_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Secret> {
+    let RegistryLogin {
+        server,
+        username,
+        password,
+    } = submission.registry_login.as_ref()?;
+    let auth = BASE64_STANDARD.encode(format!("{username}:{password}"));
+    let login = json!({ "username": username, "password": password, "auth": auth });
+    let config = json!({ "auths": { server: login } }).to_string();
+    let data = (".dockerconfigjson".to_owned(), ByteString(config.into()));
+    Some(Secret {
+        metadata: owned_by(
+            first_job,
+            names::registry_secret_name(submission.id),
+            submission,
+        ),
+        type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
+        data: Some(BTreeMap::from([data])),
+        immutable: Some(true),
+        ..Secret::default()
+    })
 }
 
 fn secret(submission: &Submission, first_job: &ObjectMeta) -> Secret {

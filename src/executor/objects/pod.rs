@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Container, EmptyDirVolumeSource, EnvFromSource, NodeAffinity, NodeSelector,
-        NodeSelectorRequirement, NodeSelectorTerm, PersistentVolumeClaimVolumeSource, PodSpec,
-        ResourceRequirements, SecretEnvSource, SecretVolumeSource, Toleration, Volume, VolumeMount,
+        Affinity, Container, EmptyDirVolumeSource, EnvFromSource, LocalObjectReference,
+        NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+        PersistentVolumeClaimVolumeSource, PodSpec, ResourceRequirements, SecretEnvSource,
+        SecretVolumeSource, Toleration, Volume, VolumeMount,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
@@ -55,6 +56,10 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         containers: vec![container],
         // A namespace with many Services would otherwise put hundreds of variables into the task's environment.
         enable_service_links: Some(false),
+        image_pull_secrets: submission.registry_login.as_ref().map(|_| {
+            let name = names::registry_secret_name(submission.id);
+            vec![LocalObjectReference { name }]
+        }),
         hostname: is_multi_node.then(|| names::hostname(rank)),
         restart_policy: Some("Never".to_owned()),
         subdomain: is_multi_node.then(|| names::service_name(submission.id)),

@@ -8,7 +8,7 @@ use super::{
     labels, names,
     script::{MAX_ARGUMENT, Script},
 };
-use crate::api::{TaskDefinition, TaskId, Timestamp, User, VolumeMount};
+use crate::api::{RegistryLogin, TaskDefinition, TaskId, Timestamp, User, VolumeMount};
 
 /// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
@@ -31,6 +31,8 @@ pub struct Submission {
     pub may_install: bool,
     /// The files that travel with it.
     pub files: Option<Files>,
+    /// The login with which its image is pulled.
+    pub registry_login: Option<RegistryLogin>,
     /// The commands of its containers, and the object that holds them.
     pub script: Script,
     /// The names of its nodes in its Service, one a line, by rank; none for a single node, or if they are too long for a variable.
@@ -45,6 +47,7 @@ pub struct Found {
     pub claims: BTreeMap<String, String>,
     pub placement: Placement,
     pub files: Option<Files>,
+    pub registry_login: Option<RegistryLogin>,
 }
 
 impl Submission {
@@ -60,6 +63,7 @@ impl Submission {
             claims,
             placement,
             files,
+            registry_login,
         } = found;
         let node_names = node_names(id, task.num_nodes);
         let num_nodes = task.num_nodes;
@@ -79,6 +83,7 @@ impl Submission {
             claims,
             placement,
             files,
+            registry_login,
             is_restricted: false,
             may_install: false,
         }
@@ -94,6 +99,7 @@ impl Submission {
         self.is_multi_node()
             || self.script.files().is_some()
             || self.files.is_some()
+            || self.registry_login.is_some()
             || !self.task.secrets.is_empty()
             || mounts.any(|mount| matches!(mount, VolumeMount::Ephemeral { .. }))
     }

@@ -14,7 +14,8 @@ fn check(case: &str) {
     check_submission(case, &submission(task));
 }
 
-fn submission(task: TaskDefinition) -> Submission {
+fn submission(mut task: TaskDefinition) -> Submission {
+    let registry_login = task.take_registry_login();
     let fail_fast = task.name.as_deref() != Some("pair");
     let claims = task
         .volumes
@@ -47,6 +48,7 @@ fn submission(task: TaskDefinition) -> Submission {
         Found {
             claims,
             placement,
+            registry_login,
             files: None,
         },
     )
@@ -98,6 +100,11 @@ fn gpu() {
 #[test]
 fn volumes_of_a_task() {
     check("volumes");
+}
+
+#[test]
+fn registry() {
+    check("registry");
 }
 
 #[test]

@@ -62,6 +62,7 @@ pub async fn prepare(
     if files.is_none() {
         warnings.extend(task.warnings_without_files());
     }
+    let registry_login = task.take_registry_login();
     let (may_install, missing) = rules.defaults.apply(&mut task);
     warnings.extend(missing);
     let volumes = Volumes(live).resolve(user, &task).await?;
@@ -85,6 +86,7 @@ pub async fn prepare(
         claims,
         placement,
         files,
+        registry_login,
     };
     let mut submission = Submission::new(id, user, task, fresh::now(), fail_fast, found);
     submission.is_restricted = rules.is_restricted;
