@@ -25,6 +25,7 @@ mod volume;
 
 pub use definition::{
     MAX_NUM_NODES, RegistryLogin, TaskDefinition, VolumeMount, check_env_name, is_reserved_env,
+    secret_variable,
 };
 pub use error::{ErrorBody, Problem, Reason, describe, limit_problems};
 pub use files::{

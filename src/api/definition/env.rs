@@ -51,6 +51,13 @@ pub(super) fn read(value: Option<&Value>, problems: &mut Vec<Problem>) -> BTreeM
     envs
 }
 
+/// The variable that a secret of SkyPilot's store becomes: its name without its scope, which is one of these.
+pub fn secret_variable(name: &str) -> &str {
+    let scopes = ["global.", "workspace.", "personal."];
+    let mut inner = scopes.iter().filter_map(|scope| name.strip_prefix(scope));
+    inner.next().unwrap_or(name)
+}
+
 /// Reads `secrets`: a mapping like `envs`, in which a null names a secret of SkyPilot's store, or a list of such names. Returns the
 /// values, and the names without a value.
 pub(super) fn read_secrets(
@@ -77,7 +84,9 @@ pub(super) fn read_secrets(
         Some(Value::Array(items)) => {
             for (index, item) in items.iter().enumerate() {
                 match item.as_str().and_then(|item| item.strip_prefix("secrets:")) {
-                    Some(name) if !name.is_empty() => drop(missing.insert(name.to_owned())),
+                    Some(name) if !name.is_empty() => {
+                        missing.insert(name.to_owned());
+                    }
                     _ => problems.push(Problem::new(
                         format!("secrets[{index}]"),
                         "expected secrets:NAME; a secret with a value stands in a mapping, as in {NAME: VALUE}",

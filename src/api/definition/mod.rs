@@ -16,7 +16,9 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
-pub use env::{RegistryLogin, check_name as check_env_name, is_reserved as is_reserved_env};
+pub use env::{
+    RegistryLogin, check_name as check_env_name, is_reserved as is_reserved_env, secret_variable,
+};
 pub use mount::VolumeMount;
 pub(super) use warnings::has_effect;
 

@@ -18,7 +18,8 @@ impl TaskDefinition {
         warnings.extend(self.missing_secrets.iter().map(|name| {
             format!(
                 "secrets.{name} has no value, and there is no store of secrets here: give it with \
-                 `--secret {name}=VALUE`"
+                 `--secret {}=VALUE`",
+                env::secret_variable(name)
             )
         }));
         let names = (self.envs.keys().map(|name| ("envs", name)))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::api::Problem;
+use crate::api::{Problem, secret_variable};
 
 /// The most bytes that variables may add to the paths of a file.
 const MAX_SUBSTITUTED: usize = 1024 * 1024;
@@ -56,10 +56,8 @@ fn add_variables(fields: &mut Map<String, Value>, key: &str, given: &[(String, S
     let listed: Option<Map<_, _>> = variables.as_array().and_then(|names| {
         (names.iter())
             .map(|name| {
-                Some((
-                    name.as_str()?.strip_prefix("secrets:")?.to_owned(),
-                    Value::Null,
-                ))
+                let name = name.as_str()?.strip_prefix("secrets:")?;
+                Some((name.to_owned(), Value::Null))
             })
             .collect()
     });
@@ -71,6 +69,11 @@ fn add_variables(fields: &mut Map<String, Value>, key: &str, given: &[(String, S
     }
     // Any other value is reported when the task is decoded.
     if let Value::Object(variables) = variables {
+        // A given secret replaces that of SkyPilot's store, whatever its scope there.
+        variables.retain(|name, value| {
+            let is_given = |given: &(String, String)| given.0 == secret_variable(name);
+            !value.is_null() || !given.iter().any(is_given)
+        });
         for (name, value) in given {
             variables.insert(name.clone(), value.clone().into());
         }

@@ -139,7 +139,7 @@ fn surprising_values_are_warned_about() {
 
 #[test]
 fn variables_of_the_command_line_win() {
-    let text = "run: echo\nenvs: {A: 1, B: }\nsecrets: [secrets:C, secrets:global.D]\n";
+    let text = "run: echo\nenvs: {A: 1, B: }\nsecrets: [secrets:C, secrets:global.D, secrets:workspace.F]\n";
     let error = parse("task.yaml", text.as_bytes(), &Settings::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -147,7 +147,10 @@ fn variables_of_the_command_line_win() {
     );
     let task = task(
         text,
-        &with(&[("B", "2"), ("B", "3"), ("E", "")], &[("C", "c")]),
+        &with(
+            &[("B", "2"), ("B", "3"), ("E", "")],
+            &[("C", "c"), ("F", "f")],
+        ),
     );
     assert_eq!(
         task["envs"],
@@ -155,7 +158,7 @@ fn variables_of_the_command_line_win() {
     );
     assert_eq!(
         task["secrets"],
-        serde_json::json!({"C": "c", "global.D": null})
+        serde_json::json!({"C": "c", "F": "f", "global.D": null})
     );
 }
 
