@@ -49,19 +49,10 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         false => FileMounts::Travel,
     };
     let mut archive = pack(context, &client, &args.file, &mut file, mounts, fail_fast)?;
-    let sending = archive.as_ref().map(|archive| archive.packed.about.size);
-    let mut progress = context.progress("sending");
-    let mut bytes = archive
-        .as_mut()
-        .map(|archive| progress.of(&mut archive.file, sending.unwrap_or_default()));
-    let stream = bytes.as_mut().map(|bytes| Stream {
-        bytes,
-        length: sending.unwrap_or_default(),
-    });
     if args.dry_run {
-        let answer = client.submit_dry_run(&file.task, fail_fast, stream);
-        progress.clear();
-        let answer = answer?;
+        let answer = with_stream(context, archive.as_mut(), |files| {
+            client.submit_dry_run(&file.task, fail_fast, files)
+        })?;
         match args.output {
             Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
             Some(Format::Name) => output::object_names(context.out, &answer.value.manifests)?,
@@ -74,12 +65,10 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         }
         return Ok(Exit::Done);
     }
-    let submitted = match stream {
-        Some(stream) => client.submit_with_files(&file.task, fail_fast, stream),
+    let submitted = with_stream(context, archive.as_mut(), |files| match files {
+        Some(files) => client.submit_with_files(&file.task, fail_fast, files),
         None => client.submit(&file.task, fail_fast),
-    };
-    progress.clear();
-    let submitted = submitted?;
+    })?;
     // From here on Ctrl-C detaches from the task.
     let feed = (!args.detach).then(LogFeed::listen);
 
@@ -129,6 +118,21 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             Ok(Exit::Done)
         }
     }
+}
+
+/// Sends a request with an archive, if there is one, and shows how far it is.
+fn with_stream<T>(
+    context: &mut Context<'_>,
+    archive: Option<&mut Archive>,
+    send: impl FnOnce(Option<Stream<'_>>) -> T,
+) -> T {
+    let mut progress = context.progress("sending");
+    let stream = archive.map(|archive| {
+        let length = archive.packed.about.size;
+        let bytes = Box::new(progress.of(&mut archive.file, length));
+        Stream { bytes, length }
+    });
+    send(stream)
 }
 
 /// Packs the files of a task, if the server takes them, and takes their names out of the definition.

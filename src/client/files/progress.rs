@@ -44,15 +44,6 @@ impl<'a> Progress<'a> {
         drop(to.flush());
     }
 
-    /// Removes the line.
-    pub fn clear(&mut self) {
-        if let Some(to) = self.to.as_mut().filter(|_| self.is_shown) {
-            drop(to.write_all(b"\r\x1b[K"));
-            drop(to.flush());
-        }
-        self.is_shown = false;
-    }
-
     /// Shows how much of a stream of `all` bytes was read.
     pub fn of<R: Read>(&mut self, stream: R, all: u64) -> Counted<'_, 'a, R> {
         Counted {
@@ -60,6 +51,16 @@ impl<'a> Progress<'a> {
             done: 0,
             all,
             progress: self,
+        }
+    }
+}
+
+/// Removes the line.
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(to) = self.to.as_mut().filter(|_| self.is_shown) {
+            drop(to.write_all(b"\r\x1b[K"));
+            drop(to.flush());
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::client::Error;
 
 /// An archive on its way to the server.
 pub struct Stream<'a> {
-    pub bytes: &'a mut dyn Read,
+    pub bytes: Box<dyn Read + 'a>,
     pub length: u64,
 }
 

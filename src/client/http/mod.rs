@@ -186,10 +186,10 @@ impl ApiClient {
         let (head, tail) = form.around(files.is_some());
         let length =
             (head.len() + tail.len()) as u64 + files.as_ref().map_or(0, |files| files.length);
-        let files: &mut dyn Read = match files {
-            Some(files) => files.bytes,
-            None => &mut io::empty(),
-        };
+        let files = files.map_or_else(
+            || Box::new(io::empty()) as Box<dyn Read>,
+            |files| files.bytes,
+        );
         let mut body = head.as_bytes().chain(files).chain(tail.as_bytes());
         let body = SendBody::from_reader(&mut body);
         let mut request =

@@ -103,16 +103,15 @@ pub fn pack(
         .map(|root| (root.to_owned(), Kind::Directory { mode: 0o755 }))
         .collect();
     for (path, kind) in used.iter().map(|(path, kind)| (path, kind)).chain(&entries) {
-        if let Err(error) = append(&mut tar, path, kind) {
+        let mut show = |more| progress.show(done + more, unpacked);
+        if let Err(error) = append(&mut tar, path, kind, &mut show) {
             return Err(match error {
                 Broken::Full => too_large(),
                 Broken::Error(error) => error,
             });
         }
         done += size(kind);
-        progress.show(done, unpacked);
     }
-    progress.clear();
     let sink = tar.into_inner().and_then(GzEncoder::finish);
     let (mut sink, file) = match sink.and_then(Sink::into_file) {
         Ok(ended) => ended,
@@ -145,7 +144,13 @@ enum Broken {
     Error(Error),
 }
 
-fn append(tar: &mut Builder<impl Write>, path: &Path, kind: &Kind) -> Result<(), Broken> {
+/// Adds an entry. `show` gets the number of bytes of its content that were read.
+fn append(
+    tar: &mut Builder<impl Write>,
+    path: &Path,
+    kind: &Kind,
+    show: &mut dyn FnMut(u64),
+) -> Result<(), Broken> {
     let mut header = Header::new_gnu();
     header.set_uid(0);
     header.set_gid(0);
@@ -179,12 +184,15 @@ fn append(tar: &mut Builder<impl Write>, path: &Path, kind: &Kind) -> Result<(),
             let mut content = Content {
                 file: file.take(*size),
                 error: None,
+                read: 0,
+                show,
             };
             let appended = tar.append_data(&mut header, path, &mut content);
             if let Some(error) = content.error {
                 return Err(cannot_read(error));
             }
-            if content.file.limit() > 0 && appended.is_ok() {
+            let is_short = content.file.limit() > 0;
+            if is_short && appended.is_ok() {
                 let error = io::Error::other("it became shorter while it was packed: try again");
                 return Err(cannot_read(error));
             }
@@ -194,18 +202,28 @@ fn append(tar: &mut Builder<impl Write>, path: &Path, kind: &Kind) -> Result<(),
 }
 
 /// The content of a file, with the error that ended it: the archive cannot tell it from its own errors.
-struct Content {
+struct Content<'a> {
     file: io::Take<File>,
     error: Option<io::Error>,
+    /// The bytes that were read so far.
+    read: u64,
+    show: &'a mut dyn FnMut(u64),
 }
 
-impl Read for Content {
+impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer).map_err(|error| {
-            let kind = error.kind();
-            self.error = Some(error);
-            kind.into()
-        })
+        match self.file.read(buffer) {
+            Ok(read) => {
+                self.read += read as u64;
+                (self.show)(self.read);
+                Ok(read)
+            }
+            Err(error) => {
+                let kind = error.kind();
+                self.error = Some(error);
+                Err(kind.into())
+            }
+        }
     }
 }
 
