@@ -53,10 +53,12 @@ record: ## record fixtures/recorded again from the cluster that KUBECONFIG names
 bench: ## print the numbers of `k8s-cli help performance` (15 min)
 	$(CARGO) build --locked --release --features bench
 	tests/bench/start.sh target/release/k8s-cli
+	env -u KUBECONFIG tests/bench/files.py target/release/k8s-cli
 	env -u KUBECONFIG tests/bench/logs.py target/release/k8s-cli
 	env -u KUBECONFIG tests/bench/tasks.py target/release/k8s-cli
 	test -z "$$KUBECONFIG" || tests/bench/logs.py target/release/k8s-cli
 	test -z "$$KUBECONFIG" || tests/bench/tasks.py target/release/k8s-cli
+	test -z "$$KUBECONFIG" || tests/bench/files.py target/release/k8s-cli
 
 install: ## build the release and install it into ~/.cargo/bin (6 min)
 	$(CARGO) install --locked --path .
