@@ -5,6 +5,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
+
 /// The variables that name the proxy for a URL with the scheme `https`, the most important one first.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 /// The same for `http`.
@@ -104,11 +106,11 @@ fn names(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool {
     if entry == "*" {
         return true;
     }
-    if let Some((network, prefix)) = entry.split_once('/') {
-        let (Ok(network), Ok(prefix)) = (network.parse(), prefix.parse()) else {
-            return false;
-        };
-        return address.is_some_and(|address| is_within(address, network, prefix));
+    if entry.contains('/') {
+        let network = entry.parse::<IpNet>();
+        let contains = |network: IpNet, address: IpAddr| network.contains(&address.to_canonical());
+        return network
+            .is_ok_and(|network| address.is_some_and(|address| contains(network, address)));
     }
     let (name, its_port) = split_port(entry);
     if its_port.is_some_and(|its_port| its_port != port) {
@@ -147,20 +149,6 @@ fn split_port(entry: &str) -> (&str, Option<u16>) {
         },
         _ => (entry, None),
     }
-}
-
-fn is_within(address: IpAddr, network: IpAddr, prefix: u32) -> bool {
-    let (address, network, bits) = match (address.to_canonical(), network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => (
-            u128::from(address.to_bits()),
-            u128::from(network.to_bits()),
-            32,
-        ),
-        (IpAddr::V6(address), IpAddr::V6(network)) => (address.to_bits(), network.to_bits(), 128),
-        _ => return false,
-    };
-    // A shift by all bits overflows: each address is within a network of prefix 0.
-    prefix <= bits && (address ^ network).checked_shr(bits - prefix).unwrap_or(0) == 0
 }
 
 impl FromStr for Proxy {

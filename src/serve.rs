@@ -10,6 +10,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use actix_web::rt::{
@@ -27,8 +28,12 @@ use crate::{
     executor::{ClusterConfig, Defaults, Executor, FileRules, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
-    server,
+    server::{self, Access, Audit, HeaderWay},
 };
+
+/// The warning of a server that does not know its users.
+const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on loopback, or let a proxy name the \
+                    users (--trusted-proxy); see `k8s-cli help security`";
 
 /// Serves until SIGINT or SIGTERM.
 pub fn run(args: ServeArgs) -> ExitCode {
@@ -61,6 +66,10 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         files_budget,
         files_dir,
         files_claim,
+        user_header,
+        trusted_proxy,
+        admin,
+        audit_log,
         no_install,
         label_prefix,
         allowed_host,
@@ -70,6 +79,21 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
     let listener = server::bind(&host, port).map_err(|error| cannot_listen(&host, port, &error))?;
+    let access = Arc::new(Access {
+        way: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
+        admins: admin,
+        audit: match &audit_log {
+            Some(path) => Audit::to_file(path)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?,
+            None => Audit::default(),
+        },
+    });
+    let is_loopback = listener
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_loopback());
+    if access.way.is_open() && !is_loopback {
+        print_line(OPEN);
+    }
     let sandbox = if sandbox {
         let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
         let objects = sandbox_objects.as_deref();
@@ -137,7 +161,16 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 () = signalled() => (),
             }
         };
-        server::run(listener, executor, allowed_host, announce, stop).await?;
+        if audit_log.is_some() {
+            let mut renamed = signal(SignalKind::hangup())?;
+            let access = access.clone();
+            spawn(async move {
+                while renamed.recv().await.is_some() {
+                    access.audit.reopen();
+                }
+            });
+        }
+        server::run(listener, executor, access, allowed_host, announce, stop).await?;
         match lost.take() {
             None => Ok(()),
             Some(what) => {

@@ -61,9 +61,11 @@ pub use volumes::{
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use argh::{CommandInfo, FromArgs, SubCommand, SubCommands};
 
-use crate::api::Quantity;
+use crate::api::{Quantity, User};
 
 /// Run SkyPilot task files on a Kubernetes cluster.
 #[derive(FromArgs, Debug, PartialEq)]
@@ -191,6 +193,22 @@ command! {
         /// the claim that shows the directory of --files-dir to pods
         #[argh(option, arg_name = "name")]
         pub files_claim: Option<String>,
+
+        /// the header that names the user (default: X-User)
+        #[argh(option, arg_name = "name")]
+        pub user_header: Option<String>,
+
+        /// believe that header only of peers in this network, such as 10.0.0.0/8; may be repeated (default: of all)
+        #[argh(option, arg_name = "network", from_str_fn(value::network))]
+        pub trusted_proxy: Vec<IpNet>,
+
+        /// let only this user act for all users; may be repeated (default: everybody)
+        #[argh(option, arg_name = "user", from_str_fn(value::user))]
+        pub admin: Vec<User>,
+
+        /// also write the record of changes to this file: JSON, one object a line; SIGHUP opens it again
+        #[argh(option, arg_name = "file")]
+        pub audit_log: Option<PathBuf>,
 
         /// do not install a program such as curl when a script calls it and the default image lacks it
         #[argh(switch)]

@@ -1,8 +1,12 @@
 //! Types and parsers for the values of options.
 
-use std::{str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, time::Duration};
 
-use crate::api::{AccessMode, Quantity, Since, is_dns_label, read_cpus, read_memory};
+use ipnet::IpNet;
+
+use crate::api::{
+    AccessMode, InvalidUser, Quantity, Since, User, is_dns_label, read_cpus, read_memory,
+};
 
 /// The format of data: `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +142,17 @@ pub(super) fn size(text: &str) -> Result<Quantity, String> {
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let bytes = size(text).ok().and_then(|size| size.bytes());
     bytes.ok_or_else(|| "expected a size such as 64Mi".to_owned())
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let network = text.parse().ok().or_else(address);
+    network.ok_or_else(|| "expected a network such as 10.0.0.0/8, or an address".to_owned())
+}
+
+pub(super) fn user(text: &str) -> Result<User, String> {
+    text.parse()
+        .map_err(|invalid: InvalidUser| invalid.to_string())
 }
 
 pub(super) fn cpus(text: &str) -> Result<Quantity, String> {

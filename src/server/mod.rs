@@ -3,6 +3,7 @@
 //! A handler extracts its arguments, makes one call and wraps the answer. Extractors refuse malformed requests, and every error,
 //! also one of actix, becomes an answer in `error`.
 
+mod access;
 mod access_log;
 #[cfg(feature = "bench")]
 mod bench;
@@ -18,7 +19,6 @@ mod routes;
 mod submission;
 mod task_list;
 mod tasks;
-mod user;
 mod volumes;
 
 use std::{
@@ -26,6 +26,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,7 +34,11 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
-use self::{dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams, task_list::TaskLists};
+pub use self::access::{Access, Audit, HeaderWay};
+use self::{
+    access::Peer, dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams,
+    task_list::TaskLists,
+};
 use crate::executor::Executor;
 
 /// How long running requests may take to end after the server was told to stop.
@@ -72,6 +77,7 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 pub async fn run(
     listener: TcpListener,
     executor: Executor,
+    access: Arc<Access>,
     allowed_hosts: Vec<String>,
     announce: impl FnOnce(SocketAddr),
     stop: impl Future<Output = ()>,
@@ -83,6 +89,7 @@ pub async fn run(
         is_loopback: address.ip().is_loopback(),
         names: allowed_hosts,
     });
+    let access = Data::from(access);
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
@@ -96,6 +103,7 @@ pub async fn run(
             .app_data(Data::new(own))
             .app_data(is_stopping.clone())
             .app_data(hosts.clone())
+            .app_data(access.clone())
             .app_data(lists.clone())
             .app_data(dry_runs.clone())
             .app_data(log_streams.clone())
@@ -103,10 +111,12 @@ pub async fn run(
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))
             .wrap(middleware::from_fn(body::limit_time))
+            .wrap(middleware::from_fn(access::check))
             .wrap(middleware::from_fn(host::check))
             .wrap(middleware::from_fn(access_log::log))
     })
-    .on_connect(|connection, _| {
+    .on_connect(|connection, noted| {
+        Peer::note(connection, noted);
         if let Err(error) = expect_absence(connection) {
             log::debug!("cannot set the timeouts of a connection: {error}");
         }

@@ -18,8 +18,8 @@ use futures::StreamExt;
 use serde_json::Value;
 
 use super::{
+    access::read_flag,
     error::{self, MAX_BODY},
-    user::read_flag,
 };
 use crate::{
     api::{Problem, Reason},

@@ -8,12 +8,12 @@ use actix_web::{
 
 use super::{
     Stopping,
+    access::{Subjects, UserFilter},
     dry_run::DryRuns,
     error, log_body,
     log_streams::LogStreams,
     submission::{Purpose, Submission},
     task_list::{self, TaskLists},
-    user::UserFilter,
 };
 use crate::{
     api::{LogQuery, NDJSON, TaskDefinition, TaskId, TaskStopAllResponse, TaskStopResponse, User},
@@ -38,10 +38,17 @@ pub async fn submit(
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
     Ok(match purpose {
         Purpose::Start => {
-            HttpResponse::Ok().json(executor.submit(&user, task, fail_fast, files).await?)
+            let submitted = executor.submit(&user, task, fail_fast, files).await?;
+            Subjects::of(HttpResponse::Ok().json(&submitted), [submitted.task_id])
         }
-        Purpose::Check => HttpResponse::Ok().json(executor.check(&user, task, fail_fast).await?),
-        Purpose::DryRun => dry_runs.respond(executor.dry_run(&user, task, fail_fast, files).await?),
+        Purpose::Check => {
+            let accepted = executor.check(&user, task, fail_fast).await?;
+            Subjects::none(HttpResponse::Ok().json(accepted))
+        }
+        Purpose::DryRun => {
+            let dry_run = executor.dry_run(&user, task, fail_fast, files).await?;
+            Subjects::none(dry_runs.respond(dry_run))
+        }
     })
 }
 
@@ -83,12 +90,10 @@ pub async fn stop_all(
     user: User,
     filter: UserFilter,
     executor: Data<Executor>,
-) -> Result<Json<TaskStopAllResponse>, Error> {
+) -> Result<HttpResponse, Error> {
     let stopped = executor.stop_all(&user, filter.of(&user)).await?;
-    Ok(Json(TaskStopAllResponse::new(
-        stopped.len(),
-        filter.all_users,
-    )))
+    let answer = TaskStopAllResponse::new(stopped.len(), filter.all_users);
+    Ok(Subjects::of(HttpResponse::Ok().json(answer), stopped))
 }
 
 /// `GET /tasks/{task_id}/logs`: the log of a task, as text or as records.

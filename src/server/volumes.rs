@@ -1,9 +1,15 @@
 //! The handlers of `/volumes`.
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json, Path},
+};
 use serde_json::Value;
 
-use super::{error, user::UserFilter};
+use super::{
+    access::{Subjects, UserFilter},
+    error,
+};
 use crate::{
     api::{
         User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
@@ -17,11 +23,12 @@ pub async fn create(
     user: User,
     executor: Data<Executor>,
     definition: Json<Value>,
-) -> Result<Json<VolumeCreateResponse>, Error> {
+) -> Result<HttpResponse, Error> {
     let volume =
         VolumeDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
     let id = executor.create_volume(&user, &volume).await?;
-    Ok(Json(VolumeCreateResponse::new(id)))
+    let answer = HttpResponse::Ok().json(VolumeCreateResponse::new(id));
+    Ok(Subjects::of(answer, [id]))
 }
 
 /// `GET /volumes`: the volumes, newest first.

@@ -8,6 +8,7 @@
 mod harness;
 
 // Features.
+mod access;
 mod auth;
 mod corpus;
 mod fail_fast;

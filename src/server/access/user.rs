@@ -2,49 +2,36 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Query};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Query};
 
-use super::error;
 use crate::{
-    api::{Problem, Reason, USER_HEADER, User, read_bool},
+    api::{Problem, Reason, User, read_bool},
     executor::Error,
+    server::error,
 };
 
+/// The user that [`super::check`] has found.
 impl FromRequest for User {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(user(request))
+        let user = request.extensions().get::<Self>().cloned();
+        // A route without a row in the table of rights.
+        let missing = || {
+            Error::new(
+                Reason::InternalError,
+                "the route has no rule about its users",
+            )
+        };
+        ready(user.ok_or_else(missing))
     }
 }
 
-/// The user of a request, from exactly one header: of two headers, a proxy may have checked the other one.
-///
-/// Requests of browser pages are refused. A page can send any user name, and with DNS rebinding it can reach servers in the network
-/// of its reader. Browsers send `Origin` with each request that may change something.
-fn user(request: &HttpRequest) -> Result<User, Error> {
-    let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
-    if request.headers().contains_key(header::ORIGIN) {
-        let message = "requests of pages in browsers, which have the header Origin, are refused";
-        return Err(Error::new(Reason::Forbidden, message));
-    }
-    let mut values = request.headers().get_all(USER_HEADER);
-    let (value, further) = (values.next(), values.next());
-    let Some(value) = value else {
-        return Err(unauthorized(format!(
-            "the header {USER_HEADER} is missing: log in with `k8s-cli auth login <user>`"
-        )));
-    };
-    if further.is_some() {
-        return Err(unauthorized(format!(
-            "the header {USER_HEADER} is given more than once"
-        )));
-    }
-    let name = std::str::from_utf8(value.as_bytes());
-    let name = name.map_err(|_| unauthorized(format!("the header {USER_HEADER} is not UTF-8")))?;
-    name.parse()
-        .map_err(|invalid| unauthorized(format!("the header {USER_HEADER}: {invalid}")))
+/// Whether a query asks for all users. The handler reports a value that is no boolean.
+pub fn is_about_all_users(query: &str) -> bool {
+    let pairs = Query::<Vec<(String, String)>>::from_query(query);
+    pairs.is_ok_and(|pairs| read_flag(&pairs, "all_users", false).unwrap_or(true))
 }
 
 /// The filter of a list: the objects of the user, or with `all_users` those of all users.

@@ -1,0 +1,195 @@
+//! The record of who did what: a line for each request that changes something, whether it was answered or refused.
+//!
+//! It holds no values of variables, no secrets and no bodies.
+
+use std::{
+    fmt,
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use actix_web::{
+    HttpResponse,
+    dev::{ServiceRequest, ServiceResponse},
+};
+use serde_json::json;
+use time::OffsetDateTime;
+
+use super::{Known, Peer, rights::Right};
+use crate::{api::Timestamp, executor};
+
+/// The record.
+#[derive(Default)]
+pub struct Audit {
+    file: Option<Log>,
+}
+
+/// A file of its own for the record, a JSON object a line.
+struct Log {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+/// The ids that a change was about, which a handler gives its answer.
+#[derive(Clone, Debug, Default)]
+pub struct Subjects(pub Vec<String>);
+
+/// Marks the answer to a request that changed nothing, although its route may: a dry run.
+struct Unchanged;
+
+impl Subjects {
+    /// Marks an answer as one without a change.
+    pub fn none(mut answer: HttpResponse) -> HttpResponse {
+        answer.extensions_mut().insert(Unchanged);
+        answer
+    }
+
+    /// Adds ids to an answer.
+    pub fn of(
+        mut answer: HttpResponse,
+        ids: impl IntoIterator<Item = impl ToString>,
+    ) -> HttpResponse {
+        let ids = ids.into_iter().map(|id| id.to_string()).collect();
+        answer.extensions_mut().insert(Self(ids));
+        answer
+    }
+}
+
+impl Audit {
+    /// A record in a file, besides the log of the server.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn to_file(path: &Path) -> io::Result<Self> {
+        let file = Mutex::new(open(path)?);
+        let path = path.to_owned();
+        Ok(Self {
+            file: Some(Log { path, file }),
+        })
+    }
+
+    /// Opens the file again, after another program has renamed it.
+    pub fn reopen(&self) {
+        let Some(log) = &self.file else { return };
+        match open(&log.path) {
+            Ok(file) => *log.file.lock().unwrap_or_else(PoisonError::into_inner) = file,
+            Err(error) => log::error!("cannot open {} again: {error}", log.path.display()),
+        }
+    }
+
+    /// Notes a request that was refused because of its user.
+    pub fn refused(
+        &self,
+        right: Right,
+        request: &ServiceRequest,
+        user: &str,
+        why: &executor::Error,
+    ) {
+        if right.is_change() {
+            let reason = format!("{:?}", why.reason());
+            self.write(&Line::new(right, request, user, "none"), &[], &reason);
+        }
+    }
+
+    /// Begins the line about a request.
+    pub fn begin<'a>(&'a self, right: Right, request: &ServiceRequest, known: Known) -> Record<'a> {
+        let line = right
+            .is_change()
+            .then(|| Line::new(right, request, known.user.as_str(), known.how));
+        Record { audit: self, line }
+    }
+
+    fn write(&self, line: &Line, ids: &[String], outcome: &str) {
+        let ids = ids.join(",");
+        log::info!("event=audit {line} ids={ids:?} outcome={outcome}");
+        let Some(log) = &self.file else { return };
+        let time = Timestamp::from(OffsetDateTime::now_utc());
+        let Line {
+            action,
+            user,
+            how,
+            peer,
+            path,
+        } = line;
+        let object = json!({
+            "time": time, "event": "audit", "action": action, "user": user, "how": how, "peer": peer, "path": path,
+            "ids": ids, "outcome": outcome,
+        });
+        let mut file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(format!("{object}\n").as_bytes()) {
+            log::error!("cannot write {}: {error}", log.path.display());
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// The line about a request that is being answered.
+pub struct Record<'a> {
+    audit: &'a Audit,
+    line: Option<Line>,
+}
+
+impl Record<'_> {
+    /// Ends the line with the answer.
+    pub fn end<B>(self, answer: &Result<ServiceResponse<B>, actix_web::Error>) {
+        let Some(line) = &self.line else { return };
+        let (status, ids) = match answer {
+            Ok(response) if response.response().extensions().contains::<Unchanged>() => return,
+            Ok(response) => {
+                let ids = response.response().extensions().get::<Subjects>().cloned();
+                (response.status(), ids.unwrap_or_default())
+            }
+            Err(error) => (error.as_response_error().status_code(), Subjects::default()),
+        };
+        let outcome = if status.is_success() {
+            "ok".to_owned()
+        } else {
+            status.as_u16().to_string()
+        };
+        self.audit.write(line, &ids.0, &outcome);
+    }
+}
+
+/// What is known of a request before it is answered.
+struct Line {
+    action: String,
+    user: String,
+    how: &'static str,
+    peer: String,
+    path: String,
+}
+
+impl Line {
+    fn new(right: Right, request: &ServiceRequest, user: &str, how: &'static str) -> Self {
+        let peer = Peer::of(request);
+        Self {
+            action: format!("{} {}", right.verb, right.resource),
+            user: user.to_owned(),
+            how,
+            peer: peer.map_or_else(String::new, |peer| peer.to_string()),
+            path: request.path().to_owned(),
+        }
+    }
+}
+
+/// The pairs of the log, quoted so that text from outside can neither end the line nor look like another pair.
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            action,
+            user,
+            how,
+            peer,
+            path,
+        } = self;
+        write!(
+            f,
+            "action={action:?} user={user:?} how={how} peer={peer} path={path:?}"
+        )
+    }
+}

@@ -1,0 +1,149 @@
+//! The header with the name of the user: a statement, unless a proxy that has checked it sets it.
+
+use std::net::IpAddr;
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+use super::{Known, Peer};
+use crate::{
+    api::{Reason, USER_HEADER},
+    executor::Error,
+};
+
+/// The rules for the header.
+#[derive(Clone, Debug)]
+pub struct HeaderWay {
+    name: HeaderName,
+    /// The peers whose header counts; empty: all.
+    trusted: Vec<IpNet>,
+}
+
+impl HeaderWay {
+    /// The rules for a header, by default `X-User`, of these peers.
+    ///
+    /// # Errors
+    /// The name is not that of a header.
+    pub fn new(name: Option<&str>, trusted: Vec<IpNet>) -> Result<Self, String> {
+        let name = name.unwrap_or(USER_HEADER);
+        let name = name
+            .parse()
+            .map_err(|_| format!("`{name}` is not the name of a header"))?;
+        Ok(Self { name, trusted })
+    }
+
+    /// Whether everybody who reaches the server can act as anyone.
+    pub fn is_open(&self) -> bool {
+        self.trusted.is_empty()
+    }
+
+    fn trusts(&self, peer: Option<&Peer>) -> bool {
+        let address = peer
+            .and_then(Peer::address)
+            .map(|address| address.to_canonical());
+        let is_in = |address: IpAddr| {
+            self.trusted
+                .iter()
+                .any(|network| network.contains(&address))
+        };
+        self.trusted.is_empty() || address.is_some_and(is_in)
+    }
+
+    /// The user of a request, from exactly one header: of two headers, a proxy may have checked the other one.
+    ///
+    /// # Errors
+    /// There is no user, or not exactly one, or the header does not count.
+    pub fn known(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Known, Error> {
+        let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
+        let name = &self.name;
+        if !self.trusts(peer) {
+            return Err(unauthorized(
+                "this server knows its users through a proxy only: use the URL of the proxy"
+                    .to_owned(),
+            ));
+        }
+        let title = if *name == USER_HEADER {
+            USER_HEADER
+        } else {
+            name.as_str()
+        };
+        let mut values = headers.get_all(name);
+        let (value, further) = (values.next(), values.next());
+        let Some(value) = value else {
+            return Err(unauthorized(format!(
+                "the header {title} is missing: log in with `k8s-cli auth login <user>`"
+            )));
+        };
+        if further.is_some() {
+            return Err(unauthorized(format!(
+                "the header {title} is given more than once"
+            )));
+        }
+        let user = std::str::from_utf8(value.as_bytes());
+        let user = user.map_err(|_| unauthorized(format!("the header {title} is not UTF-8")))?;
+        let user = user
+            .parse()
+            .map_err(|invalid| unauthorized(format!("the header {title}: {invalid}")))?;
+        let how = if self.trusted.is_empty() {
+            "header"
+        } else {
+            "proxy"
+        };
+        Ok(Known { user, how })
+    }
+
+    /// The name that a request states, for the record of refused changes.
+    pub fn claimed(&self, headers: &HeaderMap) -> String {
+        let value = headers.get(&self.name).map(|value| value.as_bytes());
+        String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn known(way: &HeaderWay, headers: &[(&str, &str)], peer: &str) -> Result<String, String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let peer = Peer::Address(peer.parse().unwrap());
+        let known = way.known(&map, Some(&peer));
+        known
+            .map(|known| format!("{} {}", known.user.as_str(), known.how))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_the_proxy_may_name_the_user() {
+        let networks = vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let way = HeaderWay::new(Some("X-Auth-Email"), networks).unwrap();
+        let ada = [("X-Auth-Email", "ada@example.com")];
+        for peer in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1"] {
+            assert_eq!(
+                known(&way, &ada, peer).unwrap(),
+                "ada@example.com proxy",
+                "{peer}"
+            );
+        }
+        for peer in ["10.2.0.1", "127.0.0.1", "::1", "::ffff:10.2.0.1"] {
+            let refused = known(&way, &ada, peer).unwrap_err();
+            assert!(refused.contains("through a proxy only"), "{refused}");
+        }
+        // What looks like the header is none.
+        for name in ["X-User", "X-Auth_Email", "X-Forwarded-For"] {
+            let refused = known(&way, &[(name, "ada")], "10.1.2.3").unwrap_err();
+            assert!(
+                refused.starts_with("the header x-auth-email is missing"),
+                "{refused}"
+            );
+        }
+        let twice = [("X-Auth-Email", "ada"), ("x-auth-email", "bob")];
+        let refused = known(&way, &twice, "10.1.2.3").unwrap_err();
+        assert!(refused.ends_with("more than once"), "{refused}");
+    }
+}

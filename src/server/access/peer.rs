@@ -1,0 +1,43 @@
+//! The other end of a connection, as the kernel knows it.
+
+use std::{any::Any, fmt, net::IpAddr};
+
+use actix_web::{
+    dev::{Extensions, ServiceRequest},
+    rt::net::TcpStream,
+};
+
+/// The other end of a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Peer {
+    Address(IpAddr),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.to_canonical().fmt(f),
+        }
+    }
+}
+
+impl Peer {
+    /// Notes the peer of a connection that was accepted.
+    pub fn note(connection: &dyn Any, noted: &mut Extensions) {
+        let stream = connection.downcast_ref::<TcpStream>();
+        if let Some(Ok(address)) = stream.map(TcpStream::peer_addr) {
+            noted.insert(Self::Address(address.ip()));
+        }
+    }
+
+    /// The peer of a request.
+    pub fn of(request: &ServiceRequest) -> Option<Self> {
+        request.conn_data::<Self>().cloned()
+    }
+
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+        }
+    }
+}

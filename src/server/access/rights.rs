@@ -1,0 +1,79 @@
+//! The right that each route needs: one table for all ways to know a user.
+//!
+//! Rights are about resources of this program, not about Jobs and pods: so nobody needs rights on those.
+
+use actix_web::http::Method;
+
+use crate::api::path;
+
+/// A verb on a resource of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Right {
+    pub resource: &'static str,
+    pub verb: &'static str,
+}
+
+impl Right {
+    const fn new(resource: &'static str, verb: &'static str) -> Self {
+        Self { resource, verb }
+    }
+
+    /// The right that a request about all users needs too.
+    pub fn about_all_users(self) -> Self {
+        let verb = if self.is_change() { "delete" } else { "get" };
+        Self::new("all-users", verb)
+    }
+
+    /// Whether a request with this right changes something.
+    pub fn is_change(self) -> bool {
+        matches!(self.verb, "create" | "delete")
+    }
+}
+
+/// The right that each method of each path needs. Paths that are missing need no user.
+pub const RIGHTS: &[(&str, &[&str], Right)] = &[
+    (path::TASKS_SUBMIT, &["POST"], Right::new("tasks", "create")),
+    (path::TASKS_STOP, &["POST"], Right::new("tasks", "delete")),
+    (path::TASKS, &["GET", "HEAD"], Right::new("tasks", "list")),
+    (path::TASK, &["GET", "HEAD"], Right::new("tasks", "get")),
+    (path::TASK_STOP, &["POST"], Right::new("tasks", "delete")),
+    (
+        path::TASK_LOGS,
+        &["GET", "HEAD", "POST"],
+        Right::new("tasks/log", "get"),
+    ),
+    (
+        path::VOLUMES_CREATE,
+        &["POST"],
+        Right::new("volumes", "create"),
+    ),
+    (
+        path::VOLUMES,
+        &["GET", "HEAD"],
+        Right::new("volumes", "list"),
+    ),
+    (path::VOLUME, &["GET", "HEAD"], Right::new("volumes", "get")),
+    (path::VOLUME, &["DELETE"], Right::new("volumes", "delete")),
+];
+
+/// The right that a request needs; none if it needs no user.
+pub fn needed(pattern: &str, method: &Method) -> Option<Right> {
+    let mut rows = RIGHTS.iter();
+    rows.find(|(path, methods, _)| *path == pattern && methods.contains(&method.as_str()))
+        .map(|(.., right)| *right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_all_users_needs_another_right() {
+        let stop = needed(path::TASKS_STOP, &Method::POST).unwrap();
+        assert_eq!(stop.about_all_users(), Right::new("all-users", "delete"));
+        let list = needed(path::VOLUMES, &Method::GET).unwrap();
+        assert_eq!(list.about_all_users(), Right::new("all-users", "get"));
+        assert_eq!(needed(path::HEALTHZ, &Method::GET), None);
+        assert_eq!(needed(path::TASKS, &Method::DELETE), None);
+    }
+}

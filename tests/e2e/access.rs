@@ -1,0 +1,145 @@
+//! Who may do what: the header of a trusted proxy, administrators, and the record of changes.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    harness::{TempDir, World, wait_until},
+    http::{ADA, JSON, refused, request},
+};
+
+#[test]
+fn only_a_trusted_proxy_names_the_user() {
+    let world = World::with(&[
+        "--user-header",
+        "X-Auth-User",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ]);
+    let ada = ("X-Auth-User", "ada");
+    assert_eq!(request(&world.url, "GET", "/tasks", &[ada], b"").0, 200);
+    refused(
+        request(&world.url, "GET", "/tasks", &[ADA], b""),
+        401,
+        "Unauthorized",
+        "the header x-auth-user is missing",
+    );
+    let world = World::with(&[
+        "--trusted-proxy",
+        "10.0.0.0/8",
+        "--trusted-proxy",
+        "192.0.2.1",
+    ]);
+    for headers in [
+        &[ADA][..],
+        &[ADA, ("X-Forwarded-For", "10.0.0.1")],
+        &[ADA, ("Forwarded", "for=10.0.0.1")],
+    ] {
+        refused(
+            request(&world.url, "GET", "/tasks", headers, b""),
+            401,
+            "Unauthorized",
+            "through a proxy only",
+        );
+    }
+    assert_eq!(request(&world.url, "GET", "/healthz", &[], b"").0, 200);
+}
+
+#[test]
+fn only_administrators_act_for_all_users() {
+    let world = World::with(&["--admin", "root", "--admin", "ops@example.com"]);
+    let (ada, root) = (world.login("ada"), world.login("root"));
+    let id = ada.submit("run: sleep 1000");
+    for args in [
+        &["jobs", "list", "--all-users"][..],
+        &["volumes", "list", "--all-users"],
+        &["jobs", "stop", "--all", "--all-users", "--yes"],
+    ] {
+        let run = ada.run(args).code(1);
+        assert!(run.stderr.contains("--admin"), "{}", run.stderr);
+    }
+    for query in [
+        "all_users=true",
+        "all_users=1",
+        "all_users=True",
+        "all_users=false&all_users=true",
+    ] {
+        let answer = request(&world.url, "GET", &format!("/tasks?{query}"), &[ADA], b"");
+        refused(answer, 403, "Forbidden", "--admin");
+    }
+    assert_eq!(
+        ada.run(["jobs", "list"]).success().stdout.lines().count(),
+        1
+    );
+    assert!(
+        root.run(["jobs", "list", "--all-users"])
+            .success()
+            .stdout
+            .contains(&id)
+    );
+    root.run(["jobs", "stop", "--all", "--all-users", "--yes"])
+        .success();
+}
+
+#[test]
+fn each_change_is_recorded() {
+    let dir = TempDir::new();
+    let file = dir.path().join("audit");
+    let world = World::with(&["--admin", "root", "--audit-log", file.to_str().unwrap()]);
+    let ada = world.login("ada");
+    let id = ada.submit("envs: {A: visible}\nsecrets: {S: s3cret}\nrun: sleep 1000");
+    let task = ada.file("run: 'true'");
+    ada.run(["jobs", "submit", "--dry-run", &task]).success();
+    ada.run(["jobs", "list"]).success();
+    ada.run(["jobs", "stop", "zzzzzzzz"]).code(1);
+    let forged = [ADA, JSON, ("X-Forwarded-For", "6.6.6.6")];
+    request(
+        &world.url,
+        "POST",
+        "/tasks/stop?all_users=true",
+        &forged,
+        b"",
+    );
+    request(
+        &world.url,
+        "POST",
+        "/tasks/stop",
+        &[("X-User", "a\u{e9} outcome=ok")],
+        b"",
+    );
+    fs::rename(&file, dir.path().join("audit.1")).unwrap();
+    world.signal("HUP");
+    wait_until("the record is a new file", || {
+        ada.run(["jobs", "stop", &id, "--no-wait"]);
+        file.metadata().is_ok_and(|file| file.len() > 0)
+    });
+    let old = fs::read_to_string(dir.path().join("audit.1")).unwrap();
+    let lines: Vec<Value> = old
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let seen = |line: &Value| {
+        let texts = ["action", "user", "how", "peer", "ids", "outcome"]
+            .map(|key| line[key].as_str().unwrap().to_owned());
+        texts.join(" ")
+    };
+    let seen: Vec<_> = lines.iter().take(4).map(seen).collect();
+    assert_eq!(
+        seen,
+        [
+            format!("create tasks ada header 127.0.0.1 {id} ok"),
+            "delete tasks ada header 127.0.0.1  404".to_owned(),
+            "delete tasks ada none 127.0.0.1  Forbidden".to_owned(),
+            "delete tasks a\u{e9} outcome=ok header 127.0.0.1  ok".to_owned(),
+        ]
+    );
+    let log = world.log();
+    assert!(
+        log.contains("event=audit action=\"create tasks\" user=\"ada\" how=header peer=127.0.0.1"),
+        "{log}"
+    );
+    for secret in ["s3cret", "visible"] {
+        assert!(!log.contains(secret) && !old.contains(secret));
+    }
+}
