@@ -299,6 +299,9 @@ impl Follower {
 
     async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ViewerGone> {
         let mut from = i64::MIN;
+        let is_late_viewer = !self.has_waited
+            && self.query.since.is_none()
+            && matches!(start, Start::Fresh { tail: None });
         match start {
             Start::Behind(point) => reader.position = Position::at(point),
             Start::Fresh { tail } => {
@@ -323,13 +326,8 @@ impl Follower {
             } else {
                 Box::pin(self.find_place(reader, from)).await?;
             }
-            if is_first
-                && reader.is_empty()
-                && may_have_been_rotated(&reader.container.source, now())
-            {
-                let message =
-                    "its log has no line: it printed none, or its lines were rotated away";
-                let (node, message) = (self.rank, message.to_owned());
+            if is_first && let Some(message) = about_beginning(reader, is_late_viewer) {
+                let node = self.rank;
                 self.record(LogRecord::Notice { node, message }).await?;
             }
             if std::mem::take(&mut is_first) && !reader.has_read {
@@ -566,6 +564,21 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+/// What a viewer who came after the beginning of a log is told about it.
+fn about_beginning(reader: &Reader, is_late_viewer: bool) -> Option<String> {
+    let source = &reader.container.source;
+    if reader.is_empty() && may_have_been_rotated(source, now()) {
+        return Some(
+            "its log has no line: it printed none, or its lines were rotated away".to_owned(),
+        );
+    }
+    let last = reader.position.point().filter(|_| is_late_viewer)?.latest;
+    let seconds = reader.extent.missing_seconds(source, last)?;
+    Some(format!(
+        "its log begins {seconds} s after its container: lines before may have been rotated away"
+    ))
 }
 
 /// Returns a while after the pod of a stopped node is gone, or should be.
