@@ -93,6 +93,12 @@ pub enum Error {
         url: String,
         problem: String,
     },
+    /// The server does not know the path in its URL.
+    NoSuchPath {
+        url: String,
+        /// The URL without its path.
+        right: String,
+    },
     /// The answer is a redirect.
     Moved {
         url: String,
@@ -196,6 +202,7 @@ impl Error {
             | Self::WrongScheme { .. }
             | Self::NoAnswer { .. }
             | Self::NotOurServer { .. }
+            | Self::NoSuchPath { .. }
             | Self::Moved { .. }
             | Self::Cut { .. }
             | Self::NotLoggedIn
@@ -224,7 +231,9 @@ impl Error {
             Self::NoDryRun {
                 started: Some(id), ..
             } => return Some(format!("stop it with `k8s-cli jobs stop {id}`")),
-            Self::WrongScheme { right, .. } => return Some(format!("type --api-url {right}")),
+            Self::WrongScheme { right, .. } | Self::NoSuchPath { right, .. } => {
+                return Some(format!("type --api-url {right}"));
+            }
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
             }
@@ -295,6 +304,13 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "the server at {url} did not answer as a k8s-cli server ({problem})"
+                )
+            }
+            Self::NoSuchPath { url, right } => {
+                let path = url.strip_prefix(right.as_str()).unwrap_or(url);
+                write!(
+                    f,
+                    "the server at {right} does not know the path `{path}` of the URL {url}"
                 )
             }
             Self::Moved { url, location } => {
