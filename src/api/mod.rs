@@ -22,7 +22,9 @@ mod time;
 mod user;
 mod volume;
 
-pub use definition::{MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env};
+pub use definition::{
+    MAX_JOBS, MAX_NUM_NODES, TaskDefinition, VolumeMount, check_env_name, is_reserved_env,
+};
 pub use error::{ErrorBody, Problem, Reason, describe, limit_problems};
 pub use id::{TaskId, VolumeId};
 pub use logs::{

@@ -6,6 +6,7 @@
 mod env;
 mod mount;
 mod schema;
+mod size;
 mod warnings;
 
 use std::{
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use env::{check_name as check_env_name, is_reserved as is_reserved_env};
 pub use mount::VolumeMount;
+pub use size::MAX_JOBS;
 pub(super) use warnings::has_effect;
 
 use super::{
@@ -110,6 +112,7 @@ impl TaskDefinition {
         task.read_workdir(fields, &mut problems);
         task.read_unused(fields, &mut problems);
         task.check_scripts(fields, &mut problems);
+        problems.extend(task.is_certainly_too_large());
         if problems.is_empty() {
             Ok(task)
         } else {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Reason, Resources, TaskDefinition, User, VolumeMount, describe},
+    api::{MAX_JOBS, Reason, Resources, TaskDefinition, User, VolumeMount, describe},
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
@@ -18,11 +18,6 @@ use crate::{
     },
 };
 
-/// The largest size of all Jobs of a task together, in bytes of JSON. Each Job repeats most of the task's definition, in etcd and
-/// in the memory of each watcher.
-const MAX_JOBS: usize = 256 * 1024 * 1024;
-/// The largest size of one Job, in bytes of JSON: the limit of etcd for a request (`--max-request-bytes`), with some reserve.
-const MAX_JOB: usize = 1_400_000;
 /// The largest size of the Jobs that a dry run shows.
 const MAX_SHOWN: usize = 32 * 1024 * 1024;
 
@@ -171,46 +166,11 @@ async fn place(cluster: &Cluster, resources: &mut Resources) -> (Placement, Opti
 /// Checks that Kubernetes can store a Job of the task, and that all its Jobs take at most `most` bytes together. `doing` names the
 /// action in the message.
 fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
-    let num_nodes = submission.task.num_nodes as usize;
     let job = json_length(first)?;
-    let message = if job > MAX_JOB {
-        let (largest, length) = largest_part(&submission.task)?;
-        format!(
-            "{largest}: the Job of a node is {job} bytes, and Kubernetes takes {MAX_JOB} at most: {length} bytes are from `{largest}`"
-        )
-    } else if job.saturating_mul(num_nodes) > most {
-        let [size, most] = [job.saturating_mul(num_nodes), most].map(|bytes| bytes / 1_000_000);
-        format!(
-            "num_nodes: the Jobs of {num_nodes} nodes, {job} bytes each, are {size} MB, and {doing} takes {most} MB at most: use \
-             fewer nodes, or put less into `envs` and `config`"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(Reason::Invalid, message))
-}
-
-/// The field of a task that takes most bytes in a Job.
-fn largest_part(task: &TaskDefinition) -> Result<(&'static str, usize)> {
-    let parts = [
-        ("run", task.run.len()),
-        ("setup", task.setup.as_ref().map_or(0, String::len)),
-        ("envs", json_length(&task.envs)?),
-        (
-            "config.kubernetes.pod_config",
-            json_length(&task.pod_config)?,
-        ),
-        ("resources.labels", json_length(&task.resources.labels)?),
-        // Each mount names a path and a claim.
-        (
-            "volumes",
-            task.volumes.keys().map(|path| 2 * path.len() + 100).sum(),
-        ),
-    ];
-    Ok(parts
-        .into_iter()
-        .max_by_key(|part| part.1)
-        .unwrap_or_default())
+    match submission.task.is_too_large(job, most, doing) {
+        Some(problem) => Err(Error::new(Reason::Invalid, problem.to_string())),
+        None => Ok(()),
+    }
 }
 
 fn json_length(value: &impl Serialize) -> Result<usize> {
