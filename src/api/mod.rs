@@ -15,6 +15,7 @@ mod definition;
 mod error;
 mod id;
 mod logs;
+mod masked;
 mod resources;
 mod shape;
 mod task;
@@ -31,6 +32,7 @@ pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
     line_prefix, read_bool,
 };
+pub use masked::{mask, masked};
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use task::{

@@ -40,7 +40,7 @@ use self::{
     logs::Logs,
     objects::Submission,
     tasks::{
-        list, prepare, reconcile, stop,
+        dry_run, list, prepare, reconcile, stop,
         submit::{self, Creations},
     },
     view::LiveView,
@@ -51,7 +51,7 @@ pub use self::{
     error::{Error, Result},
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
-    tasks::{list::TaskList, prepare::DryRun},
+    tasks::{dry_run::DryRun, list::TaskList},
     view::ListVersion,
 };
 use crate::api::{
@@ -155,7 +155,7 @@ impl Executor {
         fail_fast: bool,
     ) -> Result<DryRun> {
         let (submission, first) = self.prepare(user, task, fail_fast).await?;
-        prepare::dry_run(&self.live.cluster, submission, first).await
+        dry_run::dry_run(&self.live.cluster, submission, first).await
     }
 
     async fn prepare(

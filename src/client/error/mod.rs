@@ -3,7 +3,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::task_file::Finding;
-use crate::api::{LogEnd, TaskId};
+use crate::api::{LogEnd, TaskId, masked};
 
 /// The exit codes of the program. Those from 100 on report how a followed task ended; they are those of `JobExitCode`
 /// (`sky/exceptions.py` of `SkyPilot` 0.14.1).
@@ -350,7 +350,7 @@ impl fmt::Display for Error {
                 path.display(),
                 describe_io(source)
             ),
-            Self::Yaml { place, problem } => write!(f, "{place}: {problem}"),
+            Self::Yaml { place, problem } => write!(f, "{place}: {}", masked(problem)),
             Self::TaskFile { name, findings } => {
                 write!(f, "{name} is not a task that can run:")?;
                 findings.iter().try_for_each(|finding| match finding.line {

@@ -3,10 +3,9 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
-    api::{MAX_JOBS, Reason, Resources, TaskDefinition, User, VolumeMount, describe},
+    api::{MAX_JOBS, Reason, Resources, TaskDefinition, User, VolumeMount, describe, masked},
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
@@ -17,9 +16,6 @@ use crate::{
         volumes::{Volumes, WAITS, is_for_one_machine},
     },
 };
-
-/// The largest size of the Jobs that a dry run shows.
-const MAX_SHOWN: usize = 32 * 1024 * 1024;
 
 /// Decides all about a task; returns the submission and the Job of rank 0.
 ///
@@ -88,51 +84,7 @@ pub fn describe_warnings(warnings: Vec<String>) -> impl Iterator<Item = String> 
         } else {
             ""
         };
-        format!("Kubernetes warns: {warning}{hint}")
-    })
-}
-
-/// The effect that a submission would have.
-pub struct DryRun {
-    submission: Submission,
-    /// The objects beside the Jobs.
-    others: Vec<Value>,
-    pub warnings: Vec<String>,
-}
-
-impl DryRun {
-    /// The objects that would be created, in the order of creation. A task with many nodes has many of them, so each is made when
-    /// it is asked for.
-    pub fn into_manifests(self) -> impl Iterator<Item = Result<Value>> {
-        let ranks = 0..self.submission.task.num_nodes;
-        let jobs = ranks.map(move |rank| to_value(&job(&self.submission, rank)?));
-        jobs.chain(self.others.into_iter().map(Ok))
-    }
-}
-
-/// The effect of a submission, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
-pub async fn dry_run(cluster: &Cluster, submission: Submission, first: Job) -> Result<DryRun> {
-    check_size(&submission, &first, MAX_SHOWN, "`dry_run`")?;
-    let of_kubernetes = try_first(cluster, &first).await?;
-    let first = &first.metadata;
-    let mut others = Vec::new();
-    if submission.is_multi_node() {
-        others.push(to_value(&objects::service(&submission, first))?);
-    }
-    for secret in objects::secrets(&submission, first) {
-        let mut secret = to_value(&secret)?;
-        for value in secret["data"].as_object_mut().into_iter().flatten() {
-            *value.1 = "".into();
-        }
-        others.push(secret);
-    }
-    for claim in objects::ephemeral_claims(&submission, first) {
-        others.push(to_value(&claim)?);
-    }
-    Ok(DryRun {
-        warnings: [submission.warnings.clone(), of_kubernetes].concat(),
-        submission,
-        others,
+        format!("Kubernetes warns: {}{hint}", masked(&warning))
     })
 }
 
@@ -165,7 +117,7 @@ async fn place(cluster: &Cluster, resources: &mut Resources) -> (Placement, Opti
 
 /// Checks that Kubernetes can store a Job of the task, and that all its Jobs take at most `most` bytes together. `doing` names the
 /// action in the message.
-fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
+pub fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
     let job = json_length(first)?;
     match submission.task.is_too_large(job, most, doing) {
         Some(problem) => Err(Error::new(Reason::Invalid, problem.to_string())),
@@ -175,8 +127,4 @@ fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) ->
 
 fn json_length(value: &impl Serialize) -> Result<usize> {
     Ok(serde_json::to_vec(value).map_err(Error::internal)?.len())
-}
-
-fn to_value(object: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(object).map_err(Error::internal)
 }
