@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::masked;
+
 /// The reason why a request was refused: Kubernetes' `Status.reason` values (apimachinery `pkg/apis/meta/v1/types.go`, v1.36).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
@@ -64,10 +66,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem. The passwords in its texts are hidden.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            field: field.into(),
-            message: message.into(),
+            field: masked(&field.into()).into_owned(),
+            message: masked(&message.into()).into_owned(),
         }
     }
 }

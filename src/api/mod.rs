@@ -16,6 +16,7 @@ mod error;
 mod files;
 mod id;
 mod logs;
+mod masked;
 mod resources;
 mod shape;
 mod task;
@@ -24,8 +25,8 @@ mod user;
 mod volume;
 
 pub use definition::{
-    MAX_NUM_NODES, RegistryLogin, TaskDefinition, VolumeMount, check_env_name, is_reserved_env,
-    secret_variable,
+    MAX_JOBS, MAX_NUM_NODES, RegistryLogin, TaskDefinition, VolumeMount, check_env_name,
+    is_reserved_env, secret_variable,
 };
 pub use error::{ErrorBody, Problem, Reason, describe, limit_problems};
 pub use files::{
@@ -37,6 +38,7 @@ pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
     line_prefix, read_bool,
 };
+pub use masked::{mask, masked};
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use task::{

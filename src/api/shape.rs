@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Problem;
+use super::{Problem, masked};
 
 /// From this number on, problems are counted and not described: a description may cost more than its field.
 const MANY: usize = 50;
@@ -223,6 +223,8 @@ impl std::fmt::Display for Got<'_> {
             Value::Object(entries) if entries.len() > 4 => f.write_str("a mapping"),
             Value::Array(_) | Value::Object(_) | Value::String(_) => {
                 let text = self.0.to_string();
+                // Before it is cut: the end of a login might be missing.
+                let text = masked(&text);
                 let mut chars = text.chars();
                 let start: String = chars.by_ref().take(120).collect();
                 let rest = if chars.next().is_some() { "..." } else { "" };

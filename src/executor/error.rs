@@ -6,7 +6,7 @@
 use std::{error, fmt, io, iter};
 
 use crate::{
-    api::{Reason, TaskId},
+    api::{Reason, TaskId, masked},
     certificate,
 };
 
@@ -150,13 +150,17 @@ fn refusal(status: &kube::core::Status) -> Reason {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        // Kubernetes and the messages of problems repeat what a user wrote.
+        f.write_str(&masked(&self.message))
     }
 }
 
 impl error::Error for Error {
+    /// The cause. An answer of Kubernetes is none: the message repeats it.
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        let source = self.source.as_deref()?;
+        let is_answer = matches!(source.downcast_ref(), Some(kube::Error::Api(_)));
+        (!is_answer).then_some(source as _)
     }
 }
 
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_names_the_action_and_the_source_is_the_cause() {
+    fn the_message_names_the_action_and_repeats_the_answer_once() {
         let status =
             Status::failure("jobs.batch \"a\" already exists", "AlreadyExists").with_code(409);
         let error = Error::kube(kube::Error::Api(status.boxed()), "create Job `a`");
@@ -225,6 +229,9 @@ mod tests {
             error.to_string(),
             "cannot create Job `a`: Kubernetes says: jobs.batch \"a\" already exists"
         );
+        assert!(error::Error::source(&error).is_none());
+        let broken = kube::Error::Service(io::Error::other("reset").into());
+        let error = Error::kube(broken, "create Job `a`");
         assert!(error::Error::source(&error).is_some());
     }
 }

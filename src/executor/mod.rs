@@ -43,7 +43,7 @@ use self::{
     logs::Logs,
     objects::Submission,
     tasks::{
-        list, prepare, reconcile, stop,
+        dry_run, list, prepare, reconcile, stop,
         submit::{self, Creations},
     },
     view::LiveView,
@@ -55,7 +55,7 @@ pub use self::{
     files::{Archive, FileRules},
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
-    tasks::{list::TaskList, prepare::DryRun},
+    tasks::{dry_run::DryRun, list::TaskList},
     view::ListVersion,
 };
 use crate::api::{
@@ -211,7 +211,7 @@ impl Executor {
         let travelling = files.map(admit).transpose()?;
         let files = travelling.map(|travelling| travelling.files);
         let (submission, first) = self.prepare(user, task, fail_fast, files).await?;
-        prepare::dry_run(&self.live.cluster, submission, first).await
+        dry_run::dry_run(&self.live.cluster, submission, first).await
     }
 
     async fn prepare(

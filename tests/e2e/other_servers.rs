@@ -109,6 +109,34 @@ fn the_page_of_another_program_is_said_in_one_sentence() {
 }
 
 #[test]
+fn a_path_in_the_url_that_the_server_does_not_know_is_named() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("run: 'true'");
+    let apache = answering("404 Not Found\r\nContent-Type: text/html\r\nServer: Apache");
+    for right in [&world.url, &apache] {
+        for args in [
+            &["jobs", "list"][..],
+            &["jobs", "submit", "--detach", &file],
+            &["jobs", "submit", "--dry-run", &file],
+            &["jobs", "status", "ab12cd34"],
+            &["jobs", "stop", "ab12cd34"],
+            &["jobs", "logs", "ab12cd34"],
+            &["volumes", "list"],
+        ] {
+            ada.start_at(&format!("{right}/api/v1/"), args)
+                .finish()
+                .code(1)
+                .stdout("")
+                .stderr(&format!(
+                    "k8s-cli: the server at {right} does not know the path `/api/v1` of the URL {right}/api/v1\n\
+                     hint: type --api-url {right}\n"
+                ));
+        }
+    }
+}
+
+#[test]
 fn a_url_with_the_wrong_scheme_is_answered_with_the_right_one() {
     let world = World::new();
     let ada = world.login("ada");

@@ -122,3 +122,35 @@ fn an_error_names_the_created_object_if_stdout_cannot_be_written() {
     );
     assert!(lost(&["--version"]).contains("no space left on device"));
 }
+
+#[test]
+fn passwords_in_a_task_file_are_printed_nowhere() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let good = ada.file(
+        "workdir: {url: 'https://ada:s3cret@host/repo'}\n\
+         file_mounts: {/a: 'https://s3cret@host/a', /b: {source: 'https://b.s3/x?X-Amz-Signature=s3cret&a=1'}}\n\
+         resources: {image_id: 'docker:ubuntu:22.04'}\n\
+         envs: {SKYPILOT_DOCKER_USERNAME: ada, SKYPILOT_DOCKER_PASSWORD: s3cret, SKYPILOT_DOCKER_SERVER: ghcr.io}\n\
+         secrets: {HF_TOKEN: s3cret}\n\
+         run: curl 'https://a.blob/c?sv=1&sig=s3cret'\n",
+    );
+    let bad = ada.file(
+        "name: 'https://ada:s3cret@host/'\n\
+         resources: {image_id: 'https://ada:s3cret@ghcr.io/a', cpus: 'https://x/?token=s3cret'}\n\
+         volumes: {/a: 's3://key:s3cret@bucket', 'https://ada:s3cret@host': b}\n\
+         run: 'true'\n",
+    );
+    for (args, code) in [
+        (&["jobs", "validate", &good, "-o", "json"][..], 0),
+        (&["jobs", "validate", &good], 0),
+        (&["jobs", "validate", &bad, "-o", "json"], 1),
+        (&["jobs", "validate", &bad], 1),
+        (&["jobs", "submit", "--detach", &bad], 1),
+        (&["jobs", "submit", "--dry-run", "-o", "yaml", &good], 0),
+    ] {
+        let outcome = ada.run(args).code(code);
+        let printed = [outcome.stdout, outcome.stderr].concat();
+        assert!(!printed.contains("s3cret"), "{args:?}: {printed}");
+    }
+}

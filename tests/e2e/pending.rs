@@ -46,6 +46,14 @@ fn a_reason_that_never_goes_away_ends_the_task() {
         let task = ada.wait_for_status(&id, "failed");
         let reason = task["reason"].as_str().unwrap();
         assert!(reason.starts_with(expected), "{reason}");
+        wait_for("its pod is gone", || {
+            let task = ada.status(&id);
+            let pod = &task["metadata"]["nodes"][0]["pod_name"];
+            pod.is_null().then_some(())
+        });
+        // It has written nothing that could be missing.
+        let log = ada.run(["jobs", "logs", &id]).code(100).stdout("");
+        assert!(!log.stderr.contains("may be missing"), "{}", log.stderr);
     }
 }
 

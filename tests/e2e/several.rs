@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::World;
+use crate::harness::{World, wait_for};
 
 #[test]
 fn several_tasks_are_shown_and_stopped() {
@@ -59,6 +59,10 @@ fn several_volumes_are_shown_and_deleted() {
     ada.run(["volumes", "status", &one, &two, "-o", "name"])
         .success()
         .stdout(&format!("{one}\n{two}\n"));
+    wait_for("the volume is bound", || {
+        let status = ada.run(["volumes", "status", &one]).success();
+        status.stdout.contains("Bound").then_some(())
+    });
     // Nobody answers the question.
     let asked = ada
         .start_at_terminal(&format!("k8s-cli volumes delete {one}"))
@@ -66,7 +70,7 @@ fn several_volumes_are_shown_and_deleted() {
         .code(1);
     asked
         .has_output(&format!(
-            "delete volume {one} (one, 1Gi, of ada) and all its data? [y/N]"
+            "delete volume {one} (one, 1Gi, Bound, of ada) and all its data? [y/N]"
         ))
         .has_output("nothing was changed");
     ada.run(["volumes", "delete", "--force", &one, &two, "-o", "name"])

@@ -6,6 +6,7 @@
 mod env;
 mod mount;
 mod schema;
+mod size;
 mod warnings;
 
 use std::{
@@ -20,6 +21,7 @@ pub use env::{
     RegistryLogin, check_name as check_env_name, is_reserved as is_reserved_env, secret_variable,
 };
 pub use mount::VolumeMount;
+pub use size::MAX_JOBS;
 pub(super) use warnings::has_effect;
 
 use super::{
@@ -113,6 +115,7 @@ impl TaskDefinition {
         task.read_workdir(fields, &mut problems);
         task.read_unused(fields, &mut problems);
         task.check_scripts(fields, &mut problems);
+        problems.extend(task.is_certainly_too_large());
         if problems.is_empty() {
             Ok(task)
         } else {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{TaskDefinition, env, schema};
+use super::{super::masked, TaskDefinition, env, schema};
 
 impl TaskDefinition {
     /// The warnings about the definition, a sentence each.
@@ -31,7 +31,8 @@ impl TaskDefinition {
                     format!("{field}.{name} is ignored: it is set for every node")
                 }),
         );
-        warnings
+        let masked = warnings.iter().map(|warning| masked(warning).into_owned());
+        masked.collect()
     }
 
     /// The warnings for a request without files, although the definition names some: only a client can send them.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::TaskDefinition,
+    api::{TaskDefinition, mask},
     cli::{Format, ValidateArgs},
     client::{
         Context, Error, Exit,
@@ -112,7 +112,7 @@ impl From<Finding> for Remark {
     }
 }
 
-/// The definition with the values of its secrets hidden.
+/// The definition with the values of its secrets hidden, and other passwords.
 fn public(task: &TaskDefinition) -> Result<Value, Error> {
     let mut task = serde_json::to_value(task).map_err(std::io::Error::from)?;
     let secrets = task.get_mut("secrets").and_then(Value::as_object_mut);
@@ -121,6 +121,7 @@ fn public(task: &TaskDefinition) -> Result<Value, Error> {
             *secret = "<hidden>".into();
         }
     }
+    mask(&mut task);
     Ok(task)
 }
 

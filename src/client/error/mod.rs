@@ -3,7 +3,7 @@
 use std::{fmt, io, path::PathBuf};
 
 use super::task_file::Finding;
-use crate::api::{LogEnd, TaskId};
+use crate::api::{LogEnd, TaskId, masked};
 
 /// The exit codes of the program. Those from 100 on report how a followed task ended; they are those of `JobExitCode`
 /// (`sky/exceptions.py` of `SkyPilot` 0.14.1).
@@ -108,6 +108,12 @@ pub enum Error {
     NotOurServer {
         url: String,
         problem: String,
+    },
+    /// The server does not know the path in its URL.
+    NoSuchPath {
+        url: String,
+        /// The URL without its path.
+        right: String,
     },
     /// The answer is a redirect.
     Moved {
@@ -215,6 +221,7 @@ impl Error {
             | Self::WrongScheme { .. }
             | Self::NoAnswer { .. }
             | Self::NotOurServer { .. }
+            | Self::NoSuchPath { .. }
             | Self::Moved { .. }
             | Self::Cut { .. }
             | Self::NotLoggedIn
@@ -243,7 +250,9 @@ impl Error {
             Self::NoDryRun {
                 started: Some(id), ..
             } => return Some(format!("stop it with `k8s-cli jobs stop {id}`")),
-            Self::WrongScheme { right, .. } => return Some(format!("type --api-url {right}")),
+            Self::WrongScheme { right, .. } | Self::NoSuchPath { right, .. } => {
+                return Some(format!("type --api-url {right}"));
+            }
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
             }
@@ -331,6 +340,13 @@ impl fmt::Display for Error {
                     "the server at {url} did not answer as a k8s-cli server ({problem})"
                 )
             }
+            Self::NoSuchPath { url, right } => {
+                let path = url.strip_prefix(right.as_str()).unwrap_or(url);
+                write!(
+                    f,
+                    "the server at {right} does not know the path `{path}` of the URL {url}"
+                )
+            }
             Self::Moved { url, location } => {
                 write!(f, "the server at {url} redirects to {location}")
             }
@@ -368,7 +384,7 @@ impl fmt::Display for Error {
                 path.display(),
                 describe_io(source)
             ),
-            Self::Yaml { place, problem } => write!(f, "{place}: {problem}"),
+            Self::Yaml { place, problem } => write!(f, "{place}: {}", masked(problem)),
             Self::TaskFile { name, findings } => {
                 write!(f, "{name} is not a task that can run:")?;
                 findings.iter().try_for_each(|finding| match finding.line {

@@ -92,6 +92,15 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             ),
         ),
         (
+            Error::NoSuchPath {
+                url: "https://jump/api/v1".to_owned(),
+                right: "https://jump".to_owned(),
+            },
+            1,
+            "the server at https://jump does not know the path `/api/v1` of the URL https://jump/api/v1",
+            Some("type --api-url https://jump"),
+        ),
+        (
             Error::Untrusted {
                 url: "https://jump".to_owned(),
                 cause: "its certificate has expired".to_owned(),

@@ -404,7 +404,15 @@ impl ApiClient {
         let body = response.into_body().into_with_config();
         // If the body cannot be read, the message is made from the status alone.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
-        Err(match detail(&body) {
+        let detail = detail(&body);
+        let says_no_path = |(detail, _): &(String, _)| detail.starts_with("no such path");
+        if status == StatusCode::NOT_FOUND
+            && detail.as_ref().is_none_or(says_no_path)
+            && let Some(error) = no_such_path(&self.url)
+        {
+            return Err(error);
+        }
+        Err(match detail {
             Some((detail, reason)) => Error::Api {
                 status: status.as_u16(),
                 detail: output::escape(&detail),
@@ -509,6 +517,16 @@ impl ApiClient {
             other => unreachable(other.to_string()),
         }
     }
+}
+
+/// The error for a URL whose path the server does not know; none if it has no path.
+fn no_such_path(url: &str) -> Option<Error> {
+    let (_, rest) = url.split_once("://")?;
+    let path = rest.find('/')?;
+    Some(Error::NoSuchPath {
+        right: url[..url.len() - rest.len() + path].to_owned(),
+        url: url.to_owned(),
+    })
 }
 
 fn wire(task: &TaskDefinition) -> Result<Value, Error> {

@@ -15,6 +15,34 @@ const LATE: Duration = Duration::from_secs(5);
 /// A first line within this time of the start is the first one of the container, in nanoseconds. A start has whole seconds.
 const AT_ONCE: i64 = 3 * SECOND;
 
+/// The size of a log below which nothing is said about its beginning, in bytes. Kubelets rotate logs at 10 MiB, or at a size in their
+/// configuration, which Kubernetes does not tell.
+const LONG: u64 = 1 << 20;
+/// The interval at which kubelets look at the sizes of logs, in nanoseconds.
+const ROTATION: i64 = 10 * SECOND;
+
+/// The part of a log that a viewer has got in one read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Extent {
+    /// The time of its first line.
+    pub first: Option<i64>,
+    pub bytes: u64,
+}
+
+impl Extent {
+    /// The seconds between the start of the container and the first line, if lines of that time may have been rotated away.
+    ///
+    /// A program that begins to print late leaves the same log as one whose first lines are gone. So this is said only of a long log
+    /// whose program would have filled a file before, had it printed as fast as later.
+    pub fn missing_seconds(&self, source: &ContainerRun, last: i64) -> Option<i64> {
+        let before = self.first? - source.started?;
+        let during = (last - self.first?).max(1);
+        let printed = i128::from(self.bytes) * i128::from(before) / i128::from(during);
+        let is_long = self.bytes >= LONG && printed >= i128::from(LONG);
+        (is_long && before >= ROTATION).then_some(before / SECOND)
+    }
+}
+
 /// Whether a container has run long enough for a kubelet to rotate its log. `now` is the time in nanoseconds since 1970 by the clock of
 /// the server, which may differ from that of the container, so a container that runs has to be older.
 pub fn may_have_been_rotated(source: &ContainerRun, now: i64) -> bool {
@@ -54,6 +82,44 @@ impl Beginning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_begins_late_is_reported_if_it_is_long_and_fast() {
+        const KIB: u64 = 1 << 10;
+        for (first, last, bytes, expected) in [
+            // It prints 100 KiB/s.
+            (60, 90, 3000 * KIB, Some(60)),
+            (60, 60, 3000 * KIB, Some(60)),
+            // It began at once.
+            (0, 90, 9000 * KIB, None),
+            (9, 99, 9000 * KIB, None),
+            // A program that begins to print late.
+            (60, 90, KIB, None),
+            (60, 60, 1000 * KIB, None),
+            // It was silent for a time in which it would not have filled a file.
+            (60, 3660, 9000 * KIB, None),
+        ] {
+            let source = ContainerRun {
+                pod: "p".to_owned(),
+                container: None,
+                uid: crate::executor::identity::Uid::new("1"),
+                restarts: 0,
+                is_previous: false,
+                is_over: false,
+                may_restart: false,
+                created: 0,
+                started: Some(100 * SECOND),
+                ran_for: None,
+            };
+            let extent = Extent {
+                first: Some((100 + first) * SECOND),
+                bytes,
+            };
+            let last = (100 + last) * SECOND;
+            let seconds = extent.missing_seconds(&source, last);
+            assert_eq!(seconds, expected, "{first} {last} {bytes}");
+        }
+    }
 
     #[test]
     fn a_beginning_is_missing_if_it_was_read_late_and_begins_late() {

@@ -24,7 +24,7 @@ use super::{
     reader::{Listener, Reader, now},
     reads::Reads,
     ring::{Entry, Found, RingPlace, Taken},
-    step::{self, ContainerRun, Step},
+    step::{self, ContainerRun, POD_GONE, Step},
     tail::Tail,
     wait_reason::WaitReason,
 };
@@ -48,9 +48,6 @@ const MAX_AGE: i64 = 100 * 365 * 24 * 3600;
 const CLOCKS: i64 = 3600 * SECOND;
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const JOB_END_DELAY: Duration = Duration::from_secs(5);
-
-/// The reason for a missing log.
-pub const POD_GONE: &str = "its pod is gone";
 
 /// The place at which to begin the log of a container.
 pub enum Start {
@@ -196,19 +193,10 @@ impl Follower {
     async fn end(&self, status: NodeStatus) -> Result<NodeOutcome, ViewerGone> {
         let node = self.rank;
         let has_read = !self.read.is_empty() || self.has_place();
-        // A node that was stopped before it had a pod has written nothing.
-        let has_run = status.stopped_after.is_none();
-        // An evicted pod may have no state of its container, and its log is removed.
-        let is_evicted = status
-            .reason
-            .as_deref()
-            .is_some_and(|why| why.starts_with("Evicted"));
-        let missing = match &status.pod_name {
-            _ if has_read || !has_run => None,
-            None => Some(POD_GONE),
-            Some(_) => is_evicted.then_some("its pod was evicted"),
-        };
-        if let Some(reason) = missing {
+        let observed = self.watch.node(node);
+        let saw_all = self.has_waited && !self.watch.was_away_since(self.began.into_std());
+        let missing = step::missing_log(&observed.borrow(), &status, saw_all);
+        if let Some(reason) = missing.filter(|_| !has_read) {
             let (since, reason) = (None, reason.to_owned());
             self.record(LogRecord::Gap {
                 node,
@@ -311,6 +299,9 @@ impl Follower {
 
     async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ViewerGone> {
         let mut from = i64::MIN;
+        let is_late_viewer = !self.has_waited
+            && self.query.since.is_none()
+            && matches!(start, Start::Fresh { tail: None });
         match start {
             Start::Behind(point) => reader.position = Position::at(point),
             Start::Fresh { tail } => {
@@ -335,13 +326,8 @@ impl Follower {
             } else {
                 Box::pin(self.find_place(reader, from)).await?;
             }
-            if is_first
-                && reader.is_empty()
-                && may_have_been_rotated(&reader.container.source, now())
-            {
-                let message =
-                    "its log has no line: it printed none, or its lines were rotated away";
-                let (node, message) = (self.rank, message.to_owned());
+            if is_first && let Some(message) = about_beginning(reader, is_late_viewer) {
+                let node = self.rank;
                 self.record(LogRecord::Notice { node, message }).await?;
             }
             if std::mem::take(&mut is_first) && !reader.has_read {
@@ -578,6 +564,21 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+/// What a viewer who came after the beginning of a log is told about it.
+fn about_beginning(reader: &Reader, is_late_viewer: bool) -> Option<String> {
+    let source = &reader.container.source;
+    if reader.is_empty() && may_have_been_rotated(source, now()) {
+        return Some(
+            "its log has no line: it printed none, or its lines were rotated away".to_owned(),
+        );
+    }
+    let last = reader.position.point().filter(|_| is_late_viewer)?.latest;
+    let seconds = reader.extent.missing_seconds(source, last)?;
+    Some(format!(
+        "its log begins {seconds} s after its container: lines before may have been rotated away"
+    ))
 }
 
 /// Returns a while after the pod of a stopped node is gone, or should be.

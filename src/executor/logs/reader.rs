@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     LogItem, ViewerGone,
     attempts::{Attempts, Situation},
-    beginning::Beginning,
+    beginning::{Beginning, Extent},
     block::Block,
     container::{Container, Failure, Part, describe, next},
     last_line::Progress,
@@ -75,6 +75,8 @@ pub struct Reader {
     has_seen_end: bool,
     /// Whether any line was passed on.
     pub has_read: bool,
+    /// The lines that were passed on.
+    pub extent: Extent,
 }
 
 /// The reason why a followed stream ended.
@@ -107,6 +109,7 @@ impl Reader {
             has_closed: false,
             has_seen_end: false,
             has_read: false,
+            extent: Extent::default(),
         }
     }
 
@@ -329,6 +332,8 @@ impl Reader {
         let first = block.pieces.first().and_then(|piece| piece.point);
         self.check_beginning(first.map(|point| point.time)).await?;
         self.has_read = true;
+        self.extent.first = self.extent.first.or(first.map(|point| point.time));
+        self.extent.bytes += block.bytes.len() as u64;
         self.backoff.reset();
         self.attempts.reset();
         self.send(Entry::Lines(Arc::new(block))).await

@@ -7,12 +7,16 @@ use crate::{
     executor::{
         identity::Uid,
         objects::CONTAINER,
-        observed::{Container, JobRow, Observed, PodRow, node_status, pod_status},
+        observed::{Container, JobRow, Observed, PodRow, could_not_start, node_status, pod_status},
     },
 };
 
 /// `terminationGracePeriodSeconds` unless a pod says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// Reasons for a missing log.
+pub const POD_GONE: &str = "its pod is gone";
+const POD_EVICTED: &str = "its pod was evicted";
 
 /// The next step for a node.
 #[derive(Debug, PartialEq)]
@@ -163,6 +167,31 @@ pub fn knows_all_pods(observed: &Observed, rank: u32) -> bool {
     job(observed, rank).is_none_or(|job| !job.may_retry && ended(job))
 }
 
+/// Why lines may be missing in the log of a node that has ended without a log that could be read. `saw_all` says that no change of its
+/// rows was missed.
+pub fn missing_log(
+    observed: &Observed,
+    status: &NodeStatus,
+    saw_all: bool,
+) -> Option<&'static str> {
+    let reason = status.reason.as_deref().unwrap_or_default();
+    // A node that was stopped before it had a pod has written nothing.
+    let has_not_run = status.stopped_after.is_some() || could_not_start(reason);
+    let lost = || {
+        let job = job(observed, status.rank)?;
+        observed.lost_pods.get(&job.uid)
+    };
+    match &status.pod_name {
+        _ if has_not_run => None,
+        None if saw_all && lost().is_some_and(|pod| !pod.has_run()) => None,
+        None => Some(POD_GONE),
+        // A kubelet that lacks memory or disk space refuses a pod so.
+        Some(_) if reason.contains("The node had condition: ") => None,
+        // An evicted pod may have no state of its container, and its log is removed.
+        Some(_) => reason.starts_with("Evicted").then_some(POD_EVICTED),
+    }
+}
+
 /// Whether the container of `source` has ended, as far as the rows show.
 pub fn is_over(observed: &Observed, source: &ContainerRun) -> bool {
     pod_of(observed, source).is_none_or(|pod| {
@@ -273,6 +302,54 @@ mod tests {
             node.reason.as_deref(),
             Some("DeadlineExceeded: Job was active longer than specified deadline")
         );
+    }
+
+    #[test]
+    fn a_container_that_never_started_has_no_missing_lines() {
+        let observed = recorded("noimage");
+        let job = observed.jobs[0].clone();
+        let mut lost = observed.clone();
+        lost.pods.clear();
+        lost.lost_pods.insert(job.uid, observed.pods[0].clone());
+        let evicted = Some("its pod was evicted");
+        let gone = Some(POD_GONE);
+        let missing = |observed: &Observed, reason: &str, pod_name: Option<&str>, saw_all| {
+            let status = NodeStatus {
+                rank: 0,
+                job_name: job.name.to_string(),
+                status: TaskState::Failed,
+                pod_name: pod_name.map(str::to_owned),
+                exit_code: None,
+                reason: Some(reason.to_owned()),
+                stopped_after: None,
+            };
+            missing_log(observed, &status, saw_all)
+        };
+        for (reason, pod, expected) in [
+            ("ErrImageNeverPull: not present", None, None),
+            ("InvalidImageName: bad:$TAG", None, None),
+            ("CreateContainerConfigError: couldn't find key", None, None),
+            ("init container `a`: ErrImageNeverPull: x", None, None),
+            ("container `proxy`: ErrImageNeverPull: x", None, gone),
+            ("its pod was deleted", None, gone),
+            ("exit code 3", None, gone),
+            ("Evicted: The node was low on memory", Some("p"), evicted),
+            (
+                "Evicted: Pod The node had condition: [DiskPressure]. ",
+                Some("p"),
+                None,
+            ),
+            ("OutOfcpu: Pod was rejected", Some("p"), None),
+        ] {
+            assert_eq!(
+                missing(&recorded("none"), reason, pod, true),
+                expected,
+                "{reason}"
+            );
+        }
+        // Its last state shows that it did not run, unless a later state was missed.
+        let deleted = |saw_all| missing(&lost, "its pod was deleted", None, saw_all);
+        assert_eq!((deleted(true), deleted(false)), (None, gone));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::row::{Meta, Row, impl_row, moment};
 use crate::{
-    api::Timestamp,
+    api::{Timestamp, masked},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -128,7 +128,7 @@ impl From<Wire> for EventRow {
             object: Uid::new(&wire.involved_object.uid),
             name: wire.involved_object.name.into(),
             last: wire.last_timestamp,
-            why: why.into(),
+            why: masked(&why).into(),
             is_reason,
         }
     }

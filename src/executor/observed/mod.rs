@@ -24,7 +24,7 @@ pub use self::{
     event::{EventRow, Subject},
     job::{JobRow, JobState},
     node::{node_status, pod_status, stopped_after},
-    pod::{Container, PodRow},
+    pod::{Container, PodRow, could_not_start},
     row::{Owner, Row},
     task::{Observed, first_failure, names_its_node, setup_failure},
 };

@@ -368,6 +368,18 @@ impl Status {
     }
 }
 
+/// Whether a node ended for this reason because its container could never start, so that it has written nothing.
+pub fn could_not_start(reason: &str) -> bool {
+    // Another container may lack its image while the task's container runs. The init containers come before it.
+    let init = reason.strip_prefix("init container `");
+    let own = init.and_then(|rest| rest.split_once("`: "));
+    let kind = own.map_or(reason, |(_, own)| own).split(':').next();
+    matches!(
+        kind,
+        Some("InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError")
+    )
+}
+
 impl WaitingState {
     /// Whether the kubelet will never start the container, however long it waits.
     fn is_hopeless(&self) -> bool {

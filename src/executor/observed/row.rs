@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
-    api::{MAX_NUM_NODES, TaskId, Timestamp, User},
+    api::{MAX_NUM_NODES, TaskId, Timestamp, User, masked},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -275,7 +275,8 @@ pub fn sentence(reason: Option<&str>, message: Option<&str>) -> Option<Box<str>>
         (Some(reason), Some(message)) => Some(format!("{reason}: {message}")),
         (reason, message) => reason.or(message),
     };
-    sentence.map(Into::into)
+    // An image or a volume may have a login in its address.
+    sentence.map(|sentence| masked(&sentence).into())
 }
 
 #[cfg(test)]

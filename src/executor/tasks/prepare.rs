@@ -3,10 +3,11 @@
 
 use k8s_openapi::api::batch::v1::Job;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
-    api::{Problem, Reason, Resources, TaskDefinition, User, VolumeMount, describe},
+    api::{
+        MAX_JOBS, Problem, Reason, Resources, TaskDefinition, User, VolumeMount, describe, masked,
+    },
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
@@ -17,14 +18,6 @@ use crate::{
         volumes::{Volumes, WAITS, is_for_one_machine},
     },
 };
-
-/// The largest size of all Jobs of a task together, in bytes of JSON. Each Job repeats most of the task's definition, in etcd and
-/// in the memory of each watcher.
-const MAX_JOBS: usize = 256 * 1024 * 1024;
-/// The largest size of one Job, in bytes of JSON: the limit of etcd for a request (`--max-request-bytes`), with some reserve.
-const MAX_JOB: usize = 1_400_000;
-/// The largest size of the Jobs that a dry run shows.
-const MAX_SHOWN: usize = 32 * 1024 * 1024;
 
 /// The rules of the operator.
 #[derive(Clone, Copy)]
@@ -126,60 +119,7 @@ pub fn describe_warnings(warnings: Vec<String>) -> impl Iterator<Item = String> 
         } else {
             ""
         };
-        format!("Kubernetes warns: {warning}{hint}")
-    })
-}
-
-/// The effect that a submission would have.
-pub struct DryRun {
-    submission: Submission,
-    /// The objects beside the Jobs.
-    others: Vec<Value>,
-    pub warnings: Vec<String>,
-}
-
-impl DryRun {
-    /// The objects that would be created, in the order of creation. A task with many nodes has many of them, so each is made when
-    /// it is asked for.
-    pub fn into_manifests(self) -> impl Iterator<Item = Result<Value>> {
-        let ranks = 0..self.submission.task.num_nodes;
-        let jobs = ranks.map(move |rank| to_value(&job(&self.submission, rank)?));
-        jobs.chain(self.others.into_iter().map(Ok))
-    }
-}
-
-/// The effect of a submission, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
-pub async fn dry_run(cluster: &Cluster, submission: Submission, first: Job) -> Result<DryRun> {
-    check_size(&submission, &first, MAX_SHOWN, "`dry_run`")?;
-    let of_kubernetes = try_first(cluster, &first).await?;
-    let first = &first.metadata;
-    let mut others = Vec::new();
-    if submission.is_multi_node() {
-        others.push(to_value(&objects::service(&submission, first))?);
-    }
-    let parts = submission
-        .files
-        .as_ref()
-        .map(|files| files.kept.secrets(submission.id).count());
-    let parts = (0..).take(parts.unwrap_or_default());
-    let files = parts.map(|part| objects::files_secret(&submission, first, part, Vec::new()));
-    for secret in objects::secrets(&submission, first)
-        .into_iter()
-        .chain(files)
-    {
-        let mut secret = to_value(&secret)?;
-        for value in secret["data"].as_object_mut().into_iter().flatten() {
-            *value.1 = "".into();
-        }
-        others.push(secret);
-    }
-    for claim in objects::ephemeral_claims(&submission, first) {
-        others.push(to_value(&claim)?);
-    }
-    Ok(DryRun {
-        warnings: [submission.warnings.clone(), of_kubernetes].concat(),
-        submission,
-        others,
+        format!("Kubernetes warns: {}{hint}", masked(&warning))
     })
 }
 
@@ -212,53 +152,14 @@ async fn place(cluster: &Cluster, resources: &mut Resources) -> (Placement, Opti
 
 /// Checks that Kubernetes can store a Job of the task, and that all its Jobs take at most `most` bytes together. `doing` names the
 /// action in the message.
-fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
-    let num_nodes = submission.task.num_nodes as usize;
+pub fn check_size(submission: &Submission, first: &Job, most: usize, doing: &str) -> Result<()> {
     let job = json_length(first)?;
-    let message = if job > MAX_JOB {
-        let (largest, length) = largest_part(&submission.task)?;
-        format!(
-            "{largest}: the Job of a node is {job} bytes, and Kubernetes takes {MAX_JOB} at most: {length} bytes are from `{largest}`"
-        )
-    } else if job.saturating_mul(num_nodes) > most {
-        let [size, most] = [job.saturating_mul(num_nodes), most].map(|bytes| bytes / 1_000_000);
-        format!(
-            "num_nodes: the Jobs of {num_nodes} nodes, {job} bytes each, are {size} MB, and {doing} takes {most} MB at most: use \
-             fewer nodes, or put less into `envs` and `config`"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(Reason::Invalid, message))
-}
-
-/// The field of a task that takes most bytes in a Job.
-fn largest_part(task: &TaskDefinition) -> Result<(&'static str, usize)> {
-    let parts = [
-        ("run", task.run.len()),
-        ("setup", task.setup.as_ref().map_or(0, String::len)),
-        ("envs", json_length(&task.envs)?),
-        (
-            "config.kubernetes.pod_config",
-            json_length(&task.pod_config)?,
-        ),
-        ("resources.labels", json_length(&task.resources.labels)?),
-        // Each mount names a path and a claim.
-        (
-            "volumes",
-            task.volumes.keys().map(|path| 2 * path.len() + 100).sum(),
-        ),
-    ];
-    Ok(parts
-        .into_iter()
-        .max_by_key(|part| part.1)
-        .unwrap_or_default())
+    match submission.task.is_too_large(job, most, doing) {
+        Some(problem) => Err(Error::new(Reason::Invalid, problem.to_string())),
+        None => Ok(()),
+    }
 }
 
 fn json_length(value: &impl Serialize) -> Result<usize> {
     Ok(serde_json::to_vec(value).map_err(Error::internal)?.len())
-}
-
-fn to_value(object: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(object).map_err(Error::internal)
 }

@@ -24,7 +24,13 @@ mod termination;
 mod volumes;
 mod worker;
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, watch},
@@ -44,6 +50,8 @@ const SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The signals to a worker.
 struct Handle {
     changed: Rc<Notify>,
+    /// The names of the Secrets and `ConfigMaps` that its pod reads.
+    sources: HashSet<String>,
     stop: watch::Sender<Option<Duration>>,
 }
 
@@ -98,10 +106,11 @@ impl Kubelet {
             }
             // A pod may be waiting for it.
             Kind::Secret | Kind::ConfigMap => {
-                self.workers
-                    .borrow()
+                let workers = self.workers.borrow();
+                let waiting = workers
                     .values()
-                    .for_each(|worker| worker.changed.notify_one());
+                    .filter(|worker| worker.sources.contains(object.name()));
+                waiting.for_each(|worker| worker.changed.notify_one());
             }
             Kind::Service => self.machine.hosts.refresh(object),
             _ => (),
@@ -128,6 +137,7 @@ impl Kubelet {
             pod.uid.clone(),
             Handle {
                 changed,
+                sources: projections::sources(&pod.value()["spec"]),
                 stop: worker.stop(),
             },
         );

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tokio::{
     process::Command,
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{isolation::Isolation, process::Launch};
@@ -44,7 +44,7 @@ impl Probe {
             directory: launch.directory.clone(),
             environment: launch.environment.clone(),
             initial_delay: Duration::from_secs(number("initialDelaySeconds", 0)),
-            period: Duration::from_secs(number("periodSeconds", 10)),
+            period: Duration::from_secs(number("periodSeconds", 10).max(1)),
             timeout: Duration::from_secs(number("timeoutSeconds", 1)),
             threshold: number("failureThreshold", 3),
             grace_seconds: probe["terminationGracePeriodSeconds"].as_u64(),
@@ -60,10 +60,11 @@ impl Probe {
         failed: impl Fn(&str),
     ) -> bool {
         sleep(self.initial_delay).await;
-        for attempt in 0..self.threshold {
-            if attempt > 0 {
-                sleep(self.period).await;
-            }
+        // Attempts begin in each period. The next one follows at once on one that took longer.
+        let mut ticks = interval(self.period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        for _ in 0..self.threshold {
+            ticks.tick().await;
             match self.attempt(isolation, main).await {
                 Ok(None) => return true,
                 Ok(Some(output)) => failed(&output),

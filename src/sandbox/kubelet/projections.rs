@@ -5,7 +5,7 @@
 //! `pkg/volume/util/atomic_writer.go` and `pkg/volume/projected`, v1.36, except that the directory's name is not a time but a hash.
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashSet, hash_map::DefaultHasher},
     fs,
     hash::{Hash, Hasher},
     io,
@@ -33,6 +33,36 @@ pub fn is_projection(volume: &Value) -> bool {
     ["secret", "configMap", "downwardAPI", "projected"]
         .iter()
         .any(|source| !volume[source].is_null())
+}
+
+/// The names of the Secrets and `ConfigMaps` that the volumes and variables of a pod read.
+pub fn sources(spec: &Value) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let mut rest = vec![spec];
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Array(items) => rest.extend(items),
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    if matches!(
+                        key.as_str(),
+                        "secret"
+                            | "configMap"
+                            | "secretRef"
+                            | "configMapRef"
+                            | "secretKeyRef"
+                            | "configMapKeyRef"
+                    ) {
+                        let fields = ["name", "secretName"].map(|field| value[field].as_str());
+                        names.extend(fields.into_iter().flatten().map(str::to_owned));
+                    }
+                    rest.push(value);
+                }
+            }
+            _ => (),
+        }
+    }
+    names
 }
 
 /// Writes the files of a volume, and removes those that it no longer has. The error names a missing object or key.
@@ -171,7 +201,27 @@ fn absent(removed: io::Result<()>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_pod_reads_the_objects_of_its_volumes_and_variables() {
+        let spec = json!({
+            "volumes": [
+                {"name": "v", "secret": {"secretName": "a"}},
+                {"name": "w", "projected": {"sources": [{"configMap": {"name": "b"}}, {"secret": {"name": "c"}}]}},
+            ],
+            "initContainers": [{"name": "i", "envFrom": [{"configMapRef": {"name": "d"}}, {"secretRef": {"name": "e"}}]}],
+            "containers": [{"name": "j", "env": [
+                {"name": "F", "valueFrom": {"secretKeyRef": {"name": "f", "key": "k"}}},
+                {"name": "G", "valueFrom": {"configMapKeyRef": {"name": "g", "key": "k"}}},
+            ]}],
+        });
+        let mut names: Vec<_> = sources(&spec).into_iter().collect();
+        names.sort();
+        assert_eq!(names.concat(), "abcdefg");
+    }
 
     #[test]
     fn an_update_replaces_all_files() {

@@ -198,6 +198,12 @@ fn check_container(path: &str, container: &Value, volumes: &HashSet<String>, err
     if text(&container["image"]).is_empty() {
         errors.required(format!("{path}.image"), "");
     }
+    // The default of 0 is 1.
+    let successes = &container["startupProbe"]["successThreshold"];
+    if let Some(number) = successes.as_i64().filter(|number| !matches!(number, 0 | 1)) {
+        let field = format!("{path}.startupProbe.successThreshold");
+        errors.invalid(field, number, "must be 1");
+    }
     for (index, variable) in elements(&container["env"]).iter().enumerate() {
         let field = format!("{path}.env[{index}].name");
         let name = text(&variable["name"]);
@@ -377,6 +383,9 @@ mod tests {
                 ],
             ),
         ];
+        let probe = json!({ "exec": { "command": ["true"] }, "successThreshold": 2 });
+        let line = "spec.containers[0].startupProbe.successThreshold: Invalid value: 2: must be 1";
+        check_container(json!({ "startupProbe": probe }), plain.clone(), &[line]);
         for (fields, expected) in cases {
             check_container(fields, plain.clone(), &expected);
         }

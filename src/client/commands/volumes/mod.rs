@@ -129,10 +129,11 @@ fn question(volume: &VolumeStatus) -> String {
         volume_id,
         name,
         size,
+        status,
         username,
         ..
     } = volume;
-    format!("delete volume {volume_id} ({name}, {size}, of {username}) and all its data?")
+    format!("delete volume {volume_id} ({name}, {size}, {status}, of {username}) and all its data?")
 }
 
 fn table(

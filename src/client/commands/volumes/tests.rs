@@ -75,7 +75,7 @@ fn only_a_yes_deletes() {
         assert_eq!(result.is_ok(), is_yes, "{answer:?}");
         assert_eq!(
             session.err(),
-            "delete volume vol00002 (models, 1Ti, of user-example.com) and all its data? [y/N] "
+            "delete volume vol00002 (models, 1Ti, Bound, of user-example.com) and all its data? [y/N] "
         );
         assert_eq!(session.out(), "");
     }

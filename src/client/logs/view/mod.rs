@@ -110,8 +110,10 @@ impl LogView {
                 self.lines.write_lines(node, &head, &text, context.out)?;
             }
             LogRecord::Waiting { node, reason } => {
-                self.waiting.add(&self.id, self.num_nodes, node, &reason);
-                if self.waiting_due().is_some_and(|due| due <= Instant::now()) {
+                let now = Instant::now();
+                self.waiting
+                    .add(&self.id, self.num_nodes, node, &reason, now);
+                if self.waiting_due().is_some_and(|due| due <= now) {
                     self.tell_waiting(context)?;
                 }
             }

@@ -9,8 +9,11 @@ use crate::api::TaskId;
 
 /// Up to this many nodes are named one by one.
 const FEW: usize = 8;
-/// How long the reasons of a task of many nodes are collected.
+/// How long the reasons of a task of many nodes are collected, at first. Each report of a reason doubles the time for further nodes
+/// with it.
 const COLLECTING: Duration = Duration::from_millis(500);
+/// The greatest number of these doublings: 16 s.
+const DOUBLINGS: u32 = 5;
 /// The characters of the random end of a pod's name, and their number (`k8s.io/apimachinery/pkg/util/rand`).
 const RANDOM: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const RANDOM_LENGTH: usize = 5;
@@ -18,27 +21,38 @@ const RANDOM_LENGTH: usize = 5;
 /// The reasons that were reported, and those that are collected.
 #[derive(Debug, Default)]
 pub struct Waiting {
+    /// Whether the task has many nodes.
+    is_large: bool,
     /// The last reason of each node.
     last: BTreeMap<u32, String>,
     /// The nodes with a new reason.
     new: BTreeSet<u32>,
+    /// The number of reports of each meaning, in a task of many nodes.
+    reports: BTreeMap<String, u32>,
     /// The time at which the new reasons are to be reported.
     due: Option<Instant>,
 }
 
 impl Waiting {
     /// Takes the reason of a node, in a task of `num_nodes`.
-    pub fn add(&mut self, id: &TaskId, num_nodes: u32, node: u32, reason: &str) {
+    pub fn add(&mut self, id: &TaskId, num_nodes: u32, node: u32, reason: &str, now: Instant) {
         let reason = without_random_ends(reason, id.as_str());
         let last = self.last.get(&node);
         if last.is_some_and(|last| is_same(last, &reason)) {
             return;
         }
+        let reports = self.reports.get(&meaning(&reason)).copied().unwrap_or(0);
         self.last.insert(node, reason);
         self.new.insert(node);
         let has_few = usize::try_from(num_nodes).is_ok_and(|nodes| nodes <= FEW);
-        let delay = if has_few { Duration::ZERO } else { COLLECTING };
-        self.due.get_or_insert_with(|| Instant::now() + delay);
+        let delay = if has_few {
+            Duration::ZERO
+        } else {
+            COLLECTING * (1 << reports.min(DOUBLINGS))
+        };
+        let due = now + delay;
+        self.due = Some(self.due.map_or(due, |other| other.min(due)));
+        self.is_large = !has_few;
     }
 
     /// The time at which [`Self::take`] is to be called; none if there is no new reason.
@@ -58,15 +72,19 @@ impl Waiting {
             }
         }
         let mut messages = Vec::new();
-        for (_, nodes) in groups {
-            if nodes.len() > FEW {
+        for (meaning, nodes) in groups {
+            let reports = self.reports.entry(meaning).or_default();
+            let is_known = self.is_large && *reports > 0 && nodes.len() > 1;
+            if is_known || nodes.len() > FEW {
                 let reason = &self.last[&nodes[0]];
-                messages.push(format!("{} nodes: {reason}", grouped(nodes.len())));
+                let more = if is_known { "more " } else { "" };
+                messages.push(format!("{} {more}nodes: {reason}", grouped(nodes.len())));
             } else {
                 let each = nodes.iter();
                 messages
                     .extend(each.map(|node| format!("node-{node}: pending, {}", self.last[node])));
             }
+            *reports += 1;
         }
         messages
     }
@@ -134,4 +152,42 @@ fn grouped(number: usize) -> String {
         out.push(digit);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_begin_to_wait_one_by_one_are_reported_together() {
+        let id: TaskId = "ab12cd34".parse().unwrap();
+        let mut waiting = Waiting::default();
+        // The time from the first of the nodes to the report, in milliseconds, and the messages.
+        let mut reported = |nodes: std::ops::Range<u32>, reason: &str| {
+            let began = Instant::now();
+            for node in nodes {
+                waiting.add(&id, 100, node, reason, began);
+            }
+            let delay = waiting.due().unwrap() - began;
+            (delay.as_millis(), waiting.take().join("/"))
+        };
+        let pulling = |words: &str| format!("{words} Pulling: image `a`");
+        for (nodes, delay, words) in [
+            (0..1, 500, "node-0: pending,"),
+            (1..3, 1000, "2 more nodes:"),
+            (3..4, 2000, "node-3: pending,"),
+            (4..14, 4000, "10 more nodes:"),
+            (14..94, 8000, "80 more nodes:"),
+            (94..96, 16000, "2 more nodes:"),
+            (96..99, 16000, "3 more nodes:"),
+        ] {
+            assert_eq!(
+                reported(nodes, "Pulling: image `a`"),
+                (delay, pulling(words))
+            );
+        }
+        // Another reason does not wait.
+        let other = "node-99: pending, Unschedulable".to_owned();
+        assert_eq!(reported(99..100, "Unschedulable"), (500, other));
+    }
 }

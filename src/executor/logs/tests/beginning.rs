@@ -84,3 +84,47 @@ async fn a_late_viewer_of_an_empty_log_gets_a_notice() {
         assert_eq!(seen, expected);
     }
 }
+
+#[actix_rt::test]
+async fn a_late_viewer_of_a_long_log_that_begins_late_gets_a_notice() {
+    let notice = "its log begins 12 s after its container: lines before may have been rotated away";
+    let lines = |number: usize| {
+        let line = |nth| format!("2026-01-02T03:04:12.{nth:09}Z {nth:0100}\n");
+        (0..number).map(line).collect::<String>()
+    };
+    let query = LogQuery::default;
+    let tail = LogQuery {
+        tail: Some(20_000),
+        ..query()
+    };
+    let runs = [
+        (12_000, query(), true),
+        // A program that begins to print late.
+        (1_000, query(), false),
+        // The beginning is not asked for.
+        (12_000, tail, false),
+    ];
+    for (number, query, expected) in runs {
+        let text = lines(number);
+        let cluster = scripted_server::cluster(move |request| {
+            let last = parameter(request, "tailLines").map(|tail| tail.parse().unwrap());
+            let skipped = number.saturating_sub(last.unwrap_or(number));
+            Some(match request {
+                _ if request.contains("/jobs") => list(&[job(0, 1)]),
+                _ if !request.contains("/log?") => list(&[old_pod()]),
+                _ => text.split_inclusive('\n').skip(skipped).collect(),
+            })
+        })
+        .await;
+        let live = LiveView::new(cluster);
+        merge(&live, &[job(0, 1)], &[old_pod()]);
+        let mut seen = all(&mut logs(&live, query).await).await;
+        seen.retain(|words| !words.ends_with('/'));
+        let expected: &[_] = if expected {
+            &[notice, "Completed"]
+        } else {
+            &["Completed"]
+        };
+        assert_eq!(seen, expected, "{number} lines");
+    }
+}
