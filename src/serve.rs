@@ -5,10 +5,12 @@ use std::{
     cell::Cell,
     env,
     error::Error,
+    fs,
     io::{self, Write},
     iter,
-    net::SocketAddr,
-    path::Path,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -22,13 +24,16 @@ use actix_web::rt::{
 use futures::future::select_all;
 
 use crate::{
-    api::{Quantity, Timestamp},
+    api::{
+        Quantity, Timestamp,
+        path::{OWN_SOCKET, SOCKET},
+    },
     certificate,
     cli::ServeArgs,
     executor::{ClusterConfig, Defaults, Executor, FileRules, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
-    server::{self, Access, Audit, HeaderWay},
+    server::{self, Access, Audit, HeaderWay, Listeners, SocketWay},
 };
 
 /// The warning of a server that does not know its users.
@@ -66,6 +71,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         files_budget,
         files_dir,
         files_claim,
+        socket,
+        socket_user_domain,
         user_header,
         trusted_proxy,
         admin,
@@ -75,12 +82,27 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         allowed_host,
     } = args;
     sandbox::raise_open_files_limit();
+    // Beside an open port, the users of the socket would be worth nothing.
+    let wants_port = socket.is_none() || host.is_some() || port.is_some();
     let port = port.map_or_else(port_from_environment, Ok)?;
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
-    let listener = server::bind(&host, port).map_err(|error| cannot_listen(&host, port, &error))?;
+    let tcp = wants_port.then(|| {
+        server::bind(&host, port).map_err(|error| cannot_listen(&format!("{host}:{port}"), &error))
+    });
+    let tcp = tcp.transpose()?;
+    let socket = socket.map(|path| match path.as_os_str() == "auto" {
+        true => default_socket(),
+        false => path,
+    });
+    let bound = socket.as_ref().map(|path| {
+        server::bind_socket(path)
+            .map_err(|error| cannot_listen(&path.display().to_string(), &error))
+    });
+    let bound = bound.transpose()?;
     let access = Arc::new(Access {
         way: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
+        socket: SocketWay::new(socket_user_domain),
         admins: admin,
         audit: match &audit_log {
             Some(path) => Audit::to_file(path)
@@ -88,10 +110,9 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
             None => Audit::default(),
         },
     });
-    let is_loopback = listener
-        .local_addr()
-        .is_ok_and(|address| address.ip().is_loopback());
-    if access.way.is_open() && !is_loopback {
+    let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
+    let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
+    if access.way.is_open() && is_reachable {
         print_line(OPEN);
     }
     let sandbox = if sandbox {
@@ -170,7 +191,12 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 }
             });
         }
-        server::run(listener, executor, access, allowed_host, announce, stop).await?;
+        let listeners = Listeners { tcp, socket: bound };
+        let announce = || announce(address, socket.as_deref());
+        server::run(listeners, executor, access, allowed_host, announce, stop).await?;
+        if let Some(path) = &socket {
+            drop(fs::remove_file(path));
+        }
         match lost.take() {
             None => Ok(()),
             Some(what) => {
@@ -187,12 +213,13 @@ async fn first_end<const N: usize>(loops: [(&'static str, JoinHandle<()>); N]) -
     names[index]
 }
 
-fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
+fn cannot_listen(place: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
+        io::ErrorKind::AddrInUse if place.starts_with('/') => ": another server listens there",
         io::ErrorKind::AddrInUse => ": choose another port with --port, or 0 for any free one",
         _ => "",
     };
-    format!("cannot listen on {host}:{port}: {error}{hint}")
+    format!("cannot listen on {place}: {error}{hint}")
 }
 
 fn start_sandbox(
@@ -218,10 +245,29 @@ fn port_from_environment() -> Result<u16, String> {
     }
 }
 
-/// Prints the address of the server on stdout. The tests, and scripts that ask for port 0, read this line.
-fn announce(address: SocketAddr) {
-    // The server serves with a closed stdout too.
-    drop(writeln!(io::stdout(), "listening on http://{address}"));
+/// The socket of the machine, if this user may make one there, else that of the user.
+fn default_socket() -> PathBuf {
+    let machine = PathBuf::from(SOCKET);
+    let own =
+        env::var_os("XDG_RUNTIME_DIR").map(|directory| Path::new(&directory).join(OWN_SOCKET));
+    match own {
+        Some(own) if !is_root() && !machine.parent().is_some_and(Path::exists) => own,
+        _ => machine,
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Prints what the server listens on. The tests, and scripts that ask for port 0, read these lines on stdout.
+fn announce(address: Option<SocketAddr>, socket: Option<&Path>) {
+    let address = address.map(|address| format!("http://{address}"));
+    let socket = socket.map(|path| format!("unix://{}", path.display()));
+    for place in address.into_iter().chain(socket) {
+        // The server serves with a closed stdout too.
+        drop(writeln!(io::stdout(), "listening on {place}"));
+    }
 }
 
 /// Prints a line on stderr. A closed stderr is no error.

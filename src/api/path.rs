@@ -1,6 +1,11 @@
-//! The URL paths of the API: the pattern for the server's router, and the function with which the client builds the path.
+//! The URL paths of the API, and the paths of its socket: the pattern for the server's router, and the function with which the client builds the path.
 
 use super::{TaskId, VolumeId};
+
+/// The socket of a server that was started with `--socket auto`, if its directory can be made.
+pub const SOCKET: &str = "/run/k8s-cli/k8s-cli.sock";
+/// The name of that socket in the directory that `XDG_RUNTIME_DIR` names, which only its owner can enter.
+pub const OWN_SOCKET: &str = "k8s-cli.sock";
 
 /// `GET`: whether the server is alive. Needs no user.
 pub const ROOT: &str = "/";

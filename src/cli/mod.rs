@@ -96,6 +96,7 @@ pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),
     Volumes(VolumesArgs),
+    DialStdio(DialStdioArgs),
 }
 
 // argh derives flat enums only. On the command line, `serve` is beside the commands of the client.
@@ -115,7 +116,18 @@ impl SubCommands for Command {
         AuthArgs::COMMAND,
         JobsArgs::COMMAND,
         VolumesArgs::COMMAND,
+        DialStdioArgs::COMMAND,
     ];
+}
+
+command! {
+    /// Connect standard input and output to the socket of a server; ssh runs it for clients on other machines.
+    #[argh(name = "dial-stdio", example = "ssh jump-box {command_name}", note = "Clients: k8s-cli help security")]
+    pub struct DialStdioArgs {
+        /// the socket (default: /run/k8s-cli/k8s-cli.sock, else $XDG_RUNTIME_DIR/k8s-cli.sock)
+        #[argh(option, arg_name = "path")]
+        pub socket: Option<PathBuf>,
+    }
 }
 
 command! {
@@ -193,6 +205,15 @@ command! {
         /// the claim that shows the directory of --files-dir to pods
         #[argh(option, arg_name = "name")]
         pub files_claim: Option<String>,
+
+        /// listen on this socket, and know users by the names that this machine has for them; `auto` is
+        /// /run/k8s-cli/k8s-cli.sock, else $XDG_RUNTIME_DIR/k8s-cli.sock
+        #[argh(option, arg_name = "path")]
+        pub socket: Option<PathBuf>,
+
+        /// with --socket: the user `ada` of this machine is `ada@` this domain
+        #[argh(option, arg_name = "domain")]
+        pub socket_user_domain: Option<String>,
 
         /// the header that names the user (default: X-User)
         #[argh(option, arg_name = "name")]

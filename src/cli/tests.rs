@@ -43,6 +43,8 @@ fn serve_has_the_defaults_of_the_contract() {
         files_budget: None,
         files_dir: None,
         files_claim: None,
+        socket: None,
+        socket_user_domain: None,
         user_header: None,
         trusted_proxy: Vec::new(),
         admin: Vec::new(),

@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use ureq::http::{Uri, uri::Scheme};
 
-use super::Error;
+use super::{Error, http::Route};
 use crate::api::User;
 
 const API_URL: &str = "K8S_CLI_API_URL";
@@ -62,13 +62,21 @@ pub fn without_login(url: &str) -> String {
     }
 }
 
+/// Whether the server at a URL knows the user by the connection.
+pub fn knows_user(url: &str) -> bool {
+    Route::of(url).is_some()
+}
+
 fn check_url(url: &str) -> Result<(), &'static str> {
+    if let Some(route) = Route::of(url) {
+        return route.map(drop);
+    }
     if !url.contains("://") {
-        return Err("it does not begin with http:// or https://");
+        return Err("it does not begin with http://, https://, ssh:// or unix://");
     }
     let uri: Uri = url.parse().map_err(|_| "it cannot be read as a URL")?;
     if uri.scheme() != Some(&Scheme::HTTP) && uri.scheme() != Some(&Scheme::HTTPS) {
-        return Err("it does not begin with http:// or https://");
+        return Err("it does not begin with http://, https://, ssh:// or unix://");
     }
     if uri
         .authority()
@@ -96,12 +104,24 @@ fn check_url(url: &str) -> Result<(), &'static str> {
 /// # Errors
 /// Neither is given, or the name is not valid.
 pub fn user(flag: Option<String>, env: Env<'_>) -> Result<User, Error> {
+    match given_user(flag, env)? {
+        Some(user) => Ok(user),
+        None => LoginFile::locate(env)?.user(),
+    }
+}
+
+/// The user from the flag `--as`, else `K8S_CLI_USER`; none if neither is given.
+///
+/// # Errors
+/// The name is not valid.
+pub fn given_user(flag: Option<String>, env: Env<'_>) -> Result<Option<User>, Error> {
     let (name, origin) = match (flag, variable(env, USER)) {
         (Some(name), _) => (name, "--as"),
         (None, Some(name)) => (name.to_string_lossy().into_owned(), USER),
-        (None, None) => return LoginFile::locate(env)?.user(),
+        (None, None) => return Ok(None),
     };
-    name.parse()
+    let user = name.parse();
+    user.map(Some)
         .map_err(|error: crate::api::InvalidUser| Error::Usage(format!("{origin}: {error}")))
 }
 
@@ -253,9 +273,12 @@ mod tests {
         for (url, problem) in [
             (
                 "localhost:8000",
-                "it does not begin with http:// or https://",
+                "it does not begin with http://, https://, ssh:// or unix://",
             ),
-            ("ftp://host", "it does not begin with http:// or https://"),
+            (
+                "ftp://host",
+                "it does not begin with http://, https://, ssh:// or unix://",
+            ),
             ("http://", "it cannot be read as a URL"),
             ("http://a b", "it cannot be read as a URL"),
             ("http://host:99999", "its port is not a number up to 65535"),

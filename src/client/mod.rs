@@ -91,8 +91,11 @@ impl Context<'_> {
     /// A client for the server and the user that the flags or the environment name.
     fn client(&self, api_url: Option<String>, as_user: Option<String>) -> Result<ApiClient, Error> {
         let url = config::api_url(api_url, self.env)?;
-        let user = config::user(as_user, self.env)?;
-        ApiClient::new(url, &user, self.env)
+        let user = match config::knows_user(&url) {
+            true => config::given_user(as_user, self.env)?,
+            false => Some(config::user(as_user, self.env)?),
+        };
+        ApiClient::new(url, user.as_ref(), self.env)
     }
 
     /// A line on the terminal that shows how far a transfer is.

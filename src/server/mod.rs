@@ -23,9 +23,17 @@ mod volumes;
 
 use std::{
     any::Any,
+    fs::{self, DirBuilder},
     io,
-    net::{SocketAddr, TcpListener},
-    os::fd::AsFd,
+    net::TcpListener,
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -34,7 +42,7 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
-pub use self::access::{Access, Audit, HeaderWay};
+pub use self::access::{Access, Audit, HeaderWay, SocketWay};
 use self::{
     access::Peer, dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams,
     task_list::TaskLists,
@@ -73,27 +81,55 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((host, port))
 }
 
+/// What the server listens on.
+pub struct Listeners {
+    pub tcp: Option<TcpListener>,
+    pub socket: Option<UnixListener>,
+}
+
+/// Binds a socket that all users of this machine may connect to. One that no server listens on any more is replaced.
+///
+/// # Errors
+/// A server listens on it already, or it cannot be made.
+pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        DirBuilder::new().mode(0o755).create(directory)?;
+    }
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    // The kernel says who connects, so everybody may.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
+}
+
 /// Serves until `stop` resolves, then lets running requests end. `allowed_hosts`: further names of a server on loopback. `announce` is called once the server answers requests.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     executor: Executor,
     access: Arc<Access>,
     allowed_hosts: Vec<String>,
-    announce: impl FnOnce(SocketAddr),
+    announce: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let address = listener.local_addr()?;
+    let Listeners { tcp, socket } = listeners;
+    let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
     let hosts = Data::new(AllowedHosts {
-        is_loopback: address.ip().is_loopback(),
+        is_loopback: address.is_some_and(|address| address.ip().is_loopback()),
         names: allowed_hosts,
     });
     let access = Data::from(access);
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
         // Called once per worker, on the worker's thread.
         let own = executor.with_own_connections().unwrap_or_else(|error| {
             log::warn!("a worker shares its connections to Kubernetes: {error}");
@@ -125,9 +161,14 @@ pub async fn run(
     .shutdown_timeout(DRAIN_SECONDS)
     .client_request_timeout(HEAD_TIMEOUT)
     // Otherwise the server notices a closed connection only when it writes to it.
-    .h1_allow_half_closed(false)
-    .listen(listener)?
-    .run();
+    .h1_allow_half_closed(false);
+    if let Some(tcp) = tcp {
+        server = server.listen(tcp)?;
+    }
+    if let Some(socket) = socket {
+        server = server.listen_uds(socket)?;
+    }
+    let server = server.run();
 
     let handle = server.handle();
     let drain = async {
@@ -136,7 +177,7 @@ pub async fn run(
         stopping.send_replace(true);
         handle.stop(true).await;
     };
-    announce(address);
+    announce();
     let (served, ()) = futures::join!(server, drain);
     served
 }

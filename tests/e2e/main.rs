@@ -25,6 +25,7 @@ mod rendezvous;
 mod several;
 mod shell;
 mod signals;
+mod socket;
 mod stop;
 mod view;
 mod volumes;

@@ -3,6 +3,7 @@
 //! Only the client's `mod.rs` imports this module. It parses no arguments (`cli` does) and formats no tables (`output` does).
 
 pub mod auth;
+mod dial_stdio;
 mod jobs;
 mod logs;
 mod stop;
@@ -18,6 +19,7 @@ pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Er
         ClientCommand::Auth(args) => auth::run(context, args.command),
         ClientCommand::Jobs(args) => jobs::run(context, args.command),
         ClientCommand::Volumes(args) => volumes::run(context, args.command),
+        ClientCommand::DialStdio(args) => dial_stdio::run(context, args),
     }
 }
 

@@ -9,6 +9,7 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
+use super::socket::{NoAddress, Route, SocketConnector};
 use crate::{
     client::config::Env,
     proxy::{InvalidProxy, Protocol, Proxy, Target, of_environment},
@@ -21,8 +22,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
-/// An agent that connects through `proxy`, and reports each status as an answer.
-pub fn agent(proxy: Option<&Proxy>) -> Result<Agent, ureq::Error> {
+/// An agent that connects through `proxy` or over a `route`, and reports each status as an answer.
+pub fn agent(proxy: Option<&Proxy>, route: Option<Route>) -> Result<Agent, ureq::Error> {
     let tls = TlsConfig::builder()
         // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
         .root_certs(RootCerts::PlatformVerifier)
@@ -43,7 +44,10 @@ pub fn agent(proxy: Option<&Proxy>) -> Result<Agent, ureq::Error> {
             "/",
             env!("CARGO_PKG_VERSION")
         ));
-    Ok(config.build().new_agent())
+    Ok(match route {
+        Some(route) => Agent::with_parts(config.build(), SocketConnector(route), NoAddress),
+        None => config.build().new_agent(),
+    })
 }
 
 /// The proxy that the environment names for a URL. Like curl, and unlike kubectl, the client knows `ALL_PROXY`.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::shorten;
+use super::failure::shorten;
 
 /// The message of an error answer: our `detail`, or `FastAPI`'s list of problems; and the reason, which only our servers give. None
 /// if another program wrote the answer.

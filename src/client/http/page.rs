@@ -2,7 +2,7 @@
 
 use ureq::http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::shorten;
+use super::failure::shorten;
 
 /// What answered: `502 Bad Gateway, text/html, from nginx/1.25`.
 pub fn describe(status: StatusCode, headers: &HeaderMap) -> String {

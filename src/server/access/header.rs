@@ -49,39 +49,26 @@ impl HeaderWay {
         self.trusted.is_empty() || address.is_some_and(is_in)
     }
 
-    /// The user of a request, from exactly one header: of two headers, a proxy may have checked the other one.
+    /// The user of a request, from exactly one header.
     ///
     /// # Errors
     /// There is no user, or not exactly one, or the header does not count.
     pub fn known(&self, headers: &HeaderMap, peer: Option<&Peer>) -> Result<Known, Error> {
         let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
-        let name = &self.name;
         if !self.trusts(peer) {
             return Err(unauthorized(
                 "this server knows its users through a proxy only: use the URL of the proxy"
                     .to_owned(),
             ));
         }
-        let title = if *name == USER_HEADER {
-            USER_HEADER
-        } else {
-            name.as_str()
-        };
-        let mut values = headers.get_all(name);
-        let (value, further) = (values.next(), values.next());
-        let Some(value) = value else {
+        let Some(stated) = self.stated(headers)? else {
+            let title = self.title();
             return Err(unauthorized(format!(
                 "the header {title} is missing: log in with `k8s-cli auth login <user>`"
             )));
         };
-        if further.is_some() {
-            return Err(unauthorized(format!(
-                "the header {title} is given more than once"
-            )));
-        }
-        let user = std::str::from_utf8(value.as_bytes());
-        let user = user.map_err(|_| unauthorized(format!("the header {title} is not UTF-8")))?;
-        let user = user
+        let title = self.title();
+        let user = stated
             .parse()
             .map_err(|invalid| unauthorized(format!("the header {title}: {invalid}")))?;
         let how = if self.trusted.is_empty() {
@@ -90,6 +77,34 @@ impl HeaderWay {
             "proxy"
         };
         Ok(Known { user, how })
+    }
+
+    /// The name of the header, as people write it.
+    fn title(&self) -> &str {
+        if self.name == USER_HEADER {
+            USER_HEADER
+        } else {
+            self.name.as_str()
+        }
+    }
+
+    /// The name that a request states, in one header at most: of two headers, a proxy may have checked the other one.
+    pub fn stated<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a str>, Error> {
+        let unauthorized = |problem: &str| {
+            Error::new(
+                Reason::Unauthorized,
+                format!("the header {} {problem}", self.title()),
+            )
+        };
+        let mut values = headers.get_all(&self.name);
+        let (value, further) = (values.next(), values.next());
+        if further.is_some() {
+            return Err(unauthorized("is given more than once"));
+        }
+        let text = value
+            .map(|value| std::str::from_utf8(value.as_bytes()))
+            .transpose();
+        text.map_err(|_| unauthorized("is not UTF-8"))
     }
 
     /// The name that a request states, for the record of refused changes.

@@ -12,6 +12,7 @@ mod audit;
 mod header;
 mod peer;
 mod rights;
+mod socket;
 mod user;
 
 use actix_web::{
@@ -27,6 +28,7 @@ pub use self::{
     audit::{Audit, Subjects},
     header::HeaderWay,
     peer::Peer,
+    socket::SocketWay,
     user::{UserFilter, read_flag},
 };
 use crate::{
@@ -37,6 +39,8 @@ use crate::{
 /// The rules of the server about its users.
 pub struct Access {
     pub way: HeaderWay,
+    /// How users of this machine are known, who come over the socket.
+    pub socket: SocketWay,
     /// Those who may act for all users; empty: everybody.
     pub admins: Vec<User>,
     pub audit: Audit,
@@ -57,10 +61,15 @@ impl Access {
     }
 
     /// The user of a request, if they may make it.
-    fn admit(&self, request: &ServiceRequest) -> Result<Known, Error> {
+    async fn admit(&self, request: &ServiceRequest) -> Result<Known, Error> {
         refuse_pages(request)?;
-        let peer = Peer::of(request);
-        let known = self.way.known(request.headers(), peer.as_ref())?;
+        let known = match Peer::of(request) {
+            Some(Peer::Process { uid }) => {
+                let stated = self.way.stated(request.headers())?;
+                self.socket.known(uid, stated).await?
+            }
+            peer => self.way.known(request.headers(), peer.as_ref())?,
+        };
         let about_all = user::is_about_all_users(request.query_string());
         if about_all && !self.is_admin(&known.user) {
             let message =
@@ -92,7 +101,7 @@ pub async fn check<B: MessageBody>(
     let (Some(right), Some(access)) = (right, access) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
-    let known = match access.admit(&request) {
+    let known = match access.admit(&request).await {
         Ok(known) => known,
         Err(refusal) => {
             let user = access.way.claimed(request.headers());

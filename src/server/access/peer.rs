@@ -4,19 +4,24 @@ use std::{any::Any, fmt, net::IpAddr};
 
 use actix_web::{
     dev::{Extensions, ServiceRequest},
-    rt::net::TcpStream,
+    rt::net::{TcpStream, UnixStream},
 };
 
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Peer {
     Address(IpAddr),
+    /// A process of this machine, over the socket.
+    Process {
+        uid: u32,
+    },
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.to_canonical().fmt(f),
+            Self::Process { uid } => write!(f, "uid:{uid}"),
         }
     }
 }
@@ -28,6 +33,10 @@ impl Peer {
         if let Some(Ok(address)) = stream.map(TcpStream::peer_addr) {
             noted.insert(Self::Address(address.ip()));
         }
+        let stream = connection.downcast_ref::<UnixStream>();
+        if let Some(Ok(peer)) = stream.map(UnixStream::peer_cred) {
+            noted.insert(Self::Process { uid: peer.uid() });
+        }
     }
 
     /// The peer of a request.
@@ -38,6 +47,7 @@ impl Peer {
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Address(address) => Some(*address),
+            Self::Process { .. } => None,
         }
     }
 }

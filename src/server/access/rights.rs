@@ -18,12 +18,6 @@ impl Right {
         Self { resource, verb }
     }
 
-    /// The right that a request about all users needs too.
-    pub fn about_all_users(self) -> Self {
-        let verb = if self.is_change() { "delete" } else { "get" };
-        Self::new("all-users", verb)
-    }
-
     /// Whether a request with this right changes something.
     pub fn is_change(self) -> bool {
         matches!(self.verb, "create" | "delete")
@@ -68,11 +62,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_of_all_users_needs_another_right() {
+    fn only_routes_with_a_user_have_a_right() {
         let stop = needed(path::TASKS_STOP, &Method::POST).unwrap();
-        assert_eq!(stop.about_all_users(), Right::new("all-users", "delete"));
-        let list = needed(path::VOLUMES, &Method::GET).unwrap();
-        assert_eq!(list.about_all_users(), Right::new("all-users", "get"));
+        assert_eq!(stop, Right::new("tasks", "delete"));
+        assert!(stop.is_change());
+        assert!(!needed(path::TASK_LOGS, &Method::POST).unwrap().is_change());
         assert_eq!(needed(path::HEALTHZ, &Method::GET), None);
         assert_eq!(needed(path::TASKS, &Method::DELETE), None);
     }
