@@ -101,7 +101,7 @@ fn a_bad_url_is_reported_before_anything_else() {
     check(
         "jobs list --api-url localhost:8000",
         Exit::Usage,
-        "k8s-cli: `localhost:8000` (from --api-url) is not the URL of a server: it does not begin with http:// or https://\n\
+        "k8s-cli: `localhost:8000` (from --api-url) is not the URL of a server: it does not begin with http://, https://, ssh:// or unix://\n\
          hint: type http://localhost:8000\n",
     );
 }
