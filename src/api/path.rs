@@ -1,6 +1,6 @@
 //! The URL paths of the API: the pattern for the server's router, and the function with which the client builds the path.
 
-use super::{TaskId, VolumeId};
+use super::{SubmitFlags, TaskId, VolumeId};
 
 /// `GET`: whether the server is alive. Needs no user.
 pub const ROOT: &str = "/";
@@ -29,9 +29,15 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
-/// The path that submits a task; `fail_fast` stops all nodes when one fails.
-pub fn tasks_submit(fail_fast: bool) -> String {
-    let query = if fail_fast { "" } else { "?fail_fast=false" };
+/// The path that submits a task, with those flags that are not true.
+pub fn tasks_submit(flags: SubmitFlags) -> String {
+    let SubmitFlags { fail_fast, barrier } = flags;
+    let query = match (fail_fast, barrier) {
+        (true, true) => "",
+        (false, true) => "?fail_fast=false",
+        (true, false) => "?barrier=false",
+        (false, false) => "?fail_fast=false&barrier=false",
+    };
     format!("{TASKS_SUBMIT}{query}")
 }
 
@@ -70,7 +76,14 @@ mod tests {
                 .replace("{volume_id}", volume_id.as_str());
             assert_eq!(filled, built);
         }
-        assert_eq!(tasks_submit(true), TASKS_SUBMIT);
-        assert_eq!(tasks_submit(false), "/tasks/submit?fail_fast=false");
+        for (fail_fast, barrier, query) in [
+            (true, true, ""),
+            (false, true, "?fail_fast=false"),
+            (true, false, "?barrier=false"),
+            (false, false, "?fail_fast=false&barrier=false"),
+        ] {
+            let flags = SubmitFlags { fail_fast, barrier };
+            assert_eq!(tasks_submit(flags), format!("{TASKS_SUBMIT}{query}"));
+        }
     }
 }

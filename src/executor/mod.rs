@@ -55,8 +55,8 @@ pub use self::{
     view::ListVersion,
 };
 use crate::api::{
-    LogQuery, TaskDefinition, TaskId, TaskStatus, TaskSubmitResponse, User, VolumeDefinition,
-    VolumeId, VolumeStatus,
+    LogQuery, SubmitFlags, TaskDefinition, TaskId, TaskStatus, TaskSubmitResponse, User,
+    VolumeDefinition, VolumeId, VolumeStatus,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -130,7 +130,7 @@ impl Executor {
     // === Tasks ===
 
     /// Starts a task: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
-    /// other objects are deleted again. `fail_fast`: the failure of a node stops the other nodes.
+    /// other objects are deleted again.
     ///
     /// # Errors
     /// When the definition is not allowed, or Kubernetes refuses an object.
@@ -138,9 +138,9 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<TaskSubmitResponse> {
-        let (submission, first) = self.prepare(user, task, fail_fast).await?;
+        let (submission, first) = self.prepare(user, task, flags).await?;
         submit::submit(&self.live, &self.creations, submission, first).await
     }
 
@@ -152,9 +152,9 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<DryRun> {
-        let (submission, first) = self.prepare(user, task, fail_fast).await?;
+        let (submission, first) = self.prepare(user, task, flags).await?;
         prepare::dry_run(&self.live.cluster, submission, first).await
     }
 
@@ -162,9 +162,9 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<(Submission, Job)> {
-        prepare::prepare(&self.live, user, task, fail_fast, &self.pod_rules).await
+        prepare::prepare(&self.live, user, task, flags, &self.pod_rules).await
     }
 
     /// One task of `user`.

@@ -1,6 +1,6 @@
 //! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`.
 //!
-//! The flags `fail_fast` and `dry_run` come in the query, or as parts of the form. A server that knows no form refuses it. A client
+//! The flags `fail_fast`, `barrier` and `dry_run` come in the query, or as parts of the form. A server that knows no form refuses it. A client
 //! that wants a dry run sends one, since a server that does not know the flag would start the task.
 
 use std::pin::Pin;
@@ -20,14 +20,14 @@ use super::{
     user::read_flag,
 };
 use crate::{
-    api::{Problem, Reason},
+    api::{Problem, Reason, SubmitFlags},
     executor::Error,
 };
 
 /// A decoded request.
 pub struct Submission {
     pub definition: Value,
-    pub fail_fast: bool,
+    pub flags: SubmitFlags,
     pub dry_run: bool,
 }
 
@@ -62,13 +62,18 @@ impl Submission {
                 default
             })
         };
-        let (fail_fast, dry_run) = (flag("fail_fast", true), flag("dry_run", false));
+        let dry_run = flag("dry_run", false);
+        let usual = SubmitFlags::default();
+        let flags = SubmitFlags {
+            fail_fast: flag("fail_fast", usual.fail_fast),
+            barrier: flag("barrier", usual.barrier),
+        };
         if !problems.is_empty() {
             return Err(error::invalid(&problems));
         }
         Ok(Self {
             definition,
-            fail_fast,
+            flags,
             dry_run,
         })
     }
@@ -94,14 +99,14 @@ async fn of_form(mut form: Multipart, mut flags: Pairs) -> Result<Submission, Er
                 });
                 definition = Some(read?);
             }
-            "fail_fast" | "dry_run" => {
+            "fail_fast" | "barrier" | "dry_run" => {
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
             "task" => return Err(refused("task", "is given more than once")),
             _ => {
                 return Err(refused(
                     &name,
-                    "is not a part of the form: expected task, fail_fast, dry_run",
+                    "is not a part of the form: expected task, fail_fast, barrier, dry_run",
                 ));
             }
         }

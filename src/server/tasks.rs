@@ -29,15 +29,15 @@ pub async fn submit(
 ) -> Result<HttpResponse, Error> {
     let Submission {
         definition,
-        fail_fast,
+        flags,
         dry_run,
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
     Ok(if dry_run {
-        dry_runs.respond(executor.dry_run(&user, task, fail_fast).await?)
+        dry_runs.respond(executor.dry_run(&user, task, flags).await?)
     } else {
-        HttpResponse::Ok().json(executor.submit(&user, task, fail_fast).await?)
+        HttpResponse::Ok().json(executor.submit(&user, task, flags).await?)
     })
 }
 

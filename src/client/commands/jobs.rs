@@ -5,7 +5,7 @@ use std::{io, iter, mem};
 
 use super::{documents, for_each, logs, stop, validate};
 use crate::{
-    api::{LogQuery, TaskSubmitResponse},
+    api::{LogQuery, SubmitFlags, TaskSubmitResponse},
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
@@ -41,9 +41,12 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
     }
     let file = task_file::read(&args.file, &mut context.input, &settings)?;
     let client = context.client(args.api_url, args.as_user)?;
-    let fail_fast = !args.no_fail_fast;
+    let flags = SubmitFlags {
+        fail_fast: !args.no_fail_fast,
+        barrier: !args.no_barrier,
+    };
     if args.dry_run {
-        let answer = client.submit_dry_run(&file.task, fail_fast)?;
+        let answer = client.submit_dry_run(&file.task, flags)?;
         match args.output {
             Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
             Some(Format::Name) => output::object_names(context.out, &answer.value.manifests)?,
@@ -53,7 +56,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         warn(context, &args.file, &file.warnings, &answer.value.warnings);
         return Ok(Exit::Done);
     }
-    let submitted = client.submit(&file.task, fail_fast)?;
+    let submitted = client.submit(&file.task, flags)?;
     // From here on Ctrl-C detaches from the task.
     let feed = (!args.detach).then(LogFeed::listen);
 

@@ -30,10 +30,10 @@ use super::{
     output,
 };
 use crate::api::{
-    LogQuery, NDJSON, PLAIN_TEXT, TaskDefinition, TaskDryRunResponse, TaskId, TaskListResponse,
-    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER,
-    User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId,
-    VolumeListResponse, VolumeStatus, path,
+    LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskDefinition, TaskDryRunResponse, TaskId,
+    TaskListResponse, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
+    Timestamp, USER_HEADER, User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse,
+    VolumeId, VolumeListResponse, VolumeStatus, path,
 };
 use crate::{certificate, proxy::Proxy};
 
@@ -99,10 +99,10 @@ impl ApiClient {
     pub fn submit(
         &self,
         task: &TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
         let task = task.to_wire().map_err(|error| cannot_send(&error))?;
-        self.post(&path::tasks_submit(fail_fast), &task)
+        self.post(&path::tasks_submit(flags), &task)
     }
 
     /// Returns the objects that submitting a task would create. The request is a form, which a server without dry runs refuses.
@@ -112,14 +112,14 @@ impl ApiClient {
     pub fn submit_dry_run(
         &self,
         task: &TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
         let task = task.to_wire().map_err(|error| cannot_send(&error))?;
         let no_dry_run = |started| Error::NoDryRun {
             url: self.url.clone(),
             started,
         };
-        let body = form(&task, fail_fast);
+        let body = form(&task, flags);
         let kind = format!("multipart/form-data; boundary={BOUNDARY}");
         let mut request =
             self.request(Method::POST, path::TASKS_SUBMIT, "application/json", body)?;
@@ -462,12 +462,16 @@ impl ApiClient {
 const BOUNDARY: &str = "k8s-cli-form";
 
 /// The form of a dry run.
-fn form(task: &Value, fail_fast: bool) -> Vec<u8> {
-    let parts = [
+fn form(task: &Value, flags: SubmitFlags) -> Vec<u8> {
+    let mut parts = vec![
         ("task", "application/json", task.to_string()),
         ("dry_run", "text/plain", "true".to_owned()),
-        ("fail_fast", "text/plain", fail_fast.to_string()),
+        ("fail_fast", "text/plain", flags.fail_fast.to_string()),
     ];
+    if !flags.barrier {
+        // A server that does not know it refuses it.
+        parts.push(("barrier", "text/plain", "false".to_owned()));
+    }
     let mut form = String::new();
     for (name, kind, content) in parts {
         form.push_str(&format!(

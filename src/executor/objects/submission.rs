@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{
+    barrier,
     gpus::Placement,
     labels, names,
     script::{MAX_ARGUMENT, Script},
 };
-use crate::api::{TaskDefinition, TaskId, Timestamp, User, VolumeMount};
+use crate::api::{SubmitFlags, TaskDefinition, TaskId, Timestamp, User, VolumeMount};
 
 /// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
@@ -20,6 +21,8 @@ pub struct Submission {
     pub created_at: Timestamp,
     /// Whether the failure of a node stops the other nodes.
     pub fail_fast: bool,
+    /// Whether its nodes begin `run` together.
+    pub has_barrier: bool,
     /// The name of the claim behind each mount path of the task.
     pub claims: BTreeMap<String, String>,
     /// The GPUs that its pods ask for.
@@ -42,25 +45,27 @@ impl Submission {
         user: User,
         task: TaskDefinition,
         created_at: Timestamp,
-        fail_fast: bool,
+        flags: SubmitFlags,
         claims: BTreeMap<String, String>,
         placement: Placement,
     ) -> Self {
         let node_names = node_names(id, task.num_nodes);
         let num_nodes = task.num_nodes;
+        let has_barrier = flags.barrier && barrier::is_possible(&task);
         let is_missing = num_nodes > 1 && node_names.is_none();
         let warning = is_missing.then(|| {
             format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
         });
         Self {
-            script: Script::new(&task),
+            script: Script::new(&task, has_barrier.then_some(id)),
+            has_barrier,
             node_names,
             warnings: warning.into_iter().collect(),
             id,
             user,
             task,
             created_at,
-            fail_fast,
+            fail_fast: flags.fail_fast,
             claims,
             placement,
             is_restricted: false,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{Reason, Resources, TaskDefinition, User, VolumeMount, describe},
+    api::{Reason, Resources, SubmitFlags, TaskDefinition, User, VolumeMount, describe},
     executor::{
         cluster::{Cluster, call},
         error::{Error, Result},
@@ -34,7 +34,7 @@ pub async fn prepare(
     live: &LiveView,
     user: &User,
     mut task: TaskDefinition,
-    fail_fast: bool,
+    flags: SubmitFlags,
     rules: &PodRules,
 ) -> Result<(Submission, Job)> {
     let problems = rules.refusals(&task);
@@ -62,8 +62,7 @@ pub async fn prepare(
     let (placement, warning) = place(&live.cluster, &mut task.resources).await;
     warnings.extend(warning);
     let user = user.clone();
-    let mut submission =
-        Submission::new(id, user, task, fresh::now(), fail_fast, claims, placement);
+    let mut submission = Submission::new(id, user, task, fresh::now(), flags, claims, placement);
     submission.is_restricted = rules.is_restricted;
     submission.may_install = may_install;
     submission.warnings.splice(0..0, warnings);

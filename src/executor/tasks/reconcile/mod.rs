@@ -1,6 +1,7 @@
 //! Changes the objects of tasks where Kubernetes alone does not do what a task means.
 //!
 //! - [`fail_fast`]: the failure of a node stops the other nodes.
+//! - [`release`]: the nodes of a task begin `run` when the `setup` of all has ended.
 //! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
 //!   fails. The ends of nodes are noted where Kubernetes would forget them.
 //!
@@ -9,6 +10,7 @@
 
 mod ends;
 mod fail_fast;
+mod release;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +49,8 @@ enum Change {
         /// The rank of the node whose failure is the cause.
         after: Option<u32>,
     },
+    /// Lets a pod begin `run`; its annotation says so.
+    Release { pod: String, annotation: String },
 }
 
 /// An object that gets a deadline. The logs of a stopped node stay readable, so neither is deleted. The kubelet of a pod that has
@@ -109,6 +113,9 @@ async fn settle(live: &LiveView, id: TaskId) -> Result<()> {
             stops.len()
         );
     }
+    if let Some(Change::Release { .. }) = stops.first() {
+        log::info!("nodes begin `run` task_id={id} nodes={}", stops.len());
+    }
     // A node that is stopped because its container has ended must not look like a failure.
     for changes in [notes, stops] {
         let changes = stream::iter(changes).map(|change| apply(live, change));
@@ -131,6 +138,7 @@ fn plan(task: &Observed) -> (Vec<Change>, Vec<Change>) {
     let (mut notes, mut stops) = (Vec::new(), Vec::new());
     for part in parts {
         stops.extend(fail_fast::plan(&part));
+        stops.extend(release::plan(&part));
         let (more_notes, more_stops) = ends::plan(&part);
         notes.extend(more_notes);
         stops.extend(more_stops);
@@ -156,6 +164,10 @@ async fn apply(live: &LiveView, change: Change) -> Result<()> {
                 Target::Pod(name) => live.patch::<PodRow>("pod", &name, patch).await?,
                 Target::Job(name) => live.patch::<JobRow>("Job", &name, patch).await?,
             };
+        }
+        Change::Release { pod, annotation } => {
+            let patch = json!({ "metadata": { "annotations": { labels::START: annotation } } });
+            live.patch::<PodRow>("pod", &pod, patch).await?;
         }
     }
     Ok(())

@@ -86,6 +86,7 @@ fn describe_change(change: &Change) -> String {
             Target::Pod(_) => "stop the pod".to_owned(),
             Target::Job(_) => "stop the Job".to_owned(),
         },
+        Change::Release { .. } => "release the pod".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::TaskDefinition,
+    api::{SubmitFlags, TaskDefinition},
     executor::{objects::PodRules, scripted_server, tasks::prepare::prepare},
 };
 
@@ -51,7 +51,14 @@ async fn submitted(
     let live = LiveView::new(cluster);
     let task = TaskDefinition::from_json(&json!({"num_nodes": 2, "run": "true"})).unwrap();
     let user = "ada".parse().unwrap();
-    let prepared = prepare(&live, &user, task, true, &PodRules::default()).await;
+    let prepared = prepare(
+        &live,
+        &user,
+        task,
+        SubmitFlags::default(),
+        &PodRules::default(),
+    )
+    .await;
     let (submission, first) = prepared.unwrap();
     let submitted = submit(&live, &Arc::default(), submission, first).await;
     let error = submitted.unwrap_err();
@@ -112,7 +119,14 @@ async fn a_warning_of_kubernetes_reaches_the_user() {
     let live = LiveView::new(cluster);
     let task = TaskDefinition::from_json(&json!({"run": "true"})).unwrap();
     let user = "ada".parse().unwrap();
-    let prepared = prepare(&live, &user, task, true, &PodRules::default()).await;
+    let prepared = prepare(
+        &live,
+        &user,
+        task,
+        SubmitFlags::default(),
+        &PodRules::default(),
+    )
+    .await;
     let (submission, first) = prepared.unwrap();
     let answer = submit(&live, &Arc::default(), submission, first).await;
     let warnings = answer.unwrap().warnings;
