@@ -19,7 +19,7 @@ check: ## run the checks that a change has to pass: format, lints (with shellche
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	shellcheck src/executor/objects/script/init.sh
-	shellcheck -s bash src/executor/objects/script/shell.sh src/executor/objects/script/files.sh
+	shellcheck -s bash src/executor/objects/script/shell.sh src/executor/objects/script/files.sh src/executor/objects/script/nodes.sh
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 	$(MAKE) corpus

@@ -42,8 +42,8 @@ pub use masked::{mask, masked};
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use task::{
-    NodeStatus, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState, TaskStatus,
-    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
+    NodeStatus, SubmitFlags, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState,
+    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;
 pub use user::{InvalidUser, User};

@@ -1,6 +1,6 @@
 //! The URL paths of the API, and the paths of its socket: the pattern for the server's router, and the function with which the client builds the path.
 
-use super::{TaskId, VolumeId};
+use super::{SubmitFlags, TaskId, VolumeId};
 
 /// The socket of a server that was started with `--socket auto`, if its directory can be made.
 pub const SOCKET: &str = "/run/k8s-cli/k8s-cli.sock";
@@ -34,9 +34,15 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
-/// The path that submits a task; `fail_fast` stops all nodes when one fails.
-pub fn tasks_submit(fail_fast: bool) -> String {
-    let query = if fail_fast { "" } else { "?fail_fast=false" };
+/// The path that submits a task, with those flags that are not true.
+pub fn tasks_submit(flags: SubmitFlags) -> String {
+    let SubmitFlags { fail_fast, barrier } = flags;
+    let query = match (fail_fast, barrier) {
+        (true, true) => "",
+        (false, true) => "?fail_fast=false",
+        (true, false) => "?barrier=false",
+        (false, false) => "?fail_fast=false&barrier=false",
+    };
     format!("{TASKS_SUBMIT}{query}")
 }
 
@@ -75,7 +81,14 @@ mod tests {
                 .replace("{volume_id}", volume_id.as_str());
             assert_eq!(filled, built);
         }
-        assert_eq!(tasks_submit(true), TASKS_SUBMIT);
-        assert_eq!(tasks_submit(false), "/tasks/submit?fail_fast=false");
+        for (fail_fast, barrier, query) in [
+            (true, true, ""),
+            (false, true, "?fail_fast=false"),
+            (true, false, "?barrier=false"),
+            (false, false, "?fail_fast=false&barrier=false"),
+        ] {
+            let flags = SubmitFlags { fail_fast, barrier };
+            assert_eq!(tasks_submit(flags), format!("{TASKS_SUBMIT}{query}"));
+        }
     }
 }

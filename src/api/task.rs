@@ -42,6 +42,24 @@ impl fmt::Display for TaskState {
     }
 }
 
+/// What the nodes of a task have in common while they run. Each flag is true unless a user says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct SubmitFlags {
+    /// Whether the failure of a node stops the other nodes.
+    pub fail_fast: bool,
+    /// Whether no node begins `run` before the `setup` of all has ended.
+    pub barrier: bool,
+}
+
+impl Default for SubmitFlags {
+    fn default() -> Self {
+        Self {
+            fail_fast: true,
+            barrier: true,
+        }
+    }
+}
+
 /// `GET /tasks/{task_id}`: the status of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStatus {

@@ -59,8 +59,8 @@ pub use self::{
     view::ListVersion,
 };
 use crate::api::{
-    LogQuery, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus, TaskSubmitResponse, User,
-    VolumeDefinition, VolumeId, VolumeStatus,
+    LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus,
+    TaskSubmitResponse, User, VolumeDefinition, VolumeId, VolumeStatus,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -160,9 +160,9 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<TaskCheckResponse> {
-        let (submission, first) = self.prepare(user, task, fail_fast, None).await?;
+        let (submission, first) = self.prepare(user, task, flags, None).await?;
         let num_nodes = submission.task.num_nodes;
         let (max_files_size, limit) = self.files.limit(&self.live.view, num_nodes);
         let of_kubernetes = prepare::try_first(&self.live.cluster, &first).await?;
@@ -175,7 +175,7 @@ impl Executor {
     }
 
     /// Starts a task with its files: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
-    /// other objects are deleted again. `fail_fast`: the failure of a node stops the other nodes.
+    /// other objects are deleted again.
     ///
     /// # Errors
     /// When the definition is not allowed, or Kubernetes refuses an object.
@@ -183,7 +183,7 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
         files: Option<Archive>,
     ) -> Result<TaskSubmitResponse> {
         let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
@@ -191,7 +191,7 @@ impl Executor {
         let files = travelling
             .as_ref()
             .map(|travelling| travelling.files.clone());
-        let (submission, first) = self.prepare(user, task, fail_fast, files).await?;
+        let (submission, first) = self.prepare(user, task, flags, files).await?;
         let travelling = travelling.map(|travelling| (travelling, self.files.clone()));
         submit::submit(&self.live, &self.creations, submission, first, travelling).await
     }
@@ -204,13 +204,13 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
         files: Option<Archive>,
     ) -> Result<DryRun> {
         let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
         let travelling = files.map(admit).transpose()?;
         let files = travelling.map(|travelling| travelling.files);
-        let (submission, first) = self.prepare(user, task, fail_fast, files).await?;
+        let (submission, first) = self.prepare(user, task, flags, files).await?;
         dry_run::dry_run(&self.live.cluster, submission, first).await
     }
 
@@ -218,7 +218,7 @@ impl Executor {
         &self,
         user: &User,
         task: TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
         files: Option<objects::Files>,
     ) -> Result<(Submission, Job)> {
         let store = self.files.store.as_ref();
@@ -226,7 +226,7 @@ impl Executor {
             pods: &self.pod_rules,
             reserved_claim: store.map(|store| store.claim()),
         };
-        prepare::prepare(&self.live, user, task, fail_fast, files, rules).await
+        prepare::prepare(&self.live, user, task, flags, files, rules).await
     }
 
     /// One task of `user`.

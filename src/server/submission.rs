@@ -1,8 +1,8 @@
 //! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`, and the
 //! archive of its files in the part `files`.
 //!
-//! The flags `fail_fast`, `dry_run` and `check` come in the query, or as parts of the form. A server that knows no form refuses it. A
-//! client that wants a dry run or a check sends one, since a server that does not know the flag would start the task. The archive is
+//! The flags `fail_fast`, `barrier`, `dry_run` and `check` come in the query, or as parts of the form. A server that knows no form refuses
+//! it. A client that wants a dry run or a check sends one, since a server that does not know the flag would start the task. The archive is
 //! the last part, so that the other parts are refused before it is sent.
 
 use std::pin::Pin;
@@ -22,14 +22,14 @@ use super::{
     error::{self, MAX_BODY},
 };
 use crate::{
-    api::{Problem, Reason},
+    api::{Problem, Reason, SubmitFlags},
     executor::{Archive, Error, Executor},
 };
 
 /// A decoded request.
 pub struct Submission {
     pub definition: Value,
-    pub fail_fast: bool,
+    pub flags: SubmitFlags,
     pub purpose: Purpose,
     /// The files that travel with the task.
     pub files: Option<Archive>,
@@ -89,14 +89,18 @@ impl Submission {
                 default
             })
         };
-        let fail_fast = flag("fail_fast", true);
         let (dry_run, check) = (flag("dry_run", false), flag("check", false));
+        let usual = SubmitFlags::default();
+        let flags = SubmitFlags {
+            fail_fast: flag("fail_fast", usual.fail_fast),
+            barrier: flag("barrier", usual.barrier),
+        };
         if !problems.is_empty() {
             return Err(error::invalid(&problems));
         }
         Ok(Self {
             definition,
-            fail_fast,
+            flags,
             purpose: match (check, dry_run) {
                 (true, _) => Purpose::Check,
                 (false, true) => Purpose::DryRun,
@@ -141,14 +145,14 @@ async fn of_form(
                 });
                 definition = Some(read?);
             }
-            "fail_fast" | "dry_run" | "check" => {
+            "fail_fast" | "barrier" | "dry_run" | "check" => {
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
             "task" | "files" => return Err(refused(&name, "is given more than once")),
             _ => {
                 return Err(refused(
                     &name,
-                    "is not a part of the form: expected task, fail_fast, dry_run, check, files",
+                    "is not a part of the form: expected task, fail_fast, barrier, dry_run, check, files",
                 ));
             }
         }

@@ -30,7 +30,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, Error> {
     let Submission {
         definition,
-        fail_fast,
+        flags,
         purpose,
         files,
     } = submission;
@@ -38,15 +38,15 @@ pub async fn submit(
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
     Ok(match purpose {
         Purpose::Start => {
-            let submitted = executor.submit(&user, task, fail_fast, files).await?;
+            let submitted = executor.submit(&user, task, flags, files).await?;
             Subjects::of(HttpResponse::Ok().json(&submitted), [submitted.task_id])
         }
         Purpose::Check => {
-            let accepted = executor.check(&user, task, fail_fast).await?;
+            let accepted = executor.check(&user, task, flags).await?;
             Subjects::none(HttpResponse::Ok().json(accepted))
         }
         Purpose::DryRun => {
-            let dry_run = executor.dry_run(&user, task, fail_fast, files).await?;
+            let dry_run = executor.dry_run(&user, task, flags, files).await?;
             Subjects::none(dry_runs.respond(dry_run))
         }
     })

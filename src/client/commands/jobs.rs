@@ -5,7 +5,7 @@ use std::{io, iter, mem};
 
 use super::{documents, for_each, logs, stop, validate};
 use crate::{
-    api::{LogQuery, TaskSubmitResponse},
+    api::{LogQuery, SubmitFlags, TaskSubmitResponse},
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
@@ -43,15 +43,18 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
     }
     let mut file = task_file::read(&args.file, &mut context.input, &settings)?;
     let client = context.client(args.api_url, args.as_user)?;
-    let fail_fast = !args.no_fail_fast;
+    let flags = SubmitFlags {
+        fail_fast: !args.no_fail_fast,
+        barrier: !args.no_barrier,
+    };
     let mounts = match args.ignore_file_mounts {
         true => FileMounts::Ignored,
         false => FileMounts::Travel,
     };
-    let mut archive = pack(context, &client, &args.file, &mut file, mounts, fail_fast)?;
+    let mut archive = pack(context, &client, &args.file, &mut file, mounts, flags)?;
     if args.dry_run {
         let answer = with_stream(context, archive.as_mut(), |files| {
-            client.submit_dry_run(&file.task, fail_fast, files)
+            client.submit_dry_run(&file.task, flags, files)
         })?;
         match args.output {
             Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
@@ -66,8 +69,8 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         return Ok(Exit::Done);
     }
     let submitted = with_stream(context, archive.as_mut(), |files| match files {
-        Some(files) => client.submit_with_files(&file.task, fail_fast, files),
-        None => client.submit(&file.task, fail_fast),
+        Some(files) => client.submit_with_files(&file.task, flags, files),
+        None => client.submit(&file.task, flags),
     })?;
     // From here on Ctrl-C detaches from the task.
     let feed = (!args.detach).then(LogFeed::listen);
@@ -142,7 +145,7 @@ fn pack(
     path: &str,
     file: &mut TaskFile,
     mounts: FileMounts,
-    fail_fast: bool,
+    flags: SubmitFlags,
 ) -> Result<Option<Archive>, Error> {
     let sources =
         files::sources(file, mounts, context.env).map_err(|problems| Error::TaskFile {
@@ -159,7 +162,7 @@ fn pack(
     if sources.is_empty() {
         return Ok(None);
     }
-    let limit = client.check(&file.task, fail_fast)?;
+    let limit = client.check(&file.task, flags)?;
     files::pack(context, &sources, &limit).map(Some)
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use crate::client::Error;
+use crate::{api::SubmitFlags, client::Error};
 
 /// An archive on its way to the server.
 pub struct Stream<'a> {
@@ -24,11 +24,15 @@ pub struct Form {
 
 impl Form {
     /// A form with the definition of a task, and perhaps a flag that is set.
-    pub fn new(task: Value, fail_fast: bool, flag: Option<&'static str>) -> Self {
+    pub fn new(task: Value, flags: SubmitFlags, flag: Option<&'static str>) -> Self {
         let mut parts = vec![
             ("task", "application/json", task.to_string()),
-            ("fail_fast", "text/plain", fail_fast.to_string()),
+            ("fail_fast", "text/plain", flags.fail_fast.to_string()),
         ];
+        if !flags.barrier {
+            // A server that does not know it refuses it.
+            parts.push(("barrier", "text/plain", "false".to_owned()));
+        }
         parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
         Self { parts }
     }

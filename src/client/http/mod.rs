@@ -38,10 +38,10 @@ pub use self::{
 };
 use super::{Error, config::Env, output};
 use crate::api::{
-    LogQuery, NDJSON, PLAIN_TEXT, TaskCheckResponse, TaskDefinition, TaskDryRunResponse, TaskId,
-    TaskListResponse, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
-    Timestamp, USER_HEADER, User, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse,
-    VolumeId, VolumeListResponse, VolumeStatus, path,
+    LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
+    TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus, TaskStopAllResponse,
+    TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER, User, VolumeCreateResponse,
+    VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, path,
 };
 use crate::proxy::Proxy;
 
@@ -125,9 +125,9 @@ impl ApiClient {
     pub fn submit(
         &self,
         task: &TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        self.post(&path::tasks_submit(fail_fast), &wire(task)?)
+        self.post(&path::tasks_submit(flags), &wire(task)?)
     }
 
     /// Asks whether the server would accept a task with files, so that those of a refused one are not sent.
@@ -137,9 +137,9 @@ impl ApiClient {
     pub fn check(
         &self,
         task: &TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
     ) -> Result<TaskCheckResponse, Error> {
-        let answer = self.send_form(&Form::new(wire(task)?, fail_fast, Some("check")), None);
+        let answer = self.send_form(&Form::new(wire(task)?, flags, Some("check")), None);
         match answer {
             Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
             Err(error) if is_about_form(&error) => Err(self.no_files()),
@@ -157,10 +157,10 @@ impl ApiClient {
     pub fn submit_with_files(
         &self,
         task: &TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
         files: Stream<'_>,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let answer = self.send_form(&Form::new(wire(task)?, fail_fast, None), Some(files))?;
+        let answer = self.send_form(&Form::new(wire(task)?, flags, None), Some(files))?;
         self.typed(answer)
     }
 
@@ -171,14 +171,14 @@ impl ApiClient {
     pub fn submit_dry_run(
         &self,
         task: &TaskDefinition,
-        fail_fast: bool,
+        flags: SubmitFlags,
         files: Option<Stream<'_>>,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
         let no_dry_run = |started| Error::NoDryRun {
             url: self.url.clone(),
             started,
         };
-        let answer = self.send_form(&Form::new(wire(task)?, fail_fast, Some("dry_run")), files);
+        let answer = self.send_form(&Form::new(wire(task)?, flags, Some("dry_run")), files);
         let answer = match answer {
             Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
             answer => answer?,

@@ -191,6 +191,7 @@ async fn follow(
     send(LogRecord::Start { num_nodes }).await;
     let query = Arc::new(query);
     let is_limit_reported = Arc::new(AtomicBool::new(false));
+    let is_barrier_reported = Arc::new(AtomicBool::new(false));
     let reads = logs.tails.reads();
     let mut followers = JoinSet::new();
     for rank in ranks {
@@ -205,6 +206,7 @@ async fn follow(
             items: items.clone(),
             place: place.map(|cursor| cursor.place.clone()),
             is_limit_reported: is_limit_reported.clone(),
+            is_barrier_reported: is_barrier_reported.clone(),
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,

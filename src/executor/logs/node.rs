@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +32,11 @@ use super::{
 use crate::{
     api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus, Since},
     backoff::Backoff,
-    executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
+    executor::{
+        cluster::Cluster,
+        observed::{Observed, is_waiting},
+        view::TaskWatch,
+    },
 };
 
 /// How long a log is followed after the pod of a stopped task is gone, or should be.
@@ -48,6 +53,9 @@ const MAX_AGE: i64 = 100 * 365 * 24 * 3600;
 const CLOCKS: i64 = 3600 * SECOND;
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const JOB_END_DELAY: Duration = Duration::from_secs(5);
+
+/// How long the `setup` of one node usually takes after that of another. Only a longer wait is reported.
+const USUAL_WAIT: Duration = Duration::from_secs(10);
 
 /// The place at which to begin the log of a container.
 pub enum Start {
@@ -81,6 +89,8 @@ pub struct Follower {
     pub place: Option<LogPlace>,
     /// Whether the viewer has the notice that not every log can be followed.
     pub is_limit_reported: Arc<AtomicBool>,
+    /// Whether the viewer has the notice about the nodes that the others wait for.
+    pub is_barrier_reported: Arc<AtomicBool>,
     /// The limit of this viewer's reads, for all nodes together.
     pub reads: Reads,
     /// The keys of the containers whose logs were read completely, or are not wanted.
@@ -294,6 +304,37 @@ impl Follower {
         tokio::select! {
             end = self.read_container(&mut reader, start) => end,
             () = stopped(node, self.rank) => Ok(()),
+            gone = self.report_barrier(&source.pod) => Err(gone),
+        }
+    }
+
+    /// Reports once for all nodes whose `setup` they wait for, if that takes long. Returns only when the viewer is gone.
+    async fn report_barrier(&self, pod: &str) -> ViewerGone {
+        let mut node = self.watch.node(self.rank);
+        loop {
+            let waits = |node: &Observed| {
+                node.pods
+                    .iter()
+                    .any(|it| *it.name == *pod && is_waiting(it))
+            };
+            if node.wait_for(waits).await.is_err() {
+                return future::pending().await;
+            }
+            if timeout(USUAL_WAIT, node.wait_for(|node| !waits(node)))
+                .await
+                .is_ok()
+            {
+                continue;
+            }
+            if let Some(message) = self.watch.awaited_setup()
+                && !self.is_barrier_reported.swap(true, Ordering::Relaxed)
+            {
+                let node = self.rank;
+                if let Err(gone) = self.record(LogRecord::Notice { node, message }).await {
+                    return gone;
+                }
+            }
+            return future::pending().await;
         }
     }
 

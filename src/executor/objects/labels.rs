@@ -24,6 +24,11 @@ pub const EXACT_TASK_NAME: &str = "k8s-cli/task-name";
 pub const FAIL_FAST: &str = "k8s-cli/fail-fast";
 /// The rank of the node whose failure stopped this one.
 pub const STOPPED_AFTER: &str = "k8s-cli/stopped-after";
+/// On a pod whose nodes begin `run` together: [`START_HELD`], later [`START_NOW`], and perhaps a space and a line for its log. Pods
+/// without it do not wait.
+pub const START: &str = "k8s-cli/start";
+pub const START_HELD: &str = "held";
+pub const START_NOW: &str = "now";
 /// `true` on the first Job: all objects of the task were created.
 pub const COMPLETE: &str = "k8s-cli/complete";
 /// `true` on the first Job: a user stops the task, so a missing Job is no failure.

@@ -25,11 +25,15 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
     // The program's labels override the user's.
     labels.extend(submission.labels());
     labels.insert(labels::NODE_IDX.to_owned(), rank.to_string());
+    let mut annotations = submission.annotations();
+    if submission.has_barrier {
+        annotations.insert(labels::START.to_owned(), labels::START_HELD.to_owned());
+    }
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels.clone()),
             // A pod outlives its Job for as long as its processes need to end.
-            annotations: Some(submission.annotations()),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
         spec: Some(pod::pod(submission, rank)),

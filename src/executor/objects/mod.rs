@@ -6,6 +6,7 @@
 //! All modules above import this one. It is pure: random values, the time and looked-up values are arguments. Nothing here reads an
 //! object of Kubernetes; `observed` does that.
 
+mod barrier;
 mod defaults;
 mod environment;
 mod files;

@@ -13,6 +13,7 @@ use k8s_openapi::{
 };
 
 use super::{
+    barrier,
     defaults::IMAGE,
     environment::{environment, escape_dollars},
     gpus::Placement,
@@ -50,7 +51,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         ..Container::default()
     };
     let is_multi_node = submission.is_multi_node();
-    PodSpec {
+    let mut pod = PodSpec {
         affinity: affinity(&submission.placement),
         automount_service_account_token: Some(false),
         containers: vec![container],
@@ -66,7 +67,11 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         tolerations: toleration(&submission.placement).map(|toleration| vec![toleration]),
         volumes: (!volumes.is_empty()).then_some(volumes),
         ..PodSpec::default()
+    };
+    if submission.has_barrier {
+        barrier::add(&mut pod);
     }
+    pod
 }
 
 /// The variables of a Secret of the task.

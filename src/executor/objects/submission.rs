@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
+    barrier,
     files::Files,
     gpus::Placement,
     labels, names,
     script::{MAX_ARGUMENT, Script},
 };
-use crate::api::{RegistryLogin, TaskDefinition, TaskId, Timestamp, User, VolumeMount};
+use crate::api::{
+    RegistryLogin, SubmitFlags, TaskDefinition, TaskId, Timestamp, User, VolumeMount,
+};
 
 /// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
@@ -21,6 +24,8 @@ pub struct Submission {
     pub created_at: Timestamp,
     /// Whether the failure of a node stops the other nodes.
     pub fail_fast: bool,
+    /// Whether its nodes begin `run` together.
+    pub has_barrier: bool,
     /// The name of the claim behind each mount path of the task.
     pub claims: BTreeMap<String, String>,
     /// The GPUs that its pods ask for.
@@ -56,7 +61,7 @@ impl Submission {
         user: User,
         task: TaskDefinition,
         created_at: Timestamp,
-        fail_fast: bool,
+        flags: SubmitFlags,
         found: Found,
     ) -> Self {
         let Found {
@@ -67,19 +72,21 @@ impl Submission {
         } = found;
         let node_names = node_names(id, task.num_nodes);
         let num_nodes = task.num_nodes;
+        let has_barrier = flags.barrier && barrier::is_possible(&task);
         let is_missing = num_nodes > 1 && node_names.is_none();
         let warning = is_missing.then(|| {
             format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
         });
         Self {
-            script: Script::new(&task, files.as_ref()),
+            script: Script::new(&task, has_barrier.then_some(id), files.as_ref()),
+            has_barrier,
             node_names,
             warnings: warning.into_iter().collect(),
             id,
             user,
             task,
             created_at,
-            fail_fast,
+            fail_fast: flags.fail_fast,
             claims,
             placement,
             files,

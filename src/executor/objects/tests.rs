@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{environment::escape_dollars, script, *};
 use crate::{
-    api::{TaskDefinition, VolumeDefinition, VolumeMount},
+    api::{SubmitFlags, TaskDefinition, VolumeDefinition, VolumeMount},
     golden,
 };
 
@@ -16,7 +16,10 @@ fn check(case: &str) {
 
 fn submission(mut task: TaskDefinition) -> Submission {
     let registry_login = task.take_registry_login();
-    let fail_fast = task.name.as_deref() != Some("pair");
+    let flags = SubmitFlags {
+        fail_fast: task.name.as_deref() != Some("pair"),
+        barrier: true,
+    };
     let claims = task
         .volumes
         .iter()
@@ -44,7 +47,7 @@ fn submission(mut task: TaskDefinition) -> Submission {
         "ada@example.com".parse().unwrap(),
         task,
         "2026-01-02T03:04:05.678901".parse().unwrap(),
-        fail_fast,
+        flags,
         Found {
             claims,
             placement,
@@ -66,6 +69,9 @@ fn check_submission(case: &str, submission: &Submission) {
             assert_eq!(args[0], escape_dollars(&script::init()));
             args[0] = "<init.sh>".to_owned();
             args[4] = "<shell.sh>".to_owned();
+            if let Some(nodes) = args.get_mut(7) {
+                *nodes = "<nodes.sh>".to_owned();
+            }
             golden::to_yaml(&job)
         })
         .collect();

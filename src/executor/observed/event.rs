@@ -183,6 +183,8 @@ mod tests {
     #[test]
     fn events_of_objects_that_get_on_are_no_reasons() {
         assert_eq!(reason("Pod", "Preempting", "x", 9), None);
+        let probe = "Startup probe failed: ";
+        assert_eq!(reason("Pod", "Unhealthy", probe, 99), None);
         assert_eq!(reason("Job", "TooManyActivePods", "x", 1), None);
         assert_eq!(
             reason("PersistentVolumeClaim", "ProvisioningSucceeded", "x", 1),

@@ -7,6 +7,7 @@
 //! `view`, `volumes`, `tasks` and `logs` import this module. It is pure and asks Kubernetes nothing. It keeps no state either: `view`
 //! keeps the rows.
 
+mod barrier;
 mod claim;
 mod ends;
 mod event;
@@ -19,12 +20,13 @@ mod task;
 mod tests;
 
 pub use self::{
+    barrier::{Barrier, has_come, is_waiting, may_open},
     claim::ClaimRow,
     ends::{Ends, NodeEnd},
     event::{EventRow, Subject},
     job::{JobRow, JobState},
     node::{node_status, pod_status, stopped_after},
-    pod::{Container, PodRow, could_not_start},
+    pod::{Container, PodRow, Start, could_not_start},
     row::{Owner, Row},
     task::{Observed, first_failure, names_its_node, setup_failure},
 };

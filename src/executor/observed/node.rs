@@ -1,7 +1,10 @@
 //! The status of one node, from its Job and its pod. Pure.
 
-use super::{JobRow, JobState, NodeEnd, Observed, PodRow, Subject};
+use super::{Container, JobRow, JobState, NodeEnd, Observed, PodRow, Start, Subject};
 use crate::api::{NodeStatus, TaskState};
+
+/// The reason of a running node whose `setup` has not ended.
+pub const SETTING_UP: &str = "setting up";
 
 /// The status of a node, from its Job and its newest pod.
 pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> NodeStatus {
@@ -20,7 +23,8 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
         // A pod that has ended counts as running until its Job has ended too. Otherwise a node could go back from running to
         // pending.
         None if job.has_failed_pod || pod.is_some_and(PodRow::has_run) => {
-            (TaskState::Running, pod.and_then(out_of_contact))
+            let why = pod.and_then(|pod| out_of_contact(pod).or_else(|| setting_up(pod)));
+            (TaskState::Running, why)
         }
         None => (TaskState::Pending, pending(job, pod, observed)),
     };
@@ -137,6 +141,12 @@ fn out_of_contact(pod: &PodRow) -> Option<String> {
     pod.is_out_of_contact.then(|| {
         format!("`{machine}` is not ready: its kubelet is silent, so the node may have ended")
     })
+}
+
+fn setting_up(pod: &PodRow) -> Option<String> {
+    let is_setting_up =
+        pod.start != Start::Own && pod.container == Container::Running && !pod.is_started;
+    is_setting_up.then(|| SETTING_UP.to_owned())
 }
 
 /// The reason why a node does not run yet.

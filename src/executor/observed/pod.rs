@@ -61,6 +61,9 @@ pub struct PodRow {
     /// The name of the task's container; none if it is the usual one.
     pub container_name: Option<Box<str>>,
     pub container: Container,
+    /// Whether the startup probe of the container has succeeded, or it has none and runs.
+    pub is_started: bool,
+    pub start: Start,
     /// The times of the container's start and end, in nanoseconds since 1970, by the clock of its machine.
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,
@@ -77,6 +80,16 @@ pub struct PodRow {
     pub stopped_after: Option<u32>,
     /// The claims that it mounts.
     pub claims: Box<[Box<str>]>,
+}
+
+/// Whether the node may begin `run`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// It does not wait for the other nodes.
+    Own,
+    /// It waits until the `setup` of all nodes has ended.
+    Held,
+    Released,
 }
 
 /// The state of the task's container.
@@ -100,6 +113,11 @@ impl PodRow {
 
     pub fn has_ended(&self) -> bool {
         matches!(self.phase.as_deref(), Some("Succeeded" | "Failed"))
+    }
+
+    /// Whether its container has ended, or never starts any more.
+    pub fn is_over(&self) -> bool {
+        self.has_ended() || self.exit_code().is_some()
     }
 
     /// Whether its Job was deleted without it, so that it stays.
@@ -152,6 +170,7 @@ struct ContainerStatus {
     name: String,
     #[serde(default)]
     restart_count: i32,
+    started: Option<bool>,
     #[serde(default)]
     state: State,
 }
@@ -223,6 +242,12 @@ impl From<Wire<PodSpec, Status>> for PodRow {
                 .filter(|name| *name != CONTAINER)
                 .map(Into::into),
             container: own.map_or(Container::Absent, |own| own.state.container()),
+            is_started: own.is_some_and(|own| own.started == Some(true)),
+            start: match meta.annotation(labels::START) {
+                None => Start::Own,
+                Some(labels::START_HELD) => Start::Held,
+                Some(_) => Start::Released,
+            },
             started_at: own.and_then(|own| own.state.started_at()),
             finished_at: own.and_then(|own| own.state.finished_at()),
             has_leftovers: containers.has_leftovers(),

@@ -5,8 +5,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
-    node::{node_status, pod_status},
+    Barrier, Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
+    barrier::{WAITING, is_waiting},
+    node::{SETTING_UP, node_status, pod_status},
 };
 use crate::{
     api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
@@ -333,10 +334,16 @@ impl Observed {
         num_nodes: u32,
     ) -> Vec<NodeStatus> {
         let is_stopping = jobs.iter().any(|job| job.is_stopping);
+        let waiting = Barrier::of(self).and_then(|barrier| barrier.reason());
         let of_jobs = jobs.iter().map(|job| {
             let mut node = node_status(job, pods.get(&job.uid).copied(), self);
             if is_stopping && !node.status.is_terminal() {
                 node.status = TaskState::Stopping;
+            } else if node.status == TaskState::Running
+                && node.reason.is_none()
+                && pods.get(&job.uid).is_some_and(|pod| is_waiting(pod))
+            {
+                node.reason.clone_from(&waiting);
             }
             node
         });
@@ -463,16 +470,25 @@ fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<Str
         |state| move |node: &&NodeStatus| node.status == state && node.reason.is_some();
     let states = [TaskState::Pending, TaskState::Running, TaskState::Stopping];
     let mut nodes_with_reason = states.into_iter().filter_map(|state| {
-        let mut nodes = nodes.iter();
-        nodes.find(unfinished(state))
+        let nodes = nodes.iter().filter(unfinished(state));
+        nodes.min_by_key(|node| urgency(node))
     });
     let node = nodes_with_reason.next()?;
     let reason = node.reason.as_ref()?;
-    Some(if num_nodes > 1 {
+    Some(if num_nodes > 1 && urgency(node) == 0 {
         format!("node-{}: {reason}", node.rank)
     } else {
         reason.clone()
     })
+}
+
+/// The rank of the reason of a node: 0 if it is about the node, and more if it is about the task.
+fn urgency(node: &NodeStatus) -> u8 {
+    match node.reason.as_deref() {
+        Some(SETTING_UP) => 2,
+        Some(reason) if reason.starts_with(WAITING) => 1,
+        _ => 0,
+    }
 }
 
 /// The node that made the task fail: the one that failed first, if an annotation names it.

@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::TaskDefinition,
+        api::{SubmitFlags, TaskDefinition},
         executor::{
             objects::PodRules,
             scripted_server,
@@ -126,7 +126,7 @@ mod tests {
             pods: &PodRules::default(),
             reserved_claim: None,
         };
-        let prepared = prepare(&live, &user, task, true, None, rules).await;
+        let prepared = prepare(&live, &user, task, SubmitFlags::default(), None, rules).await;
         let (submission, _) = prepared.unwrap();
         let all = 0..submission.task.num_nodes;
         let each = all.map(|rank| to_json(&job(&submission, rank).unwrap()).unwrap());

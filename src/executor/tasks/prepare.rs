@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::{
     api::{
-        MAX_JOBS, Problem, Reason, Resources, TaskDefinition, User, VolumeMount, describe, masked,
+        MAX_JOBS, Problem, Reason, Resources, SubmitFlags, TaskDefinition, User, VolumeMount,
+        describe, masked,
     },
     executor::{
         cluster::{Cluster, call},
@@ -35,7 +36,7 @@ pub async fn prepare(
     live: &LiveView,
     user: &User,
     mut task: TaskDefinition,
-    fail_fast: bool,
+    flags: SubmitFlags,
     files: Option<Files>,
     Rules {
         pods: rules,
@@ -81,7 +82,7 @@ pub async fn prepare(
         files,
         registry_login,
     };
-    let mut submission = Submission::new(id, user, task, fresh::now(), fail_fast, found);
+    let mut submission = Submission::new(id, user, task, fresh::now(), flags, found);
     submission.is_restricted = rules.is_restricted;
     submission.may_install = may_install;
     submission.warnings.splice(0..0, warnings);

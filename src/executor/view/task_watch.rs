@@ -10,7 +10,10 @@ use tokio::sync::{Mutex, watch};
 use super::{LiveView, versions::USUAL_AGE};
 use crate::{
     api::{NodeStatus, TaskId, User},
-    executor::{error::Error, observed::Observed},
+    executor::{
+        error::Error,
+        observed::{Barrier, Observed},
+    },
 };
 
 /// A watch on one task, as long as it is held.
@@ -64,6 +67,13 @@ impl TaskWatch {
         }
         let mut nodes = task.nodes_without_job().into_iter();
         nodes.find(|node| node.rank == rank && node.status.is_terminal())
+    }
+
+    /// The nodes whose `setup` the others wait for, in words; none if none waits.
+    pub fn awaited_setup(&self) -> Option<String> {
+        let task = self.live.view.task(self.id)?;
+        let task = task.of(|owner| owner.is(&self.user));
+        Barrier::of(&task)?.reason()
     }
 
     /// Whether the view was or is old at some time after `moment`, so that it showed changes late.

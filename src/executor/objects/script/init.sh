@@ -2,8 +2,8 @@
 # The first process of a task's container: runs `setup` and `run`, passes a stop signal on to the processes of the container, waits
 # for them, and ends with the exit code of the script. bash reaps the orphans that a container's first process inherits.
 #
-# Arguments: the working directory (empty: that of the image), the names of the task's variables, `shell.sh`, `setup` (empty: none) and
-# `run`. Without the last three, they stand in files of these names in /.k8s-cli. The names of all variables and functions here begin
+# Arguments: the working directory (empty: that of the image), the names of the task's variables, `shell.sh`, `setup` (empty: none),
+# `run`, and perhaps `nodes.sh`. Without the last ones, they stand in files of these names in /.k8s-cli. The names of all variables and functions here begin
 # with k8s_; none of them is exported.
 #
 # The script is not the first process itself, because the kernel drops the signals that a process 1 sends to itself, and those for
@@ -11,18 +11,21 @@
 #
 # Comments and indentation are removed before the container gets this text.
 
-k8s_stopping= # not empty: a stop signal has come
+# Not empty: a stop signal has come.
+k8s_stopping=
 # The kernel drops a signal that comes before this line.
 trap k8s_stopping=1 TERM INT QUIT
-k8s_own=      # not empty: this is process 1, so that all other processes in /proc are of this container
+# Not empty: this is process 1, so that all other processes in /proc are of this container.
+k8s_own=
 [ "$$" = 1 ] && k8s_own=1
-k8s_child=    # the process of the shell that runs `setup` or `run`
-k8s_code=0    # its exit code
-k8s_signaled= # not empty: a signal has interrupted the wait for it
-k8s_told=()   # not empty at the index of a process: it has been told to stop
-k8s_fed=()    # not empty at the index of a process: it is a filter, also when its parent is gone
+# The process of the shell that runs `setup` or `run`, and its exit code.
+k8s_child='' k8s_code=0
+# Not empty: a signal has interrupted the wait for it.
+k8s_signaled=
+# Not empty at the index of a process: it has been told to stop; it is a filter, also when its parent is gone.
+k8s_told=() k8s_fed=()
 exec {k8s_out}>&1 {k8s_err}>&2
-# Nothing is ever written to this pipe, so that a read with a timeout is a sleep without a process.
+# Only a trap writes to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)
 
 k8s_sleep() { read -rt "$1" -u "$k8s_never" _; }
@@ -75,6 +78,8 @@ k8s_stop() {
   k8s_signaled=1 k8s_stopping=1
   k8s_list
   k8s_tell "${k8s_programs[@]}"
+  # A read within a trap takes the timeout of the one that the signal has interrupted (bash 5.2), so this line ends k8s_sleep.
+  echo >&"$k8s_never"
 }
 
 # After a stop: waits for the programs, and then for their filters.
@@ -166,13 +171,16 @@ k8s_names=$2
 if [ $# = 2 ]; then
   set -- "$1" "$2" "$(</.k8s-cli/shell)" "$(</.k8s-cli/setup)"
   # They may be too long for an argument.
-  k8s_setup='. /.k8s-cli/setup' k8s_run='. /.k8s-cli/run'
+  k8s_setup='. /.k8s-cli/setup' k8s_run='. /.k8s-cli/run' k8s_nodes=
+  [ ! -e /.k8s-cli/nodes ] || k8s_nodes=$(</.k8s-cli/nodes)
 else
-  k8s_setup=$4 k8s_run=$5
+  k8s_setup=$4 k8s_run=$5 k8s_nodes=$6
 fi
+eval "$k8s_nodes"
 k8s_shell=$3
 # What bash says about its children is not output of the task.
 exec >/dev/null 2>&1
+[ -z "$k8s_nodes" ] || k8s_find_first
 if [ -n "$4" ]; then
   # SkyPilot's names of these variables during `setup` (SkyPilot 0.14.1, sky/skylet/constants.py).
   SKYPILOT_SETUP_NODE_RANK=$SKYPILOT_NODE_RANK SKYPILOT_SETUP_NODE_IPS=$SKYPILOT_NODE_IPS \
@@ -185,5 +193,6 @@ if [ -n "$4" ]; then
   k8s_code=143
   [ -z "$k8s_stopping" ] || k8s_end
 fi
+[ -z "$k8s_nodes" ] || k8s_meet
 k8s_run "$k8s_run"
 k8s_end

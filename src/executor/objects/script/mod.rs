@@ -1,7 +1,9 @@
 //! The commands of a task's containers, and the choice of the object that holds them. Pure.
 //!
 //! `init.sh` is the container's first process: it runs `setup` and `run`, and passes stop signals on to them. `shell.sh` makes their bash
-//! the shell that SkyPilot gives them. `files.sh` unpacks the files that travel with the task, if there are any. All reach the container as arguments, in each Job. In a large task that costs much: with 4 KiB and 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
+//! the shell that SkyPilot gives them. `files.sh` unpacks the files that travel with the task, and `nodes.sh` lets the nodes of a task find
+//! each other and begin `run` together. All reach the container as arguments, in each Job. In a large task that costs much: with 4 KiB and
+//! 256 nodes, etcd and each list and watch carry 1 MiB. Beyond
 //! [`MAX_REPEATED`], and where they are too long for an argument, a Secret of the task holds the commands once, and its containers
 //! mount it. The program may create Secrets anyway, so it needs no further right.
 
@@ -9,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{files::Files, pod::CONTAINER};
-use crate::api::{Problem, SKY_WORKDIR, TaskDefinition};
+use super::{files::Files, names, pod::CONTAINER};
+use crate::api::{Problem, SKY_WORKDIR, TaskDefinition, TaskId};
 
 /// The termination message of a container whose `setup` has failed.
 pub const SETUP_FAILED: &str = "k8s-cli: setup failed";
@@ -22,6 +24,8 @@ const INIT: &str = include_str!("init.sh");
 const SHELL: &str = include_str!("shell.sh");
 /// What unpacks the files of a task, for people.
 const FILES: &str = include_str!("files.sh");
+/// What the nodes of a task do together, for people.
+const NODES: &str = include_str!("nodes.sh");
 
 /// The longest argument or variable, including its name: Linux' `MAX_ARG_STRLEN`, less 16 bytes. A process with a longer one does
 /// not start.
@@ -46,8 +50,9 @@ pub enum Script {
 }
 
 impl Script {
-    /// Builds the commands of a task with its files, and decides which object holds them.
-    pub fn new(task: &TaskDefinition, files: Option<&Files>) -> Self {
+    /// Builds the commands of a task with its files, and decides which object holds them. `id` is the id of a task whose nodes begin
+    /// `run` together.
+    pub fn new(task: &TaskDefinition, id: Option<TaskId>, files: Option<&Files>) -> Self {
         if sets_command(task) {
             let arguments = vec![plain(task)];
             return Self::InJob { arguments };
@@ -63,27 +68,27 @@ impl Script {
             let roots = files.roots.join(" ");
             format!("k8s_roots='{roots}'\n{}", without_comments(FILES))
         });
-        let texts = [
-            unpack.unwrap_or_default() + &init(),
-            without_comments(SHELL),
-            setup(task).to_owned(),
-            task.run.clone(),
+        let mut texts = vec![
+            ("init", unpack.unwrap_or_default() + &init()),
+            ("shell", without_comments(SHELL)),
+            ("setup", setup(task).to_owned()),
+            ("run", task.run.clone()),
         ];
-        let length: usize = texts.iter().map(String::len).sum();
+        texts.extend(id.map(|id| ("nodes", nodes(id))));
+        let length: usize = texts.iter().map(|(_, text)| text.len()).sum();
         let num_nodes = task.num_nodes as usize;
         // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
         let repeated = num_nodes.saturating_mul(length + 16 * num_nodes);
         if length > MAX_ARGUMENT || (num_nodes > 1 && repeated > MAX_REPEATED) {
-            let files = ["init", "shell", "setup", "run"].map(str::to_owned);
+            let texts = texts.into_iter();
             return Self::InSecret {
                 arguments: vec![RUN_FILE.to_owned(), name, workdir, names],
-                files: files.into_iter().zip(texts).collect(),
+                files: texts.map(|(file, text)| (file.to_owned(), text)).collect(),
             };
         }
-        let [init, shell, setup, run] = texts;
-        Self::InJob {
-            arguments: vec![init, name, workdir, names, shell, setup, run],
-        }
+        let mut arguments: Vec<_> = texts.into_iter().map(|(_, text)| text).collect();
+        arguments.splice(1..1, [name, workdir, names]);
+        Self::InJob { arguments }
     }
 
     pub fn arguments(&self) -> &[String] {
@@ -123,6 +128,11 @@ pub fn init() -> String {
     without_comments(INIT)
 }
 
+/// `nodes.sh` for the nodes of a task.
+fn nodes(id: TaskId) -> String {
+    format!("k8s_domain={}\n", names::service_name(id)) + &without_comments(NODES)
+}
+
 /// A script without its comments and indentation.
 fn without_comments(text: &str) -> String {
     let lines = text.lines().map(str::trim_start);
@@ -153,9 +163,14 @@ fn workdir<'a>(task: &'a TaskDefinition, files: Option<&Files>) -> Option<&'a st
     in_container.or(is_mentioned.then_some(SKY_WORKDIR))
 }
 
-/// Whether the user replaces our bash, or its arguments. Only the container of the task counts: the one of its name, and one without a
-/// name, which is merged into it.
+/// Whether the user replaces our bash, or its arguments.
 pub fn sets_command(task: &TaskDefinition) -> bool {
+    sets(task, &["command", "args"])
+}
+
+/// Whether the user sets one of these fields of the container of the task: the one of its name, and one without a name, which is merged
+/// into it.
+pub fn sets(task: &TaskDefinition, fields: &[&str]) -> bool {
     let spec = task
         .pod_config
         .as_ref()
@@ -164,9 +179,7 @@ pub fn sets_command(task: &TaskDefinition) -> bool {
     containers.into_iter().flatten().any(|container| {
         let name = container.get("name").and_then(Value::as_str);
         name.is_none_or(|name| name == CONTAINER)
-            && ["command", "args"]
-                .iter()
-                .any(|field| container.get(field).is_some())
+            && fields.iter().any(|field| container.get(field).is_some())
     })
 }
 

@@ -4,7 +4,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Output, Stdio, id},
-    str,
+    str, thread,
+    time::Duration,
 };
 
 use serde_json::json;
@@ -71,7 +72,12 @@ fn a_filter_is_told_last_where_other_processes_may_be_strangers() {
 
 #[test]
 fn init_has_no_comments_and_names_the_message() {
-    for text in [init(), without_comments(SHELL), without_comments(FILES)] {
+    for text in [
+        init(),
+        without_comments(SHELL),
+        without_comments(FILES),
+        nodes("ab12cd34".parse().unwrap()),
+    ] {
         assert!(text.len() < 4096 && !text.contains("\n#"), "{text}");
     }
     assert!(init().contains(SETUP_FAILED) && FILES.contains(FILES_FAILED));
@@ -106,7 +112,7 @@ impl Image {
     /// Runs the commands of a task in a container with these variables.
     fn run(&self, task: Value) -> Output {
         let task = TaskDefinition::from_json(&task).unwrap();
-        self.run_script(&task, &Script::new(&task, None))
+        self.run_script(&task, &Script::new(&task, None, None))
     }
 
     fn run_script(&self, task: &TaskDefinition, script: &Script) -> Output {
@@ -231,7 +237,7 @@ fn files_are_unpacked_with_any_tar() {
             roots: vec!["home", "root"],
             has_workdir: true,
         };
-        let mut script = Script::new(&task, Some(&files));
+        let mut script = Script::new(&task, None, Some(&files));
         let Script::InJob { arguments } = &mut script else {
             panic!("the script is too long")
         };
@@ -357,6 +363,196 @@ fn only_the_container_of_the_task_replaces_the_init() {
         let config = json!({"kubernetes": {"pod_config": {"spec": {"containers": containers}}}});
         let task = json!({"config": config, "run": "true"});
         let task = TaskDefinition::from_json(&task).unwrap();
-        assert_eq!(sets_command(&task), expected, "{containers}");
+        assert_eq!(sets(&task, &["command", "args"]), expected, "{containers}");
     }
+}
+
+/// A node of a task that waits for the others, in an image with a fake `getent`. Its files stand in the home directory.
+struct Node {
+    image: Image,
+    rank: u32,
+    num_nodes: u32,
+}
+
+impl Node {
+    fn new(name: &str, rank: u32, num_nodes: u32) -> Self {
+        let image = Image::new(name);
+        image.add("bin/getent", "#!/bin/sh\necho \"$@\" >>~/asked\n");
+        image.add("start/node/.keep", "");
+        image.add("start/task/start", "held");
+        image.add("hosts", "127.0.0.1\tlocalhost\n");
+        Self {
+            image,
+            rank,
+            num_nodes,
+        }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.image.directory.join(path)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    fn start(&self, setup: &str, run: &str) -> Child {
+        let place = |path| self.path(path).display().to_string();
+        let nodes = nodes("ab12cd34".parse().unwrap());
+        let nodes = nodes.replace("/.k8s-cli-start", &place("start"));
+        let nodes = nodes.replace("/etc/hosts", &place("hosts"));
+        let shell = without_comments(SHELL);
+        Command::new("/bin/bash")
+            .args([
+                "-p",
+                "-c",
+                &init(),
+                "k8s-cli",
+                "",
+                "",
+                &shell,
+                setup,
+                run,
+                &nodes,
+            ])
+            .env_clear()
+            .env("HOME", &self.image.directory)
+            .env("PATH", self.path("bin"))
+            .env("NODE_RANK", self.rank.to_string())
+            .env("NUM_NODES", self.num_nodes.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts a node, and waits until its `setup` has ended.
+    fn ready(&self, setup: &str, run: &str) -> Child {
+        let process = self.start(setup, run);
+        while !self.path("start/node/ready").exists() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        process
+    }
+
+    fn release(&self, text: &str) {
+        fs::write(self.path("new"), text).unwrap();
+        fs::rename(self.path("new"), self.path("start/task/start")).unwrap();
+    }
+}
+
+/// The exit code, stdout and stderr of a process that ends.
+fn end(process: Child) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = process.wait_with_output().unwrap();
+    let [stdout, stderr] = [stdout, stderr].map(|text| String::from_utf8(text).unwrap());
+    (status.code(), stdout, stderr)
+}
+
+#[test]
+fn run_begins_when_the_annotation_says_so() {
+    for (text, stderr) in [
+        ("now", ""),
+        ("now node-1 has failed", "k8s-cli: node-1 has failed\n"),
+    ] {
+        let node = Node::new("release", 2, 3);
+        let process = node.ready("echo setup >>~/order", "echo run >>~/order; exit 7");
+        assert_eq!(node.read("order"), "setup\n");
+        assert_eq!(node.read("asked"), "hosts node-0.task-ab12cd34\n");
+        node.release(text);
+        assert_eq!(end(process), (Some(7), String::new(), stderr.to_owned()));
+        assert_eq!(node.read("order"), "setup\nrun\n");
+        let asked = "hosts node-0.task-ab12cd34 node-1.task-ab12cd34 node-2.task-ab12cd34\n";
+        assert!(
+            node.read("asked").ends_with(asked),
+            "{}",
+            node.read("asked")
+        );
+    }
+}
+
+#[test]
+fn a_node_of_many_asks_for_two_names() {
+    let node = Node::new("many", 64, 65);
+    let process = node.ready("", "exit 0");
+    node.release("now");
+    assert_eq!(end(process).0, Some(0));
+    let asked = node.read("asked");
+    assert_eq!(
+        asked.lines().last(),
+        Some("hosts node-0.task-ab12cd34 node-64.task-ab12cd34")
+    );
+}
+
+#[test]
+fn a_name_is_asked_for_until_it_is_known() {
+    let node = Node::new("names", 1, 2);
+    let getent = "#!/bin/sh\n[ -e ~/known ] || { : >~/known; exit 2; }\necho \"$@\" >>~/asked\n";
+    node.image.add("bin/getent", getent);
+    let process = node.ready("cat ~/asked", "exit 0");
+    node.release("now");
+    let expected = "hosts node-0.task-ab12cd34\n";
+    assert_eq!(end(process), (Some(0), expected.to_owned(), String::new()));
+}
+
+#[test]
+fn an_image_that_cannot_resolve_names_is_no_obstacle() {
+    let node = Node::new("no-getent", 1, 2);
+    fs::remove_file(node.path("bin/getent")).unwrap();
+    let process = node.ready("", "echo run");
+    node.release("now");
+    assert_eq!(end(process), (Some(0), "run\n".to_owned(), String::new()));
+}
+
+#[test]
+fn a_node_knows_its_own_name_without_a_name_server() {
+    let line = "10.0.0.7\tnode-0.task-ab12cd34.team.svc.cluster.local\tnode-0\n";
+    let added = "10.0.0.7 node-0.task-ab12cd34\n";
+    for (present, expected) in [
+        (line.to_owned(), format!("{line}{added}")),
+        (format!("{line}{added}"), format!("{line}{added}")),
+        (
+            "127.0.0.1\tlocalhost\n".to_owned(),
+            "127.0.0.1\tlocalhost\n".to_owned(),
+        ),
+    ] {
+        let node = Node::new("own-name", 0, 2);
+        node.image.add("hosts", &present);
+        let process = node.ready("", "exit 0");
+        node.release("now");
+        assert_eq!(end(process).0, Some(0));
+        assert_eq!(node.read("hosts"), expected);
+    }
+}
+
+#[test]
+fn a_stop_ends_the_wait() {
+    let node = Node::new("stop", 0, 2);
+    let slow = Node::new("stop-look-up", 0, 2);
+    slow.image
+        .add("bin/getent", "#!/bin/sh\n: >~/asked\nexec sleep 1000\n");
+    let looks_up = slow.start("echo setup", "echo run");
+    while !slow.path("asked").exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    for process in [node.ready("echo setup", "echo run"), looks_up] {
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let (code, stdout, _) = end(process);
+        assert!(
+            code == Some(143) && !stdout.contains("run"),
+            "{code:?} {stdout}"
+        );
+    }
+}
+
+#[test]
+fn a_failed_setup_never_comes_to_the_barrier() {
+    let node = Node::new("failed-setup", 0, 2);
+    let process = node.start("exit 3", "echo run");
+    assert_eq!(end(process).0, Some(3));
+    assert!(!node.path("start/node/ready").exists());
 }

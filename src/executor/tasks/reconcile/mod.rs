@@ -1,6 +1,7 @@
 //! Changes the objects of tasks where Kubernetes alone does not do what a task means.
 //!
 //! - [`fail_fast`]: the failure of a node stops the other nodes.
+//! - [`release`]: the nodes of a task begin `run` when the `setup` of all has ended.
 //! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
 //!   fails. The ends of nodes are noted where Kubernetes would forget them.
 //! - The files of a task are deleted once it has ended.
@@ -10,6 +11,7 @@
 
 mod ends;
 mod fail_fast;
+mod release;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +53,8 @@ enum Change {
     },
     /// Deletes the files of a task, and notes it on its first Job.
     DeleteFiles { job: String, files: Arc<KeptFiles> },
+    /// Lets a pod begin `run`; its annotation says so.
+    Release { pod: String, annotation: String },
 }
 
 /// An object that gets a deadline. The logs of a stopped node stay readable, so neither is deleted. The kubelet of a pod that has
@@ -117,6 +121,9 @@ async fn settle(live: &LiveView, files: &Files, id: TaskId) -> Result<()> {
             stops.len()
         );
     }
+    if let Some(Change::Release { .. }) = stops.first() {
+        log::info!("nodes begin `run` task_id={id} nodes={}", stops.len());
+    }
     // A node that is stopped because its container has ended must not look like a failure.
     for changes in changes {
         let changes = stream::iter(changes).map(|change| apply(live, files, id, change));
@@ -144,6 +151,7 @@ fn plan(task: &Observed) -> [Vec<Change>; 3] {
             Some(Change::DeleteFiles { job, files })
         }));
         stops.extend(fail_fast::plan(&part));
+        stops.extend(release::plan(&part));
         let (more_notes, more_stops) = ends::plan(&part);
         notes.extend(more_notes);
         stops.extend(more_stops);
@@ -174,6 +182,10 @@ async fn apply(live: &LiveView, files: &Files, id: TaskId, change: Change) -> Re
                 Target::Pod(name) => live.patch::<PodRow>("pod", &name, patch).await?,
                 Target::Job(name) => live.patch::<JobRow>("Job", &name, patch).await?,
             };
+        }
+        Change::Release { pod, annotation } => {
+            let patch = json!({ "metadata": { "annotations": { labels::START: annotation } } });
+            live.patch::<PodRow>("pod", &pod, patch).await?;
         }
     }
     Ok(())

@@ -87,6 +87,7 @@ fn describe_change(change: &Change) -> String {
             Target::Job(_) => "stop the Job".to_owned(),
         },
         Change::DeleteFiles { .. } => "delete the files".to_owned(),
+        Change::Release { .. } => "release the pod".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::TaskDefinition,
+    api::{SubmitFlags, TaskDefinition},
     executor::{
         objects::PodRules,
         scripted_server,
@@ -59,7 +59,7 @@ async fn submitted(
         pods: &PodRules::default(),
         reserved_claim: None,
     };
-    let prepared = prepare(&live, &user, task, true, None, rules).await;
+    let prepared = prepare(&live, &user, task, SubmitFlags::default(), None, rules).await;
     let (submission, first) = prepared.unwrap();
     let submitted = submit(&live, &Arc::default(), submission, first, None).await;
     let error = submitted.unwrap_err();
@@ -124,7 +124,7 @@ async fn a_warning_of_kubernetes_reaches_the_user() {
         pods: &PodRules::default(),
         reserved_claim: None,
     };
-    let prepared = prepare(&live, &user, task, true, None, rules).await;
+    let prepared = prepare(&live, &user, task, SubmitFlags::default(), None, rules).await;
     let (submission, first) = prepared.unwrap();
     let answer = submit(&live, &Arc::default(), submission, first, None).await;
     let warnings = answer.unwrap().warnings;

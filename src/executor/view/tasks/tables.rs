@@ -12,16 +12,20 @@ use super::{
 };
 use crate::executor::{
     identity::{Uid, Version},
-    observed::{EventRow, JobRow, Observed, PodRow, Subject},
+    observed::{Barrier, EventRow, JobRow, Observed, PodRow, Subject, has_come, may_open},
 };
 
 /// Whether a change of a Job makes its task an unsettled one. It does so when the Job has failed while others run, when it is new
-/// and another has failed, when it is the last one to end, and while the files of a task that has ended are kept.
+/// and another has failed, when it is the last one to end, when others wait for its `setup`, and while the files of a task that has ended
+/// are kept.
 fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     if task.with_files_to_delete().is_some() {
         return true;
     }
     let ends = job.state.has_ended() && before.is_some_and(|before| !before.state.has_ended());
+    if (ends || before.is_none()) && opens(task) {
+        return true;
+    }
     if ends && job.state.has_failed() && task.pods_of(job).any(|pod| pod.exit_code() == Some(0)) {
         return true;
     }
@@ -47,9 +51,17 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
 }
 
 /// Whether a change of a pod makes its task an unsettled one.
-fn pod_unsettles(pod: &PodRow, before: Option<&PodRow>) -> bool {
+fn pod_unsettles(task: &Observed, pod: &PodRow, before: Option<&PodRow>) -> bool {
     let needs = |pod: &PodRow| pod.has_leftovers || pod.is_hopeless;
     needs(pod) && !before.is_some_and(needs)
+        || has_come(pod) && !before.is_some_and(has_come) && opens(task)
+}
+
+/// Whether pods of a task may pass the barrier before `run` now.
+fn opens(task: &Observed) -> bool {
+    let opens = |task: &Observed| Barrier::of(task).is_some_and(|barrier| barrier.opens());
+    // A look at the pods is enough for most calls.
+    may_open(task) && task.parts().iter().any(opens)
 }
 
 impl Table<JobRow> for Tasks {
@@ -181,7 +193,7 @@ impl Table<PodRow> for Tasks {
         let before = put(&mut task.pods, row);
         let at = find(&task.pods, rank, uid).expect("it was put there");
         let pod = task.pods[at].clone();
-        if pod_unsettles(&pod, before.as_deref()) {
+        if pod_unsettles(task, &pod, before.as_deref()) {
             self.unsettled.push(id);
         }
         if has_run {
