@@ -52,10 +52,12 @@ fn a_node_that_has_not_started_is_stopped_too() {
     let world = World::new();
     let ada = world.login("ada");
     // On a cluster of any size, only one of two such nodes can be scheduled.
-    let id = ada.submit(&format!(
+    let file = ada.file(&format!(
         "num_nodes: 2\nresources: {{cpus: {}+}}\nrun: sleep 2; exit 4",
         world.most_cpus()
     ));
+    let submit = ["jobs", "submit", "--detach", "--no-barrier", &file];
+    let id = ada.run(submit).success().stdout.trim().to_owned();
     let task = ada.wait_for_status(&id, "failed");
     wait_until("both nodes have ended", || {
         ada.status(&id)["metadata"]["failed_nodes"] == 2
@@ -97,7 +99,10 @@ fn a_new_server_stops_the_nodes_of_a_task_that_failed_before() {
         go.display()
     ));
     let id = ada
-        .start_at(&first.url, ["jobs", "submit", "--detach", &file])
+        .start_at(
+            &first.url,
+            ["jobs", "submit", "--detach", "--no-barrier", &file],
+        )
         .finish()
         .success()
         .stdout;

@@ -10,6 +10,7 @@ mod harness;
 // Features.
 mod access;
 mod auth;
+mod barrier;
 mod corpus;
 mod fail_fast;
 mod files;
