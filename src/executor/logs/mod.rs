@@ -27,6 +27,7 @@
 //! repeats a line. Only the façade imports this module. It knows neither the form of a log on the wire nor that on the screen.
 
 mod attempts;
+mod barrier;
 mod beginning;
 mod block;
 mod container;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    future,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,11 +31,7 @@ use super::{
 use crate::{
     api::{LogCursor, LogPlace, LogPoint, LogQuery, LogRecord, NodeStatus, Since},
     backoff::Backoff,
-    executor::{
-        cluster::Cluster,
-        observed::{Observed, is_waiting},
-        view::TaskWatch,
-    },
+    executor::{cluster::Cluster, observed::Observed, view::TaskWatch},
 };
 
 /// How long a log is followed after the pod of a stopped task is gone, or should be.
@@ -53,9 +48,6 @@ const MAX_AGE: i64 = 100 * 365 * 24 * 3600;
 const CLOCKS: i64 = 3600 * SECOND;
 /// How long a pod may have ended before its Job does. After that Kubernetes is asked.
 const JOB_END_DELAY: Duration = Duration::from_secs(5);
-
-/// How long the `setup` of one node usually takes after that of another. Only a longer wait is reported.
-const USUAL_WAIT: Duration = Duration::from_secs(10);
 
 /// The place at which to begin the log of a container.
 pub enum Start {
@@ -308,36 +300,6 @@ impl Follower {
         }
     }
 
-    /// Reports once for all nodes whose `setup` they wait for, if that takes long. Returns only when the viewer is gone.
-    async fn report_barrier(&self, pod: &str) -> ViewerGone {
-        let mut node = self.watch.node(self.rank);
-        loop {
-            let waits = |node: &Observed| {
-                node.pods
-                    .iter()
-                    .any(|it| *it.name == *pod && is_waiting(it))
-            };
-            if node.wait_for(waits).await.is_err() {
-                return future::pending().await;
-            }
-            if timeout(USUAL_WAIT, node.wait_for(|node| !waits(node)))
-                .await
-                .is_ok()
-            {
-                continue;
-            }
-            if let Some(message) = self.watch.awaited_setup()
-                && !self.is_barrier_reported.swap(true, Ordering::Relaxed)
-            {
-                let node = self.rank;
-                if let Err(gone) = self.record(LogRecord::Notice { node, message }).await {
-                    return gone;
-                }
-            }
-            return future::pending().await;
-        }
-    }
-
     async fn read_container(&self, reader: &mut Reader, start: Start) -> Result<(), ViewerGone> {
         let mut from = i64::MIN;
         let is_late_viewer = !self.has_waited
@@ -431,16 +393,14 @@ impl Follower {
             changes.mark_unchanged();
             match tail.ring.take(place.number) {
                 Taken::Entry(entry) => {
-                    if let Entry::Lines(block) = &entry
-                        && let Some(point) = block.point()
-                    {
-                        reader.position = Position::at(Some(point));
-                    }
-                    if let Entry::Lines(block) = &entry
-                        && let Some(first) = block.pieces.get(place.piece)
-                    {
-                        let first = first.point.map(|point| point.time);
-                        Box::pin(reader.check_beginning(first)).await?;
+                    if let Entry::Lines(block) = &entry {
+                        if let Some(point) = block.point() {
+                            reader.position = Position::at(Some(point));
+                        }
+                        if let Some(first) = block.pieces.get(place.piece) {
+                            let first = first.point.map(|point| point.time);
+                            Box::pin(reader.check_beginning(first)).await?;
+                        }
                     }
                     let is_empty =
                         matches!(&entry, Entry::Lines(block) if place.piece >= block.pieces.len());
