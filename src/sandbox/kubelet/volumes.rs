@@ -1,8 +1,9 @@
 //! Volumes, and the mounts in a container's own view of the file system.
 //!
-//! The view is a new root of bind mounts. A volume may have a path that the machine does not have. Then the nearest directory becomes
-//! a new tmpfs into which all its entries are bound, so that the machine itself does not change. This file plans the steps. `init.sh`
-//! takes them as arguments, so no path is ever read as script.
+//! Volumes are bound to their paths in a mount namespace of the container. A volume may have a path that the machine does not have.
+//! Then the view is a new root of bind mounts, and the nearest directory becomes a new tmpfs into which all its entries are bound, so
+//! that the machine itself does not change. This file plans the steps. `init.sh` takes them as arguments, so no path is ever read as
+//! script.
 
 use std::{
     collections::BTreeSet,
@@ -87,7 +88,8 @@ pub fn update(registry: &Registry, pod: &Value, directory: &Path) {
     }
 }
 
-/// Plans the steps for one container. `own` has the kubelet's own mounts: paths in the container, and the files to mount there.
+/// Plans the steps for one container. `own` has the kubelet's own mounts: paths in the container, and the files to mount there, or
+/// directories that show all entries of the machine.
 pub fn plan(
     container: &Value,
     sources: &[(String, PathBuf, bool)],
@@ -111,10 +113,11 @@ pub fn plan(
         let read_only = *read_only || mount["readOnly"] == true;
         mounts.push((normal(&target), source, read_only));
     }
-    let needs_root = !mounts.is_empty() || own.iter().any(|(target, _)| !target.exists());
+    let mut shown = Vec::new();
     for (target, source) in own {
         // A volume at the same path takes precedence.
         if mounts.iter().all(|(taken, ..)| *taken != target) {
+            shown.push(target.clone());
             mounts.push((target, source, false));
         }
     }
@@ -125,15 +128,35 @@ pub fn plan(
         words: Vec::new(),
         fresh: BTreeSet::new(),
     };
-    if needs_root {
-        steps.new_root(&mounts);
-    } else {
+    if fit_the_machine(&mounts, &shown) {
         steps.step(&["proc"], &[Path::new("/proc")]);
-        for (target, source, _) in &mounts {
+        for (target, source, read_only) in &mounts {
             steps.step(&["bind"], &[source, target]);
+            if *read_only {
+                steps.step(&["readonly"], &[target]);
+            }
         }
+    } else {
+        steps.new_root(&mounts);
     }
     Ok(steps.words)
+}
+
+/// Whether the machine has all mount points, and no mount hides another one or its source. Then no new root is needed, which takes
+/// some fifty processes. The mounts at `shown` show all entries that the machine has there.
+fn fit_the_machine(mounts: &Mounts, shown: &[PathBuf]) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    mounts.iter().all(|(target, source, _)| {
+        let Some(from) = real(source).filter(|_| real(target).is_some_and(|it| it == *target))
+        else {
+            return false;
+        };
+        let is_hidden_by = |(other, ..): &(PathBuf, PathBuf, bool)| {
+            let is_inside = target.starts_with(other) && target != other;
+            from.starts_with(other) || (is_inside && !shown.contains(other))
+        };
+        target.is_dir() == from.is_dir() && !mounts.iter().any(is_hidden_by)
+    })
 }
 
 /// Targets, sources, and whether the mount is read-only.
@@ -294,4 +317,55 @@ pub fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_new_root_is_made_for_what_the_machine_lacks() {
+        let directory = std::env::temp_dir().join(format!("volumes-{}", std::process::id()));
+        let directory = &directory;
+        let [data, point, home] = ["data", "point", "home"].map(|name| directory.join(name));
+        for path in [&data, &point, &home.join("point")] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let data = fs::canonicalize(data).unwrap();
+        let parent = data.parent().unwrap();
+        let [point, home] = [point, home].map(|path| fs::canonicalize(path).unwrap());
+        std::os::unix::fs::symlink(&point, parent.join("link")).unwrap();
+        let sources = [("v".to_owned(), data.clone(), true)];
+        let needs_root = |targets: &[PathBuf], own: Vec<(PathBuf, PathBuf)>| {
+            let mounts: Vec<_> = (targets.iter())
+                .map(|target| json!({"name": "v", "mountPath": target}))
+                .collect();
+            let root = Path::new("/no/such/root");
+            let steps = plan(&json!({"volumeMounts": mounts}), &sources, own, root);
+            let steps = steps.ok().unwrap();
+            // In both cases the volume cannot be written.
+            let read_only = steps.iter().filter(|step| *step == "readonly").count();
+            assert_eq!(read_only, targets.len());
+            steps.iter().any(|step| step == "root")
+        };
+        assert!(!needs_root(std::slice::from_ref(&point), vec![]));
+        assert!(!needs_root(
+            std::slice::from_ref(&point),
+            vec![(home.clone(), data.clone())]
+        ));
+        for missing in [parent.join("none"), parent.join("link")] {
+            assert!(needs_root(&[missing], vec![]));
+        }
+        // A mount inside one that shows what the machine has.
+        assert!(!needs_root(
+            &[home.join("point")],
+            vec![(home.clone(), data.clone())]
+        ));
+        // A mount inside another volume, and a mount over the sources.
+        assert!(needs_root(&[home.clone(), home.join("point")], vec![]));
+        assert!(needs_root(&[parent.to_owned()], vec![]));
+        fs::remove_dir_all(directory).unwrap();
+    }
 }
