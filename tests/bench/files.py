@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures files that travel with tasks: files.py BINARY. It prints numbers and does not fail on them.
+"""Measures files that travel with tasks, and how nodes begin together: files.py BINARY. It prints numbers and does not fail on them.
 
 Without KUBECONFIG it uses a sandbox, with KUBECONFIG a namespace of that cluster. It compares with tar and gzip, with bare POSTs of the
 same objects by curl, and with tasks without files.
@@ -109,6 +109,31 @@ def beginning(world, workdir):
     return max(begun) - start
 
 
+def meeting(world):
+    """The time from the end of the last `setup` until the last node begins `run`, and that of the script around the commands."""
+    path = os.path.join(world.directory, "meet.yaml")
+    with open(path, "w") as file:
+        file.write(f"num_nodes: {NODES}\nsetup: sleep $((SKYPILOT_SETUP_NODE_RANK % 3)); date +set=%s.%N\nrun: date +run=%s.%N\n")
+    task = world.cli("jobs", "submit", "--detach", path).strip()
+    log = world.cli("jobs", "logs", task)
+    ends, begins = ([float(time) for time in re.findall(rf"{word}=([0-9.]+)", log)] for word in ("set", "run"))
+    assert len(ends) == len(begins) == NODES, log
+    world.cli("jobs", "stop", task)
+    print(f"{NODES} nodes begin `run` {max(begins) - max(ends):.1f} s after the last `setup` (2)")
+    with open(path, "w") as file:
+        file.write("run: 'true'\n")
+    job = json.loads(world.cli("jobs", "submit", "--dry-run", "-o", "json", path))["manifests"][0]
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    script = [*container["command"], *(argument.replace("$$", "$") for argument in container["args"])]
+    seconds = {}
+    for name, command in (("script", script), ("bash", ["/bin/bash", "-c", "true"])):
+        start = time.monotonic()
+        for _ in range(20):
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        seconds[name] = (time.monotonic() - start) / 20
+    print(f"the script around `true`: {milliseconds(seconds['script'] - seconds['bash'])} more than bash alone (under 50)")
+
+
 def server_memory(world, server, workdir):
     """The peak of the server's memory while it takes files of 16 MiB, one at a time and eight."""
     for count in (1, 8):
@@ -142,6 +167,7 @@ def main():
             submit(world, small)
             server_memory(world, server, large)
             packing(world, log, small)
+            meeting(world)
             submitting(world, log, small)
             for name, workdir in (("4 MB", small), ("16 MiB", large)):
                 without, with_files = beginning(world, None), beginning(world, workdir)

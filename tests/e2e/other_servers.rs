@@ -162,8 +162,8 @@ fn a_url_with_the_wrong_scheme_is_answered_with_the_right_one() {
         .finish()
         .code(2)
         .stderr(&format!(
-            "k8s-cli: `{place}` (from K8S_CLI_API_URL) is not the URL of a server: it does not begin with http:// or \
-             https://\nhint: type http://{place}\n"
+            "k8s-cli: `{place}` (from K8S_CLI_API_URL) is not the URL of a server: it does not begin with http://, \
+             https://, ssh:// or unix://\nhint: type http://{place}\n"
         ));
 }
 

@@ -127,10 +127,14 @@ fn an_error_names_the_created_object_if_stdout_cannot_be_written() {
 fn passwords_in_a_task_file_are_printed_nowhere() {
     let world = World::new();
     let ada = world.login("ada");
+    let fetched = ada.file(
+        "workdir: {url: 'https://ada:s3cret@127.0.0.1:9/repo'}\n\
+         file_mounts: {/a: 'https://s3cret@127.0.0.1:9/a', /b: {source: 'https://b.s3/x?X-Amz-Signature=s3cret&a=1'}}\nrun: 'true'\n",
+    );
+    let mounted =
+        ada.file("file_mounts: {/a: 'https://s3cret@127.0.0.1:9/a?sig=s3cret'}\nrun: 'true'\n");
     let good = ada.file(
-        "workdir: {url: 'https://ada:s3cret@host/repo'}\n\
-         file_mounts: {/a: 'https://s3cret@host/a', /b: {source: 'https://b.s3/x?X-Amz-Signature=s3cret&a=1'}}\n\
-         resources: {image_id: 'docker:ubuntu:22.04'}\n\
+        "resources: {image_id: 'docker:ubuntu:22.04'}\n\
          envs: {SKYPILOT_DOCKER_USERNAME: ada, SKYPILOT_DOCKER_PASSWORD: s3cret, SKYPILOT_DOCKER_SERVER: ghcr.io}\n\
          secrets: {HF_TOKEN: s3cret}\n\
          run: curl 'https://a.blob/c?sv=1&sig=s3cret'\n",
@@ -142,8 +146,10 @@ fn passwords_in_a_task_file_are_printed_nowhere() {
          run: 'true'\n",
     );
     for (args, code) in [
-        (&["jobs", "validate", &good, "-o", "json"][..], 0),
-        (&["jobs", "validate", &good], 0),
+        (&["jobs", "validate", &good, &fetched, "-o", "json"][..], 0),
+        (&["jobs", "validate", &good, &fetched], 0),
+        (&["jobs", "submit", "--detach", &fetched], 1),
+        (&["jobs", "submit", "--detach", &mounted], 1),
         (&["jobs", "validate", &bad, "-o", "json"], 1),
         (&["jobs", "validate", &bad], 1),
         (&["jobs", "submit", "--detach", &bad], 1),

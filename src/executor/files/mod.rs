@@ -190,6 +190,13 @@ impl Files {
             .unwrap_or_default()
     }
 
+    /// Whether Secrets are the better place for an archive, beside the bytes that are `kept` in others.
+    fn fits_secrets(&self, size: u64, kept: u64, num_nodes: u32) -> bool {
+        let is_small = size < MIN_STORED && size.saturating_mul(num_nodes.into()) <= MAX_ON_NODES;
+        let has_store = self.store.is_some();
+        !has_store || (is_small && kept.saturating_add(size) <= self.budget)
+    }
+
     /// Lets an archive travel with a task, and chooses its place.
     ///
     /// # Errors
@@ -197,13 +204,17 @@ impl Files {
     pub fn admit(&self, view: &View, num_nodes: u32, archive: Archive) -> Result<Travelling> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         let size = archive.size;
-        let (most, why) = self.limit_beside(in_secrets(view) + *reserved, num_nodes);
+        let kept = in_secrets(view) + *reserved;
+        let (most, why) = self.limit_beside(kept, num_nodes);
         if size > most {
             let (size, most) = (format_size(size), format_size(most));
             let message = format!("files: {size} packed are more than {most}: {why}");
             return Err(Error::new(Reason::RequestEntityTooLarge, message));
         }
-        let store = self.store.as_ref().filter(|_| size >= MIN_STORED);
+        let store = self
+            .store
+            .as_ref()
+            .filter(|_| !self.fits_secrets(size, kept, num_nodes));
         let reservation = store.is_none().then(|| {
             *reserved += size;
             Reservation {
@@ -363,6 +374,28 @@ mod tests {
             assert_eq!(mib(limit), expected);
             assert!(reason.contains(why), "{reason}");
         }
+    }
+
+    #[test]
+    fn large_archives_and_those_that_are_too_much_for_etcd_stand_in_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let with_store = Files::new(FileRules {
+            directory: Some(directory.path().to_owned()),
+            claim: Some("team".to_owned()),
+            ..FileRules::default()
+        });
+        let with_store = with_store.unwrap();
+        assert_eq!(with_store.limit_beside(300 << 20, 10_000).0, 1 << 30);
+        for (size, kept, num_nodes, expected) in [
+            (1000, 0, 1, true),
+            (1 << 20, 0, 1, false),
+            (1000, 256 << 20, 1, false),
+            (1 << 19, 0, 10_000, false),
+        ] {
+            assert_eq!(with_store.fits_secrets(size, kept, num_nodes), expected);
+        }
+        let without = Files::new(FileRules::default()).unwrap();
+        assert!(without.fits_secrets(10 << 20, 0, 1));
     }
 
     #[test]

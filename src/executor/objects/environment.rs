@@ -1,6 +1,7 @@
 //! The environment variables of a node. Pure.
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
+use serde_json::json;
 
 use super::{
     names,
@@ -27,6 +28,9 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
         ("PYTHONUNBUFFERED", "1".to_owned()),
         ("SKYPILOT_NUM_GPUS_PER_NODE", gpus.to_string()),
         ("SKYPILOT_TASK_ID", id.to_string()),
+        // A cluster of SkyPilot runs several jobs; the nodes of a task run one.
+        ("SKYPILOT_INTERNAL_JOB_ID", "1".to_owned()),
+        ("SKYPILOT_CLUSTER_INFO", cluster_info(submission)),
         // `shell.sh` reads it.
         (
             "K8S_CLI_INSTALL",
@@ -54,6 +58,12 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
         environment.extend(node_ips(submission));
     }
     environment
+}
+
+/// What SkyPilot says about its cluster (SkyPilot 0.14.1, `sky/backends/cloud_vm_ray_backend.py`).
+fn cluster_info(submission: &Submission) -> String {
+    let name = names::job_name(&submission.task, submission.id);
+    json!({ "cluster_name": name, "cloud": "Kubernetes", "region": null, "zone": null }).to_string()
 }
 
 /// The address at which the nodes of a task find rank 0.
