@@ -5,7 +5,7 @@
 //! headers ─────────────┴► way: the user, and how they are known ──► rights ──► handler ──► audit
 //! ```
 //!
-//! A handler gets the [`User`](crate::api::User) that this found, and never looks at headers itself. Each way to know a user is a file
+//! A handler gets the [`User`] that this found, and never looks at headers itself. Each way to know a user is a file
 //! here.
 
 mod audit;
