@@ -34,14 +34,14 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
-/// The path that submits a task, with those flags that are not true.
+/// The path that submits a task, with those flags that differ from the default.
 pub fn tasks_submit(flags: SubmitFlags) -> String {
     let SubmitFlags { fail_fast, barrier } = flags;
     let query = match (fail_fast, barrier) {
-        (true, true) => "",
-        (false, true) => "?fail_fast=false",
-        (true, false) => "?barrier=false",
-        (false, false) => "?fail_fast=false&barrier=false",
+        (true, false) => "",
+        (false, false) => "?fail_fast=false",
+        (true, true) => "?barrier=true",
+        (false, true) => "?fail_fast=false&barrier=true",
     };
     format!("{TASKS_SUBMIT}{query}")
 }
@@ -82,10 +82,10 @@ mod tests {
             assert_eq!(filled, built);
         }
         for (fail_fast, barrier, query) in [
-            (true, true, ""),
-            (false, true, "?fail_fast=false"),
-            (true, false, "?barrier=false"),
-            (false, false, "?fail_fast=false&barrier=false"),
+            (true, false, ""),
+            (false, false, "?fail_fast=false"),
+            (true, true, "?barrier=true"),
+            (false, true, "?fail_fast=false&barrier=true"),
         ] {
             let flags = SubmitFlags { fail_fast, barrier };
             assert_eq!(tasks_submit(flags), format!("{TASKS_SUBMIT}{query}"));

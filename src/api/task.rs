@@ -42,7 +42,7 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// What the nodes of a task have in common while they run. Each flag is true unless a user says otherwise.
+/// What the nodes of a task have in common while they run.
 #[derive(Clone, Copy, Debug)]
 pub struct SubmitFlags {
     /// Whether the failure of a node stops the other nodes.
@@ -55,7 +55,7 @@ impl Default for SubmitFlags {
     fn default() -> Self {
         Self {
             fail_fast: true,
-            barrier: true,
+            barrier: false,
         }
     }
 }

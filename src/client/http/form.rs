@@ -29,9 +29,9 @@ impl Form {
             ("task", "application/json", task.to_string()),
             ("fail_fast", "text/plain", flags.fail_fast.to_string()),
         ];
-        if !flags.barrier {
+        if flags.barrier {
             // A server that does not know it refuses it.
-            parts.push(("barrier", "text/plain", "false".to_owned()));
+            parts.push(("barrier", "text/plain", "true".to_owned()));
         }
         parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
         Self { parts }

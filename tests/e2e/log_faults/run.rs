@@ -71,10 +71,7 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
     let has_times = trouble == Trouble::Part && random.random_ratio(1, 4);
     let task = Task::draw(&mut random, num_nodes, !has_times);
     let mut route = FaultyRoute::new(user.world, seed);
-    // Each line of the log is compared, and a node that looks for the others in vain says so in a line of its own.
-    let file = user.file(&task.file());
-    let submit = ["jobs", "submit", "--detach", "--no-barrier", &file];
-    let id = user.run(submit).success().stdout.trim().to_owned();
+    let id = user.submit(&task.file());
     let mut part = Part::default();
     if trouble == Trouble::Part {
         user.wait_for_status(&id, "completed");
