@@ -69,6 +69,20 @@ pub fn check_service_name(name: &str) -> Option<String> {
     (!is_valid).then(|| DNS_1035.to_owned())
 }
 
+/// Explains why `name` cannot be the name of a port.
+pub fn check_port_name(name: &str) -> Option<String> {
+    const LONGEST: usize = 15;
+    if name.len() > LONGEST {
+        return Some(format!("must be no more than {LONGEST} characters"));
+    }
+    let is_valid = is_dns_label(name)
+        && !name.contains("--")
+        && name.contains(|c: char| c.is_ascii_lowercase());
+    (!is_valid).then(|| {
+        "must contain only lower case letters, digits and single hyphens, and a letter".to_owned()
+    })
+}
+
 /// Explains why `value` cannot be the value of a label.
 pub fn check_label_value(value: &str) -> Option<String> {
     if value.len() > MAX_LABEL {

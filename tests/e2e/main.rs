@@ -23,6 +23,7 @@ mod pods;
 mod registry;
 mod removed;
 mod rendezvous;
+mod requests;
 mod several;
 mod shell;
 mod signals;

@@ -158,6 +158,7 @@ async fn objects(
         }
         Some(_) => return Err(Status::no_such_path()),
     }
+    request.query.check_options(method.as_str())?;
     let watch = request.query.flag("watch");
     match (method.as_str(), name.as_deref()) {
         ("GET", _) if watch => verbs::watch(registry.clone(), request),

@@ -18,7 +18,7 @@ use crate::sandbox::{
         object::{elements, text},
         registry::Registry,
         resource::Kind,
-        status::Status,
+        status::{FieldError, Status},
     },
 };
 
@@ -68,19 +68,32 @@ fn parse_options(query: &Query) -> Result<Options, Status> {
         })
     });
     let since_seconds = query.number("sinceSeconds")?;
+    let mut errors = Vec::new();
+    for (name, least) in [("sinceSeconds", 1), ("limitBytes", 1), ("tailLines", 0)] {
+        if let Some(number) = query.number(name)?.filter(|number| *number < least) {
+            let why = match least {
+                0 => "must be greater than or equal to 0",
+                _ => "must be greater than 0",
+            };
+            errors.push(FieldError::invalid(name, number, why));
+        }
+    }
+    if since_seconds.is_some() && query.get("sinceTime").is_some() {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden("", why));
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid_as("PodLogOptions", "", &errors));
+    }
     let since = match since_time.transpose()? {
         Some(time) => Some(time),
         // An age before the first timestamp means the whole log.
         None => since_seconds.map(|seconds| clock::after(clock::now(), seconds.saturating_neg())),
     };
     let number = |name: &str| -> Result<Option<usize>, Status> {
-        let Some(number) = query.number(name)? else {
-            return Ok(None);
-        };
-        let number = usize::try_from(number);
-        number
-            .map(Some)
-            .map_err(|_| Status::bad_request(format!("{name}: must be greater than or equal to 0")))
+        Ok(query
+            .number(name)?
+            .and_then(|number| usize::try_from(number).ok()))
     };
     Ok(Options {
         follow: query.flag("follow"),

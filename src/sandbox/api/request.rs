@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::sandbox::objects::{
     resource::{self, Resource},
     selection::Selection,
-    status::Status,
+    status::{FieldError, Status},
 };
 
 /// The target of a request.
@@ -134,6 +134,46 @@ impl Query {
             ))
         };
         value.parse().map(Some).map_err(parse)
+    }
+
+    /// Checks the options that all verbs of a method have in common.
+    pub fn check_options(&self, method: &str) -> Result<(), Status> {
+        const LONGEST_MANAGER: usize = 128;
+        let mut errors = Vec::new();
+        let given = |name: &str| self.0.get(name).map(String::as_str);
+        if let Some(word) = given("dryRun").filter(|word| *word != "All") {
+            errors.push(FieldError::not_supported("dryRun", word, &["All"]));
+        }
+        if given("fieldManager").is_some_and(|manager| manager.len() > LONGEST_MANAGER) {
+            errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER));
+        }
+        match self.get("resourceVersionMatch") {
+            Some("Exact" | "NotOlderThan") if self.get("resourceVersion").is_none() => {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                errors.push(FieldError::forbidden("resourceVersionMatch", why));
+            }
+            None | Some("Exact" | "NotOlderThan") => (),
+            Some(word) => {
+                let words = ["Exact", "NotOlderThan"];
+                errors.push(FieldError::not_supported(
+                    "resourceVersionMatch",
+                    word,
+                    &words,
+                ));
+            }
+        }
+        self.number("timeoutSeconds")?;
+        let kind = match method {
+            "GET" => "ListOptions",
+            "POST" => "CreateOptions",
+            "PUT" => "UpdateOptions",
+            "PATCH" => "PatchOptions",
+            _ => "DeleteOptions",
+        };
+        match errors.is_empty() {
+            true => Ok(()),
+            false => Err(Status::invalid_options(kind, &errors)),
+        }
     }
 
     pub fn dry_run(&self) -> bool {

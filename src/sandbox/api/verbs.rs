@@ -17,9 +17,9 @@ use super::{
 use crate::sandbox::objects::{
     deletion::{self, Options, Propagation},
     object::{Object, elements, text},
-    registry::{Part, Registry},
+    registry::{self, Part, Registry},
     resource::Kind,
-    status::Status,
+    status::{FieldError, Status},
     unknown_fields,
 };
 
@@ -137,12 +137,7 @@ pub fn create(registry: &Registry, request: &Request) -> Result<HttpResponse, St
 
 pub fn replace(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
     let new = read_object(request)?;
-    let given = text(&new["metadata"]["name"]);
-    if given != name {
-        let why =
-            format!("the name of the object ({given}) does not match the name on the URL ({name})");
-        return Err(Status::bad_request(why));
-    }
+    registry::check_name(&new, name)?;
     change(registry, request, name, |value| *value = new)
 }
 
@@ -275,12 +270,21 @@ fn read_options(request: &Request) -> Result<Options, Status> {
         None if body["orphanDependents"] == true => Some(Propagation::Orphan),
         None if body["orphanDependents"] == false => Some(Propagation::Background),
         None => None,
+        Some(word) if !body["orphanDependents"].is_null() => {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            let error = FieldError::invalid("propagationPolicy", word, why);
+            return Err(Status::invalid_options("DeleteOptions", &[error]));
+        }
         Some(word) => Some(Propagation::parse(word).ok_or_else(|| {
-            Status::bad_request(format!(
-                "invalid propagationPolicy \"{word}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
-            ))
+            let words = ["Foreground", "Background", "Orphan"];
+            let error = FieldError::not_supported("propagationPolicy", word, &words);
+            Status::invalid_options("DeleteOptions", &[error])
         })?),
     };
+    if let Some(word) = elements(&body["dryRun"]).iter().find(|word| *word != "All") {
+        let error = FieldError::not_supported("dryRun", text(word), &["All"]);
+        return Err(Status::invalid_options("DeleteOptions", &[error]));
+    }
     let precondition = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
     Ok(Options {
         grace_seconds: body["gracePeriodSeconds"]

@@ -4,7 +4,12 @@
 
 use serde_json::Value;
 
-use super::{object::elements_mut, resource::Kind, status::FieldError};
+use super::{
+    object::{elements_mut, text},
+    resource::Kind,
+    status::FieldError,
+};
+use crate::k8s::quantity::Quantity;
 
 /// Lists the errors of a change.
 pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
@@ -50,6 +55,31 @@ pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
                            bound claims";
                 errors.push(FieldError::forbidden("spec", why));
             }
+            let size = |claim: &Value| {
+                Quantity::parse(text(&claim["spec"]["resources"]["requests"]["storage"]))
+            };
+            if let (Some(before), Some(after)) = (size(old), size(new))
+                && after.nanos() < before.nanos()
+            {
+                let field = "spec.resources.requests.storage";
+                let why = "field can not be less than status.capacity";
+                errors.push(FieldError::forbidden(field, why));
+            }
+        }
+        Kind::Secret | Kind::ConfigMap => {
+            if !new["type"].is_null() && old["type"] != new["type"] {
+                errors.push(immutable("type", &new["type"]));
+            }
+            for field in ["immutable", "data", "binaryData"] {
+                if old["immutable"] == true && old[field] != new[field] {
+                    let why = "field is immutable when `immutable` is set";
+                    errors.push(FieldError::forbidden(field, why));
+                }
+            }
+        }
+        Kind::Service if old["spec"]["clusterIP"] != new["spec"]["clusterIP"] => {
+            let address = &new["spec"]["clusterIP"];
+            errors.push(immutable("spec.clusterIPs[0]", address));
         }
         _ => (),
     }

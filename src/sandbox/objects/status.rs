@@ -22,7 +22,7 @@ pub struct Status {
 /// An error of one field of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
-    field: String,
+    pub field: String,
     reason: &'static str,
     message: String,
 }
@@ -140,6 +140,23 @@ impl Status {
 
     /// The object is not valid; `errors` is not empty.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
+        let mut status = Self::invalid_as(&resource.qualified_kind(), name, errors);
+        let causes = status.details.take();
+        status = status.about(resource, name);
+        if let (Some(details), Some(causes)) = (&mut status.details, causes) {
+            details["kind"] = json!(resource.kind);
+            details["causes"] = causes["causes"].clone();
+        }
+        status
+    }
+
+    /// The options of a request are not valid; `errors` is not empty.
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_as(&format!("{kind}.meta.k8s.io"), "", errors)
+    }
+
+    /// The same about something that is no object.
+    pub fn invalid_as(kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let mut lines: Vec<String> = Vec::new();
         for error in errors {
             let line = error.to_string();
@@ -151,19 +168,13 @@ impl Status {
             [line] => line.clone(),
             lines => format!("[{}]", lines.join(", ")),
         };
-        let message = format!(
-            "{} \"{name}\" is invalid: {list}",
-            resource.qualified_kind()
-        );
+        let message = format!("{kind} \"{name}\" is invalid: {list}");
         let causes: Vec<Value> = errors
             .iter()
             .map(|error| json!({ "reason": error.reason, "message": error.message, "field": error.field }))
             .collect();
-        let mut status = Self::new(422, "Invalid", message).about(resource, name);
-        if let Some(details) = &mut status.details {
-            details["kind"] = json!(resource.kind);
-            details["causes"] = json!(causes);
-        }
+        let mut status = Self::new(422, "Invalid", message);
+        status.details = Some(json!({ "kind": kind, "name": name, "causes": causes }));
         status
     }
 

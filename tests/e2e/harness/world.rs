@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::AsyncReadExt;
+use http::Request;
 use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
@@ -22,9 +23,11 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Config, Resource,
     api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, PropagationPolicy},
+    client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Server, Session, TempDir, is_real_cluster, rights, wait_for, wait_until};
 
@@ -174,6 +177,27 @@ impl World {
                 allocatable["cpu"].0.parse::<f64>().unwrap()
             });
             cpus.fold(0.0, f64::max) * 0.6
+        })
+    }
+
+    /// Sends requests to Kubernetes itself, one after another: method, path, content type without `application/`, body. Returns the
+    /// statuses and the bodies, which are null if they are not JSON.
+    pub fn send(&self, requests: Vec<(String, String, String, String)>) -> Vec<(u16, Value)> {
+        with_client(&self.kubeconfig, async |client| {
+            let mut answers = Vec::new();
+            for (method, path, kind, body) in requests {
+                let request = Request::builder()
+                    .method(method.as_str())
+                    .uri(path)
+                    .header("Content-Type", format!("application/{kind}"))
+                    .body(Body::from(body.into_bytes()))
+                    .unwrap();
+                let answer = client.send(request).await.unwrap();
+                let status = answer.status().as_u16();
+                let body = answer.into_body().collect_bytes().await.unwrap();
+                answers.push((status, serde_json::from_slice(&body).unwrap_or_default()));
+            }
+            answers
         })
     }
 
