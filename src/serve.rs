@@ -29,16 +29,22 @@ use crate::{
         path::{OWN_SOCKET, SOCKET},
     },
     certificate,
-    cli::ServeArgs,
+    cli::{Auth, ServeArgs},
     executor::{ClusterConfig, Defaults, Executor, FileRules, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
-    server::{self, Access, Audit, HeaderWay, Listeners, SocketWay},
+    server::{self, Access, Audit, HeaderWay, Listeners, SocketWay, TokenWay},
 };
 
 /// The warning of a server that does not know its users.
-const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on loopback, or let a proxy name the \
-                    users (--trusted-proxy); see `k8s-cli help security`";
+const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on a socket for ssh (--socket), take tokens of \
+                    the cluster (--auth kubernetes), or let a proxy name the users (--trusted-proxy); see `k8s-cli help security`";
+
+/// The audience of the tokens of users.
+const AUDIENCE: &str = "k8s-cli";
+/// The warning of a server that takes tokens for the API server.
+const OWN_AUDIENCE: &str = "warning: with --audience '' users send this server tokens with which it could do all that they may do in the cluster; tokens for \
+                            the audience k8s-cli are good for this server alone";
 
 /// Serves until SIGINT or SIGTERM.
 pub fn run(args: ServeArgs) -> ExitCode {
@@ -60,6 +66,7 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         namespace,
         sandbox,
         sandbox_log_max_size,
+        sandbox_users,
         sandbox_objects,
         allow_pod_config,
         pod_security,
@@ -73,6 +80,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         files_claim,
         socket,
         socket_user_domain,
+        auth,
+        audience,
         user_header,
         trusted_proxy,
         admin,
@@ -83,7 +92,21 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     } = args;
     sandbox::raise_open_files_limit();
     // Beside an open port, the users of the socket would be worth nothing.
-    let wants_port = socket.is_none() || host.is_some() || port.is_some();
+    let wants_port = socket.is_none() || host.is_some() || port.is_some() || auth.is_some();
+    let tokens = match (auth, audience) {
+        (Some(Auth::Kubernetes), _) if user_header.is_some() || !trusted_proxy.is_empty() => {
+            return Err("--user-header and --trusted-proxy need --auth header".into());
+        }
+        (Some(Auth::Kubernetes), audience) => {
+            let audience = audience.unwrap_or_else(|| AUDIENCE.to_owned());
+            if audience.is_empty() {
+                print_line(OWN_AUDIENCE);
+            }
+            Some(TokenWay::new(&audience))
+        }
+        (_, Some(_)) => return Err("--audience needs --auth kubernetes".into()),
+        (_, None) => None,
+    };
     let port = port.map_or_else(port_from_environment, Ok)?;
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
@@ -101,7 +124,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     });
     let bound = bound.transpose()?;
     let access = Arc::new(Access {
-        way: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
+        header: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
+        tokens,
         socket: SocketWay::new(socket_user_domain),
         admins: admin,
         audit: match &audit_log {
@@ -112,13 +136,18 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     });
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
-    if access.way.is_open() && is_reachable {
+    if access.is_open() && is_reachable {
         print_line(OPEN);
     }
     let sandbox = if sandbox {
         let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
         let objects = sandbox_objects.as_deref();
-        Some(start_sandbox(&namespace, log_max_size, objects)?)
+        Some(start_sandbox(
+            &namespace,
+            log_max_size,
+            objects,
+            sandbox_users,
+        )?)
     } else {
         None
     };
@@ -226,8 +255,9 @@ fn start_sandbox(
     namespace: &str,
     log_max_size: Option<&str>,
     objects: Option<&Path>,
+    users: Option<PathBuf>,
 ) -> Result<Sandbox, String> {
-    let sandbox = Sandbox::start(namespace, log_max_size, objects)
+    let sandbox = Sandbox::start(namespace, log_max_size, objects, users)
         .map_err(|error| format!("cannot start the sandbox: {error}"))?;
     let kubeconfig = sandbox.kubeconfig().display();
     print_line(&format!(

@@ -6,6 +6,24 @@
 // Texts for a terminal are not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::invalid_html_tags)]
 
+/// Takes the options of `with server` out of the arguments of a command.
+macro_rules! server_options {
+    ($name:ident) => {
+        impl $name {
+            pub fn take_server(&mut self) -> crate::cli::ServerOptions {
+                crate::cli::ServerOptions {
+                    api_url: self.api_url.take(),
+                    as_user: self.as_user.take(),
+                    token_command: self.token_command.take(),
+                    header: std::mem::take(&mut self.header),
+                    header_command: self.header_command.take(),
+                    insecure_http: self.insecure_http,
+                }
+            }
+        }
+    };
+}
+
 /// Defines the arguments of a command. `with` adds the options that several commands have: `output`, and `server` or, for a
 /// command that asks no server, `offline`. A macro, because argh cannot share fields between commands.
 macro_rules! command {
@@ -31,7 +49,25 @@ macro_rules! command {
             /// act as this user (default: $K8S_CLI_USER, else the login)
             #[argh(option, long = "as", arg_name = "user")]
             pub as_user: Option<String>,
-        } }
+
+            /// run this command for a token of the cluster (default: $K8S_CLI_TOKEN, $K8S_CLI_TOKEN_COMMAND, the login)
+            #[argh(option, arg_name = "command")]
+            pub token_command: Option<String>,
+
+            /// send this header too, `Name: value`, for a proxy; may be repeated; also $K8S_CLI_HEADERS, one a line
+            #[argh(option, arg_name = "header")]
+            pub header: Vec<String>,
+
+            /// run this command for more headers, one a line (default: $K8S_CLI_HEADER_COMMAND)
+            #[argh(option, arg_name = "command")]
+            pub header_command: Option<String>,
+
+            /// send a token over plain http to other machines too
+            #[argh(switch)]
+            pub insecure_http: bool,
+        }
+        }
+        server_options! { $name }
     };
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with offline) => {
         command! { $(#[$about])* pub struct $name { $($own)*
@@ -40,6 +76,17 @@ macro_rules! command {
             pub api_url: Option<String>,
         } }
     };
+}
+
+/// The options of a command that asks a server.
+#[derive(Debug, Default)]
+pub struct ServerOptions {
+    pub api_url: Option<String>,
+    pub as_user: Option<String>,
+    pub token_command: Option<String>,
+    pub header: Vec<String>,
+    pub header_command: Option<String>,
+    pub insecure_http: bool,
 }
 
 mod jobs;
@@ -53,7 +100,7 @@ pub use jobs::{
     ValidateArgs,
 };
 pub use parse::EarlyExit;
-pub use value::{Format, LogFormat, PodSecurity, Prefix};
+pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
@@ -162,6 +209,10 @@ command! {
         #[argh(option, arg_name = "size", from_str_fn(value::size))]
         pub sandbox_log_max_size: Option<Quantity>,
 
+        /// with --sandbox: know the users in this file, with their tokens and rights: JSON, one user a line
+        #[argh(option, arg_name = "file")]
+        pub sandbox_users: Option<PathBuf>,
+
         /// with --sandbox: begin with the Kubernetes objects in this file: JSON, one object a line
         #[argh(option, arg_name = "file")]
         pub sandbox_objects: Option<PathBuf>,
@@ -215,6 +266,14 @@ command! {
         #[argh(option, arg_name = "domain")]
         pub socket_user_domain: Option<String>,
 
+        /// how users are known who come to the port: header, or kubernetes for tokens of the cluster (default: header)
+        #[argh(option, arg_name = "way")]
+        pub auth: Option<Auth>,
+
+        /// with --auth kubernetes: the audience of the tokens; '' for that of the API server (default: k8s-cli)
+        #[argh(option)]
+        pub audience: Option<String>,
+
         /// the header that names the user (default: X-User)
         #[argh(option, arg_name = "name")]
         pub user_header: Option<String>,
@@ -263,23 +322,30 @@ pub enum AuthCommand {
 }
 
 command! {
-    /// Store your user name.
-    #[argh(name = "login", example = "{command_name} ada@example.com")]
+    /// Store your user name, or a token of the cluster.
+    #[argh(
+        name = "login",
+        example = "{command_name} ada@example.com\nkubectl create token ada --audience k8s-cli | {command_name} --token-stdin"
+    )]
     pub struct LoginArgs {
         /// your user name
         #[argh(positional)]
-        pub user: String,
+        pub user: Option<String>,
+
+        /// read a token from standard input instead
+        #[argh(switch)]
+        pub token_stdin: bool,
     } with offline
 }
 
 command! {
-    /// Print your user name: $K8S_CLI_USER, else the stored one.
+    /// Print your user name, and on stderr how the server knows you.
     #[argh(name = "whoami", example = "{command_name}")]
-    pub struct WhoamiArgs {} with offline
+    pub struct WhoamiArgs {} with server
 }
 
 command! {
-    /// Delete the stored user name.
+    /// Delete the stored user name and token.
     #[argh(name = "logout", example = "{command_name}")]
     pub struct LogoutArgs {} with offline
 }

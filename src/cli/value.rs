@@ -23,6 +23,25 @@ pub enum Format {
     Name,
 }
 
+/// How the server knows the users who come to its port: `--auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    Header,
+    Kubernetes,
+}
+
+impl FromStr for Auth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "header" => Ok(Self::Header),
+            "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err("expected header or kubernetes".to_owned()),
+        }
+    }
+}
+
 /// A Pod Security Standard that pods have to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodSecurity {

@@ -42,7 +42,7 @@ use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
 use tokio::sync::watch;
 
-pub use self::access::{Access, Audit, HeaderWay, SocketWay};
+pub use self::access::{Access, Audit, HeaderWay, SocketWay, TokenWay};
 use self::{
     access::Peer, dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams,
     task_list::TaskLists,

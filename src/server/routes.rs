@@ -9,9 +9,9 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::{error, tasks, volumes};
+use super::{access::Known, error, tasks, volumes};
 use crate::{
-    api::path,
+    api::{Whoami, path},
     executor::{Error, Executor},
 };
 
@@ -31,6 +31,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource(path::ROOT, "GET, HEAD").route(get().to(root)))
         .service(resource(path::HEALTHZ, "GET, HEAD").route(get().to(root)))
         .service(resource(path::READYZ, "GET, HEAD").route(get().to(is_ready)))
+        .service(resource(path::WHOAMI, "GET, HEAD").route(get().to(whoami)))
         // Literal paths come before the patterns that also match them.
         .service(resource(path::TASKS_SUBMIT, "POST").route(post().to(tasks::submit)))
         .service(resource(path::TASKS_STOP, "POST").route(post().to(tasks::stop_all)))
@@ -60,6 +61,14 @@ fn get() -> Route {
 /// `GET /`: whether the server is alive.
 async fn root() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "service": "k8s-cli-api"}))
+}
+
+/// `GET /whoami`: the user, and how the server knows them.
+async fn whoami(known: Known) -> HttpResponse {
+    HttpResponse::Ok().json(Whoami {
+        username: known.user.to_string(),
+        how: known.how.word().to_owned(),
+    })
 }
 
 /// `GET /readyz`: whether the server can answer requests.

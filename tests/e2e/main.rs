@@ -40,6 +40,7 @@ mod python_server;
 mod server;
 mod server_access;
 mod submission;
+mod tokens;
 
 // Documentation and source rules.
 mod help;

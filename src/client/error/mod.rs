@@ -144,6 +144,8 @@ pub enum Error {
         problem: &'static str,
     },
     NotLoggedIn,
+    /// There is no usable token, or there are no usable headers.
+    Credentials(String),
     /// The login file exists, but names no user.
     LoginFile {
         path: PathBuf,
@@ -225,6 +227,7 @@ impl Error {
             | Self::Moved { .. }
             | Self::Cut { .. }
             | Self::NotLoggedIn
+            | Self::Credentials(_)
             | Self::LoginFile { .. }
             | Self::NoHome
             | Self::File { .. }
@@ -393,7 +396,7 @@ impl fmt::Display for Error {
                     None => write!(f, "\n  {name}: {finding}"),
                 })
             }
-            Self::Usage(message) => f.write_str(message),
+            Self::Usage(message) | Self::Credentials(message) => f.write_str(message),
             Self::CannotAsk { subject } => {
                 write!(
                     f,

@@ -5,6 +5,7 @@
 //! connection      clients of one access: proxy, TLS, credentials
 //! credentials     who the server is to Kubernetes; plugin asks a command of the kubeconfig
 //! tls             which certificates are trusted and shown
+//! reviews         who a token belongs to, and who has which right
 //! ```
 //!
 //! `kube`'s own `Api` decodes each object whole. [`Cluster::page`] and its neighbours make the same requests, but decode only the
@@ -15,6 +16,7 @@ mod connection;
 mod credentials;
 mod kubeconfig;
 mod plugin;
+mod reviews;
 mod tls;
 mod warnings;
 
@@ -35,6 +37,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use self::connection::Access;
+pub use self::reviews::{Identity, Permission};
 use crate::{
     api::Reason,
     executor::{

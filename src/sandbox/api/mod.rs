@@ -16,3 +16,4 @@ mod verbs;
 mod watch;
 
 pub use apiserver::{ApiServer, serve};
+pub use reviews::Reviews;

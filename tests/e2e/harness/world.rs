@@ -286,7 +286,7 @@ impl Drop for World {
     }
 }
 
-fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
+pub fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
     actix_rt::System::new().block_on(async {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
