@@ -50,7 +50,7 @@ const OWN_AUDIENCE: &str = "warning: with --audience '' users send this server t
 pub fn run(args: ServeArgs) -> ExitCode {
     log_to_stderr();
     match serve(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let message = with_cause(&*error);
             print_line(&format!("k8s-cli: {}", one_line(&message)));
@@ -59,11 +59,12 @@ pub fn run(args: ServeArgs) -> ExitCode {
     }
 }
 
-fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
+fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let ServeArgs {
         host,
         port,
         namespace,
+        check,
         sandbox,
         sandbox_log_max_size,
         sandbox_users,
@@ -93,6 +94,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     sandbox::raise_open_files_limit();
     // Beside an open port, the users of the socket would be worth nothing.
     let wants_port = socket.is_none() || host.is_some() || port.is_some() || auth.is_some();
+    let wants_port = wants_port && !check;
+    let socket = socket.filter(|_| !check);
     let tokens = match (auth, audience) {
         (Some(Auth::Kubernetes), _) if user_header.is_some() || !trusted_proxy.is_empty() => {
             return Err("--user-header and --trusted-proxy need --auth header".into());
@@ -157,6 +160,10 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     };
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
+        let with_tokens = access.tokens.is_some();
+        if check {
+            return report_rights(&executor, with_tokens).await;
+        }
         let executor = executor.with_pod_rules(PodRules {
             any_pod_config: allow_pod_config,
             is_restricted: pod_security.is_some(),
@@ -188,6 +195,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 spawn(async move { reconciler.reconcile().await }),
             ),
         ];
+        let asking = executor.clone();
+        spawn(async move { warn_of_rights(&asking, with_tokens).await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
@@ -227,12 +236,57 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
             drop(fs::remove_file(path));
         }
         match lost.take() {
-            None => Ok(()),
+            None => Ok(ExitCode::SUCCESS),
             Some(what) => {
                 Err(format!("{what} ended, which it never should: start the server again").into())
             }
         }
     })
+}
+
+/// Prints which rights the server has, and what fails without the others.
+async fn report_rights(executor: &Executor, with_tokens: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let (version, is_supported) = executor.version().await?;
+    let mut lines = vec![match is_supported {
+        true => format!("yes  Kubernetes {version}"),
+        false => format!("no   Kubernetes {version}: 1.20 or newer is needed"),
+    }];
+    let rights = executor.own_rights(with_tokens).await?;
+    for (need, has) in &rights {
+        let is_required = need.is_required();
+        lines.push(match (has, is_required) {
+            (true, _) => format!("yes  {need}"),
+            (false, true) => format!("no   {need}: {}", need.without),
+            (false, false) => format!("no   {need} (optional): {}", need.without),
+        });
+    }
+    writeln!(io::stdout(), "{}", lines.join("\n"))?;
+    let is_complete = rights.iter().all(|(need, has)| *has || !need.is_required());
+    Ok(match is_complete && is_supported {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Warns of each right that the server needs and lacks.
+async fn warn_of_rights(executor: &Executor, with_tokens: bool) {
+    match executor.own_rights(with_tokens).await {
+        Ok(rights) => {
+            let lacking = rights
+                .iter()
+                .filter(|(need, has)| !has && need.is_required());
+            for (need, _) in lacking {
+                log::warn!(
+                    "the server may not {need}: {} (`k8s-cli serve --check`)",
+                    need.without
+                );
+            }
+        }
+        Err(error) => log::warn!("the rights of the server are not known: {error}"),
+    }
+    if let Ok((version, false)) = executor.version().await {
+        log::warn!("Kubernetes {version} is too old: 1.20 or newer is needed");
+    }
 }
 
 /// Waits for the first of some loops that ends, though none should; returns its name.

@@ -201,6 +201,10 @@ command! {
         )]
         pub namespace: String,
 
+        /// say which rights the server has in the cluster, and what fails without them; then end
+        #[argh(switch)]
+        pub check: bool,
+
         /// start a small cluster whose pods are processes of this machine, to try things out
         #[argh(switch)]
         pub sandbox: bool,

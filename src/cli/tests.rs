@@ -30,6 +30,7 @@ fn serve_has_the_defaults_of_the_contract() {
         host: None,
         port: None,
         namespace: "default".to_owned(),
+        check: false,
         sandbox: false,
         sandbox_log_max_size: None,
         sandbox_users: None,

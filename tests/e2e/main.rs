@@ -32,6 +32,7 @@ mod view;
 mod volumes;
 
 // Interfaces.
+mod check;
 mod cluster_access;
 mod http;
 mod other_servers;

@@ -1,10 +1,13 @@
-//! Questions to Kubernetes about users and rights: `TokenReview` and `SubjectAccessReview`.
+//! Questions to Kubernetes about users and rights: `TokenReview`, `SubjectAccessReview` and `SelfSubjectAccessReview`.
 
 use std::fmt::Debug;
 
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
-    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        SubjectAccessReview, SubjectAccessReviewSpec,
+    },
 };
 use kube::{Api, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
@@ -97,6 +100,24 @@ impl Cluster {
         let answer = self.review("ask for the rights of a user", &review).await;
         let status = answer.map_err(own_fault)?.status.unwrap_or_default();
         Ok(status.allowed && status.denied != Some(true))
+    }
+
+    /// Whether the server itself has a right, in its namespace or in the whole cluster.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer, or refuses.
+    pub async fn allows_self(&self, permission: Permission<'_>, everywhere: bool) -> Result<bool> {
+        let namespace = (!everywhere).then_some(self.namespace.as_str());
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(permission.attributes(namespace)),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let doing = "ask for the rights of the server";
+        let answer = self.review(doing, &review).await?;
+        Ok(answer.status.unwrap_or_default().allowed)
     }
 
     async fn review<K>(&self, doing: &str, review: &K) -> Result<K>

@@ -237,7 +237,7 @@ mod tests {
             (&[("Authorization", "abc")], Err("no bearer token")),
             (&[("Authorization", "Basic abc")], Err("no bearer token")),
             (&[("Authorization", "Bearer")], Err("no bearer token")),
-            (&[("Authorization", "Bearer ")], Err("no bearer token")),
+            (&[("Authorization", "Bearer ")], Err("holds no token")),
             (&[("Authorization", "Bearer a b")], Err("holds no token")),
             (
                 &[("Authorization", "Bearer a\u{e9}")],

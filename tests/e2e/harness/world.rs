@@ -255,6 +255,10 @@ impl World {
         self.server.signal(signal);
     }
 
+    pub fn server_kubeconfig(&self) -> &Path {
+        &self.server_kubeconfig
+    }
+
     /// Starts another server on the same cluster, with its files in `dir`.
     pub fn second_server(&self, dir: &TempDir) -> Server {
         let args = ["--host", "127.0.0.1", "--namespace", &self.namespace];
