@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, Write},
     iter,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -81,6 +81,8 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         files_claim,
         socket,
         socket_user_domain,
+        tls_cert,
+        tls_key,
         auth,
         audience,
         user_header,
@@ -96,6 +98,12 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let wants_port = socket.is_none() || host.is_some() || port.is_some() || auth.is_some();
     let wants_port = wants_port && !check;
     let socket = socket.filter(|_| !check);
+    let tls = match (tls_cert, tls_key) {
+        (Some(chain), Some(key)) => Some(server::tls_config(&chain, &key)?),
+        (None, None) => None,
+        _ => return Err("--tls-cert and --tls-key need each other".into()),
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let tokens = match (auth, audience) {
         (Some(Auth::Kubernetes), _) if user_header.is_some() || !trusted_proxy.is_empty() => {
             return Err("--user-header and --trusted-proxy need --auth header".into());
@@ -229,7 +237,12 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
                 }
             });
         }
-        let listeners = Listeners { tcp, socket: bound };
+        let listeners = Listeners {
+            tcp,
+            tls,
+            socket: bound,
+        };
+        let address = address.map(|address| format!("{scheme}://{address}"));
         let announce = || announce(address, socket.as_deref());
         server::run(listeners, executor, access, allowed_host, announce, stop).await?;
         if let Some(path) = &socket {
@@ -345,8 +358,7 @@ fn is_root() -> bool {
 }
 
 /// Prints what the server listens on. The tests, and scripts that ask for port 0, read these lines on stdout.
-fn announce(address: Option<SocketAddr>, socket: Option<&Path>) {
-    let address = address.map(|address| format!("http://{address}"));
+fn announce(address: Option<String>, socket: Option<&Path>) {
     let socket = socket.map(|path| format!("unix://{}", path.display()));
     for place in address.into_iter().chain(socket) {
         // The server serves with a closed stdout too.

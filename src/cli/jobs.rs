@@ -190,6 +190,10 @@ pub struct SubmitArgs {
     /// send a token over plain http to other machines too
     #[argh(switch)]
     pub insecure_http: bool,
+
+    /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
+    #[argh(option, arg_name = "file")]
+    pub ca_file: Option<std::path::PathBuf>,
 }
 }
 server_options! { SubmitArgs }

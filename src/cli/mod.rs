@@ -18,6 +18,7 @@ macro_rules! server_options {
                     header: std::mem::take(&mut self.header),
                     header_command: self.header_command.take(),
                     insecure_http: self.insecure_http,
+                    ca_file: self.ca_file.take(),
                 }
             }
         }
@@ -65,6 +66,10 @@ macro_rules! command {
             /// send a token over plain http to other machines too
             #[argh(switch)]
             pub insecure_http: bool,
+
+            /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
+            #[argh(option, arg_name = "file")]
+            pub ca_file: Option<std::path::PathBuf>,
         }
         }
         server_options! { $name }
@@ -87,6 +92,7 @@ pub struct ServerOptions {
     pub header: Vec<String>,
     pub header_command: Option<String>,
     pub insecure_http: bool,
+    pub ca_file: Option<std::path::PathBuf>,
 }
 
 mod jobs;
@@ -269,6 +275,14 @@ command! {
         /// with --socket: the user `ada` of this machine is `ada@` this domain
         #[argh(option, arg_name = "domain")]
         pub socket_user_domain: Option<String>,
+
+        /// speak TLS on the port, with the certificates in this file (PEM), which is read again when it changes
+        #[argh(option, arg_name = "file")]
+        pub tls_cert: Option<PathBuf>,
+
+        /// the key of --tls-cert (PEM)
+        #[argh(option, arg_name = "file")]
+        pub tls_key: Option<PathBuf>,
 
         /// how users are known who come to the port: header, or kubernetes for tokens of the cluster (default: header)
         #[argh(option, arg_name = "way")]

@@ -47,6 +47,8 @@ fn serve_has_the_defaults_of_the_contract() {
         files_claim: None,
         socket: None,
         socket_user_domain: None,
+        tls_cert: None,
+        tls_key: None,
         auth: None,
         audience: None,
         user_header: None,

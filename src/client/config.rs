@@ -12,12 +12,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use ureq::http::{Uri, uri::Scheme};
+use ureq::{
+    http::{Uri, uri::Scheme},
+    tls::{PemItem, RootCerts, parse_pem},
+};
 
 use super::{Error, http::Route};
 use crate::api::User;
 
 const API_URL: &str = "K8S_CLI_API_URL";
+const CA_FILE: &str = "K8S_CLI_CA_FILE";
 const USER: &str = "K8S_CLI_USER";
 const DEFAULT_API_URL: &str = "http://localhost:8000";
 
@@ -97,6 +101,30 @@ fn check_url(url: &str) -> Result<(), &'static str> {
         return Err("it must not hold `?` or `#`");
     }
     Ok(())
+}
+
+/// The CAs that are trusted: those of the file from `--ca-file`, else `K8S_CLI_CA_FILE`, else those of the system.
+///
+/// # Errors
+/// The file holds no certificates.
+pub fn roots(flag: Option<PathBuf>, env: Env<'_>) -> Result<RootCerts, Error> {
+    let file = flag.or_else(|| variable(env, CA_FILE).map(PathBuf::from));
+    let Some(path) = file else {
+        // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
+        return Ok(RootCerts::PlatformVerifier);
+    };
+    let pem = fs::read(&path).map_err(|error| error_about(&path, "read", error))?;
+    let roots: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if roots.is_empty() {
+        let path = path.display();
+        return Err(Error::Usage(format!("{path} holds no certificates in PEM")));
+    }
+    Ok(RootCerts::new_with_certs(&roots))
 }
 
 /// The user from the flag `--as`, else `K8S_CLI_USER`; none if neither is given.

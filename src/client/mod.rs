@@ -94,8 +94,9 @@ impl Context<'_> {
     /// A client for the server and the user that the options or the environment name.
     fn client(&self, mut options: ServerOptions) -> Result<ApiClient, Error> {
         let url = config::api_url(options.api_url.take(), self.env)?;
+        let roots = config::roots(options.ca_file.take(), self.env)?;
         let credentials = Credentials::find(options, &url, self.env)?;
-        ApiClient::new(url, credentials, self.env)
+        ApiClient::new(url, credentials, roots, self.env)
     }
 
     /// A line on the terminal that shows how far a transfer is.

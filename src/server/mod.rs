@@ -19,6 +19,7 @@ mod routes;
 mod submission;
 mod task_list;
 mod tasks;
+mod tls;
 mod volumes;
 
 use std::{
@@ -38,14 +39,19 @@ use std::{
     time::Duration,
 };
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
-pub use self::access::{Access, Audit, HeaderWay, SocketWay, TokenWay};
 use self::{
     access::Peer, dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams,
     task_list::TaskLists,
+};
+pub use self::{
+    access::{Access, Audit, HeaderWay, SocketWay, TokenWay},
+    tls::config as tls_config,
 };
 use crate::executor::Executor;
 
@@ -84,6 +90,8 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 /// What the server listens on.
 pub struct Listeners {
     pub tcp: Option<TcpListener>,
+    /// The certificate of the port.
+    pub tls: Option<ServerConfig>,
     pub socket: Option<UnixListener>,
 }
 
@@ -117,7 +125,7 @@ pub async fn run(
     announce: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let Listeners { tcp, socket } = listeners;
+    let Listeners { tcp, tls, socket } = listeners;
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
@@ -162,9 +170,11 @@ pub async fn run(
     .client_request_timeout(HEAD_TIMEOUT)
     // Otherwise the server notices a closed connection only when it writes to it.
     .h1_allow_half_closed(false);
-    if let Some(tcp) = tcp {
-        server = server.listen(tcp)?;
-    }
+    server = match (tcp, tls) {
+        (Some(tcp), Some(tls)) => server.listen_rustls_0_23(tcp, tls)?,
+        (Some(tcp), None) => server.listen(tcp)?,
+        (None, _) => server,
+    };
     if let Some(socket) = socket {
         server = server.listen_uds(socket)?;
     }
@@ -184,7 +194,9 @@ pub async fn run(
 
 /// Lets the kernel close a connection whose other end is unreachable.
 fn expect_absence(connection: &dyn Any) -> io::Result<()> {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
+    let over_tls = connection.downcast_ref::<TlsStream<TcpStream>>();
+    let over_tls = over_tls.map(|stream| stream.get_ref().0);
+    let Some(stream) = connection.downcast_ref::<TcpStream>().or(over_tls) else {
         return Ok(());
     };
     let socket = stream.as_fd();

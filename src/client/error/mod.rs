@@ -248,7 +248,7 @@ impl Error {
                 "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one"
             }
             Self::Untrusted { cause, .. } if cause.contains("unknown issuer") => {
-                "SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"
+                "--ca-file or K8S_CLI_CA_FILE name a file with the CAs to trust, SSL_CERT_DIR a folder of them"
             }
             Self::NoDryRun {
                 started: Some(id), ..

@@ -23,6 +23,7 @@ use serde_json::Value;
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
     http::{HeaderValue, Method, Request, Response, StatusCode},
+    tls::RootCerts,
 };
 
 use self::{
@@ -93,7 +94,12 @@ impl ApiClient {
     ///
     /// # Errors
     /// The environment names a proxy that cannot be used.
-    pub fn new(url: String, credentials: Credentials, env: Env<'_>) -> Result<Self, Error> {
+    pub fn new(
+        url: String,
+        credentials: Credentials,
+        roots: RootCerts,
+        env: Env<'_>,
+    ) -> Result<Self, Error> {
         let route = Route::of(&url).and_then(Result::ok);
         let (base, proxy) = match &route {
             Some(_) => ("http://localhost".to_owned(), None),
@@ -106,7 +112,7 @@ impl ApiClient {
             }
         };
         Ok(Self {
-            agent: agent::agent(proxy.as_ref(), route)
+            agent: agent::agent(proxy.as_ref(), route, roots)
                 .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?,
             url,
             proxy,
