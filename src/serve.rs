@@ -33,7 +33,7 @@ use crate::{
     executor::{ClusterConfig, Defaults, Executor, FileRules, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
-    server::{self, Access, Audit, HeaderWay, Listeners, SocketWay, TokenWay},
+    server::{self, Access, Audit, HeaderWay, Limits, Listeners, SocketWay, TokenWay},
 };
 
 /// The warning of a server that does not know its users.
@@ -79,6 +79,13 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         files_budget,
         files_dir,
         files_claim,
+        max_body,
+        max_nodes,
+        max_script,
+        max_envs,
+        max_env_size,
+        max_tasks,
+        max_submits,
         socket,
         socket_user_domain,
         tls_cert,
@@ -244,7 +251,28 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         };
         let address = address.map(|address| format!("{scheme}://{address}"));
         let announce = || announce(address, socket.as_deref());
-        server::run(listeners, executor, access, allowed_host, announce, stop).await?;
+        let unlimited = Limits::default();
+        let limits = Limits {
+            body: max_body.map_or(unlimited.body, |bytes| {
+                bytes.try_into().unwrap_or(usize::MAX)
+            }),
+            num_nodes: max_nodes,
+            script: max_script,
+            envs: max_envs.unwrap_or(unlimited.envs),
+            env_size: max_env_size.unwrap_or(unlimited.env_size),
+            unfinished_tasks: max_tasks,
+            submits_per_minute: max_submits,
+        };
+        server::run(
+            listeners,
+            executor,
+            access,
+            limits,
+            allowed_host,
+            announce,
+            stop,
+        )
+        .await?;
         if let Some(path) = &socket {
             drop(fs::remove_file(path));
         }

@@ -135,8 +135,9 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-/// The command that the user typed.
+/// The command that the user typed. There is one of it, so its size does not matter.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)]
 pub enum Command {
     Serve(ServeArgs),
     Client(ClientCommand),
@@ -266,6 +267,34 @@ command! {
         /// the claim that shows the directory of --files-dir to pods
         #[argh(option, arg_name = "name")]
         pub files_claim: Option<String>,
+
+        /// most bytes of a request, without the files of a task (default: 2Mi)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_body: Option<u64>,
+
+        /// most nodes of a task (default: 10000)
+        #[argh(option, arg_name = "number")]
+        pub max_nodes: Option<u32>,
+
+        /// most bytes of `setup` and `run` of a task (default: 900Ki)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_script: Option<u64>,
+
+        /// most variables of a task (default: 4096)
+        #[argh(option, arg_name = "number")]
+        pub max_envs: Option<usize>,
+
+        /// most bytes of the variables of a task (default: 1Mi)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_env_size: Option<u64>,
+
+        /// most unfinished tasks of a user (default: no limit)
+        #[argh(option, arg_name = "number")]
+        pub max_tasks: Option<usize>,
+
+        /// most tasks that a user may submit in a minute (default: no limit)
+        #[argh(option, arg_name = "number")]
+        pub max_submits: Option<usize>,
 
         /// listen on this socket, and know users by the names that this machine has for them; `auto` is
         /// /run/k8s-cli/k8s-cli.sock, else $XDG_RUNTIME_DIR/k8s-cli.sock

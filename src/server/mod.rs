@@ -13,6 +13,7 @@ mod error;
 mod head;
 mod host;
 mod http10;
+mod limits;
 mod log_body;
 mod log_streams;
 mod routes;
@@ -46,11 +47,12 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use self::{
-    access::Peer, dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams,
+    access::Peer, dry_run::DryRuns, host::AllowedHosts, limits::Submits, log_streams::LogStreams,
     task_list::TaskLists,
 };
 pub use self::{
     access::{Access, Audit, HeaderWay, SocketWay, TokenWay},
+    limits::Limits,
     tls::config as tls_config,
 };
 use crate::executor::Executor;
@@ -121,6 +123,7 @@ pub async fn run(
     listeners: Listeners,
     executor: Executor,
     access: Arc<Access>,
+    limits: Limits,
     allowed_hosts: Vec<String>,
     announce: impl FnOnce(),
     stop: impl Future<Output = ()>,
@@ -134,6 +137,7 @@ pub async fn run(
         names: allowed_hosts,
     });
     let access = Data::from(access);
+    let (limits, submits) = (Data::new(limits), Data::new(Submits::default()));
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
@@ -151,7 +155,9 @@ pub async fn run(
             .app_data(lists.clone())
             .app_data(dry_runs.clone())
             .app_data(log_streams.clone())
-            .configure(routes::configure)
+            .app_data(limits.clone())
+            .app_data(submits.clone())
+            .configure(|config| routes::configure(config, &limits))
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))
             .wrap(middleware::from_fn(body::limit_time))

@@ -9,13 +9,13 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::{access::Known, error, tasks, volumes};
+use super::{access::Known, error, limits::Limits, tasks, volumes};
 use crate::{
     api::{Whoami, path},
     executor::{Error, Executor},
 };
 
-pub fn configure(config: &mut ServiceConfig) {
+pub fn configure(config: &mut ServiceConfig, limits: &Limits) {
     let resource = |path, allowed| {
         let refuse =
             move |request: HttpRequest| ready(error::method_not_allowed(&request, allowed));
@@ -24,10 +24,10 @@ pub fn configure(config: &mut ServiceConfig) {
     #[cfg(feature = "bench")]
     config.configure(super::bench::configure);
     config
-        .app_data(error::json_config())
+        .app_data(error::json_config(limits.body))
         .app_data(error::path_config())
         .app_data(error::query_config())
-        .app_data(error::form_config())
+        .app_data(error::form_config(limits.body))
         .service(resource(path::ROOT, "GET, HEAD").route(get().to(root)))
         .service(resource(path::HEALTHZ, "GET, HEAD").route(get().to(root)))
         .service(resource(path::READYZ, "GET, HEAD").route(get().to(is_ready)))
