@@ -34,6 +34,7 @@ mod volumes;
 // Interfaces.
 mod check;
 mod cluster_access;
+mod hostile;
 mod http;
 mod other_servers;
 mod output;
