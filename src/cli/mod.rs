@@ -106,6 +106,7 @@ pub use jobs::{
     ValidateArgs,
 };
 pub use parse::EarlyExit;
+pub use topics::role;
 pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
@@ -150,6 +151,7 @@ pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),
     Volumes(VolumesArgs),
+    Manifest(ManifestArgs),
     DialStdio(DialStdioArgs),
 }
 
@@ -170,8 +172,38 @@ impl SubCommands for Command {
         AuthArgs::COMMAND,
         JobsArgs::COMMAND,
         VolumesArgs::COMMAND,
+        ManifestArgs::COMMAND,
         DialStdioArgs::COMMAND,
     ];
+}
+
+command! {
+    /// Print what runs the server: objects for kubectl, or a unit of systemd.
+    #[argh(
+        name = "manifest",
+        example = "{command_name} --namespace team --auth kubernetes --image registry.example/k8s-cli:1 | kubectl apply -f -\n{command_name} --systemd"
+    )]
+    pub struct ManifestArgs {
+        /// namespace of the server, and of all tasks and volumes (default: `default`)
+        #[argh(
+            option,
+            default = "\"default\".to_owned()",
+            from_str_fn(value::namespace)
+        )]
+        pub namespace: String,
+
+        /// an image with the program `k8s-cli` (default: k8s-cli with the version of this program)
+        #[argh(option, arg_name = "image", from_str_fn(value::image))]
+        pub image: Option<String>,
+
+        /// how the server knows its users: header, or kubernetes for tokens of the cluster (default: header)
+        #[argh(option, arg_name = "way")]
+        pub auth: Option<Auth>,
+
+        /// print a unit file for a machine that the users log in to by ssh
+        #[argh(switch)]
+        pub systemd: bool,
+    }
 }
 
 command! {

@@ -146,6 +146,14 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     Err("expected lower-case letters, digits and `-`, at most 63".to_owned())
 }
 
+pub(super) fn image(text: &str) -> Result<String, String> {
+    let is_image = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_image = is_image && !text.contains(['"', '#', '{', '[', ',']);
+    is_image
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected the name of an image".to_owned())
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(Since::Ago(duration)) => Ok(duration),

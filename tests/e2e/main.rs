@@ -36,6 +36,7 @@ mod check;
 mod cluster_access;
 mod hostile;
 mod http;
+mod manifest;
 mod other_servers;
 mod output;
 mod python_server;

@@ -195,14 +195,7 @@ fn nobody_gets_what_belongs_to_others_by_headers_and_over_the_socket() {
     let dir = TempDir::new();
     let path = dir.path().join("k8s-cli.sock");
     let socket = path.to_str().unwrap();
-    let world = World::with(&[
-        "--socket",
-        socket,
-        "--admin",
-        "nobody-else",
-        "--host",
-        "127.0.0.1",
-    ]);
+    let world = World::with(&["--socket", socket, "--admin", "nobody-else"]);
     let owner = [("X-User", "g@race.com")];
     let values = own(&world, &owner);
     let (url, values) = (world.url.as_str(), &values);
