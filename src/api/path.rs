@@ -41,10 +41,10 @@ pub const VOLUME: &str = "/volumes/{volume_id}";
 pub fn tasks_submit(flags: SubmitFlags) -> String {
     let SubmitFlags { fail_fast, barrier } = flags;
     let query = match (fail_fast, barrier) {
-        (true, false) => "",
-        (false, false) => "?fail_fast=false",
-        (true, true) => "?barrier=true",
-        (false, true) => "?fail_fast=false&barrier=true",
+        (true, true) => "",
+        (false, true) => "?fail_fast=false",
+        (true, false) => "?barrier=false",
+        (false, false) => "?fail_fast=false&barrier=false",
     };
     format!("{TASKS_SUBMIT}{query}")
 }
@@ -85,10 +85,10 @@ mod tests {
             assert_eq!(filled, built);
         }
         for (fail_fast, barrier, query) in [
-            (true, false, ""),
-            (false, false, "?fail_fast=false"),
-            (true, true, "?barrier=true"),
-            (false, true, "?fail_fast=false&barrier=true"),
+            (true, true, ""),
+            (false, true, "?fail_fast=false"),
+            (true, false, "?barrier=false"),
+            (false, false, "?fail_fast=false&barrier=false"),
         ] {
             let flags = SubmitFlags { fail_fast, barrier };
             assert_eq!(tasks_submit(flags), format!("{TASKS_SUBMIT}{query}"));

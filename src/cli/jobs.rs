@@ -155,9 +155,9 @@ pub struct SubmitArgs {
     #[argh(switch)]
     pub ignore_file_mounts: bool,
 
-    /// let no node begin `run` before the `setup` of all nodes has ended, and their names are known
+    /// let each node begin `run` when its own `setup` has ended
     #[argh(switch)]
-    pub barrier: bool,
+    pub no_barrier: bool,
 
     /// how long to wait for nodes that have not started; then the command ends and the task keeps running (default: 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]

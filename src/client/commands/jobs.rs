@@ -45,7 +45,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
     let client = context.client(args.take_server())?;
     let flags = SubmitFlags {
         fail_fast: !args.no_fail_fast,
-        barrier: args.barrier,
+        barrier: !args.no_barrier,
     };
     let mounts = match args.ignore_file_mounts {
         true => FileMounts::Ignored,

@@ -13,6 +13,7 @@ use super::cannot;
 use crate::client::{
     Error,
     config::Env,
+    error::describe_io,
     http::{agent, without_secrets},
 };
 
@@ -38,7 +39,10 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
         .with_agent(&agent)
         .configure()
         .max_redirects(MAX_REDIRECTS);
-    let answer = request.run().map_err(|error| failed(error.to_string()))?;
+    let answer = request.run().map_err(|error| match error {
+        ureq::Error::Io(error) => failed(describe_io(&error)),
+        error => failed(error.to_string()),
+    })?;
     if !answer.status().is_success() {
         return Err(failed(format!("the answer is {}", answer.status())));
     }
