@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use futures::{StreamExt, TryStreamExt, stream};
-
-use super::{CONCURRENCY, Cluster, reviews::Permission};
+use super::{Cluster, reviews::Permission};
 use crate::executor::error::Result;
 
 /// The oldest minor version of Kubernetes 1 with which the program works.
@@ -106,23 +104,21 @@ const NEEDS: &[Need] = &[
 impl Cluster {
     /// The rights that the server needs, and whether it has them.
     pub async fn own_rights(&self, with_tokens: bool) -> Result<Vec<(&'static Need, bool)>> {
-        let wanted = NEEDS
-            .iter()
-            .filter(|need| with_tokens || need.kind != Kind::ForTokens);
-        let asked = wanted.map(|need| async move {
+        let mut rights = Vec::new();
+        // One after the other: a server that starts has more urgent requests.
+        for need in NEEDS {
+            if need.kind == Kind::ForTokens && !with_tokens {
+                continue;
+            }
             let permission = Permission {
                 group: need.group,
                 resource: need.resource,
                 verb: need.verb,
             };
             let everywhere = need.kind != Kind::Always;
-            let has = self.allows_self(permission, everywhere).await?;
-            Ok((need, has))
-        });
-        stream::iter(asked)
-            .buffered(CONCURRENCY)
-            .try_collect()
-            .await
+            rights.push((need, self.allows_self(permission, everywhere).await?));
+        }
+        Ok(rights)
     }
 
     /// The version of Kubernetes, and whether the program works with it.
