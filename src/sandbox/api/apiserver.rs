@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     discovery, pod_logs,
     request::{self, Query, ResourcePath, Target},
-    reviews,
+    reviews, self_reviews,
     table::Tables,
     verbs::{self, Request},
 };
@@ -133,7 +133,9 @@ fn other(
         return Ok(verbs::answer(200, &answer));
     }
     let review: Value = serde_json::from_slice(body).unwrap_or_default();
-    let answer = reviews::answer(path, &review, &api.token).ok_or_else(Status::no_such_path)?;
+    let answer = reviews::answer(path, &review, &api.token)
+        .or_else(|| self_reviews::answer(path, &review))
+        .ok_or_else(Status::no_such_path)?;
     Ok(verbs::answer(201, &answer))
 }
 
