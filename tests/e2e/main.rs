@@ -33,6 +33,7 @@ mod volumes;
 
 // Interfaces.
 mod cluster_access;
+mod compare_api;
 mod http;
 mod other_servers;
 mod output;
