@@ -14,6 +14,9 @@ pub const HEALTHZ: &str = "/healthz";
 /// `GET`: whether the server can reach Kubernetes.
 pub const READYZ: &str = "/readyz";
 
+/// `GET`: the user of the request, and how the server knows them.
+pub const WHOAMI: &str = "/whoami";
+
 /// `POST`: start a task.
 pub const TASKS_SUBMIT: &str = "/tasks/submit";
 /// `GET`: the tasks, newest first.
@@ -38,10 +41,10 @@ pub const VOLUME: &str = "/volumes/{volume_id}";
 pub fn tasks_submit(flags: SubmitFlags) -> String {
     let SubmitFlags { fail_fast, barrier } = flags;
     let query = match (fail_fast, barrier) {
-        (true, false) => "",
-        (false, false) => "?fail_fast=false",
-        (true, true) => "?barrier=true",
-        (false, true) => "?fail_fast=false&barrier=true",
+        (true, true) => "",
+        (false, true) => "?fail_fast=false",
+        (true, false) => "?barrier=false",
+        (false, false) => "?fail_fast=false&barrier=false",
     };
     format!("{TASKS_SUBMIT}{query}")
 }
@@ -82,10 +85,10 @@ mod tests {
             assert_eq!(filled, built);
         }
         for (fail_fast, barrier, query) in [
-            (true, false, ""),
-            (false, false, "?fail_fast=false"),
-            (true, true, "?barrier=true"),
-            (false, true, "?fail_fast=false&barrier=true"),
+            (true, true, ""),
+            (false, true, "?fail_fast=false"),
+            (true, false, "?barrier=false"),
+            (false, false, "?fail_fast=false&barrier=false"),
         ] {
             let flags = SubmitFlags { fail_fast, barrier };
             assert_eq!(tasks_submit(flags), format!("{TASKS_SUBMIT}{query}"));

@@ -55,7 +55,7 @@ impl Default for SubmitFlags {
     fn default() -> Self {
         Self {
             fail_fast: true,
-            barrier: false,
+            barrier: true,
         }
     }
 }

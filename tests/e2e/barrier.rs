@@ -1,13 +1,6 @@
 //! The barrier between `setup` and `run` of a task with several nodes, and the names of its nodes.
 
-use crate::harness::{Session, TempDir, World, is_real_cluster, wait_for, wait_until};
-
-/// Submits a task with the barrier; returns its id.
-fn submit(user: &Session<'_>, task: &str) -> String {
-    let file = user.file(task);
-    let submit = ["jobs", "submit", "--barrier", "--detach", &file];
-    user.run(submit).success().stdout.trim().to_owned()
-}
+use crate::harness::{TempDir, World, is_real_cluster, wait_for, wait_until};
 
 /// The lines of a log in the order of their times, with the time in front.
 fn times(log: &str, word: &str) -> Vec<f64> {
@@ -27,16 +20,16 @@ fn no_node_begins_run_before_the_setup_of_all_has_ended() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file(&format!("num_nodes: 4\n{SETUP}"));
-    let log = ada
-        .run(["jobs", "submit", "--barrier", &file])
-        .success()
-        .stdout;
+    let log = ada.run(["jobs", "submit", &file]).success().stdout;
     let (set, ran) = (times(&log, "set"), times(&log, "ran"));
     assert_eq!((set.len(), ran.len()), (4, 4), "{log}");
     let last = set.into_iter().fold(0.0, f64::max);
     assert!(ran.iter().all(|time| *time >= last), "{log}");
 
-    let log = ada.run(["jobs", "submit", &file]).success().stdout;
+    let log = ada
+        .run(["jobs", "submit", "--no-barrier", &file])
+        .success()
+        .stdout;
     let (set, ran) = (times(&log, "set"), times(&log, "ran"));
     let last = set.into_iter().fold(0.0, f64::max);
     assert!(ran.iter().any(|time| *time < last), "{log}");
@@ -47,9 +40,7 @@ fn every_node_finds_every_other_one_in_its_first_command() {
     let world = World::new();
     let ada = world.login("ada");
     // The name of a node that has ended is gone, so none ends by itself.
-    let id = submit(
-        &ada,
-        "num_nodes: 3\nsetup: getent hosts $MASTER_ADDR > /dev/null && echo found first\nrun: for name in $MASTER_ADDR \
+    let id = ada.submit("num_nodes: 3\nsetup: getent hosts $MASTER_ADDR > /dev/null && echo found first\nrun: for name in $MASTER_ADDR \
          $SKYPILOT_NODE_IPS; do getent hosts $name > /dev/null || exit 9; done; echo found all; sleep 1000",
     );
     let logs = ada.start(["jobs", "logs", &id]);
@@ -68,13 +59,13 @@ fn a_failed_setup_keeps_all_nodes_from_run() {
     let task = "num_nodes: 3\nsetup: '[ $SKYPILOT_SETUP_NODE_RANK != 1 ] || { sleep 1; exit 7; }'\nrun: echo ran";
     let file = ada.file(task);
     let run = ada
-        .run(["jobs", "submit", "--barrier", &file])
+        .run(["jobs", "submit", &file])
         .code(100)
         .says("setup on node-1 exited with 7");
     assert!(!run.stdout.contains("ran"), "{}", run.stdout);
     // The others go on without it, and say so.
     let run = ada
-        .run(["jobs", "submit", "--barrier", "--no-fail-fast", &file])
+        .run(["jobs", "submit", "--no-fail-fast", &file])
         .code(100);
     assert_eq!(run.stdout.matches("| ran").count(), 2, "{}", run.stdout);
     let line = "node-1 has failed, and the other nodes go on without it";
@@ -85,8 +76,7 @@ fn a_failed_setup_keeps_all_nodes_from_run() {
 fn a_node_that_waits_says_for_whom() {
     let world = World::new();
     let ada = world.login("ada");
-    let id = submit(
-        &ada,
+    let id = ada.submit(
         "num_nodes: 3\nsetup: '[ $SKYPILOT_SETUP_NODE_RANK = 0 ] || sleep 1000'\nrun: 'true'",
     );
     let reason = "waiting for the setup of 2 of 3 nodes: node-1, node-2";
@@ -101,7 +91,7 @@ fn a_node_that_waits_says_for_whom() {
     logs.wait_for_error(reason);
     ada.run(["jobs", "stop", &id]).success();
     logs.finish();
-    let id = submit(&ada, "setup: sleep 1000\nrun: 'true'");
+    let id = ada.submit("setup: sleep 1000\nrun: 'true'");
     wait_until("a single node runs", || {
         ada.status(&id)["status"] == "running"
     });
@@ -115,7 +105,7 @@ fn two_servers_release_the_nodes_once() {
     let dir = TempDir::new();
     let second = world.second_server(&dir);
     let file = ada.file(&format!("num_nodes: 3\n{SETUP}"));
-    let submit = ada.start_at(&second.url, ["jobs", "submit", "--barrier", &file]);
+    let submit = ada.start_at(&second.url, ["jobs", "submit", &file]);
     let log = submit.finish().success().stdout;
     assert_eq!(times(&log, "ran").len(), 3, "{log}");
 }
@@ -128,7 +118,7 @@ fn a_server_that_starts_finishes_the_release() {
         return;
     }
     let ada = world.login("ada");
-    let id = submit(&ada, &format!("num_nodes: 3\n{SETUP}"));
+    let id = ada.submit(&format!("num_nodes: 3\n{SETUP}"));
     drop(ada);
     world.end("KILL");
     let dir = TempDir::new();

@@ -56,7 +56,7 @@ fn a_node_that_has_not_started_is_stopped_too() {
         "num_nodes: 2\nresources: {{cpus: {}+}}\nrun: sleep 2; exit 4",
         world.most_cpus()
     ));
-    let submit = ["jobs", "submit", "--detach", &file];
+    let submit = ["jobs", "submit", "--no-barrier", "--detach", &file];
     let id = ada.run(submit).success().stdout.trim().to_owned();
     let task = ada.wait_for_status(&id, "failed");
     wait_until("both nodes have ended", || {
@@ -99,7 +99,10 @@ fn a_new_server_stops_the_nodes_of_a_task_that_failed_before() {
         go.display()
     ));
     let id = ada
-        .start_at(&first.url, ["jobs", "submit", "--detach", &file])
+        .start_at(
+            &first.url,
+            ["jobs", "submit", "--no-barrier", "--detach", &file],
+        )
         .finish()
         .success()
         .stdout;

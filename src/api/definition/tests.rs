@@ -96,6 +96,9 @@ fn fields_without_effect_give_warnings() {
     });
     let task = TaskDefinition::from_json(&value).unwrap();
     let warnings = [task.warnings_without_files(), task.warnings()].concat();
+    let no_workdir = json!({"run": "true", "workdir": ""});
+    let no_workdir = TaskDefinition::from_json(&no_workdir).unwrap();
+    assert!(no_workdir.warnings_without_files().is_empty());
     let fields: Vec<_> = warnings
         .iter()
         .filter_map(|warning| warning.split([' ', ':']).next())

@@ -40,7 +40,7 @@ impl TaskDefinition {
         let workdir = self
             .workdir
             .as_ref()
-            .filter(|workdir| !workdir.starts_with('/'));
+            .filter(|workdir| !workdir.is_empty() && !workdir.starts_with('/'));
         let workdir = match workdir {
             Some(workdir) => Some(format!("{workdir:?} is a directory of the client")),
             None => self

@@ -7,12 +7,13 @@ use std::{
     path::Path,
 };
 
-use ureq::RequestExt;
+use ureq::{RequestExt, tls::RootCerts};
 
 use super::cannot;
 use crate::client::{
     Error,
     config::Env,
+    error::describe_io,
     http::{agent, without_secrets},
 };
 
@@ -29,7 +30,7 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
         problem,
     };
     let proxy = agent::proxy(url, env).map_err(|error| Error::Usage(error.to_string()))?;
-    let agent = agent::agent(proxy.as_ref(), None)
+    let agent = agent::agent(proxy.as_ref(), None, RootCerts::PlatformVerifier)
         .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?;
     let request = ureq::http::Request::get(url)
         .body(())
@@ -38,7 +39,10 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
         .with_agent(&agent)
         .configure()
         .max_redirects(MAX_REDIRECTS);
-    let answer = request.run().map_err(|error| failed(error.to_string()))?;
+    let answer = request.run().map_err(|error| match error {
+        ureq::Error::Io(error) => failed(describe_io(&error)),
+        error => failed(error.to_string()),
+    })?;
     if !answer.status().is_success() {
         return Err(failed(format!("the answer is {}", answer.status())));
     }

@@ -29,7 +29,10 @@ use self::{
     tree::{Entry, Rules},
 };
 use super::{Context, Error, config::Env, task_file::TaskFile};
-use crate::api::{Problem, TaskCheckResponse};
+use crate::{
+    api::{Problem, TaskCheckResponse},
+    hidden,
+};
 
 /// The files of a task, seen from the current directory.
 ///
@@ -76,6 +79,9 @@ pub fn pack(
         tree::collect(&from, &source.path, rules, &mut entries, &mut notes)?;
     }
     sources.remove_covered_links(&mut entries);
+    // A file may travel to two places.
+    notes.sort_unstable();
+    notes.dedup();
     for note in notes {
         context.say(&format!("warning: {note}"));
     }
@@ -101,6 +107,11 @@ fn cannot(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) 
         path: path.as_ref().to_owned(),
         source,
     }
+}
+
+/// A path in a message. A line break in a name does not begin another line.
+fn shown(path: &Path) -> String {
+    hidden::escape(&path.to_string_lossy())
 }
 
 /// A file without a name, which is gone with the process.

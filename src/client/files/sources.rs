@@ -240,6 +240,9 @@ fn origin(source: &str, here: &Here) -> Result<Origin, String> {
             }
         };
     }
+    if source.is_empty() {
+        return Err("names no source".to_owned());
+    }
     let path = here.expand(source);
     match path.try_exists() {
         Ok(true) => Ok(Origin::Path(path)),
@@ -327,7 +330,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_refused() {
         let mounts = json!({
-            "/a": "s3://bucket/x", "/b": "nosuch", "/c/../d": "src", "/e": {"source": "gs://u:p@bucket", "mode": "MOUNT"}
+            "/a": "s3://bucket/x", "/b": "nosuch", "/c/../d": "src", "/e": {"source": "gs://u:p@bucket", "mode": "MOUNT"},
+            "/f": ""
         });
         let problems = sources(json!({"workdir": "./nosuch", "file_mounts": mounts})).unwrap_err();
         let expected = [
@@ -336,6 +340,7 @@ mod tests {
             "file_mounts./b: nosuch is not here",
             "file_mounts./c/../d: must not contain `..`",
             "file_mounts./e: gs://***@bucket is in a bucket",
+            "file_mounts./f: names no source",
         ];
         assert_eq!(problems.len(), expected.len(), "{problems:?}");
         for (problem, expected) in problems.iter().zip(expected) {

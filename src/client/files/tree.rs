@@ -12,7 +12,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::cannot;
+use super::{cannot, shown};
 use crate::client::Error;
 
 /// The file with patterns of files that do not travel.
@@ -168,7 +168,7 @@ fn entry(
         } else {
             "a device"
         };
-        notes.push(format!("{} stays here: it is {what}", from.display()));
+        notes.push(format!("{} stays here: it is {what}", shown(from)));
         return Ok(None);
     };
     Ok(Some(Entry { path, kind }))

@@ -28,11 +28,8 @@ impl Form {
         let mut parts = vec![
             ("task", "application/json", task.to_string()),
             ("fail_fast", "text/plain", flags.fail_fast.to_string()),
+            ("barrier", "text/plain", flags.barrier.to_string()),
         ];
-        if flags.barrier {
-            // A server that does not know it refuses it.
-            parts.push(("barrier", "text/plain", "true".to_owned()));
-        }
         parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
         Self { parts }
     }

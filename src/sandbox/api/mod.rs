@@ -17,3 +17,4 @@ mod verbs;
 mod watch;
 
 pub use apiserver::{ApiServer, serve};
+pub use reviews::Reviews;

@@ -226,17 +226,21 @@ fn too_many_files_are_refused_with_the_largest() {
 fn a_dry_run_lists_what_would_travel() {
     let world = World::new();
     let ada = world.login("ada");
-    write(&ada, &[("w/a.py", b"print(1)"), ("x", b"12")]);
+    write(
+        &ada,
+        &[("w/a.py", b"print(1)"), ("w/b\nc", b"3"), ("x", b"12")],
+    );
     let file = ada.file("workdir: w\nfile_mounts: {/etc/x: x}\nrun: 'true'");
     let run = ada.run(["jobs", "submit", "--dry-run", &file]).success();
     assert!(
-        run.stderr.contains("2 files would travel: 10 bytes, "),
+        run.stderr.contains("3 files would travel: 11 bytes, "),
         "{}",
         run.stderr
     );
     assert!(
-        run.stderr
-            .contains("\n  ~/sky_workdir/a.py  8 bytes\n  /etc/x  2 bytes\n"),
+        run.stderr.contains(
+            "\n  ~/sky_workdir/a.py  8 bytes\n  ~/sky_workdir/b\\nc  1 byte\n  /etc/x  2 bytes\n"
+        ),
         "{}",
         run.stderr
     );

@@ -280,6 +280,10 @@ impl World {
         self.server.signal(signal);
     }
 
+    pub fn server_kubeconfig(&self) -> &Path {
+        &self.server_kubeconfig
+    }
+
     /// Starts another server on the same cluster, with its files in `dir`.
     pub fn second_server(&self, dir: &TempDir) -> Server {
         let args = ["--host", "127.0.0.1", "--namespace", &self.namespace];
@@ -311,7 +315,7 @@ impl Drop for World {
     }
 }
 
-fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
+pub fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
     actix_rt::System::new().block_on(async {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())

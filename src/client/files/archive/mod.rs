@@ -17,6 +17,7 @@ use tar::{Builder, EntryType, Header};
 use super::{
     cannot, nameless,
     progress::Progress,
+    shown,
     tree::{Entry, Kind},
 };
 use crate::{
@@ -123,7 +124,7 @@ pub fn pack(
         let detail = match kind {
             Kind::File { size, .. } => format_size(*size),
             Kind::Directory { .. } => String::new(),
-            Kind::Link { target } => format!("-> {}", target.display()),
+            Kind::Link { target } => format!("-> {}", shown(target)),
         };
         (destination(path), detail)
     });
@@ -309,7 +310,7 @@ fn destination(path: &Path) -> String {
         .map(|inner| Path::new("~").join(inner));
     let place = in_home
         .unwrap_or_else(|_| Path::new("/").join(path.strip_prefix(ARCHIVE_ROOT).unwrap_or(path)));
-    place.display().to_string()
+    shown(&place)
 }
 
 #[cfg(test)]

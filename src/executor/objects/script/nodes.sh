@@ -15,22 +15,33 @@ k8s_end_if_stopped() {
   [ -z "$k8s_stopping" ] || { k8s_code=143; k8s_end; }
 }
 
-# Looks these names up once; fails if one is unknown, or after 5 s. An image that cannot resolve names is no failure.
-k8s_look() {
-  local until=$((SECONDS + 5)) pid resolve=(getent hosts)
+# Whether a name can be resolved, within 2 s: a lost question is better asked again. An image that cannot resolve names is no failure.
+k8s_resolves() {
+  local until=$((SECONDS + 2)) pause=0.005 pid resolve=(getent hosts)
   if ! type -P getent >/dev/null; then
-    resolve=(python3 -SEc 'import socket, sys; [socket.getaddrinfo(name, None) for name in sys.argv[1:]]')
+    resolve=(python3 -SEc 'import socket, sys; socket.getaddrinfo(sys.argv[1], None)')
     type -P python3 >/dev/null || return 0
   fi
-  "${resolve[@]}" "$@" </dev/null >/dev/null 2>&1 &
+  RES_OPTIONS='timeout:1 attempts:1' "${resolve[@]}" "$1" </dev/null >/dev/null 2>&1 &
   pid=$!
-  # A look-up without a name server takes long.
-  while kill -0 "$pid" 2>/dev/null && [ -z "$k8s_stopping" ] && [ "$SECONDS" -lt "$until" ]; do k8s_sleep 0.005; done
+  while kill -0 "$pid" 2>/dev/null && [ -z "$k8s_stopping" ] && [ "$SECONDS" -lt "$until" ]; do
+    k8s_sleep "$pause"
+    pause=0.05
+  done
   kill -KILL "$pid" 2>/dev/null && return 1
   wait "$pid"
 }
 
-k8s_say_unknown() { echo "k8s-cli: $* cannot be resolved after 30 s, going on" >&"$k8s_err"; }
+# Takes names out of k8s_names, from the front, as far as they can be resolved; fails if some are left. So many nodes that wait for
+# one do not ask for all names again and again.
+k8s_look() {
+  while [ ${#k8s_names[@]} -gt 0 ]; do
+    k8s_resolves "${k8s_names[0]}" || return
+    k8s_names=("${k8s_names[@]:1}")
+  done
+}
+
+k8s_say_unknown() { echo "k8s-cli: ${k8s_names[0]} cannot be resolved after 30 s, going on" >&"$k8s_err"; }
 
 # A node finds its own name without a name server. The kubelet writes only the name with the domain of the cluster to /etc/hosts.
 k8s_name_itself() {
@@ -46,27 +57,36 @@ k8s_name_itself() {
 
 # Before `setup`: finds rank 0, whose pod may start last.
 k8s_find_first() {
-  local until=$((SECONDS + 30)) name=node-0.$k8s_domain
+  local until=$((SECONDS + 30)) pause=1
+  k8s_names=("node-0.$k8s_domain")
   k8s_name_itself
-  until k8s_look "$name"; do
+  until k8s_look; do
     k8s_end_if_stopped
-    [ "$SECONDS" -lt "$until" ] || { k8s_say_unknown "$name"; break; }
-    k8s_sleep 0.2
+    [ "$SECONDS" -lt "$until" ] || { k8s_say_unknown; break; }
+    k8s_sleep "0.$pause"
+    [ "$pause" -gt 4 ] || pause=$((pause * 2))
   done
 }
 
 # Before `run`: finds the other nodes, and waits for them. The name of a node is gone when it has ended, so each looks for the others
 # before any of them may begin: it says that it is ready when it has found all, or after 30 s, and goes on looking while it waits.
 k8s_meet() {
-  local until=$((SECONDS + 30)) start rank names=("node-0.$k8s_domain" "node-$NODE_RANK.$k8s_domain") found='' ready=''
+  local until=$((SECONDS + 30)) start rank ready='' turn=0 look=0 pause=1
+  k8s_names=("node-0.$k8s_domain" "node-$NODE_RANK.$k8s_domain")
   if [ "$NUM_NODES" -le 64 ]; then
-    names=()
-    for ((rank = 0; rank < NUM_NODES; rank++)); do names+=("node-$rank.$k8s_domain"); done
+    k8s_names=()
+    # Each begins with the next one, so that not all ask for the same name at once.
+    for ((rank = 0; rank < NUM_NODES; rank++)); do k8s_names+=("node-$(((NODE_RANK + rank) % NUM_NODES)).$k8s_domain"); done
   fi
   while :; do
-    [ -n "$found" ] || ! k8s_look "${names[@]}" || found=1
+    if [ "$turn" -ge "$look" ]; then
+      k8s_look
+      look=$((turn + pause))
+      [ "$pause" -gt 4 ] || pause=$((pause * 2))
+    fi
+    turn=$((turn + 1))
     k8s_end_if_stopped
-    if [ -z "$ready" ] && { [ -n "$found" ] || [ "$SECONDS" -ge "$until" ]; }; then
+    if [ -z "$ready" ] && { [ ${#k8s_names[@]} = 0 ] || [ "$SECONDS" -ge "$until" ]; }; then
       ready=1
       : >"$k8s_start/node/ready"
     fi
@@ -78,5 +98,5 @@ k8s_meet() {
     k8s_sleep 0.1
   done
   # The last node may have come during the last look-up.
-  [ -n "$found" ] || k8s_look "${names[@]}" || k8s_say_unknown "${names[@]}"
+  k8s_look || k8s_say_unknown
 }
