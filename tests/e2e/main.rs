@@ -34,6 +34,7 @@ mod volumes;
 // Interfaces.
 mod check;
 mod cluster_access;
+mod compare_api;
 mod hostile;
 mod http;
 mod manifest;

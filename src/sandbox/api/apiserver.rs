@@ -19,6 +19,7 @@ use super::{
     discovery, pod_logs,
     request::{self, Query, ResourcePath, Target},
     reviews::Reviews,
+    self_reviews,
     table::Tables,
     verbs::{self, Request},
 };
@@ -136,6 +137,7 @@ fn other(
     let answer = api
         .reviews
         .answer(path, &review)
+        .or_else(|| self_reviews::answer(path, &review))
         .ok_or_else(Status::no_such_path)?;
     Ok(verbs::answer(201, &answer))
 }

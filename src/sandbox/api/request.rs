@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::sandbox::objects::{
     resource::{self, Resource},
     selection::Selection,
-    status::Status,
+    status::{FieldError, Status},
 };
 
 /// The target of a request.
@@ -136,8 +136,16 @@ impl Query {
         value.parse().map(Some).map_err(parse)
     }
 
-    pub fn dry_run(&self) -> bool {
-        self.get("dryRun") == Some("All")
+    /// Whether nothing is to be stored. `options` is the kind of the request's options.
+    pub fn dry_run(&self, options: &str) -> Result<bool, Status> {
+        match self.get("dryRun") {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(word) => Err(Status::invalid_options(
+                options,
+                &[FieldError::not_supported("dryRun", word, &["All"])],
+            )),
+        }
     }
 }
 

@@ -19,5 +19,7 @@ pub mod status;
 pub mod store;
 pub mod unknown_fields;
 
+mod field_rules;
 mod immutability;
+mod pod_rules;
 mod validation;

@@ -93,6 +93,17 @@ impl Registry {
             return Err(Status::invalid(resource, &name, &errors));
         }
         let mut store = self.store();
+        let account = text(&value["spec"]["serviceAccountName"]);
+        if kind == Kind::Pod
+            && store
+                .get(Kind::ServiceAccount, namespace, account)
+                .is_none()
+        {
+            let why = format!(
+                "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
+            );
+            return Err(Status::forbidden(resource, &name, &why));
+        }
         if store.get(kind, namespace, &name).is_some() {
             return Err(Status::already_exists(resource, &name));
         }
@@ -102,6 +113,10 @@ impl Registry {
         let object = store.put(kind, value);
         drop(store);
         self.ring(object.version);
+        if kind == Kind::Namespace {
+            let account = json!({ "metadata": { "name": "default" } });
+            self.create(Kind::ServiceAccount, &name, account, false)?;
+        }
         Ok(with_type(resource, object.value()))
     }
 

@@ -105,6 +105,12 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
+    /// The body is in protobuf, which only `kubectl create` with the name of a kind sends.
+    pub fn protobuf() -> Self {
+        let message = "the body of the request is in protobuf, and this server reads only JSON: use kubectl create -f";
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
     pub fn too_large(limit: usize) -> Self {
         let message = format!("Request entity too large: limit is {limit}");
         Self::new(413, "RequestEntityTooLarge", message)
@@ -140,6 +146,33 @@ impl Status {
 
     /// The object is not valid; `errors` is not empty.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
+        let mut status = Self::new(422, "Invalid", "").about(resource, name);
+        status.list(&resource.qualified_kind(), resource.kind, name, errors);
+        status
+    }
+
+    /// The options of a request are not valid; `kind` is theirs, for example `CreateOptions`.
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
+        let mut status =
+            Self::new(422, "Invalid", "").with_details(json!({ "group": "meta.k8s.io" }));
+        status.list(&format!("{kind}.meta.k8s.io"), kind, "", errors);
+        status
+    }
+
+    /// The options of a log request are not valid.
+    pub fn invalid_log_options(pod: &str, error: FieldError) -> Self {
+        let mut status = Self::new(422, "Invalid", "").with_details(json!({ "name": pod }));
+        status.list("PodLogOptions", "PodLogOptions", pod, &[error]);
+        status
+    }
+
+    /// A patch that cannot be applied.
+    pub fn rejected_patch(name: &str) -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        Self::new(422, "Invalid", message).with_details(json!({ "name": name }))
+    }
+
+    fn list(&mut self, qualified: &str, kind: &str, name: &str, errors: &[FieldError]) {
         let mut lines: Vec<String> = Vec::new();
         for error in errors {
             let line = error.to_string();
@@ -151,20 +184,15 @@ impl Status {
             [line] => line.clone(),
             lines => format!("[{}]", lines.join(", ")),
         };
-        let message = format!(
-            "{} \"{name}\" is invalid: {list}",
-            resource.qualified_kind()
-        );
+        self.message = format!("{qualified} \"{name}\" is invalid: {list}");
         let causes: Vec<Value> = errors
             .iter()
             .map(|error| json!({ "reason": error.reason, "message": error.message, "field": error.field }))
             .collect();
-        let mut status = Self::new(422, "Invalid", message).about(resource, name);
-        if let Some(details) = &mut status.details {
-            details["kind"] = json!(resource.kind);
+        if let Some(details) = &mut self.details {
+            details["kind"] = json!(kind);
             details["causes"] = json!(causes);
         }
-        status
     }
 
     /// The JSON of the `Status` object.

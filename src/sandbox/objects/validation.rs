@@ -8,7 +8,9 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{
+    field_rules,
     object::{elements, text},
+    pod_rules,
     resource::Kind,
     status::FieldError,
 };
@@ -21,7 +23,7 @@ const ACCESS_MODES: [&str; 4] = [
     "ReadWriteOncePod",
 ];
 
-/// The sources of a volume that the sandbox knows, in the order of the API server's checks.
+/// The first sources of a volume in the order of the API server's checks.
 const VOLUME_SOURCES: [&str; 7] = [
     "emptyDir",
     "hostPath",
@@ -35,6 +37,10 @@ const VOLUME_SOURCES: [&str; 7] = [
 /// The most bytes of all annotations of an object together
 /// (`staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`, v1.36).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+/// The most bytes of the values of a Secret or a `ConfigMap` (`pkg/apis/core/types.go`, `MaxSecretSize`, v1.36). Values in base64 are
+/// counted as they are written.
+const MAX_CONTENTS: usize = 1024 * 1024;
 
 /// The errors of an object. Its methods add one error.
 struct Errors(Vec<FieldError>);
@@ -61,8 +67,16 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
     match kind {
         Kind::Job => check_job(object, &mut errors),
         Kind::Pod => check_pod_spec("spec", &object["spec"], &mut errors),
-        Kind::Claim => check_claim(&object["spec"], &mut errors),
-        Kind::Secret | Kind::ConfigMap => check_data_keys(&object["data"], &mut errors),
+        Kind::Claim => {
+            check_claim(&object["spec"], &mut errors);
+            errors.0.extend(field_rules::check(
+                "spec",
+                &object["spec"],
+                field_rules::CLAIM,
+            ));
+        }
+        Kind::Service => check_service(&object["spec"], &mut errors),
+        Kind::Secret | Kind::ConfigMap => check_contents(object, &mut errors),
         _ => (),
     }
     errors.0
@@ -71,8 +85,7 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
 fn check_metadata(kind: Kind, metadata: &Value, errors: &mut Errors) {
     let name = text(&metadata["name"]);
     let check_name = match kind {
-        Kind::Namespace => names::check_dns_label,
-        Kind::Service => names::check_service_name,
+        Kind::Namespace | Kind::Service => names::check_dns_label,
         _ => names::check_subdomain,
     };
     if name.is_empty() {
@@ -129,6 +142,18 @@ fn check_job(object: &Value, errors: &mut Errors) {
         &template["metadata"]["labels"],
         errors,
     );
+    if spec["manualSelector"] != true {
+        for (key, expected) in [("controller-uid", "uid"), ("job-name", "name")] {
+            let expected = text(&object["metadata"][expected]);
+            for key in [key.to_owned(), format!("batch.kubernetes.io/{key}")] {
+                let given = template["metadata"]["labels"].get(&key).map(text);
+                if given.is_some_and(|given| given != expected) {
+                    let field = format!("spec.template.metadata.labels[{key}]");
+                    errors.invalid(field, given, &format!("must be '{expected}'"));
+                }
+            }
+        }
+    }
     check_pod_spec("spec.template.spec", &template["spec"], errors);
     let policy = text(&template["spec"]["restartPolicy"]);
     let field = "spec.template.spec.restartPolicy";
@@ -151,10 +176,17 @@ fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
         } else if !volumes.insert(name.to_owned()) {
             errors.0.push(FieldError::duplicate(field, name));
         }
-        let sources = VOLUME_SOURCES
-            .into_iter()
-            .filter(|source| !volume[source].is_null());
-        for source in sources.skip(1) {
+        let sources = volume.as_object().into_iter().flatten();
+        let sources = sources
+            .filter(|(name, source)| *name != "name" && !source.is_null())
+            .map(|(name, _)| name.as_str());
+        let mut sources: Vec<&str> = sources.collect();
+        let last = VOLUME_SOURCES.len();
+        sources.sort_by_key(|source| {
+            let known = VOLUME_SOURCES.iter().position(|known| known == source);
+            known.unwrap_or(last)
+        });
+        for source in sources.iter().skip(1) {
             let field = format!("{path}.volumes[{index}].{source}");
             let why = "may not specify more than 1 volume type";
             errors.0.push(FieldError::forbidden(field, why));
@@ -185,24 +217,15 @@ fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
             check_container(&path, container, &volumes, errors);
         }
     }
-    if let Some(number) = spec["activeDeadlineSeconds"]
-        .as_i64()
-        .filter(|number| *number < 1)
-    {
-        let why = "must be between 1 and 2147483647, inclusive";
-        errors.invalid(format!("{path}.activeDeadlineSeconds"), number, why);
-    }
+    errors
+        .0
+        .extend(field_rules::check(path, spec, field_rules::POD));
+    errors.0.extend(pod_rules::check_pod(path, spec));
 }
 
 fn check_container(path: &str, container: &Value, volumes: &HashSet<String>, errors: &mut Errors) {
     if text(&container["image"]).is_empty() {
         errors.required(format!("{path}.image"), "");
-    }
-    // The default of 0 is 1.
-    let successes = &container["startupProbe"]["successThreshold"];
-    if let Some(number) = successes.as_i64().filter(|number| !matches!(number, 0 | 1)) {
-        let field = format!("{path}.startupProbe.successThreshold");
-        errors.invalid(field, number, "must be 1");
     }
     for (index, variable) in elements(&container["env"]).iter().enumerate() {
         let field = format!("{path}.env[{index}].name");
@@ -212,11 +235,8 @@ fn check_container(path: &str, container: &Value, volumes: &HashSet<String>, err
         } else if let Some(why) = names::check_environment_name(name) {
             errors.invalid(field, name, &why);
         }
-        if !variable["valueFrom"].is_null() && !text(&variable["value"]).is_empty() {
-            let why = "may not be specified when `value` is not empty";
-            errors.invalid(format!("{path}.env[{index}].valueFrom"), "", why);
-        }
     }
+    errors.0.extend(pod_rules::check_container(path, container));
     let mut paths = HashSet::new();
     for (index, mount) in elements(&container["volumeMounts"]).iter().enumerate() {
         let path = format!("{path}.volumeMounts[{index}]");
@@ -235,6 +255,11 @@ fn check_container(path: &str, container: &Value, volumes: &HashSet<String>, err
             errors.invalid(format!("{path}.mountPath"), mount_path, why);
         }
         let inner = text(&mount["subPath"]);
+        let expression = text(&mount["subPathExpr"]);
+        if !inner.is_empty() && !expression.is_empty() {
+            let why = "subPathExpr and subPath are mutually exclusive";
+            errors.invalid(format!("{path}.subPathExpr"), expression, why);
+        }
         if inner.starts_with('/') {
             errors.invalid(format!("{path}.subPath"), inner, "must be a relative path");
         } else if inner.split('/').any(|part| part == "..") {
@@ -252,6 +277,9 @@ fn check_resources(path: &str, resources: &Value, errors: &mut Errors) {
     let parse = |value: &Value| Quantity::parse(text(value)).unwrap_or(Quantity::zero());
     for list in ["limits", "requests"] {
         for (name, amount) in resources[list].as_object().into_iter().flatten() {
+            if let Some(why) = pod_rules::check_resource_name(name) {
+                errors.invalid(format!("{path}.{list}[{name}]"), name.as_str(), why);
+            }
             if parse(amount).nanos() < 0 {
                 let why = "must be greater than or equal to 0";
                 errors.invalid(format!("{path}.{list}[{name}]"), text(amount), why);
@@ -288,6 +316,16 @@ fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/")
 }
 
+fn check_service(spec: &Value, errors: &mut Errors) {
+    let is_plain = ["", "ClusterIP", "NodePort", "LoadBalancer"].contains(&text(&spec["type"]));
+    if is_plain && spec["clusterIP"] != "None" && elements(&spec["ports"]).is_empty() {
+        errors.required("spec.ports", "");
+    }
+    errors
+        .0
+        .extend(field_rules::check("spec", spec, field_rules::SERVICE));
+}
+
 fn check_claim(spec: &Value, errors: &mut Errors) {
     if elements(&spec["accessModes"]).is_empty() {
         errors.required("spec.accessModes", "at least 1 access mode is required");
@@ -315,15 +353,35 @@ fn check_claim(spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn check_data_keys(data: &Value, errors: &mut Errors) {
-    for (key, _) in data.as_object().into_iter().flatten() {
-        let fine = key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        if !fine || key.is_empty() {
-            let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
-                       'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+fn check_contents(object: &Value, errors: &mut Errors) {
+    let data = &object["data"];
+    for (key, _) in object["binaryData"].as_object().into_iter().flatten() {
+        if !data[key].is_null() {
+            let why = "duplicate of key present in binaryData";
             errors.invalid(format!("data[{key}]"), key.as_str(), why);
+        }
+    }
+    let required: &[&str] = match text(&object["type"]) {
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        _ => &[],
+    };
+    for key in required.iter().filter(|key| data[**key].is_null()) {
+        errors.required(format!("data[{key}]"), "");
+    }
+    let values = [data, &object["binaryData"]];
+    let values = values
+        .iter()
+        .filter_map(|values| values.as_object())
+        .flatten();
+    if values.map(|(_, value)| text(value).len()).sum::<usize>() > MAX_CONTENTS {
+        errors.0.push(FieldError::too_long("[]", MAX_CONTENTS));
+    }
+    for (key, _) in data.as_object().into_iter().flatten() {
+        if !field_rules::is_data_key(key) {
+            errors.invalid(format!("data[{key}]"), key.as_str(), field_rules::DATA_KEY);
         }
     }
 }

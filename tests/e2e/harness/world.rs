@@ -250,6 +250,31 @@ impl World {
         })
     }
 
+    /// Sends requests to the API of the cluster, one after the other; returns the status codes and the bodies.
+    pub fn ask(
+        &self,
+        requests: impl Iterator<Item = ureq::http::Request<Vec<u8>>>,
+    ) -> Vec<(u16, String)> {
+        with_client(&self.kubeconfig, async |client| {
+            let mut answers = Vec::new();
+            for request in requests {
+                let answer = client.send(request.map(Into::into)).await.unwrap();
+                let status = answer.status().as_u16();
+                let body = answer.into_body().collect_bytes().await.unwrap();
+                answers.push((status, String::from_utf8_lossy(&body).into_owned()));
+            }
+            answers
+        })
+    }
+
+    /// The minor version of the cluster.
+    pub fn minor_version(&self) -> u32 {
+        with_client(&self.kubeconfig, async |client| {
+            let version = client.apiserver_version().await.unwrap();
+            version.minor.trim_end_matches('+').parse().unwrap()
+        })
+    }
+
     /// Sends the server a signal that does not end it.
     pub fn signal(&self, signal: &str) {
         self.server.signal(signal);
