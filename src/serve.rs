@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{self, Write},
     iter,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -29,22 +29,28 @@ use crate::{
         path::{OWN_SOCKET, SOCKET},
     },
     certificate,
-    cli::ServeArgs,
+    cli::{Auth, ServeArgs},
     executor::{ClusterConfig, Defaults, Executor, FileRules, PodRules},
     hidden::{self, is_hidden},
     sandbox::{self, Sandbox},
-    server::{self, Access, Audit, HeaderWay, Listeners, SocketWay},
+    server::{self, Access, Audit, HeaderWay, Limits, Listeners, SocketWay, TokenWay},
 };
 
 /// The warning of a server that does not know its users.
-const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on loopback, or let a proxy name the \
-                    users (--trusted-proxy); see `k8s-cli help security`";
+const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on a socket for ssh (--socket), take tokens of \
+                    the cluster (--auth kubernetes), or let a proxy name the users (--trusted-proxy); see `k8s-cli help security`";
+
+/// The audience of the tokens of users.
+const AUDIENCE: &str = "k8s-cli";
+/// The warning of a server that takes tokens for the API server.
+const OWN_AUDIENCE: &str = "warning: with --audience '' users send this server tokens with which it could do all that they may do in the cluster; tokens for \
+                            the audience k8s-cli are good for this server alone";
 
 /// Serves until SIGINT or SIGTERM.
 pub fn run(args: ServeArgs) -> ExitCode {
     log_to_stderr();
     match serve(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let message = with_cause(&*error);
             print_line(&format!("k8s-cli: {}", one_line(&message)));
@@ -53,13 +59,15 @@ pub fn run(args: ServeArgs) -> ExitCode {
     }
 }
 
-fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
+fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let ServeArgs {
         host,
         port,
         namespace,
+        check,
         sandbox,
         sandbox_log_max_size,
+        sandbox_users,
         sandbox_objects,
         allow_pod_config,
         pod_security,
@@ -71,8 +79,19 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
         files_budget,
         files_dir,
         files_claim,
+        max_body,
+        max_nodes,
+        max_script,
+        max_envs,
+        max_env_size,
+        max_tasks,
+        max_submits,
         socket,
         socket_user_domain,
+        tls_cert,
+        tls_key,
+        auth,
+        audience,
         user_header,
         trusted_proxy,
         admin,
@@ -83,7 +102,29 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     } = args;
     sandbox::raise_open_files_limit();
     // Beside an open port, the users of the socket would be worth nothing.
-    let wants_port = socket.is_none() || host.is_some() || port.is_some();
+    let wants_port = socket.is_none() || host.is_some() || port.is_some() || auth.is_some();
+    let wants_port = wants_port && !check;
+    let socket = socket.filter(|_| !check);
+    let tls = match (tls_cert, tls_key) {
+        (Some(chain), Some(key)) => Some(server::tls_config(&chain, &key)?),
+        (None, None) => None,
+        _ => return Err("--tls-cert and --tls-key need each other".into()),
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let tokens = match (auth, audience) {
+        (Some(Auth::Kubernetes), _) if user_header.is_some() || !trusted_proxy.is_empty() => {
+            return Err("--user-header and --trusted-proxy need --auth header".into());
+        }
+        (Some(Auth::Kubernetes), audience) => {
+            let audience = audience.unwrap_or_else(|| AUDIENCE.to_owned());
+            if audience.is_empty() {
+                print_line(OWN_AUDIENCE);
+            }
+            Some(TokenWay::new(&audience))
+        }
+        (_, Some(_)) => return Err("--audience needs --auth kubernetes".into()),
+        (_, None) => None,
+    };
     let port = port.map_or_else(port_from_environment, Ok)?;
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
@@ -101,7 +142,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     });
     let bound = bound.transpose()?;
     let access = Arc::new(Access {
-        way: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
+        header: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
+        tokens,
         socket: SocketWay::new(socket_user_domain),
         admins: admin,
         audit: match &audit_log {
@@ -112,13 +154,18 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     });
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
-    if access.way.is_open() && is_reachable {
+    if access.is_open() && is_reachable {
         print_line(OPEN);
     }
     let sandbox = if sandbox {
         let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
         let objects = sandbox_objects.as_deref();
-        Some(start_sandbox(&namespace, log_max_size, objects)?)
+        Some(start_sandbox(
+            &namespace,
+            log_max_size,
+            objects,
+            sandbox_users,
+        )?)
     } else {
         None
     };
@@ -128,6 +175,10 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
     };
     System::new().block_on(async {
         let executor = Executor::connect(cluster, &namespace).await?;
+        let with_tokens = access.tokens.is_some();
+        if check {
+            return report_rights(&executor, with_tokens).await;
+        }
         let executor = executor.with_pod_rules(PodRules {
             any_pod_config: allow_pod_config,
             is_restricted: pod_security.is_some(),
@@ -159,6 +210,8 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 spawn(async move { reconciler.reconcile().await }),
             ),
         ];
+        let asking = executor.clone();
+        spawn(async move { warn_of_rights(&asking, with_tokens).await });
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
@@ -191,19 +244,90 @@ fn serve(args: ServeArgs) -> Result<(), Box<dyn Error>> {
                 }
             });
         }
-        let listeners = Listeners { tcp, socket: bound };
+        let listeners = Listeners {
+            tcp,
+            tls,
+            socket: bound,
+        };
+        let address = address.map(|address| format!("{scheme}://{address}"));
         let announce = || announce(address, socket.as_deref());
-        server::run(listeners, executor, access, allowed_host, announce, stop).await?;
+        let unlimited = Limits::default();
+        let limits = Limits {
+            body: max_body.map_or(unlimited.body, |bytes| {
+                bytes.try_into().unwrap_or(usize::MAX)
+            }),
+            num_nodes: max_nodes,
+            script: max_script,
+            envs: max_envs.unwrap_or(unlimited.envs),
+            env_size: max_env_size.unwrap_or(unlimited.env_size),
+            unfinished_tasks: max_tasks,
+            submits_per_minute: max_submits,
+        };
+        server::run(
+            listeners,
+            executor,
+            access,
+            limits,
+            allowed_host,
+            announce,
+            stop,
+        )
+        .await?;
         if let Some(path) = &socket {
             drop(fs::remove_file(path));
         }
         match lost.take() {
-            None => Ok(()),
+            None => Ok(ExitCode::SUCCESS),
             Some(what) => {
                 Err(format!("{what} ended, which it never should: start the server again").into())
             }
         }
     })
+}
+
+/// Prints which rights the server has, and what fails without the others.
+async fn report_rights(executor: &Executor, with_tokens: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let (version, is_supported) = executor.version().await?;
+    let mut lines = vec![match is_supported {
+        true => format!("yes  Kubernetes {version}"),
+        false => format!("no   Kubernetes {version}: 1.20 or newer is needed"),
+    }];
+    let rights = executor.own_rights(with_tokens).await?;
+    for (need, has) in &rights {
+        let is_required = need.is_required();
+        lines.push(match (has, is_required) {
+            (true, _) => format!("yes  {need}"),
+            (false, true) => format!("no   {need}: {}", need.without),
+            (false, false) => format!("no   {need} (optional): {}", need.without),
+        });
+    }
+    writeln!(io::stdout(), "{}", lines.join("\n"))?;
+    let is_complete = rights.iter().all(|(need, has)| *has || !need.is_required());
+    Ok(match is_complete && is_supported {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Warns of each right that the server needs and lacks.
+async fn warn_of_rights(executor: &Executor, with_tokens: bool) {
+    match executor.own_rights(with_tokens).await {
+        Ok(rights) => {
+            let lacking = rights
+                .iter()
+                .filter(|(need, has)| !has && need.is_required());
+            for (need, _) in lacking {
+                log::warn!(
+                    "the server may not {need}: {} (`k8s-cli serve --check`)",
+                    need.without
+                );
+            }
+        }
+        Err(error) => log::warn!("the rights of the server are not known: {error}"),
+    }
+    if let Ok((version, false)) = executor.version().await {
+        log::warn!("Kubernetes {version} is too old: 1.20 or newer is needed");
+    }
 }
 
 /// Waits for the first of some loops that ends, though none should; returns its name.
@@ -226,8 +350,9 @@ fn start_sandbox(
     namespace: &str,
     log_max_size: Option<&str>,
     objects: Option<&Path>,
+    users: Option<PathBuf>,
 ) -> Result<Sandbox, String> {
-    let sandbox = Sandbox::start(namespace, log_max_size, objects)
+    let sandbox = Sandbox::start(namespace, log_max_size, objects, users)
         .map_err(|error| format!("cannot start the sandbox: {error}"))?;
     let kubeconfig = sandbox.kubeconfig().display();
     print_line(&format!(
@@ -261,8 +386,7 @@ fn is_root() -> bool {
 }
 
 /// Prints what the server listens on. The tests, and scripts that ask for port 0, read these lines on stdout.
-fn announce(address: Option<SocketAddr>, socket: Option<&Path>) {
-    let address = address.map(|address| format!("http://{address}"));
+fn announce(address: Option<String>, socket: Option<&Path>) {
     let socket = socket.map(|path| format!("unix://{}", path.display()));
     for place in address.into_iter().chain(socket) {
         // The server serves with a closed stdout too.

@@ -46,7 +46,7 @@ pub use task::{
     TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;
-pub use user::{InvalidUser, User};
+pub use user::{InvalidUser, User, Whoami};
 pub use volume::{
     AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,
     VolumeMetadata, VolumePhase, VolumeStatus,
@@ -56,6 +56,9 @@ pub use crate::k8s::names::is_dns_label;
 
 /// The header with the name of the user. It is a statement, not a proof: see the help topic `security`.
 pub const USER_HEADER: &str = "X-User";
+
+/// The header with a token of the cluster, for use behind a proxy that needs `Authorization` for itself.
+pub const TOKEN_HEADER: &str = "x-k8s-cli-token";
 
 /// The header with the id of a request, which the server also writes to its log.
 pub const REQUEST_ID_HEADER: &str = "X-Request-Id";

@@ -14,6 +14,9 @@ pub const HEALTHZ: &str = "/healthz";
 /// `GET`: whether the server can reach Kubernetes.
 pub const READYZ: &str = "/readyz";
 
+/// `GET`: the user of the request, and how the server knows them.
+pub const WHOAMI: &str = "/whoami";
+
 /// `POST`: start a task.
 pub const TASKS_SUBMIT: &str = "/tasks/submit";
 /// `GET`: the tasks, newest first.

@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 /// The most bytes of a user name. It has to fit into an annotation, a log line and a header.
 const MAX_LENGTH: usize = 256;
 
@@ -15,6 +17,14 @@ impl User {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The answer to `GET /whoami`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Whoami {
+    pub username: String,
+    /// How the server knows the user: `header`, `proxy`, `socket` or `token`.
+    pub how: String,
 }
 
 /// The reason why a user name is invalid.

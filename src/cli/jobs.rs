@@ -174,8 +174,29 @@ pub struct SubmitArgs {
     /// act as this user (default: $K8S_CLI_USER, else the login)
     #[argh(option, long = "as", arg_name = "user")]
     pub as_user: Option<String>,
+
+    /// run this command for a token of the cluster (default: $K8S_CLI_TOKEN, $K8S_CLI_TOKEN_COMMAND, the login)
+    #[argh(option, arg_name = "command")]
+    pub token_command: Option<String>,
+
+    /// send this header too, `Name: value`, for a proxy; may be repeated; also $K8S_CLI_HEADERS, one a line
+    #[argh(option, arg_name = "header")]
+    pub header: Vec<String>,
+
+    /// run this command for more headers, one a line (default: $K8S_CLI_HEADER_COMMAND)
+    #[argh(option, arg_name = "command")]
+    pub header_command: Option<String>,
+
+    /// send a token over plain http to other machines too
+    #[argh(switch)]
+    pub insecure_http: bool,
+
+    /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
+    #[argh(option, arg_name = "file")]
+    pub ca_file: Option<std::path::PathBuf>,
 }
 }
+server_options! { SubmitArgs }
 
 with_changes! {
 /// Check task files, without a server.

@@ -6,6 +6,25 @@
 // Texts for a terminal are not Markdown.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::invalid_html_tags)]
 
+/// Takes the options of `with server` out of the arguments of a command.
+macro_rules! server_options {
+    ($name:ident) => {
+        impl $name {
+            pub fn take_server(&mut self) -> crate::cli::ServerOptions {
+                crate::cli::ServerOptions {
+                    api_url: self.api_url.take(),
+                    as_user: self.as_user.take(),
+                    token_command: self.token_command.take(),
+                    header: std::mem::take(&mut self.header),
+                    header_command: self.header_command.take(),
+                    insecure_http: self.insecure_http,
+                    ca_file: self.ca_file.take(),
+                }
+            }
+        }
+    };
+}
+
 /// Defines the arguments of a command. `with` adds the options that several commands have: `output`, and `server` or, for a
 /// command that asks no server, `offline`. A macro, because argh cannot share fields between commands.
 macro_rules! command {
@@ -31,7 +50,29 @@ macro_rules! command {
             /// act as this user (default: $K8S_CLI_USER, else the login)
             #[argh(option, long = "as", arg_name = "user")]
             pub as_user: Option<String>,
-        } }
+
+            /// run this command for a token of the cluster (default: $K8S_CLI_TOKEN, $K8S_CLI_TOKEN_COMMAND, the login)
+            #[argh(option, arg_name = "command")]
+            pub token_command: Option<String>,
+
+            /// send this header too, `Name: value`, for a proxy; may be repeated; also $K8S_CLI_HEADERS, one a line
+            #[argh(option, arg_name = "header")]
+            pub header: Vec<String>,
+
+            /// run this command for more headers, one a line (default: $K8S_CLI_HEADER_COMMAND)
+            #[argh(option, arg_name = "command")]
+            pub header_command: Option<String>,
+
+            /// send a token over plain http to other machines too
+            #[argh(switch)]
+            pub insecure_http: bool,
+
+            /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
+            #[argh(option, arg_name = "file")]
+            pub ca_file: Option<std::path::PathBuf>,
+        }
+        }
+        server_options! { $name }
     };
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with offline) => {
         command! { $(#[$about])* pub struct $name { $($own)*
@@ -40,6 +81,18 @@ macro_rules! command {
             pub api_url: Option<String>,
         } }
     };
+}
+
+/// The options of a command that asks a server.
+#[derive(Debug, Default)]
+pub struct ServerOptions {
+    pub api_url: Option<String>,
+    pub as_user: Option<String>,
+    pub token_command: Option<String>,
+    pub header: Vec<String>,
+    pub header_command: Option<String>,
+    pub insecure_http: bool,
+    pub ca_file: Option<std::path::PathBuf>,
 }
 
 mod jobs;
@@ -53,7 +106,8 @@ pub use jobs::{
     ValidateArgs,
 };
 pub use parse::EarlyExit;
-pub use value::{Format, LogFormat, PodSecurity, Prefix};
+pub use topics::role;
+pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
@@ -82,8 +136,9 @@ pub struct Cli {
     command: Option<Command>,
 }
 
-/// The command that the user typed.
+/// The command that the user typed. There is one of it, so its size does not matter.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)]
 pub enum Command {
     Serve(ServeArgs),
     Client(ClientCommand),
@@ -96,6 +151,7 @@ pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),
     Volumes(VolumesArgs),
+    Manifest(ManifestArgs),
     DialStdio(DialStdioArgs),
 }
 
@@ -116,8 +172,38 @@ impl SubCommands for Command {
         AuthArgs::COMMAND,
         JobsArgs::COMMAND,
         VolumesArgs::COMMAND,
+        ManifestArgs::COMMAND,
         DialStdioArgs::COMMAND,
     ];
+}
+
+command! {
+    /// Print what runs the server: objects for kubectl, or a unit of systemd.
+    #[argh(
+        name = "manifest",
+        example = "{command_name} --namespace team --auth kubernetes --image registry.example/k8s-cli:1 | kubectl apply -f -\n{command_name} --systemd"
+    )]
+    pub struct ManifestArgs {
+        /// namespace of the server, and of all tasks and volumes (default: `default`)
+        #[argh(
+            option,
+            default = "\"default\".to_owned()",
+            from_str_fn(value::namespace)
+        )]
+        pub namespace: String,
+
+        /// an image with the program `k8s-cli` (default: k8s-cli with the version of this program)
+        #[argh(option, arg_name = "image", from_str_fn(value::image))]
+        pub image: Option<String>,
+
+        /// how the server knows its users: header, or kubernetes for tokens of the cluster (default: header)
+        #[argh(option, arg_name = "way")]
+        pub auth: Option<Auth>,
+
+        /// print a unit file for a machine that the users log in to by ssh
+        #[argh(switch)]
+        pub systemd: bool,
+    }
 }
 
 command! {
@@ -154,6 +240,10 @@ command! {
         )]
         pub namespace: String,
 
+        /// say which rights the server has in the cluster, and what fails without them; then end
+        #[argh(switch)]
+        pub check: bool,
+
         /// start a small cluster whose pods are processes of this machine, to try things out
         #[argh(switch)]
         pub sandbox: bool,
@@ -161,6 +251,10 @@ command! {
         /// with --sandbox: rotate the log of a pod at this size, such as 1Mi (default: never)
         #[argh(option, arg_name = "size", from_str_fn(value::size))]
         pub sandbox_log_max_size: Option<Quantity>,
+
+        /// with --sandbox: know the users in this file, with their tokens and rights: JSON, one user a line
+        #[argh(option, arg_name = "file")]
+        pub sandbox_users: Option<PathBuf>,
 
         /// with --sandbox: begin with the Kubernetes objects in this file: JSON, one object a line
         #[argh(option, arg_name = "file")]
@@ -206,6 +300,34 @@ command! {
         #[argh(option, arg_name = "name")]
         pub files_claim: Option<String>,
 
+        /// most bytes of a request, without the files of a task (default: 2Mi)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_body: Option<u64>,
+
+        /// most nodes of a task (default: 10000)
+        #[argh(option, arg_name = "number")]
+        pub max_nodes: Option<u32>,
+
+        /// most bytes of `setup` and `run` of a task (default: 900Ki)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_script: Option<u64>,
+
+        /// most variables of a task (default: 4096)
+        #[argh(option, arg_name = "number")]
+        pub max_envs: Option<usize>,
+
+        /// most bytes of the variables of a task (default: 1Mi)
+        #[argh(option, arg_name = "size", from_str_fn(value::bytes))]
+        pub max_env_size: Option<u64>,
+
+        /// most unfinished tasks of a user (default: no limit)
+        #[argh(option, arg_name = "number")]
+        pub max_tasks: Option<usize>,
+
+        /// most tasks that a user may submit in a minute (default: no limit)
+        #[argh(option, arg_name = "number")]
+        pub max_submits: Option<usize>,
+
         /// listen on this socket, and know users by the names that this machine has for them; `auto` is
         /// /run/k8s-cli/k8s-cli.sock, else $XDG_RUNTIME_DIR/k8s-cli.sock
         #[argh(option, arg_name = "path")]
@@ -214,6 +336,22 @@ command! {
         /// with --socket: the user `ada` of this machine is `ada@` this domain
         #[argh(option, arg_name = "domain")]
         pub socket_user_domain: Option<String>,
+
+        /// speak TLS on the port, with the certificates in this file (PEM), which is read again when it changes
+        #[argh(option, arg_name = "file")]
+        pub tls_cert: Option<PathBuf>,
+
+        /// the key of --tls-cert (PEM)
+        #[argh(option, arg_name = "file")]
+        pub tls_key: Option<PathBuf>,
+
+        /// how users are known who come to the port: header, or kubernetes for tokens of the cluster (default: header)
+        #[argh(option, arg_name = "way")]
+        pub auth: Option<Auth>,
+
+        /// with --auth kubernetes: the audience of the tokens; '' for that of the API server (default: k8s-cli)
+        #[argh(option)]
+        pub audience: Option<String>,
 
         /// the header that names the user (default: X-User)
         #[argh(option, arg_name = "name")]
@@ -263,23 +401,30 @@ pub enum AuthCommand {
 }
 
 command! {
-    /// Store your user name.
-    #[argh(name = "login", example = "{command_name} ada@example.com")]
+    /// Store your user name, or a token of the cluster.
+    #[argh(
+        name = "login",
+        example = "{command_name} ada@example.com\nkubectl create token ada --audience k8s-cli | {command_name} --token-stdin"
+    )]
     pub struct LoginArgs {
         /// your user name
         #[argh(positional)]
-        pub user: String,
+        pub user: Option<String>,
+
+        /// read a token from standard input instead
+        #[argh(switch)]
+        pub token_stdin: bool,
     } with offline
 }
 
 command! {
-    /// Print your user name: $K8S_CLI_USER, else the stored one.
+    /// Print your user name, and on stderr how the server knows you.
     #[argh(name = "whoami", example = "{command_name}")]
-    pub struct WhoamiArgs {} with offline
+    pub struct WhoamiArgs {} with server
 }
 
 command! {
-    /// Delete the stored user name.
+    /// Delete the stored user name and token.
     #[argh(name = "logout", example = "{command_name}")]
     pub struct LogoutArgs {} with offline
 }

@@ -216,6 +216,9 @@ fn contradiction(command: &Command) -> Option<&'static str> {
         Command::Serve(args) if args.sandbox_objects.is_some() && !args.sandbox => {
             Some("--sandbox-objects needs --sandbox")
         }
+        Command::Serve(args) if args.sandbox_users.is_some() && !args.sandbox => {
+            Some("--sandbox-users needs --sandbox")
+        }
         _ => None,
     }
 }

@@ -23,6 +23,25 @@ pub enum Format {
     Name,
 }
 
+/// How the server knows the users who come to its port: `--auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    Header,
+    Kubernetes,
+}
+
+impl FromStr for Auth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "header" => Ok(Self::Header),
+            "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err("expected header or kubernetes".to_owned()),
+        }
+    }
+}
+
 /// A Pod Security Standard that pods have to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodSecurity {
@@ -125,6 +144,14 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("expected lower-case letters, digits and `-`, at most 63".to_owned())
+}
+
+pub(super) fn image(text: &str) -> Result<String, String> {
+    let is_image = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_image = is_image && !text.contains(['"', '#', '{', '[', ',']);
+    is_image
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected the name of an image".to_owned())
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -12,12 +12,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use ureq::http::{Uri, uri::Scheme};
+use ureq::{
+    http::{Uri, uri::Scheme},
+    tls::{PemItem, RootCerts, parse_pem},
+};
 
 use super::{Error, http::Route};
 use crate::api::User;
 
 const API_URL: &str = "K8S_CLI_API_URL";
+const CA_FILE: &str = "K8S_CLI_CA_FILE";
 const USER: &str = "K8S_CLI_USER";
 const DEFAULT_API_URL: &str = "http://localhost:8000";
 
@@ -25,7 +29,7 @@ const DEFAULT_API_URL: &str = "http://localhost:8000";
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// A variable; an empty value counts as unset.
-fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
+pub fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
     env(name).filter(|value| !value.is_empty())
 }
 
@@ -99,15 +103,28 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Who the user is: from the flag `--as`, else `K8S_CLI_USER`, else the login.
+/// The CAs that are trusted: those of the file from `--ca-file`, else `K8S_CLI_CA_FILE`, else those of the system.
 ///
 /// # Errors
-/// Neither is given, or the name is not valid.
-pub fn user(flag: Option<String>, env: Env<'_>) -> Result<User, Error> {
-    match given_user(flag, env)? {
-        Some(user) => Ok(user),
-        None => LoginFile::locate(env)?.user(),
+/// The file holds no certificates.
+pub fn roots(flag: Option<PathBuf>, env: Env<'_>) -> Result<RootCerts, Error> {
+    let file = flag.or_else(|| variable(env, CA_FILE).map(PathBuf::from));
+    let Some(path) = file else {
+        // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
+        return Ok(RootCerts::PlatformVerifier);
+    };
+    let pem = fs::read(&path).map_err(|error| error_about(&path, "read", error))?;
+    let roots: Vec<_> = parse_pem(&pem)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if roots.is_empty() {
+        let path = path.display();
+        return Err(Error::Usage(format!("{path} holds no certificates in PEM")));
     }
+    Ok(RootCerts::new_with_certs(&roots))
 }
 
 /// The user from the flag `--as`, else `K8S_CLI_USER`; none if neither is given.
@@ -164,7 +181,7 @@ impl LoginFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NotLoggedIn);
             }
-            Err(error) => return Err(self.error("read", error)),
+            Err(error) => return Err(error_about(&self.path, "read", error)),
         };
         let broken = |problem: String| Error::LoginFile {
             path: self.path.clone(),
@@ -186,50 +203,89 @@ impl LoginFile {
         let login = Login {
             username: user.to_string(),
         };
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let temporary = folder.join(format!(".user.json.{}", process::id()));
-        let write = || -> io::Result<()> {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
-            // An earlier process with the same id may have left this file behind.
-            drop(fs::remove_file(&temporary));
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            let text = serde_json::to_vec(&login).map_err(io::Error::other)?;
-            file.write_all(&text)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)
-        };
-        write().map_err(|error| {
-            drop(fs::remove_file(&temporary));
-            self.error("write", error)
-        })
+        let text = serde_json::to_string(&login).map_err(io::Error::other);
+        let text = text.map_err(|error| error_about(&self.path, "write", error))?;
+        write(&self.path, &text)?;
+        remove(&self.token_path()).map(drop)
+    }
+
+    /// Writes a token in place of the user, in the same way.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save_token(&self, token: &str) -> Result<(), Error> {
+        write(&self.token_path(), token)?;
+        remove(&self.path).map(drop)
+    }
+
+    /// The token of the login, if it is one with a token.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn token(&self) -> Result<Option<String>, Error> {
+        let path = self.token_path();
+        match fs::read_to_string(&path) {
+            Ok(token) => Ok(Some(token)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error_about(&path, "read", error)),
+        }
+    }
+
+    fn token_path(&self) -> PathBuf {
+        self.path.with_file_name("token")
     }
 
     /// Removes the login; returns whether there was one.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// A file cannot be removed.
     pub fn remove(&self) -> Result<bool, Error> {
-        match fs::remove_file(&self.path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.error("remove", error)),
-        }
+        Ok(remove(&self.token_path())? | remove(&self.path)?)
     }
+}
 
-    fn error(&self, action: &'static str, source: io::Error) -> Error {
-        Error::File {
-            action,
-            path: self.path.clone(),
-            source,
-        }
+/// Writes a file that only its owner can read.
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.{}", process::id()));
+    let write = || -> io::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        // An earlier process with the same id may have left this file behind.
+        drop(fs::remove_file(&temporary));
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        drop(fs::remove_file(&temporary));
+        error_about(path, "write", error)
+    })
+}
+
+/// Removes a file; returns whether it existed.
+fn remove(path: &Path) -> Result<bool, Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error_about(path, "remove", error)),
+    }
+}
+
+fn error_about(path: &Path, action: &'static str, source: io::Error) -> Error {
+    Error::File {
+        action,
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -255,17 +311,6 @@ mod tests {
             "http://localhost:8000"
         );
         assert_eq!(url(Some("http://[::1]:8000"), &no_env), "http://[::1]:8000");
-    }
-
-    #[test]
-    fn the_user_of_the_flag_wins_over_that_of_the_environment() {
-        let env = |name: &str| (name == USER).then(|| "grace".into());
-        let name = |flag: Option<&str>| user(flag.map(str::to_owned), &env).unwrap().to_string();
-        assert_eq!(name(Some("ada")), "ada");
-        assert_eq!(name(None), "grace");
-        let error = user(Some(" ".to_owned()), &env).unwrap_err();
-        assert!(error.to_string().starts_with("--as: "), "{error}");
-        assert!(matches!(user(None, &no_env), Err(Error::NoHome)));
     }
 
     #[test]
@@ -338,6 +383,17 @@ mod tests {
             assert!(message.contains("names no user"), "{message}");
         }
         assert!(file.remove().unwrap());
+
+        // A login replaces the one before.
+        file.save(&user).unwrap();
+        file.save_token("secret").unwrap();
+        assert_eq!(mode(&file.token_path()), 0o600);
+        assert_eq!(file.token().unwrap().as_deref(), Some("secret\n"));
+        assert!(matches!(file.user(), Err(Error::NotLoggedIn)));
+        file.save(&user).unwrap();
+        assert_eq!(file.token().unwrap(), None);
+        file.save_token("secret").unwrap();
+        assert!(file.remove().unwrap() && !file.remove().unwrap());
         fs::remove_dir_all(home).unwrap();
     }
 

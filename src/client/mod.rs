@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! commands ──► config, http      the server's URL and the login; one method per endpoint
+//!     ├──────► credentials       what a request shows of its user: a name, a token, headers
 //!     ├──────► task_file         YAML to a definition
 //!     ├──────► files             finds and packs the files that travel with a task
 //!     ├──────► logs              follows a log, resumes it when it is cut off, and prints it
@@ -15,6 +16,7 @@
 
 mod commands;
 mod config;
+mod credentials;
 mod error;
 mod files;
 mod http;
@@ -33,13 +35,14 @@ use time::OffsetDateTime;
 
 use self::{
     config::Env,
+    credentials::Credentials,
     error::{Error, Exit},
     files::Progress,
     http::ApiClient,
 };
 use crate::{
     api::Timestamp,
-    cli::{ClientCommand, Format},
+    cli::{ClientCommand, Format, ServerOptions},
 };
 
 /// The streams, the clock and the environment of a command.
@@ -88,14 +91,12 @@ impl Context<'_> {
         Err(Error::NotConfirmed)
     }
 
-    /// A client for the server and the user that the flags or the environment name.
-    fn client(&self, api_url: Option<String>, as_user: Option<String>) -> Result<ApiClient, Error> {
-        let url = config::api_url(api_url, self.env)?;
-        let user = match config::knows_user(&url) {
-            true => config::given_user(as_user, self.env)?,
-            false => Some(config::user(as_user, self.env)?),
-        };
-        ApiClient::new(url, user.as_ref(), self.env)
+    /// A client for the server and the user that the options or the environment name.
+    fn client(&self, mut options: ServerOptions) -> Result<ApiClient, Error> {
+        let url = config::api_url(options.api_url.take(), self.env)?;
+        let roots = config::roots(options.ca_file.take(), self.env)?;
+        let credentials = Credentials::find(options, &url, self.env)?;
+        ApiClient::new(url, credentials, roots, self.env)
     }
 
     /// A line on the terminal that shows how far a transfer is.

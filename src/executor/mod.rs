@@ -50,7 +50,7 @@ use self::{
     volumes::Volumes,
 };
 pub use self::{
-    cluster::ClusterConfig,
+    cluster::{ClusterConfig, Identity, Need, Permission},
     error::{Error, Result},
     files::{Archive, FileRules},
     logs::{LogItem, LogLines},
@@ -140,6 +140,40 @@ impl Executor {
     /// Kubernetes allows.
     pub async fn stop_creating(&self) {
         self.creations.stop().await;
+    }
+
+    // === Users ===
+
+    /// The rights that the server itself needs, and whether it has them. `with_tokens`: with those to check the tokens of users.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer.
+    pub async fn own_rights(&self, with_tokens: bool) -> Result<Vec<(&'static Need, bool)>> {
+        self.live.cluster.own_rights(with_tokens).await
+    }
+
+    /// The version of Kubernetes, and whether this program works with it.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer.
+    pub async fn version(&self) -> Result<(String, bool)> {
+        self.live.cluster.supported_version().await
+    }
+
+    /// The user of a token; none if it is not valid, or not for this audience. Without an audience it is that of the API server.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer, or the server may not ask.
+    pub async fn identify(&self, token: &str, audience: Option<&str>) -> Result<Option<Identity>> {
+        self.live.cluster.identify(token, audience).await
+    }
+
+    /// Whether a user has a right in the namespace of the server.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer, or the server may not ask.
+    pub async fn allows(&self, user: &Identity, permission: Permission<'_>) -> Result<bool> {
+        self.live.cluster.allows(user, permission).await
     }
 
     // === Tasks ===

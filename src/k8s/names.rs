@@ -9,9 +9,6 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const DNS_LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
     and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
-    character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
-    '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and \
     must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation \
     is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -52,21 +49,12 @@ pub fn check_subdomain(name: &str) -> Option<String> {
     (!is_dns_subdomain(name)).then(|| SUBDOMAIN.to_owned())
 }
 
-/// Explains why `name` cannot be the name of a container, a volume or a namespace.
+/// Explains why `name` cannot be the name of a container, a volume, a namespace or a Service.
 pub fn check_dns_label(name: &str) -> Option<String> {
     if name.len() > MAX_LABEL {
         return Some(too_long(MAX_LABEL));
     }
     (!is_dns_label(name)).then(|| DNS_LABEL.to_owned())
-}
-
-/// Explains why `name` cannot be the name of a Service.
-pub fn check_service_name(name: &str) -> Option<String> {
-    if name.len() > MAX_LABEL {
-        return Some(too_long(MAX_LABEL));
-    }
-    let is_valid = is_dns_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase());
-    (!is_valid).then(|| DNS_1035.to_owned())
 }
 
 /// Explains why `name` cannot be the name of a port.

@@ -55,7 +55,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use self::{
-    api::ApiServer,
+    api::{ApiServer, Reviews},
     kubelet::{Kubelet, Machine, logs::Logs},
     objects::{registry::Registry, seed},
     state_dir::StateDir,
@@ -75,11 +75,13 @@ impl Sandbox {
     /// Starts a sandbox on a free loopback port.
     ///
     /// `namespace` exists beside `default` and `kube-system`. `log_max_size` is a quantity, the kubelet's `containerLogMaxSize`;
-    /// without it logs are not rotated. `objects` is a file of objects that exist from the start: see [`seed::load`].
+    /// without it logs are not rotated. `objects` is a file of objects that exist from the start: see [`seed::load`]. `users` is a
+    /// file of users: see [`api::Reviews`].
     pub fn start(
         namespace: &str,
         log_max_size: Option<&str>,
         objects: Option<&Path>,
+        users: Option<PathBuf>,
     ) -> io::Result<Self> {
         let log_max_size = log_max_size.map(parse_size).transpose()?;
         let state = StateDir::create()?;
@@ -95,6 +97,7 @@ impl Sandbox {
         if let Some(path) = objects {
             seed::load(&registry, path)?;
         }
+        let reviews = Reviews::new(token.clone(), users)?;
         let (stop, stopped) = oneshot::channel();
         let (ready, listening) = std::sync::mpsc::channel();
         let directory = state.path().to_owned();
@@ -103,7 +106,7 @@ impl Sandbox {
             .name("sandbox".to_owned())
             .spawn(move || {
                 System::new().block_on(run(
-                    registry, logs, token, listener, directory, ready, stopped,
+                    registry, logs, reviews, listener, directory, ready, stopped,
                 ));
             })?;
         let sandbox = Self {
@@ -139,7 +142,7 @@ impl Drop for Sandbox {
 async fn run(
     registry: Arc<Registry>,
     logs: Arc<Logs>,
-    token: Arc<str>,
+    reviews: Reviews,
     listener: TcpListener,
     directory: PathBuf,
     ready: std::sync::mpsc::Sender<io::Result<()>>,
@@ -149,7 +152,7 @@ async fn run(
     let api = ApiServer {
         registry: registry.clone(),
         logs: logs.clone(),
-        token,
+        reviews,
     };
     let made = fs::create_dir_all(&pods).and_then(|()| fs::create_dir_all(&claims));
     let server = match made.and_then(|()| api::serve(api, listener)) {

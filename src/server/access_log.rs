@@ -3,14 +3,15 @@
 use std::time::Instant;
 
 use actix_web::{
-    Error,
+    Error, HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::header::{HeaderName, HeaderValue},
     middleware::Next,
 };
 
-use crate::api::{REQUEST_ID_HEADER, USER_HEADER};
+use super::access::Known;
+use crate::api::REQUEST_ID_HEADER;
 
 /// Logs a request when its answer begins, since a log stream may last for days.
 pub async fn log<B: MessageBody>(
@@ -19,16 +20,16 @@ pub async fn log<B: MessageBody>(
 ) -> Result<ServiceResponse<B>, Error> {
     let started = Instant::now();
     let id = format!("{:016x}", rand::random::<u64>());
-    let user = request
-        .headers()
-        .get(USER_HEADER)
-        .map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned());
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let answer = next.call(request).await;
     let status = match &answer {
         Ok(response) => response.status(),
         Err(error) => error.as_response_error().status_code(),
     };
+    let user = answer.as_ref().ok().and_then(|response| {
+        let extensions = response.request().extensions();
+        Some(extensions.get::<Known>()?.user.to_string())
+    });
     // Quoting in Rust's form, so that text from outside can neither end the line nor send codes to the terminal.
     log::info!(
         "request method={method} path={path:?} user={:?} status={} ms={} request_id={id}",

@@ -14,9 +14,6 @@ use crate::{
     executor::Error,
 };
 
-/// The largest body of a request: the longest script with all its variables, with some reserve.
-pub const MAX_BODY: usize = 2 * 1024 * 1024;
-
 impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.reason().http_status())
@@ -75,13 +72,13 @@ pub fn method_not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpR
     response
 }
 
-pub fn json_config() -> JsonConfig {
+pub fn json_config(max_body: usize) -> JsonConfig {
     JsonConfig::default()
-        .limit(MAX_BODY)
-        .error_handler(|error, _| {
+        .limit(max_body)
+        .error_handler(move |error, _| {
             let error = match error {
                 JsonPayloadError::Overflow { .. }
-                | JsonPayloadError::OverflowKnownLength { .. } => too_large(),
+                | JsonPayloadError::OverflowKnownLength { .. } => too_large(max_body),
                 JsonPayloadError::ContentType => Error::new(
                     Reason::UnsupportedMediaType,
                     "the body must be JSON, with `Content-Type: application/json`",
@@ -95,12 +92,12 @@ pub fn json_config() -> JsonConfig {
         })
 }
 
-pub fn form_config() -> FormConfig {
+pub fn form_config(max_body: usize) -> FormConfig {
     FormConfig::default()
-        .limit(MAX_BODY)
-        .error_handler(|error, _| {
+        .limit(max_body)
+        .error_handler(move |error, _| {
             let error = match error {
-                UrlencodedError::Overflow { .. } => too_large(),
+                UrlencodedError::Overflow { .. } => too_large(max_body),
                 UrlencodedError::ContentType => Error::new(
                     Reason::UnsupportedMediaType,
                     "the body must be a form, with `Content-Type: application/x-www-form-urlencoded`",
@@ -116,8 +113,8 @@ fn cut_off() -> Error {
     Error::new(Reason::BadRequest, "the body was cut off before its end")
 }
 
-pub fn too_large() -> Error {
-    let kib = MAX_BODY / 1024;
+pub fn too_large(max_body: usize) -> Error {
+    let kib = max_body / 1024;
     Error::new(
         Reason::RequestEntityTooLarge,
         format!("the body is larger than {kib} KiB"),

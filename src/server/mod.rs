@@ -13,12 +13,14 @@ mod error;
 mod head;
 mod host;
 mod http10;
+mod limits;
 mod log_body;
 mod log_streams;
 mod routes;
 mod submission;
 mod task_list;
 mod tasks;
+mod tls;
 mod volumes;
 
 use std::{
@@ -38,14 +40,20 @@ use std::{
     time::Duration,
 };
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
 use rustix::net::sockopt;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
-pub use self::access::{Access, Audit, HeaderWay, SocketWay};
 use self::{
-    access::Peer, dry_run::DryRuns, host::AllowedHosts, log_streams::LogStreams,
+    access::Peer, dry_run::DryRuns, host::AllowedHosts, limits::Submits, log_streams::LogStreams,
     task_list::TaskLists,
+};
+pub use self::{
+    access::{Access, Audit, HeaderWay, SocketWay, TokenWay},
+    limits::Limits,
+    tls::config as tls_config,
 };
 use crate::executor::Executor;
 
@@ -84,6 +92,8 @@ pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 /// What the server listens on.
 pub struct Listeners {
     pub tcp: Option<TcpListener>,
+    /// The certificate of the port.
+    pub tls: Option<ServerConfig>,
     pub socket: Option<UnixListener>,
 }
 
@@ -113,11 +123,12 @@ pub async fn run(
     listeners: Listeners,
     executor: Executor,
     access: Arc<Access>,
+    limits: Limits,
     allowed_hosts: Vec<String>,
     announce: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let Listeners { tcp, socket } = listeners;
+    let Listeners { tcp, tls, socket } = listeners;
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
@@ -126,6 +137,7 @@ pub async fn run(
         names: allowed_hosts,
     });
     let access = Data::from(access);
+    let (limits, submits) = (Data::new(limits), Data::new(Submits::default()));
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
@@ -143,7 +155,9 @@ pub async fn run(
             .app_data(lists.clone())
             .app_data(dry_runs.clone())
             .app_data(log_streams.clone())
-            .configure(routes::configure)
+            .app_data(limits.clone())
+            .app_data(submits.clone())
+            .configure(|config| routes::configure(config, &limits))
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))
             .wrap(middleware::from_fn(body::limit_time))
@@ -162,9 +176,11 @@ pub async fn run(
     .client_request_timeout(HEAD_TIMEOUT)
     // Otherwise the server notices a closed connection only when it writes to it.
     .h1_allow_half_closed(false);
-    if let Some(tcp) = tcp {
-        server = server.listen(tcp)?;
-    }
+    server = match (tcp, tls) {
+        (Some(tcp), Some(tls)) => server.listen_rustls_0_23(tcp, tls)?,
+        (Some(tcp), None) => server.listen(tcp)?,
+        (None, _) => server,
+    };
     if let Some(socket) = socket {
         server = server.listen_uds(socket)?;
     }
@@ -184,7 +200,9 @@ pub async fn run(
 
 /// Lets the kernel close a connection whose other end is unreachable.
 fn expect_absence(connection: &dyn Any) -> io::Result<()> {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
+    let over_tls = connection.downcast_ref::<TlsStream<TcpStream>>();
+    let over_tls = over_tls.map(|stream| stream.get_ref().0);
+    let Some(stream) = connection.downcast_ref::<TcpStream>().or(over_tls) else {
         return Ok(());
     };
     let socket = stream.as_fd();

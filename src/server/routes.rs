@@ -9,13 +9,13 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::{error, tasks, volumes};
+use super::{access::Known, error, limits::Limits, tasks, volumes};
 use crate::{
-    api::path,
+    api::{Whoami, path},
     executor::{Error, Executor},
 };
 
-pub fn configure(config: &mut ServiceConfig) {
+pub fn configure(config: &mut ServiceConfig, limits: &Limits) {
     let resource = |path, allowed| {
         let refuse =
             move |request: HttpRequest| ready(error::method_not_allowed(&request, allowed));
@@ -24,13 +24,14 @@ pub fn configure(config: &mut ServiceConfig) {
     #[cfg(feature = "bench")]
     config.configure(super::bench::configure);
     config
-        .app_data(error::json_config())
+        .app_data(error::json_config(limits.body))
         .app_data(error::path_config())
         .app_data(error::query_config())
-        .app_data(error::form_config())
+        .app_data(error::form_config(limits.body))
         .service(resource(path::ROOT, "GET, HEAD").route(get().to(root)))
         .service(resource(path::HEALTHZ, "GET, HEAD").route(get().to(root)))
         .service(resource(path::READYZ, "GET, HEAD").route(get().to(is_ready)))
+        .service(resource(path::WHOAMI, "GET, HEAD").route(get().to(whoami)))
         // Literal paths come before the patterns that also match them.
         .service(resource(path::TASKS_SUBMIT, "POST").route(post().to(tasks::submit)))
         .service(resource(path::TASKS_STOP, "POST").route(post().to(tasks::stop_all)))
@@ -60,6 +61,14 @@ fn get() -> Route {
 /// `GET /`: whether the server is alive.
 async fn root() -> HttpResponse {
     HttpResponse::Ok().json(json!({"status": "ok", "service": "k8s-cli-api"}))
+}
+
+/// `GET /whoami`: the user, and how the server knows them.
+async fn whoami(known: Known) -> HttpResponse {
+    HttpResponse::Ok().json(Whoami {
+        username: known.user.to_string(),
+        how: known.how.word().to_owned(),
+    })
 }
 
 /// `GET /readyz`: whether the server can answer requests.

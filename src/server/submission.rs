@@ -17,10 +17,7 @@ use actix_web::{
 use futures::StreamExt;
 use serde_json::Value;
 
-use super::{
-    access::read_flag,
-    error::{self, MAX_BODY},
-};
+use super::{access::read_flag, error, limits::Limits};
 use crate::{
     api::{Problem, Reason, SubmitFlags},
     executor::{Archive, Error, Executor},
@@ -59,11 +56,14 @@ impl FromRequest for Submission {
         if is_form {
             let form = Multipart::new(request.headers(), payload.take());
             let executor = request.app_data::<Data<Executor>>().cloned();
+            let limits = request.app_data::<Data<Limits>>();
+            let max_body = limits.map_or_else(|| Limits::default().body, |limits| limits.body);
             return Box::pin(async move {
                 Ok(of_form(
                     form,
                     flags?.into_inner(),
                     executor.as_ref().map(|executor| &***executor),
+                    max_body,
                 )
                 .await?)
             });
@@ -115,9 +115,10 @@ async fn of_form(
     mut form: Multipart,
     mut flags: Pairs,
     executor: Option<&Executor>,
+    max_body: usize,
 ) -> Result<Submission, Error> {
     let (mut definition, mut files) = (None, None);
-    let mut left = MAX_BODY;
+    let mut left = max_body;
     while let Some(part) = form.next().await {
         let mut part = part.map_err(|error| broken(&error))?;
         let name = part.name().unwrap_or_default().to_owned();
@@ -134,7 +135,8 @@ async fn of_form(
         let mut bytes = Vec::new();
         while let Some(chunk) = part.next().await {
             let chunk = chunk.map_err(|error| broken(&error))?;
-            left = left.checked_sub(chunk.len()).ok_or_else(error::too_large)?;
+            let rest = left.checked_sub(chunk.len());
+            left = rest.ok_or_else(|| error::too_large(max_body))?;
             bytes.extend_from_slice(&chunk);
         }
         match name.as_str() {

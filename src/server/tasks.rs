@@ -10,7 +10,9 @@ use super::{
     Stopping,
     access::{Subjects, UserFilter},
     dry_run::DryRuns,
-    error, log_body,
+    error,
+    limits::{Limits, Submits},
+    log_body,
     log_streams::LogStreams,
     submission::{Purpose, Submission},
     task_list::{self, TaskLists},
@@ -27,6 +29,8 @@ pub async fn submit(
     executor: Data<Executor>,
     submission: Submission,
     dry_runs: Data<DryRuns>,
+    limits: Data<Limits>,
+    submits: Data<Submits>,
 ) -> Result<HttpResponse, Error> {
     let Submission {
         definition,
@@ -36,8 +40,10 @@ pub async fn submit(
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
+    limits.check(&task)?;
     Ok(match purpose {
         Purpose::Start => {
+            let _turn = submits.admit(&limits, &user, &executor).await?;
             let submitted = executor.submit(&user, task, flags, files).await?;
             Subjects::of(HttpResponse::Ok().json(&submitted), [submitted.task_id])
         }

@@ -143,3 +143,72 @@ fn each_change_is_recorded() {
         assert!(!log.contains(secret) && !old.contains(secret));
     }
 }
+
+#[test]
+fn limits_of_users_and_tasks_are_sentences() {
+    let world = World::with(&[
+        "--max-body",
+        "1Mi",
+        "--max-nodes",
+        "2",
+        "--max-tasks",
+        "2",
+        "--max-envs",
+        "1",
+    ]);
+    let (ada, bob) = (world.login("ada"), world.login("bob"));
+    let refuse = |status, reason, body: &str, detail: &str| {
+        let answer = request(
+            &world.url,
+            "POST",
+            "/tasks/submit",
+            &[ADA, JSON],
+            body.as_bytes(),
+        );
+        refused(answer, status, reason, detail);
+    };
+    let long = format!(r#"{{"run": "{}"}}"#, "x".repeat(1 << 20));
+    refuse(
+        413,
+        "RequestEntityTooLarge",
+        &long,
+        "the body is larger than 1024 KiB",
+    );
+    let nodes = r#"{"run": "true", "num_nodes": 3}"#;
+    refuse(
+        422,
+        "Invalid",
+        nodes,
+        "num_nodes: this server allows at most 2",
+    );
+    let envs = r#"{"run": "true", "envs": {"A": "b", "C": "d"}}"#;
+    refuse(422, "Invalid", envs, "envs: 2 variables");
+    let file = ada.file("run: sleep 1000");
+    // Also when they are submitted at the same time.
+    let started: Vec<_> = (0..4)
+        .map(|_| ada.start(["jobs", "submit", "--detach", &file]))
+        .collect();
+    let ends: Vec<_> = started.into_iter().map(|run| run.finish()).collect();
+    let accepted = ends.iter().filter(|end| end.code == Some(0)).count();
+    assert_eq!(accepted, 2);
+    let refusal = "you have 2 unfinished tasks, and this server allows 2";
+    assert_eq!(
+        ends.iter()
+            .filter(|end| end.stderr.contains(refusal))
+            .count(),
+        2
+    );
+    bob.submit("run: 'true'");
+    ada.run(["jobs", "stop", "--all"]).success();
+    ada.submit("run: 'true'");
+
+    let world = World::with(&["--max-submits", "1"]);
+    let (ada, bob) = (world.login("ada"), world.login("bob"));
+    ada.submit("run: 'true'");
+    let file = ada.file("run: 'true'");
+    ada.run(["jobs", "submit", "--dry-run", &file]).success();
+    ada.run(["jobs", "submit", &file])
+        .code(1)
+        .says("you may submit 1 tasks a minute");
+    bob.submit("run: 'true'");
+}

@@ -16,7 +16,15 @@ fn a_user_logs_in_and_out() {
     ada.run(["auth", "whoami"])
         .success()
         .stdout("ada@example.com\n")
-        .stderr("");
+        .stderr(&format!(
+            "server {}: known by the name that you state\n",
+            world.url
+        ));
+    ada.start_at("http://127.0.0.1:9", ["auth", "whoami"])
+        .finish()
+        .success()
+        .stdout("ada@example.com\n")
+        .says("server http://127.0.0.1:9: it does not answer");
 
     let file = ada.home.join(".config/k8s-cli/user.json");
     let login: serde_json::Value =

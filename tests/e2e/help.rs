@@ -10,6 +10,7 @@ fn every_help_text_is_a_golden_file() {
     for command in [
         "",
         "serve",
+        "manifest",
         "auth",
         "auth login",
         "auth whoami",

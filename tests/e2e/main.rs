@@ -23,7 +23,6 @@ mod pods;
 mod registry;
 mod removed;
 mod rendezvous;
-mod requests;
 mod several;
 mod shell;
 mod signals;
@@ -33,14 +32,19 @@ mod view;
 mod volumes;
 
 // Interfaces.
+mod check;
 mod cluster_access;
+mod compare_api;
+mod hostile;
 mod http;
+mod manifest;
 mod other_servers;
 mod output;
 mod python_server;
 mod server;
 mod server_access;
 mod submission;
+mod tokens;
 
 // Documentation and source rules.
 mod help;

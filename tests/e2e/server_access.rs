@@ -6,7 +6,9 @@ use std::{
     process::Command,
 };
 
-use crate::harness::{Authority, Front, Outcome, Running, Session, Tunnel, Verdict, World};
+use crate::harness::{
+    Authority, Front, Outcome, Running, Session, TempDir, Tunnel, Verdict, World, wait_until,
+};
 
 /// Runs a command for another server, with further variables.
 fn run(ada: &Session<'_>, url: &str, env: &[(&str, &str)]) -> Outcome {
@@ -110,11 +112,14 @@ fn the_cas_of_the_system_are_trusted_and_those_of_ssl_cert_file() {
         format!("https://{}", front.address)
     };
     let url = front("127.0.0.1");
-    for (name, path) in [("SSL_CERT_FILE", &file), ("SSL_CERT_DIR", &folder)] {
+    for (name, path) in [
+        ("SSL_CERT_FILE", &file),
+        ("SSL_CERT_DIR", &folder),
+        ("K8S_CLI_CA_FILE", &file),
+    ] {
         run(&ada, &url, &[(name, path.to_str().unwrap())]).success();
     }
-    let hint =
-        "hint: SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them\n";
+    let hint = "hint: --ca-file or K8S_CLI_CA_FILE name a file with the CAs to trust, SSL_CERT_DIR a folder of them\n";
     run(&ada, &url, &[]).code(1).stderr(&format!(
         "k8s-cli: cannot trust the server at {url}: its certificate is signed by an unknown issuer, which is none of the \
          trusted CAs\n{hint}"
@@ -132,4 +137,60 @@ fn the_cas_of_the_system_are_trusted_and_those_of_ssl_cert_file() {
         "k8s-cli: the server at {plain} did not answer as a k8s-cli server (its answer is not HTTP; with TLS its URL is \
          {url})\nhint: --api-url or K8S_CLI_API_URL set the URL of the server\n"
     ));
+}
+
+#[test]
+fn the_server_speaks_tls_with_the_newest_certificate() {
+    let dir = TempDir::new();
+    let (chain, key) = (dir.path().join("chain.pem"), dir.path().join("key.pem"));
+    let (first, second) = (Authority::new(), Authority::new());
+    let install = |authority: &Authority| {
+        let identity = authority.identity("127.0.0.1");
+        for (path, pem) in [(&key, identity.key), (&chain, identity.pem)] {
+            fs::write(path.with_extension("next"), pem).unwrap();
+            fs::rename(path.with_extension("next"), path).unwrap();
+        }
+    };
+    install(&first);
+    let files = [chain.to_str().unwrap(), key.to_str().unwrap()];
+    let world = World::with(&[
+        "--tls-cert",
+        files[0],
+        "--tls-key",
+        files[1],
+        "--trusted-proxy",
+        "127.0.0.1",
+    ]);
+    assert!(world.url.starts_with("https://127.0.0.1:"), "{}", world.url);
+    let ada = world.login("ada");
+    let ca = |name: &str, authority: &Authority| {
+        let path = ada.home.join(name);
+        fs::write(&path, authority.pem()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (old, new) = (ca("old.pem", &first), ca("new.pem", &second));
+    let submit = ada.file("run: echo over TLS");
+    let outcome = ada
+        .run(["jobs", "submit", "--ca-file", &old, &submit])
+        .success();
+    assert!(outcome.stdout.ends_with("over TLS\n"), "{}", outcome.stdout);
+    ada.run(["jobs", "list"])
+        .code(1)
+        .says("signed by an unknown issuer");
+    ada.run(["jobs", "list", "--ca-file", &submit])
+        .code(2)
+        .says("holds no certificates");
+    let plain = world.url.replace("https", "http");
+    ada.start_at(&plain, ["jobs", "list"]).finish().code(1);
+    install(&second);
+    wait_until("the new certificate is used", || {
+        run(&ada, &world.url, &[("K8S_CLI_CA_FILE", &new)]).code == Some(0)
+    });
+    run(&ada, &world.url, &[("K8S_CLI_CA_FILE", &old)]).code(1);
+    // Files that do not belong together are not used.
+    fs::write(&key, Authority::new().identity("127.0.0.1").key).unwrap();
+    wait_until("the server says so", || {
+        run(&ada, &world.url, &[("K8S_CLI_CA_FILE", &new)]).success();
+        world.log().contains("the old certificate is used")
+    });
 }

@@ -132,6 +132,10 @@ fn a_server_without_its_cluster_stops_answering() {
     let dir = TempDir::new();
     let second = world.second_server(&dir);
     let list = || request(&second.url, "GET", "/tasks", &[("X-User", "ada")], b"").0;
+    // Before the view is loaded, the cluster itself is asked.
+    wait_until("the view is loaded", || {
+        request(&second.url, "GET", "/readyz", &[], b"").0 == 200
+    });
     assert_eq!(list(), 200);
     world.signal("STOP");
     // A recent view is still answered.

@@ -45,6 +45,13 @@ impl Topic {
     }
 }
 
+/// The Role of the server, in YAML: it stands in the topic `clusters` alone.
+pub fn role() -> &'static str {
+    let clusters = include_str!("clusters.md");
+    let (_, role) = clusters.split_once("```yaml\n").unwrap_or_default();
+    role.split_once("```").unwrap_or_default().0
+}
+
 /// The list of topics for the help of the program.
 pub fn list() -> String {
     let lines = TOPICS

@@ -42,7 +42,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         ));
     }
     let mut file = task_file::read(&args.file, &mut context.input, &settings)?;
-    let client = context.client(args.api_url, args.as_user)?;
+    let client = context.client(args.take_server())?;
     let flags = SubmitFlags {
         fail_fast: !args.no_fail_fast,
         barrier: !args.no_barrier,
@@ -181,15 +181,15 @@ fn warn(context: &mut Context<'_>, file: &str, of_file: &[Finding], of_server: &
     }
 }
 
-fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
+fn list(context: &mut Context<'_>, mut args: ListArgs) -> Result<Exit, Error> {
+    let client = context.client(args.take_server())?;
     let ListArgs {
         details,
         all_users,
         output,
-        api_url,
-        as_user,
+        ..
     } = args;
-    let answer = context.client(api_url, as_user)?.list_tasks(all_users)?;
+    let answer = client.list_tasks(all_users)?;
     let tasks = &answer.value.tasks;
     match context.format(output) {
         format @ (Format::Json | Format::Yaml) => {
@@ -211,15 +211,11 @@ fn list(context: &mut Context<'_>, args: ListArgs) -> Result<Exit, Error> {
     Ok(Exit::Done)
 }
 
-fn status(context: &mut Context<'_>, args: StatusArgs) -> Result<Exit, Error> {
+fn status(context: &mut Context<'_>, mut args: StatusArgs) -> Result<Exit, Error> {
+    let client = context.client(args.take_server())?;
     let StatusArgs {
-        id,
-        ids,
-        output,
-        api_url,
-        as_user,
+        id, ids, output, ..
     } = args;
-    let client = context.client(api_url, as_user)?;
     let (format, is_list) = (context.format(output), !ids.is_empty());
     let (mut bodies, mut is_first) = (Vec::new(), true);
     let shown = for_each(context, iter::once(id).chain(ids), |context, id| {

@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
+pub fn run(context: &mut Context<'_>, mut args: LogsArgs) -> Result<Exit, Error> {
+    let server = args.take_server();
     let LogsArgs {
         id,
         follow,
@@ -24,8 +25,7 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         prefix,
         wait,
         output,
-        api_url,
-        as_user,
+        ..
     } = args;
     if follow && no_follow {
         return Err(Error::Usage(
@@ -43,7 +43,7 @@ pub fn run(context: &mut Context<'_>, args: LogsArgs) -> Result<Exit, Error> {
         // A record per line is several times as long as the line, and only the line is shown.
         joined: output == LogFormat::Text && !timestamps,
     };
-    let client = context.client(api_url, as_user)?;
+    let client = context.client(server)?;
     let style = Style {
         prefix,
         output,

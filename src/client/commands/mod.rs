@@ -6,6 +6,7 @@ pub mod auth;
 mod dial_stdio;
 mod jobs;
 mod logs;
+mod manifest;
 mod stop;
 mod validate;
 mod volumes;
@@ -19,6 +20,7 @@ pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Er
         ClientCommand::Auth(args) => auth::run(context, args.command),
         ClientCommand::Jobs(args) => jobs::run(context, args.command),
         ClientCommand::Volumes(args) => volumes::run(context, args.command),
+        ClientCommand::Manifest(args) => manifest::run(context, args),
         ClientCommand::DialStdio(args) => dial_stdio::run(context, args),
     }
 }

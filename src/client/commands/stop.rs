@@ -17,7 +17,8 @@ const SILENT_PAUSES: u32 = 4;
 /// The number of pauses, about a minute together, after which it names the pods. The usual grace period is over by then.
 const LONG: u32 = 64;
 
-pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
+pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error> {
+    let server = args.take_server();
     let StopArgs {
         ids,
         all,
@@ -25,8 +26,7 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
         no_wait,
         yes,
         output,
-        api_url,
-        as_user,
+        ..
     } = args;
     let format = context.format(output);
     let usage = |message: &str| Err(Error::Usage(message.to_owned()));
@@ -39,7 +39,7 @@ pub fn run(context: &mut Context<'_>, args: StopArgs) -> Result<Exit, Error> {
         }
         _ => (),
     }
-    let client = context.client(api_url, as_user)?;
+    let client = context.client(server)?;
     if all_users && !yes && context.terminal.input {
         context.ask("stop the unfinished tasks of all users?")?;
     }

@@ -144,6 +144,8 @@ pub enum Error {
         problem: &'static str,
     },
     NotLoggedIn,
+    /// There is no usable token, or there are no usable headers.
+    Credentials(String),
     /// The login file exists, but names no user.
     LoginFile {
         path: PathBuf,
@@ -225,6 +227,7 @@ impl Error {
             | Self::Moved { .. }
             | Self::Cut { .. }
             | Self::NotLoggedIn
+            | Self::Credentials(_)
             | Self::LoginFile { .. }
             | Self::NoHome
             | Self::File { .. }
@@ -245,7 +248,7 @@ impl Error {
                 "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one"
             }
             Self::Untrusted { cause, .. } if cause.contains("unknown issuer") => {
-                "SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"
+                "--ca-file or K8S_CLI_CA_FILE name a file with the CAs to trust, SSL_CERT_DIR a folder of them"
             }
             Self::NoDryRun {
                 started: Some(id), ..
@@ -393,7 +396,7 @@ impl fmt::Display for Error {
                     None => write!(f, "\n  {name}: {finding}"),
                 })
             }
-            Self::Usage(message) => f.write_str(message),
+            Self::Usage(message) | Self::Credentials(message) => f.write_str(message),
             Self::CannotAsk { subject } => {
                 write!(
                     f,

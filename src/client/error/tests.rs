@@ -116,7 +116,9 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             },
             1,
             "cannot trust the server at https://jump: an unknown issuer",
-            Some("SSL_CERT_FILE names a file with the CAs to trust, SSL_CERT_DIR a folder of them"),
+            Some(
+                "--ca-file or K8S_CLI_CA_FILE name a file with the CAs to trust, SSL_CERT_DIR a folder of them",
+            ),
         ),
         (
             Error::WrongScheme {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use ureq::RequestExt;
+use ureq::{RequestExt, tls::RootCerts};
 
 use super::cannot;
 use crate::client::{
@@ -30,7 +30,7 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
         problem,
     };
     let proxy = agent::proxy(url, env).map_err(|error| Error::Usage(error.to_string()))?;
-    let agent = agent::agent(proxy.as_ref(), None)
+    let agent = agent::agent(proxy.as_ref(), None, RootCerts::PlatformVerifier)
         .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?;
     let request = ureq::http::Request::get(url)
         .body(())

@@ -23,10 +23,13 @@ const INPUT_BUFFER: usize = 64 * 1024;
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// An agent that connects through `proxy` or over a `route`, and reports each status as an answer.
-pub fn agent(proxy: Option<&Proxy>, route: Option<Route>) -> Result<Agent, ureq::Error> {
+pub fn agent(
+    proxy: Option<&Proxy>,
+    route: Option<Route>,
+    roots: RootCerts,
+) -> Result<Agent, ureq::Error> {
     let tls = TlsConfig::builder()
-        // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
-        .root_certs(RootCerts::PlatformVerifier)
+        .root_certs(roots)
         .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
         .build();
     let config = Agent::config_builder()

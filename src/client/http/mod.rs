@@ -23,6 +23,7 @@ use serde_json::Value;
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
     http::{HeaderValue, Method, Request, Response, StatusCode},
+    tls::RootCerts,
 };
 
 use self::{
@@ -36,12 +37,12 @@ pub use self::{
     form::Stream,
     socket::Route,
 };
-use super::{Error, config::Env, output};
+use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
     TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus, TaskStopAllResponse,
-    TaskStopResponse, TaskSubmitResponse, Timestamp, USER_HEADER, User, VolumeCreateResponse,
-    VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, path,
+    TaskStopResponse, TaskSubmitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
+    VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, Whoami, path,
 };
 use crate::proxy::Proxy;
 
@@ -82,8 +83,7 @@ pub struct ApiClient {
     agent: Agent,
     url: String,
     proxy: Option<Proxy>,
-    /// None if the server knows the user by the connection.
-    user: Option<HeaderValue>,
+    credentials: Credentials,
     /// The beginning of the URLs of requests: `url`, except over a socket.
     base: String,
 }
@@ -93,13 +93,13 @@ impl ApiClient {
     /// environment.
     ///
     /// # Errors
-    /// The user name cannot be a header value, or the environment names a proxy that cannot be used.
-    pub fn new(url: String, user: Option<&User>, env: Env<'_>) -> Result<Self, Error> {
-        let header = |user: &User| {
-            HeaderValue::from_bytes(user.as_str().as_bytes())
-                .map_err(|_| Error::Usage(format!("the user name {user:?} cannot be sent")))
-        };
-        let user = user.map(header).transpose()?;
+    /// The environment names a proxy that cannot be used.
+    pub fn new(
+        url: String,
+        credentials: Credentials,
+        roots: RootCerts,
+        env: Env<'_>,
+    ) -> Result<Self, Error> {
         let route = Route::of(&url).and_then(Result::ok);
         let (base, proxy) = match &route {
             Some(_) => ("http://localhost".to_owned(), None),
@@ -112,13 +112,22 @@ impl ApiClient {
             }
         };
         Ok(Self {
-            agent: agent::agent(proxy.as_ref(), route)
+            agent: agent::agent(proxy.as_ref(), route, roots)
                 .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?,
             url,
             proxy,
-            user,
+            credentials,
             base,
         })
+    }
+
+    /// The user that requests name, if they name one.
+    pub fn user(&self) -> Option<&User> {
+        self.credentials.user()
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Starts a task without files.
@@ -139,7 +148,8 @@ impl ApiClient {
         task: &TaskDefinition,
         flags: SubmitFlags,
     ) -> Result<TaskCheckResponse, Error> {
-        let answer = self.send_form(&Form::new(wire(task)?, flags, Some("check")), None);
+        let form = Form::new(wire(task)?, flags, Some("check"));
+        let answer = self.again(|| self.send_form(&form, None));
         match answer {
             Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
             Err(error) if is_about_form(&error) => Err(self.no_files()),
@@ -220,6 +230,11 @@ impl ApiClient {
         self.answer_to(request, timeout)
     }
 
+    /// Who the user is to the server.
+    pub fn whoami(&self) -> Result<Answer<Whoami>, Error> {
+        self.get(path::WHOAMI)
+    }
+
     pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
         let mut answer: Answer<TaskListResponse> =
             self.get(&with_all_users(path::TASKS, all_users))?;
@@ -257,17 +272,19 @@ impl ApiClient {
             .join("&");
         let path = path::task_logs(id);
         let accept = format!("{NDJSON}, text/plain;q=0.5");
-        if query.is_empty() {
-            self.open_log(self.request(Method::GET, &path, &accept, ())?)
-        } else if query.len() <= MAX_QUERY {
-            let path = format!("{path}?{query}");
-            self.open_log(self.request(Method::GET, &path, &accept, ())?)
-        } else {
-            let mut request = self.request(Method::POST, &path, &accept, query)?;
-            let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-            request.headers_mut().insert("content-type", form);
-            self.open_log(request)
-        }
+        self.again(|| {
+            if query.is_empty() {
+                self.open_log(self.request(Method::GET, &path, &accept, ())?)
+            } else if query.len() <= MAX_QUERY {
+                let path = format!("{path}?{query}");
+                self.open_log(self.request(Method::GET, &path, &accept, ())?)
+            } else {
+                let mut request = self.request(Method::POST, &path, &accept, query.clone())?;
+                let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+                request.headers_mut().insert("content-type", form);
+                self.open_log(request)
+            }
+        })
     }
 
     fn open_log(&self, request: Request<impl AsSendBody>) -> Result<LogStream, Error> {
@@ -338,11 +355,14 @@ impl ApiClient {
         &self,
         method: Method,
         path: &str,
-        body: impl AsSendBody,
+        body: impl AsSendBody + Clone,
         timeout: Duration,
     ) -> Result<Answer<T>, Error> {
-        let request = self.request(method, path, "application/json", body)?;
-        self.answer_to(request, timeout)
+        self.again(|| {
+            let (method, body) = (method.clone(), body.clone());
+            let request = self.request(method, path, "application/json", body)?;
+            self.answer_to(request, timeout)
+        })
     }
 
     fn answer_to<T: DeserializeOwned>(
@@ -386,18 +406,23 @@ impl ApiClient {
             .method(&method)
             .uri(format!("{}{path}", self.base))
             .header("accept", accept);
-        let request = match &self.user {
-            Some(user) => request.header(USER_HEADER, user),
-            None => request,
-        };
         let request = if method == Method::POST {
             request.header("content-type", "application/json")
         } else {
             request
         };
-        request
-            .body(body)
-            .map_err(|error| self.failed(error.into(), &Method::GET))
+        let request = request.body(body);
+        let mut request = request.map_err(|error| self.failed(error.into(), &Method::GET))?;
+        request.headers_mut().extend(self.credentials.headers()?);
+        Ok(request)
+    }
+
+    /// Makes a request, and makes it again if it was refused and a command prints new credentials.
+    fn again<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        match attempt() {
+            Err(error) if self.credentials.renew(&error) => attempt(),
+            answer => answer,
+        }
     }
 
     /// Sends a request, and returns a 2xx answer.

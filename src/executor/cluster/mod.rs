@@ -5,6 +5,8 @@
 //! connection      clients of one access: proxy, TLS, credentials
 //! credentials     who the server is to Kubernetes; plugin asks a command of the kubeconfig
 //! tls             which certificates are trusted and shown
+//! needs           the rights of the server itself
+//! reviews         who a token belongs to, and who has which right
 //! ```
 //!
 //! `kube`'s own `Api` decodes each object whole. [`Cluster::page`] and its neighbours make the same requests, but decode only the
@@ -14,7 +16,9 @@
 mod connection;
 mod credentials;
 mod kubeconfig;
+mod needs;
 mod plugin;
+mod reviews;
 mod tls;
 mod warnings;
 
@@ -24,6 +28,7 @@ use futures::Stream;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{batch::v1::Job, core::v1::Namespace},
+    apimachinery::pkg::version::Info,
 };
 use kube::{
     Api, Client,
@@ -35,6 +40,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use self::connection::Access;
+pub use self::{
+    needs::Need,
+    reviews::{Identity, Permission},
+};
 use crate::{
     api::Reason,
     executor::{
@@ -186,11 +195,18 @@ impl Cluster {
         Self::new(self.access.clone(), &self.namespace)
     }
 
+    /// The version of Kubernetes.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer.
+    pub async fn version(&self) -> Result<Info> {
+        let doing = "ask Kubernetes for its version";
+        call(doing, self.client.apiserver_version()).await
+    }
+
     /// Checks that Kubernetes answers.
     pub async fn check(&self) -> Result<()> {
-        let doing = "ask Kubernetes for its version";
-        call(doing, self.client.apiserver_version()).await?;
-        Ok(())
+        self.version().await.map(drop)
     }
 
     /// The objects of a kind in the namespace, decoded whole.

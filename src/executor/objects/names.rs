@@ -9,13 +9,18 @@ use crate::{
 /// label of 63 characters.
 const MAX_NAME: usize = MAX_LABEL - "-ab12cd34-node-9999-abcde".len();
 
+/// The beginning of the names of service accounts, which their label values leave out.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
 /// The value of the `username` label.
 pub fn username(user: &User) -> String {
     let replaced = predecessor_username(user);
     if is_value(&replaced) {
         replaced
     } else {
-        hashed(user.as_str(), MAX_LABEL)
+        let user = user.as_str();
+        let shown = user.strip_prefix(SERVICE_ACCOUNT).unwrap_or(user);
+        hashed(shown, user, MAX_LABEL)
     }
 }
 
@@ -29,7 +34,7 @@ pub fn task_name(name: &str) -> String {
     if is_value(name) {
         name.to_owned()
     } else {
-        hashed(name, MAX_LABEL)
+        hashed(name, name, MAX_LABEL)
     }
 }
 
@@ -101,8 +106,8 @@ fn is_value(text: &str) -> bool {
 }
 
 /// A valid label value for any text: its readable characters, and a hash of the whole text.
-fn hashed(text: &str, max: usize) -> String {
-    let hash = format!("{:016x}", fnv1a(text.as_bytes()));
+fn hashed(text: &str, exact: &str, max: usize) -> String {
+    let hash = format!("{:016x}", fnv1a(exact.as_bytes()));
     let is_value_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let slug: String = text
         .chars()
@@ -147,6 +152,7 @@ mod tests {
             ("a+b", "a-b-e62e9b190474c8c5"),
             ("@ada", "ada-84095696fe761a81"),
             ("阿達", "4e003670516498ad"),
+            ("system:serviceaccount:team:ci", "team-ci-7077b1ab31d51147"),
             ("a,username=b", "a-username-b-5f8f86ed4a2d6a77"),
         ] {
             let label = username(&user(name));

@@ -92,13 +92,17 @@ fn resources(group: &str, version: &str) -> Value {
     }
     let review = |plural: &str, kind: &str| json!({ "name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"] });
     match group {
-        "authentication.k8s.io" => list.push(review("tokenreviews", "TokenReview")),
+        "authentication.k8s.io" => {
+            list.push(review("tokenreviews", "TokenReview"));
+            list.push(review("selfsubjectreviews", "SelfSubjectReview"));
+        }
         "authorization.k8s.io" => {
             list.push(review("subjectaccessreviews", "SubjectAccessReview"));
             list.push(review(
                 "selfsubjectaccessreviews",
                 "SelfSubjectAccessReview",
             ));
+            list.push(review("selfsubjectrulesreviews", "SelfSubjectRulesReview"));
         }
         _ => (),
     }

@@ -11,8 +11,10 @@ mod patch;
 mod pod_logs;
 mod request;
 mod reviews;
+mod self_reviews;
 mod table;
 mod verbs;
 mod watch;
 
 pub use apiserver::{ApiServer, serve};
+pub use reviews::Reviews;

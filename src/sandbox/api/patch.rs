@@ -1,4 +1,4 @@
-//! Patches: JSON merge patches (RFC 7386) and the usual part of Kubernetes' strategic merge patches.
+//! Patches: JSON patches (RFC 6902), JSON merge patches (RFC 7386) and the usual part of Kubernetes' strategic merge patches.
 //!
 //! Pure. A strategic merge differs in lists that have a merge key: elements with the same key are merged, and `$patch: delete`
 //! removes an element.
@@ -56,6 +56,67 @@ fn merge_list(list: &mut Vec<Value>, elements: &[Value], key: &str) {
     }
 }
 
+/// Applies a JSON patch (RFC 6902). Returns None if an operation cannot be applied; then `target` is half changed.
+pub fn apply(target: &mut Value, operations: &[Value]) -> Option<()> {
+    for operation in operations {
+        let path = operation["path"].as_str()?;
+        match operation["op"].as_str()? {
+            "test" => (*target.pointer(path)? == operation["value"]).then_some(())?,
+            "add" => insert(target, path, operation["value"].clone())?,
+            "remove" => drop(remove(target, path)?),
+            "replace" => *target.pointer_mut(path)? = operation.get("value")?.clone(),
+            "copy" => {
+                let value = target.pointer(operation["from"].as_str()?)?.clone();
+                insert(target, path, value)?;
+            }
+            "move" => {
+                let value = remove(target, operation["from"].as_str()?)?;
+                insert(target, path, value)?;
+            }
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// The parent of the value at a JSON pointer, and the last segment.
+fn parent<'a>(target: &'a mut Value, path: &str) -> Option<(&'a mut Value, String)> {
+    let (parent, last) = path.rsplit_once('/')?;
+    let last = last.replace("~1", "/").replace("~0", "~");
+    Some((target.pointer_mut(parent)?, last))
+}
+
+fn insert(target: &mut Value, path: &str, value: Value) -> Option<()> {
+    if path.is_empty() {
+        *target = value;
+        return Some(());
+    }
+    match parent(target, path)? {
+        (Value::Object(map), name) => drop(map.insert(name, value)),
+        (Value::Array(list), name) => {
+            let index = if name == "-" {
+                list.len()
+            } else {
+                name.parse().ok()?
+            };
+            (index <= list.len()).then(|| list.insert(index, value))?;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn remove(target: &mut Value, path: &str) -> Option<Value> {
+    match parent(target, path)? {
+        (Value::Object(map), name) => map.remove(&name),
+        (Value::Array(list), name) => {
+            let index = name.parse().ok().filter(|index| *index < list.len())?;
+            Some(list.remove(index))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -95,5 +156,37 @@ mod tests {
             patch,
             json!({ "env": [{ "name": "B", "value": "3" }, { "name": "C" }] }),
         );
+    }
+
+    #[test]
+    fn a_json_patch_applies_all_of_its_operations_or_fails() {
+        let apply_to = |operations: Value| {
+            let mut target = json!({ "a": [1, 2], "b/c": "x" });
+            apply(&mut target, operations.as_array().unwrap()).map(|()| target)
+        };
+        let changed = apply_to(json!([
+            { "op": "test", "path": "/b~1c", "value": "x" },
+            { "op": "add", "path": "/a/1", "value": 9 },
+            { "op": "add", "path": "/a/-", "value": 7 },
+            { "op": "remove", "path": "/a/0" },
+            { "op": "move", "from": "/b~1c", "path": "/d" },
+            { "op": "copy", "from": "/d", "path": "/e" },
+            { "op": "replace", "path": "/d", "value": null },
+        ]));
+        assert_eq!(
+            changed,
+            Some(json!({ "a": [9, 2, 7], "d": null, "e": "x" }))
+        );
+        for operation in [
+            json!({ "op": "test", "path": "/a", "value": [] }),
+            json!({ "op": "remove", "path": "/x" }),
+            json!({ "op": "add", "path": "/x/y", "value": 1 }),
+            json!({ "op": "add", "path": "/a/9", "value": 1 }),
+            json!({ "op": "remove", "path": "/a/2" }),
+            json!({ "op": "replace", "path": "/x", "value": 1 }),
+            json!({ "op": "sort", "path": "/a" }),
+        ] {
+            assert_eq!(apply_to(json!([operation])), None, "{operation}");
+        }
     }
 }

@@ -30,7 +30,7 @@ pub async fn answer(
     name: &str,
     query: &Query,
 ) -> Result<HttpResponse, Status> {
-    let options = parse_options(query)?;
+    let options = parse_options(query, name)?;
     let pod = registry.get(Kind::Pod, namespace, name)?;
     let value = pod.value();
     let container = choose_container(&value, name, query.get("container"))?;
@@ -59,7 +59,7 @@ pub async fn answer(
         .streaming(body))
 }
 
-fn parse_options(query: &Query) -> Result<Options, Status> {
+fn parse_options(query: &Query, pod: &str) -> Result<Options, Status> {
     let since_time = query.get("sinceTime").map(|time| {
         clock::parse(time).ok_or_else(|| {
             Status::bad_request(format!(
@@ -67,40 +67,39 @@ fn parse_options(query: &Query) -> Result<Options, Status> {
             ))
         })
     });
+    let refuse = |error| Status::invalid_log_options(pod, error);
     let since_seconds = query.number("sinceSeconds")?;
-    let mut errors = Vec::new();
-    for (name, least) in [("sinceSeconds", 1), ("limitBytes", 1), ("tailLines", 0)] {
-        if let Some(number) = query.number(name)?.filter(|number| *number < least) {
-            let why = match least {
-                0 => "must be greater than or equal to 0",
-                _ => "must be greater than 0",
-            };
-            errors.push(FieldError::invalid(name, number, why));
-        }
-    }
-    if since_seconds.is_some() && query.get("sinceTime").is_some() {
-        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
-        errors.push(FieldError::forbidden("", why));
-    }
-    if !errors.is_empty() {
-        return Err(Status::invalid_as("PodLogOptions", "", &errors));
-    }
     let since = match since_time.transpose()? {
         Some(time) => Some(time),
         // An age before the first timestamp means the whole log.
         None => since_seconds.map(|seconds| clock::after(clock::now(), seconds.saturating_neg())),
     };
-    let number = |name: &str| -> Result<Option<usize>, Status> {
-        Ok(query
-            .number(name)?
-            .and_then(|number| usize::try_from(number).ok()))
+    let number = |name: &str, least: i64| -> Result<Option<usize>, Status> {
+        let Some(number) = query.number(name)? else {
+            return Ok(None);
+        };
+        if number < least {
+            let comparison = if least == 0 {
+                "greater than or equal to"
+            } else {
+                "greater than"
+            };
+            let why = format!("must be {comparison} 0");
+            return Err(refuse(FieldError::invalid(name, number, &why)));
+        }
+        Ok(usize::try_from(number).ok())
     };
+    number("sinceSeconds", 1)?;
+    if since_seconds.is_some() && query.get("sinceTime").is_some() {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        return Err(refuse(FieldError::forbidden("[]", why)));
+    }
     Ok(Options {
         follow: query.flag("follow"),
         timestamps: query.flag("timestamps"),
         since,
-        tail: number("tailLines")?,
-        limit: number("limitBytes")?,
+        tail: number("tailLines", 0)?,
+        limit: number("limitBytes", 1)?,
     })
 }
 

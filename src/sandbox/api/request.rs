@@ -141,9 +141,6 @@ impl Query {
         const LONGEST_MANAGER: usize = 128;
         let mut errors = Vec::new();
         let given = |name: &str| self.0.get(name).map(String::as_str);
-        if let Some(word) = given("dryRun").filter(|word| *word != "All") {
-            errors.push(FieldError::not_supported("dryRun", word, &["All"]));
-        }
         if given("fieldManager").is_some_and(|manager| manager.len() > LONGEST_MANAGER) {
             errors.push(FieldError::too_long("fieldManager", LONGEST_MANAGER));
         }
@@ -176,8 +173,17 @@ impl Query {
         }
     }
 
-    pub fn dry_run(&self) -> bool {
-        self.get("dryRun") == Some("All")
+    /// Whether nothing is to be stored. `options` is the kind of the request's options.
+    pub fn dry_run(&self, options: &str) -> Result<bool, Status> {
+        // An empty word is one too.
+        match self.0.get("dryRun").map(String::as_str) {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(word) => Err(Status::invalid_options(
+                options,
+                &[FieldError::not_supported("dryRun", word, &["All"])],
+            )),
+        }
     }
 }
 

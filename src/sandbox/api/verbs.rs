@@ -24,8 +24,10 @@ use crate::sandbox::objects::{
 };
 
 const JSON: &str = "application/json";
-const PATCH_TYPES: [&str; 3] = [
+const JSON_PATCH: &str = "application/json-patch+json";
+const PATCH_TYPES: [&str; 4] = [
     "application/apply-patch+yaml",
+    JSON_PATCH,
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
 ];
@@ -130,27 +132,55 @@ pub fn create(registry: &Registry, request: &Request) -> Result<HttpResponse, St
         path.resource.id,
         path.namespace(),
         value,
-        request.query.dry_run(),
+        request.query.dry_run("CreateOptions")?,
     )?;
     Ok(answer(201, &value))
 }
 
 pub fn replace(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
     let new = read_object(request)?;
-    registry::check_name(&new, name)?;
+    check_name(&new, name)?;
     change(registry, request, name, |value| *value = new)
 }
 
 pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
+    // Server-side apply is not served.
     if !PATCH_TYPES[1..].contains(&request.content_type.as_str()) {
         return Err(Status::unsupported_media_type(&PATCH_TYPES[1..]));
     }
     let patch: Value = serde_json::from_slice(&request.body)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-    let strategic = request.content_type.contains("strategic");
-    change(registry, request, name, |value| {
-        patch::merge(value, &patch, strategic);
-    })
+    let apply = |value: &mut Value| -> Result<(), Status> {
+        if request.content_type == JSON_PATCH {
+            let operations = patch.as_array().ok_or_else(|| {
+                Status::bad_request("error decoding patch: a JSON patch is a list of operations")
+            })?;
+            patch::apply(value, operations).ok_or_else(|| Status::rejected_patch(name))?;
+        } else {
+            let strategic = request.content_type.contains("strategic");
+            patch::merge(value, &patch, strategic);
+        }
+        check_name(value, name)
+    };
+    let mut refusal = None;
+    let changed = change(registry, request, name, |value| {
+        let mut patched = value.clone();
+        match apply(&mut patched) {
+            Ok(()) => *value = patched,
+            Err(status) => refusal = Some(status),
+        }
+    });
+    refusal.map_or(changed, Err)
+}
+
+/// Refuses an object of another name than that of the path.
+fn check_name(object: &Value, name: &str) -> Result<(), Status> {
+    match text(&object["metadata"]["name"]) {
+        given if given == name || !object.is_object() => Ok(()),
+        given => Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        ))),
+    }
 }
 
 pub fn delete(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
@@ -217,7 +247,13 @@ fn change(
     } else {
         Part::Spec
     };
-    let dry_run = request.query.dry_run();
+    let is_patch = PATCH_TYPES.contains(&request.content_type.as_str());
+    let options = if is_patch {
+        "PatchOptions"
+    } else {
+        "UpdateOptions"
+    };
+    let dry_run = request.query.dry_run(options)?;
     let object = registry.update(
         path.resource.id,
         path.namespace(),
@@ -231,6 +267,9 @@ fn change(
 
 /// Parses the body. The errors are those of a real server.
 fn read_object(request: &Request) -> Result<Value, Status> {
+    if request.content_type == "application/vnd.kubernetes.protobuf" {
+        return Err(Status::protobuf());
+    }
     if !request.content_type.is_empty() && request.content_type != JSON {
         return Err(Status::unsupported_media_type(&[JSON]));
     }
@@ -276,8 +315,8 @@ fn read_options(request: &Request) -> Result<Options, Status> {
             return Err(Status::invalid_options("DeleteOptions", &[error]));
         }
         Some(word) => Some(Propagation::parse(word).ok_or_else(|| {
-            let words = ["Foreground", "Background", "Orphan"];
-            let error = FieldError::not_supported("propagationPolicy", word, &words);
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let error = FieldError::not_supported("propagationPolicy", word, &supported);
             Status::invalid_options("DeleteOptions", &[error])
         })?),
     };
@@ -293,7 +332,8 @@ fn read_options(request: &Request) -> Result<Options, Status> {
         propagation,
         uid: precondition("uid"),
         resource_version: precondition("resourceVersion"),
-        dry_run: query.dry_run() || elements(&body["dryRun"]).iter().any(|word| word == "All"),
+        dry_run: query.dry_run("DeleteOptions")?
+            || elements(&body["dryRun"]).iter().any(|word| word == "All"),
     })
 }
 

@@ -164,11 +164,6 @@ fn pod(object: &mut Value) {
     default(spec, "priority", json!(0));
     default(spec, "enableServiceLinks", json!(true));
     default(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-    for list in ["containers", "initContainers"] {
-        for container in elements_mut(spec, list) {
-            requests_from_limits(&mut container["resources"]);
-        }
-    }
     let class = quality_of_service(spec);
     default(object, "status", json!({}));
     default(&mut object["status"], "phase", json!("Pending"));
@@ -192,6 +187,7 @@ fn pod_spec(spec: &mut Value) {
             default(container, "terminationMessagePolicy", json!("File"));
             let policy = pull_policy(text(&container["image"]));
             default(container, "imagePullPolicy", json!(policy));
+            requests_from_limits(&mut container["resources"]);
             for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
                 if let Some(probe) = container.get_mut(probe) {
                     for (field, number) in [

@@ -47,34 +47,37 @@ pub fn check(kind: Kind, old: &Value, new: &Value) -> Vec<FieldError> {
                  `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
             ));
         }
+        Kind::Secret | Kind::ConfigMap => {
+            let why = "field is immutable when `immutable` is set";
+            for field in ["immutable", "data", "binaryData"] {
+                if old["immutable"] == true && old[field] != new[field] {
+                    errors.push(FieldError::forbidden(field, why));
+                }
+            }
+            if old["type"] != new["type"] {
+                errors.push(immutable("type", &new["type"]));
+            }
+        }
         Kind::Claim => {
+            let size = |claim: &Value| {
+                Quantity::parse(text(&claim["spec"]["resources"]["requests"]["storage"]))
+            };
+            let shrinks = size(new)
+                .zip(size(old))
+                .is_some_and(|(new, old)| new.nanos() < old.nanos());
             let mut allowed = new["spec"].clone();
-            allowed["resources"] = old["spec"]["resources"].clone();
+            if old["status"]["phase"] == "Bound" {
+                allowed["resources"] = old["spec"]["resources"].clone();
+            }
             if allowed != old["spec"] {
                 let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
                            bound claims";
                 errors.push(FieldError::forbidden("spec", why));
             }
-            let size = |claim: &Value| {
-                Quantity::parse(text(&claim["spec"]["resources"]["requests"]["storage"]))
-            };
-            if let (Some(before), Some(after)) = (size(old), size(new))
-                && after.nanos() < before.nanos()
-            {
+            if shrinks {
                 let field = "spec.resources.requests.storage";
                 let why = "field can not be less than status.capacity";
                 errors.push(FieldError::forbidden(field, why));
-            }
-        }
-        Kind::Secret | Kind::ConfigMap => {
-            if !new["type"].is_null() && old["type"] != new["type"] {
-                errors.push(immutable("type", &new["type"]));
-            }
-            for field in ["immutable", "data", "binaryData"] {
-                if old["immutable"] == true && old[field] != new[field] {
-                    let why = "field is immutable when `immutable` is set";
-                    errors.push(FieldError::forbidden(field, why));
-                }
             }
         }
         Kind::Service if old["spec"]["clusterIP"] != new["spec"]["clusterIP"] => {

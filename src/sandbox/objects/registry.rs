@@ -22,8 +22,6 @@ use super::{
 
 /// The number of collisions of a name made from `generateName` after which a request fails.
 const NAME_ATTEMPTS: usize = 8;
-/// The only service account.
-const SERVICE_ACCOUNT: &str = "default";
 
 /// The store, and a channel that tells of its changes.
 pub struct Registry {
@@ -94,14 +92,18 @@ impl Registry {
         if !errors.is_empty() {
             return Err(Status::invalid(resource, &name, &errors));
         }
+        let mut store = self.store();
         let account = text(&value["spec"]["serviceAccountName"]);
-        if kind == Kind::Pod && account != SERVICE_ACCOUNT {
+        if kind == Kind::Pod
+            && store
+                .get(Kind::ServiceAccount, namespace, account)
+                .is_none()
+        {
             let why = format!(
                 "error looking up service account {namespace}/{account}: serviceaccount \"{account}\" not found"
             );
             return Err(Status::forbidden(resource, &name, &why));
         }
-        let mut store = self.store();
         if store.get(kind, namespace, &name).is_some() {
             return Err(Status::already_exists(resource, &name));
         }
@@ -111,6 +113,10 @@ impl Registry {
         let object = store.put(kind, value);
         drop(store);
         self.ring(object.version);
+        if kind == Kind::Namespace {
+            let account = json!({ "metadata": { "name": "default" } });
+            self.create(Kind::ServiceAccount, &name, account, false)?;
+        }
         Ok(with_type(resource, object.value()))
     }
 
@@ -146,7 +152,6 @@ impl Registry {
             return Err(not_an_object(resource, &new));
         }
         if part != Part::Anything {
-            check_name(&new, name)?;
             new = decode(resource, with_type(resource, new))?;
             strip_type(&mut new);
             check_precedence(resource, name, &old, &new)?;
@@ -315,17 +320,6 @@ fn decode(resource: &Resource, mut value: Value) -> Result<Value, Status> {
         metadata.remove("managedFields");
     }
     (resource.normalize)(value).map_err(|error| refuse(&format!("json: {error}")))
-}
-
-/// Checks that an object has the name that the URL has.
-pub fn check_name(object: &Value, name: &str) -> Result<(), Status> {
-    let given = text(&object["metadata"]["name"]);
-    if given == name {
-        return Ok(());
-    }
-    let why =
-        format!("the name of the object ({given}) does not match the name on the URL ({name})");
-    Err(Status::bad_request(why))
 }
 
 fn not_an_object(resource: &Resource, value: &Value) -> Status {

@@ -27,8 +27,6 @@ pub fn create(registry: &Registry, namespace: &str) -> Result<(), Status> {
         let labels = json!({ "kubernetes.io/metadata.name": name });
         let value = json!({ "metadata": { "name": name, "labels": labels } });
         registry.create(Kind::Namespace, "", value, false)?;
-        let account = json!({ "metadata": { "name": "default" } });
-        registry.create(Kind::ServiceAccount, name, account, false)?;
     }
     registry.create(Kind::Node, "", node(), false)?;
     let class = json!({

@@ -22,7 +22,7 @@ pub struct Status {
 /// An error of one field of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
-    pub field: String,
+    field: String,
     reason: &'static str,
     message: String,
 }
@@ -105,6 +105,12 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
+    /// The body is in protobuf, which only `kubectl create` with the name of a kind sends.
+    pub fn protobuf() -> Self {
+        let message = "the body of the request is in protobuf, and this server reads only JSON: use kubectl create -f";
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
     pub fn too_large(limit: usize) -> Self {
         let message = format!("Request entity too large: limit is {limit}");
         Self::new(413, "RequestEntityTooLarge", message)
@@ -140,23 +146,33 @@ impl Status {
 
     /// The object is not valid; `errors` is not empty.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
-        let mut status = Self::invalid_as(&resource.qualified_kind(), name, errors);
-        let causes = status.details.take();
-        status = status.about(resource, name);
-        if let (Some(details), Some(causes)) = (&mut status.details, causes) {
-            details["kind"] = json!(resource.kind);
-            details["causes"] = causes["causes"].clone();
-        }
+        let mut status = Self::new(422, "Invalid", "").about(resource, name);
+        status.list(&resource.qualified_kind(), resource.kind, name, errors);
         status
     }
 
-    /// The options of a request are not valid; `errors` is not empty.
+    /// The options of a request are not valid; `kind` is theirs, for example `CreateOptions`.
     pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
-        Self::invalid_as(&format!("{kind}.meta.k8s.io"), "", errors)
+        let mut status =
+            Self::new(422, "Invalid", "").with_details(json!({ "group": "meta.k8s.io" }));
+        status.list(&format!("{kind}.meta.k8s.io"), kind, "", errors);
+        status
     }
 
-    /// The same about something that is no object.
-    pub fn invalid_as(kind: &str, name: &str, errors: &[FieldError]) -> Self {
+    /// The options of a log request are not valid.
+    pub fn invalid_log_options(pod: &str, error: FieldError) -> Self {
+        let mut status = Self::new(422, "Invalid", "").with_details(json!({ "name": pod }));
+        status.list("PodLogOptions", "PodLogOptions", pod, &[error]);
+        status
+    }
+
+    /// A patch that cannot be applied.
+    pub fn rejected_patch(name: &str) -> Self {
+        let message = "the server rejected our request due to an error in our request";
+        Self::new(422, "Invalid", message).with_details(json!({ "name": name }))
+    }
+
+    fn list(&mut self, qualified: &str, kind: &str, name: &str, errors: &[FieldError]) {
         let mut lines: Vec<String> = Vec::new();
         for error in errors {
             let line = error.to_string();
@@ -168,14 +184,15 @@ impl Status {
             [line] => line.clone(),
             lines => format!("[{}]", lines.join(", ")),
         };
-        let message = format!("{kind} \"{name}\" is invalid: {list}");
+        self.message = format!("{qualified} \"{name}\" is invalid: {list}");
         let causes: Vec<Value> = errors
             .iter()
             .map(|error| json!({ "reason": error.reason, "message": error.message, "field": error.field }))
             .collect();
-        let mut status = Self::new(422, "Invalid", message);
-        status.details = Some(json!({ "kind": kind, "name": name, "causes": causes }));
-        status
+        if let Some(details) = &mut self.details {
+            details["kind"] = json!(kind);
+            details["causes"] = json!(causes);
+        }
     }
 
     /// The JSON of the `Status` object.

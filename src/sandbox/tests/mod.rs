@@ -54,7 +54,7 @@ impl Cluster {
     }
 
     pub fn start_with_log_max_size(size: Option<&str>) -> Cluster {
-        let sandbox = Sandbox::start("default", size, None).unwrap();
+        let sandbox = Sandbox::start("default", size, None, None).unwrap();
         let config: Value =
             serde_json::from_str(&fs::read_to_string(sandbox.kubeconfig()).unwrap()).unwrap();
         let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();

@@ -94,10 +94,15 @@ impl Audit {
     }
 
     /// Begins the line about a request.
-    pub fn begin<'a>(&'a self, right: Right, request: &ServiceRequest, known: Known) -> Record<'a> {
+    pub fn begin<'a>(
+        &'a self,
+        right: Right,
+        request: &ServiceRequest,
+        known: &Known,
+    ) -> Record<'a> {
         let line = right
             .is_change()
-            .then(|| Line::new(right, request, known.user.as_str(), known.how));
+            .then(|| Line::new(right, request, known.user.as_str(), known.how.word()));
         Record { audit: self, line }
     }
 
@@ -168,7 +173,7 @@ impl Line {
     fn new(right: Right, request: &ServiceRequest, user: &str, how: &'static str) -> Self {
         let peer = Peer::of(request);
         Self {
-            action: format!("{} {}", right.verb, right.resource),
+            action: right.to_string(),
             user: user.to_owned(),
             how,
             peer: peer.map_or_else(String::new, |peer| peer.to_string()),

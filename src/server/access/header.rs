@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use super::{Known, Peer};
+use super::{How, Known, Peer};
 use crate::{
     api::{Reason, USER_HEADER},
     executor::Error,
@@ -72,9 +72,9 @@ impl HeaderWay {
             .parse()
             .map_err(|invalid| unauthorized(format!("the header {title}: {invalid}")))?;
         let how = if self.trusted.is_empty() {
-            "header"
+            How::Header
         } else {
-            "proxy"
+            How::Proxy
         };
         Ok(Known { user, how })
     }
@@ -129,7 +129,7 @@ mod tests {
         let peer = Peer::Address(peer.parse().unwrap());
         let known = way.known(&map, Some(&peer));
         known
-            .map(|known| format!("{} {}", known.user.as_str(), known.how))
+            .map(|known| format!("{} {}", known.user.as_str(), known.how.word()))
             .map_err(|error| error.to_string())
     }
 

@@ -13,7 +13,10 @@ mod header;
 mod peer;
 mod rights;
 mod socket;
+mod token;
 mod user;
+
+use std::{iter, sync::Arc};
 
 use actix_web::{
     HttpMessage,
@@ -29,54 +32,114 @@ pub use self::{
     header::HeaderWay,
     peer::Peer,
     socket::SocketWay,
+    token::TokenWay,
     user::{UserFilter, read_flag},
 };
+use self::{rights::Right, token::Caller};
 use crate::{
     api::{Reason, User},
-    executor::Error,
+    executor::{Error, Executor},
 };
 
 /// The rules of the server about its users.
 pub struct Access {
-    pub way: HeaderWay,
+    /// How users are known who come over TCP, unless by a token.
+    pub header: HeaderWay,
+    /// How they are known by a token; then the header alone does not count.
+    pub tokens: Option<TokenWay>,
     /// How users of this machine are known, who come over the socket.
     pub socket: SocketWay,
-    /// Those who may act for all users; empty: everybody.
+    /// Those who may act for all users; empty: everybody. Kubernetes says so of users with tokens.
     pub admins: Vec<User>,
     pub audit: Audit,
 }
 
 /// A user, and how the server knows them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Known {
     pub user: User,
+    pub how: How,
+}
+
+/// How the server knows a user.
+#[derive(Clone, Debug)]
+pub enum How {
+    Header,
+    Proxy,
+    Socket,
+    Token(Arc<Caller>),
+}
+
+impl How {
     /// A word for the record of changes.
-    pub how: &'static str,
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Proxy => "proxy",
+            Self::Socket => "socket",
+            Self::Token(_) => "token",
+        }
+    }
 }
 
 impl Access {
-    /// Whether a user may act for all users.
-    fn is_admin(&self, user: &User) -> bool {
-        self.admins.is_empty() || self.admins.contains(user)
+    /// Whether everybody who reaches the port of the server can act as anyone.
+    pub fn is_open(&self) -> bool {
+        self.tokens.is_none() && self.header.is_open()
     }
 
     /// The user of a request, if they may make it.
-    async fn admit(&self, request: &ServiceRequest) -> Result<Known, Error> {
+    async fn admit(
+        &self,
+        request: &ServiceRequest,
+        right: Right,
+        executor: &Executor,
+    ) -> Result<Known, Error> {
         refuse_pages(request)?;
-        let known = match Peer::of(request) {
-            Some(Peer::Process { uid }) => {
-                let stated = self.way.stated(request.headers())?;
-                self.socket.known(uid, stated).await?
-            }
-            peer => self.way.known(request.headers(), peer.as_ref())?,
-        };
+        let known = self.known(request, executor).await?;
         let about_all = user::is_about_all_users(request.query_string());
-        if about_all && !self.is_admin(&known.user) {
-            let message =
-                "only the administrators of this server may act for all users (`serve --admin`)";
-            return Err(Error::new(Reason::Forbidden, message));
+        let further = about_all.then(|| right.for_all_users());
+        for right in iter::once(right).chain(further) {
+            self.require(&known, right, executor).await?;
         }
         Ok(known)
+    }
+
+    /// The user of a request.
+    async fn known(&self, request: &ServiceRequest, executor: &Executor) -> Result<Known, Error> {
+        let (headers, peer) = (request.headers(), Peer::of(request));
+        if let Some(Peer::Process { uid }) = peer {
+            return self.socket.known(uid, self.header.stated(headers)?).await;
+        }
+        let Some(tokens) = &self.tokens else {
+            return self.header.known(headers, peer.as_ref());
+        };
+        let stated = self.header.stated(headers)?;
+        let caller = tokens.known(headers, stated, executor).await?;
+        Ok(Known {
+            user: caller.user.clone(),
+            how: How::Token(caller),
+        })
+    }
+
+    /// Refuses a user who does not have a right.
+    async fn require(&self, known: &Known, right: Right, executor: &Executor) -> Result<(), Error> {
+        let message = match &known.how {
+            _ if right.is_of_everybody() => return Ok(()),
+            How::Token(caller) if caller.may(right, executor).await? => return Ok(()),
+            How::Token(_) => format!(
+                "{} may not {right} here: an administrator of the cluster can allow it, as in `k8s-cli help security`",
+                known.user
+            ),
+            _ if !right.is_about_all_users() || self.is_admin(&known.user) => return Ok(()),
+            _ => "only the administrators of this server may act for all users (`serve --admin`)"
+                .to_owned(),
+        };
+        Err(Error::new(Reason::Forbidden, message))
+    }
+
+    fn is_admin(&self, user: &User) -> bool {
+        self.admins.is_empty() || self.admins.contains(user)
     }
 }
 
@@ -98,19 +161,20 @@ pub async fn check<B: MessageBody>(
     let pattern = request.match_pattern();
     let right = pattern.and_then(|pattern| rights::needed(&pattern, request.method()));
     let access = request.app_data::<Data<Access>>().cloned();
-    let (Some(right), Some(access)) = (right, access) else {
+    let executor = request.app_data::<Data<Executor>>().cloned();
+    let (Some(right), Some(access), Some(executor)) = (right, access, executor) else {
         return Ok(next.call(request).await?.map_into_left_body());
     };
-    let known = match access.admit(&request).await {
+    let known = match access.admit(&request, right, &executor).await {
         Ok(known) => known,
         Err(refusal) => {
-            let user = access.way.claimed(request.headers());
+            let user = access.header.claimed(request.headers());
             access.audit.refused(right, &request, &user, &refusal);
             return Ok(request.error_response(refusal).map_into_right_body());
         }
     };
-    request.extensions_mut().insert(known.user.clone());
-    let record = access.audit.begin(right, &request, known);
+    let record = access.audit.begin(right, &request, &known);
+    request.extensions_mut().insert(known);
     let answer = next.call(request).await;
     record.end(&answer);
     Ok(answer?.map_into_left_body())

@@ -4,7 +4,7 @@ use std::{any::Any, fmt, net::IpAddr};
 
 use actix_web::{
     dev::{Extensions, ServiceRequest},
-    rt::net::{TcpStream, UnixStream},
+    rt::net::UnixStream,
 };
 
 /// The other end of a connection.
@@ -27,12 +27,8 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
-    /// Notes the peer of a connection that was accepted.
+    /// Notes the peer of a connection over a socket that was accepted. actix notes addresses.
     pub fn note(connection: &dyn Any, noted: &mut Extensions) {
-        let stream = connection.downcast_ref::<TcpStream>();
-        if let Some(Ok(address)) = stream.map(TcpStream::peer_addr) {
-            noted.insert(Self::Address(address.ip()));
-        }
         let stream = connection.downcast_ref::<UnixStream>();
         if let Some(Ok(peer)) = stream.map(UnixStream::peer_cred) {
             noted.insert(Self::Process { uid: peer.uid() });
@@ -41,7 +37,12 @@ impl Peer {
 
     /// The peer of a request.
     pub fn of(request: &ServiceRequest) -> Option<Self> {
-        request.conn_data::<Self>().cloned()
+        let address = || {
+            request
+                .peer_addr()
+                .map(|address| Self::Address(address.ip()))
+        };
+        request.conn_data::<Self>().cloned().or_else(address)
     }
 
     pub fn address(&self) -> Option<IpAddr> {

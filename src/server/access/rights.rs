@@ -2,9 +2,14 @@
 //!
 //! Rights are about resources of this program, not about Jobs and pods: so nobody needs rights on those.
 
+use std::fmt;
+
 use actix_web::http::Method;
 
 use crate::api::path;
+
+const ALL_USERS: &str = "all-users";
+const WHOAMI: &str = "whoami";
 
 /// A verb on a resource of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,9 +18,30 @@ pub struct Right {
     pub verb: &'static str,
 }
 
+/// `list tasks`, as messages and the record name it.
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)
+    }
+}
+
 impl Right {
     const fn new(resource: &'static str, verb: &'static str) -> Self {
         Self { resource, verb }
+    }
+
+    /// The further right that a request about all users needs.
+    pub fn for_all_users(self) -> Self {
+        Self::new(ALL_USERS, if self.is_change() { "delete" } else { "get" })
+    }
+
+    pub fn is_about_all_users(self) -> bool {
+        self.resource == ALL_USERS
+    }
+
+    /// Whether everybody has it whom the server knows.
+    pub fn is_of_everybody(self) -> bool {
+        self.resource == WHOAMI
     }
 
     /// Whether a request with this right changes something.
@@ -26,6 +52,7 @@ impl Right {
 
 /// The right that each method of each path needs. Paths that are missing need no user.
 pub const RIGHTS: &[(&str, &[&str], Right)] = &[
+    (path::WHOAMI, &["GET", "HEAD"], Right::new(WHOAMI, "get")),
     (path::TASKS_SUBMIT, &["POST"], Right::new("tasks", "create")),
     (path::TASKS_STOP, &["POST"], Right::new("tasks", "delete")),
     (path::TASKS, &["GET", "HEAD"], Right::new("tasks", "list")),
@@ -67,6 +94,9 @@ mod tests {
         assert_eq!(stop, Right::new("tasks", "delete"));
         assert!(stop.is_change());
         assert!(!needed(path::TASK_LOGS, &Method::POST).unwrap().is_change());
+        assert_eq!(stop.for_all_users(), Right::new(ALL_USERS, "delete"));
+        let list = needed(path::VOLUMES, &Method::HEAD).unwrap();
+        assert_eq!(list.for_all_users(), Right::new(ALL_USERS, "get"));
         assert_eq!(needed(path::HEALTHZ, &Method::GET), None);
         assert_eq!(needed(path::TASKS, &Method::DELETE), None);
     }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::Known;
+use super::{How, Known};
 use crate::{
     api::{Reason, User},
     executor::Error,
@@ -61,7 +61,7 @@ impl SocketWay {
             .map_err(|invalid| unauthorized(format!("your name on this machine: {invalid}")))?;
         Ok(Known {
             user,
-            how: "socket",
+            how: How::Socket,
         })
     }
 

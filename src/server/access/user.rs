@@ -4,19 +4,20 @@ use std::future::{Ready, ready};
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, web::Query};
 
+use super::Known;
 use crate::{
     api::{Problem, Reason, User, read_bool},
     executor::Error,
     server::error,
 };
 
-/// The user that [`super::check`] has found.
-impl FromRequest for User {
+/// What [`super::check`] has found.
+impl FromRequest for Known {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let user = request.extensions().get::<Self>().cloned();
+        let known = request.extensions().get::<Self>().cloned();
         // A route without a row in the table of rights.
         let missing = || {
             Error::new(
@@ -24,7 +25,18 @@ impl FromRequest for User {
                 "the route has no rule about its users",
             )
         };
-        ready(user.ok_or_else(missing))
+        ready(known.ok_or_else(missing))
+    }
+}
+
+/// The user that [`super::check`] has found.
+impl FromRequest for User {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let known = Known::from_request(request, payload).into_inner();
+        ready(known.map(|known| known.user))
     }
 }
 

@@ -20,6 +20,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 /// A certificate of a server, and its settings.
 pub struct Identity {
     pub pem: String,
+    pub key: String,
     pub server: Arc<ServerConfig>,
     shown: Arc<Mutex<Vec<Vec<u8>>>>,
 }
@@ -55,6 +56,7 @@ impl Authority {
             .unwrap();
         Identity {
             pem: certificate.pem(),
+            key: key.serialize_pem(),
             server: Arc::new(server),
             shown: certificates,
         }

@@ -12,6 +12,7 @@ mod route;
 pub mod scripted;
 mod server;
 mod session;
+mod team;
 mod tunnel;
 mod world;
 
@@ -32,6 +33,7 @@ pub use self::{
     route::FaultyRoute,
     server::Server,
     session::Session,
+    team::{MEMBER, Team},
     tunnel::Tunnel,
     world::World,
 };

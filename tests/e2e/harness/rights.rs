@@ -63,6 +63,6 @@ pub async fn grant(client: Client, admin: &Path, namespace: &str, path: &Path) {
     fs::write(path, kubeconfig.to_string()).unwrap();
 }
 
-fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {
+pub fn read<T: serde::de::DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
 }

@@ -12,7 +12,6 @@ use std::{
 };
 
 use futures::AsyncReadExt;
-use http::Request;
 use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
@@ -23,11 +22,9 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Config, Resource,
     api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, PropagationPolicy},
-    client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{Server, Session, TempDir, is_real_cluster, rights, wait_for, wait_until};
 
@@ -180,27 +177,6 @@ impl World {
         })
     }
 
-    /// Sends requests to Kubernetes itself, one after another: method, path, content type without `application/`, body. Returns the
-    /// statuses and the bodies, which are null if they are not JSON.
-    pub fn send(&self, requests: Vec<(String, String, String, String)>) -> Vec<(u16, Value)> {
-        with_client(&self.kubeconfig, async |client| {
-            let mut answers = Vec::new();
-            for (method, path, kind, body) in requests {
-                let request = Request::builder()
-                    .method(method.as_str())
-                    .uri(path)
-                    .header("Content-Type", format!("application/{kind}"))
-                    .body(Body::from(body.into_bytes()))
-                    .unwrap();
-                let answer = client.send(request).await.unwrap();
-                let status = answer.status().as_u16();
-                let body = answer.into_body().collect_bytes().await.unwrap();
-                answers.push((status, serde_json::from_slice(&body).unwrap_or_default()));
-            }
-            answers
-        })
-    }
-
     /// Creates an object in the world's namespace, without the server.
     pub fn create<K: Object + serde::Serialize>(&self, object: &K) {
         with_client(&self.kubeconfig, async |client| {
@@ -274,9 +250,38 @@ impl World {
         })
     }
 
+    /// Sends requests to the API of the cluster, one after the other; returns the status codes and the bodies.
+    pub fn ask(
+        &self,
+        requests: impl Iterator<Item = ureq::http::Request<Vec<u8>>>,
+    ) -> Vec<(u16, String)> {
+        with_client(&self.kubeconfig, async |client| {
+            let mut answers = Vec::new();
+            for request in requests {
+                let answer = client.send(request.map(Into::into)).await.unwrap();
+                let status = answer.status().as_u16();
+                let body = answer.into_body().collect_bytes().await.unwrap();
+                answers.push((status, String::from_utf8_lossy(&body).into_owned()));
+            }
+            answers
+        })
+    }
+
+    /// The minor version of the cluster.
+    pub fn minor_version(&self) -> u32 {
+        with_client(&self.kubeconfig, async |client| {
+            let version = client.apiserver_version().await.unwrap();
+            version.minor.trim_end_matches('+').parse().unwrap()
+        })
+    }
+
     /// Sends the server a signal that does not end it.
     pub fn signal(&self, signal: &str) {
         self.server.signal(signal);
+    }
+
+    pub fn server_kubeconfig(&self) -> &Path {
+        &self.server_kubeconfig
     }
 
     /// Starts another server on the same cluster, with its files in `dir`.
@@ -310,7 +315,7 @@ impl Drop for World {
     }
 }
 
-fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
+pub fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
     actix_rt::System::new().block_on(async {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())

@@ -29,24 +29,24 @@ pub fn run(context: &mut Context<'_>, command: VolumesCommand) -> Result<Exit, E
     }
 }
 
-fn create(context: &mut Context<'_>, args: VolumeCreateArgs) -> Result<Exit, Error> {
+fn create(context: &mut Context<'_>, mut args: VolumeCreateArgs) -> Result<Exit, Error> {
     let definition = json!({
         "name": args.name, "size": args.size, "storage_class": args.storage_class, "access_modes": args.access_modes,
     });
     let definition = VolumeDefinition::from_json(&definition)
         .map_err(|problems| Error::Usage(describe(&problems)))?;
     let created = context
-        .client(args.api_url, args.as_user)?
+        .client(args.take_server())?
         .create_volume(&definition)?;
     let (format, id) = (context.format(args.output), created.value.volume_id);
     output::made(context.out, format, "volume", &id, "created", &created.body)?;
     Ok(Exit::Done)
 }
 
-fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> {
+fn list(context: &mut Context<'_>, mut args: VolumeListArgs) -> Result<Exit, Error> {
     let (details, all_users) = (args.details, args.all_users);
     let answer = context
-        .client(args.api_url, args.as_user)?
+        .client(args.take_server())?
         .list_volumes(all_users)?;
     let volumes = &answer.value.volumes;
     match context.format(args.output) {
@@ -68,8 +68,8 @@ fn list(context: &mut Context<'_>, args: VolumeListArgs) -> Result<Exit, Error> 
     Ok(Exit::Done)
 }
 
-fn status(context: &mut Context<'_>, args: VolumeStatusArgs) -> Result<Exit, Error> {
-    let client = context.client(args.api_url, args.as_user)?;
+fn status(context: &mut Context<'_>, mut args: VolumeStatusArgs) -> Result<Exit, Error> {
+    let client = context.client(args.take_server())?;
     let (format, is_list) = (context.format(args.output), !args.ids.is_empty());
     let (mut bodies, mut is_first) = (Vec::new(), true);
     let ids = iter::once(args.id).chain(args.ids);
@@ -93,8 +93,8 @@ fn status(context: &mut Context<'_>, args: VolumeStatusArgs) -> Result<Exit, Err
     shown
 }
 
-fn delete(context: &mut Context<'_>, args: VolumeDeleteArgs) -> Result<Exit, Error> {
-    let client = context.client(args.api_url, args.as_user)?;
+fn delete(context: &mut Context<'_>, mut args: VolumeDeleteArgs) -> Result<Exit, Error> {
+    let client = context.client(args.take_server())?;
     let (format, is_list) = (context.format(args.output), !args.ids.is_empty());
     if !args.force && !context.terminal.input {
         return Err(Error::CannotAsk {
