@@ -38,8 +38,8 @@ const VOLUME_SOURCES: [&str; 7] = [
 /// (`staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`, v1.36).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// The most bytes of the values of a Secret or a `ConfigMap` (`pkg/apis/core/types.go`, `MaxSecretSize`, v1.36). Values in base64 are
-/// counted as they are written.
+/// The most bytes of the values of a Secret or a `ConfigMap` (`pkg/apis/core/types.go`, `MaxSecretSize`, v1.36). Values in base64
+/// are counted as they are decoded.
 const MAX_CONTENTS: usize = 1024 * 1024;
 
 /// The errors of an object. Its methods add one error.
@@ -76,7 +76,7 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
             ));
         }
         Kind::Service => check_service(&object["spec"], &mut errors),
-        Kind::Secret | Kind::ConfigMap => check_contents(object, &mut errors),
+        Kind::Secret | Kind::ConfigMap => check_contents(kind, object, &mut errors),
         _ => (),
     }
     errors.0
@@ -353,7 +353,7 @@ fn check_claim(spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn check_contents(object: &Value, errors: &mut Errors) {
+fn check_contents(kind: Kind, object: &Value, errors: &mut Errors) {
     let data = &object["data"];
     for (key, _) in object["binaryData"].as_object().into_iter().flatten() {
         if !data[key].is_null() {
@@ -371,12 +371,33 @@ fn check_contents(object: &Value, errors: &mut Errors) {
     for key in required.iter().filter(|key| data[**key].is_null()) {
         errors.required(format!("data[{key}]"), "");
     }
-    let values = [data, &object["binaryData"]];
-    let values = values
-        .iter()
-        .filter_map(|values| values.as_object())
-        .flatten();
-    if values.map(|(_, value)| text(value).len()).sum::<usize>() > MAX_CONTENTS {
+    let decoded = |value: &str| {
+        value.len() / 4 * 3
+            - value
+                .bytes()
+                .rev()
+                .take_while(|byte| *byte == b'=')
+                .count()
+                .min(2)
+    };
+    let size = |values: &Value, is_encoded: bool| -> usize {
+        let values = values
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(_, value)| text(value));
+        values
+            .filter(|value| !value.is_empty())
+            .map(|value| {
+                if is_encoded {
+                    decoded(value)
+                } else {
+                    value.len()
+                }
+            })
+            .sum()
+    };
+    if size(data, kind == Kind::Secret) + size(&object["binaryData"], true) > MAX_CONTENTS {
         errors.0.push(FieldError::too_long("[]", MAX_CONTENTS));
     }
     for (key, _) in data.as_object().into_iter().flatten() {
