@@ -17,7 +17,7 @@ use super::{
 use crate::sandbox::objects::{
     deletion::{self, Options, Propagation},
     object::{Object, elements, text},
-    registry::{self, Part, Registry},
+    registry::{Part, Registry},
     resource::Kind,
     status::{FieldError, Status},
     unknown_fields,

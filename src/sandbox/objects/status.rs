@@ -22,7 +22,7 @@ pub struct Status {
 /// An error of one field of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldError {
-    field: String,
+    pub field: String,
     reason: &'static str,
     message: String,
 }

@@ -32,6 +32,9 @@ const ACCESS_MODES: [&str; 4] = [
 /// (`staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`, v1.36).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
+/// The most bytes of the data of a Secret or a ConfigMap (`pkg/apis/core/types.go`, `MaxSecretSize`, v1.36).
+const MAX_CONTENTS: usize = 1024 * 1024;
+
 /// The errors of an object. Its methods add one error.
 struct Errors(Vec<FieldError>);
 
@@ -59,7 +62,7 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
         Kind::Pod => check_pod_spec("spec", &object["spec"], &mut errors),
         Kind::Claim => check_claim(&object["spec"], &mut errors),
         Kind::Service => check_service(&object["spec"], &mut errors),
-        Kind::Secret | Kind::ConfigMap => check_data(object, &mut errors),
+        Kind::Secret | Kind::ConfigMap => check_data(kind, object, &mut errors),
         _ => (),
     }
     errors.0
@@ -68,8 +71,7 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
 fn check_metadata(kind: Kind, metadata: &Value, errors: &mut Errors) {
     let name = text(&metadata["name"]);
     let check_name = match kind {
-        Kind::Namespace => names::check_dns_label,
-        Kind::Service => names::check_service_name,
+        Kind::Namespace | Kind::Service => names::check_dns_label,
         _ => names::check_subdomain,
     };
     if name.is_empty() {
@@ -246,29 +248,42 @@ fn check_claim(spec: &Value, errors: &mut Errors) {
 }
 
 /// Checks the data of a Secret or a ConfigMap.
-fn check_data(object: &Value, errors: &mut Errors) {
-    let keys = |field: &str| {
-        object[field]
-            .as_object()
-            .into_iter()
-            .flat_map(|data| data.keys())
+fn check_data(kind: Kind, object: &Value, errors: &mut Errors) {
+    let entries = |field: &str| {
+        let data = object[field].as_object().into_iter().flatten();
+        data.map(|(key, value)| (key.as_str(), text(value)))
     };
-    for key in keys("data") {
+    let decoded = |value: &str| STANDARD.decode(value).unwrap_or_default();
+    let size = |(_, value): (&str, &str)| match kind {
+        Kind::Secret => decoded(value).len(),
+        _ => value.len(),
+    };
+    let of_binary = entries("binaryData").map(|(_, value)| decoded(value).len());
+    if entries("data").map(size).chain(of_binary).sum::<usize>() > MAX_CONTENTS {
+        errors.0.push(FieldError::too_long("[]", MAX_CONTENTS));
+    }
+    for (key, _) in entries("data") {
         if let Some(why) = rules::check_data_key(key) {
-            errors.invalid(format!("data[{key}]"), key.as_str(), &why);
+            errors.invalid(format!("data[{key}]"), key, &why);
         }
-        if keys("binaryData").any(|other| other == key) {
+        if entries("binaryData").any(|(other, _)| other == key) {
             let why = "duplicate of key present in binaryData";
-            errors.invalid(format!("data[{key}]"), key.as_str(), why);
+            errors.invalid(format!("data[{key}]"), key, why);
         }
     }
-    if object["type"] == "kubernetes.io/dockerconfigjson" {
-        let field = "data[.dockerconfigjson]";
-        let login = text(&object["data"][".dockerconfigjson"]);
-        let decoded = STANDARD.decode(login).unwrap_or_default();
-        if login.is_empty() {
+    let required: &[&str] = match text(&object["type"]) {
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        _ => &[],
+    };
+    for key in required {
+        let (field, value) = (format!("data[{key}]"), &object["data"][*key]);
+        let is_json = || serde_json::from_slice::<Value>(&decoded(text(value))).is_ok();
+        if value.is_null() {
             errors.required(field, "");
-        } else if serde_json::from_slice::<Value>(&decoded).is_err() {
+        } else if key.starts_with(".docker") && !is_json() {
             errors.invalid(field, "<secret contents redacted>", "invalid character");
         }
     }
