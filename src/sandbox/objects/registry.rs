@@ -88,7 +88,8 @@ impl Registry {
         self.stamp(&mut value, resource, namespace)?;
         defaults::apply(kind, &mut value);
         let name = text(&value["metadata"]["name"]).to_owned();
-        let errors = validation::check(kind, &value);
+        let mut errors = validation::check(kind, &value);
+        errors.extend(validation::check_new(kind, &value));
         if !errors.is_empty() {
             return Err(Status::invalid(resource, &name, &errors));
         }

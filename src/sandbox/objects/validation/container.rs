@@ -68,6 +68,9 @@ pub fn check_container(
         if source["secretRef"].is_null() && source["configMapRef"].is_null() {
             let why = "must specify one of: `configMapRef` or `secretRef`";
             errors.invalid(format!("{path}.envFrom"), "", why);
+        } else if !source["secretRef"].is_null() && !source["configMapRef"].is_null() {
+            let why = "may not have more than one field specified at a time";
+            errors.invalid(format!("{path}.envFrom"), "", why);
         }
     }
     for (index, variable) in elements(&container["env"]).iter().enumerate() {

@@ -68,6 +68,26 @@ pub fn check(kind: Kind, object: &Value) -> Vec<FieldError> {
     errors.0
 }
 
+/// Lists the errors of an object that are none in a change.
+pub fn check_new(kind: Kind, object: &Value) -> Vec<FieldError> {
+    let path = match kind {
+        Kind::Job => "spec.template.spec",
+        Kind::Pod => "spec",
+        _ => return Vec::new(),
+    };
+    let spec = &object["spec"];
+    let spec = if kind == Kind::Job {
+        &spec["template"]["spec"]
+    } else {
+        spec
+    };
+    if elements(&spec["ephemeralContainers"]).is_empty() {
+        return Vec::new();
+    }
+    let field = format!("{path}.ephemeralContainers");
+    vec![FieldError::forbidden(field, "cannot be set on create")]
+}
+
 fn check_metadata(kind: Kind, metadata: &Value, errors: &mut Errors) {
     let name = text(&metadata["name"]);
     let check_name = match kind {
@@ -188,7 +208,7 @@ fn check_selector(object: &Value, errors: &mut Errors) {
             ("controller-uid", &metadata["uid"]),
             ("job-name", &metadata["name"]),
         ] {
-            if labels[label] != *value {
+            if !value.is_null() && labels[label] != *value {
                 let field = format!("spec.template.metadata.labels[{label}]");
                 errors.invalid(field, labels.clone(), &format!("must be '{}'", text(value)));
             }

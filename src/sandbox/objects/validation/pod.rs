@@ -67,11 +67,6 @@ pub fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
         let why = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.invalid(field, true, why);
     }
-    if !elements(&spec["ephemeralContainers"]).is_empty() {
-        let why = "cannot be set on create";
-        let field = format!("{path}.ephemeralContainers");
-        errors.0.push(FieldError::forbidden(field, why));
-    }
     let mut volumes = HashSet::new();
     for (index, volume) in elements(&spec["volumes"]).iter().enumerate() {
         let field = format!("{path}.volumes[{index}].name");
@@ -83,10 +78,14 @@ pub fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
         } else if !volumes.insert(name.to_owned()) {
             errors.0.push(FieldError::duplicate(field, name));
         }
-        let sources = VOLUME_SOURCES
-            .into_iter()
-            .filter(|source| !volume[source].is_null());
-        for source in sources.skip(1) {
+        let fields = volume.as_object().into_iter().flatten();
+        let sources = fields.filter(|(field, source)| *field != "name" && !source.is_null());
+        let mut sources: Vec<_> = sources.map(|(source, _)| source.as_str()).collect();
+        sources.sort_by_key(|source| {
+            let known = VOLUME_SOURCES.iter().position(|known| known == source);
+            known.unwrap_or(VOLUME_SOURCES.len())
+        });
+        for source in sources.iter().skip(1) {
             let field = format!("{path}.volumes[{index}].{source}");
             let why = "may not specify more than 1 volume type";
             errors.0.push(FieldError::forbidden(field, why));
@@ -113,13 +112,6 @@ pub fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
             check_container(&path, container, &volumes, errors);
         }
     }
-    if let Some(number) = spec["activeDeadlineSeconds"]
-        .as_i64()
-        .filter(|number| *number < 1)
-    {
-        let why = "must be between 1 and 2147483647, inclusive";
-        errors.invalid(format!("{path}.activeDeadlineSeconds"), number, why);
-    }
 }
 
 fn check_volume(path: &str, volume: &Value, errors: &mut Errors) {
@@ -138,7 +130,12 @@ fn check_volume(path: &str, volume: &Value, errors: &mut Errors) {
         }
     }
     let mut paths = HashSet::new();
-    for source in elements(&volume["projected"]["sources"]) {
+    for (index, source) in elements(&volume["projected"]["sources"]).iter().enumerate() {
+        if source.as_object().is_some_and(|sources| sources.len() > 1) {
+            let field = format!("{path}.projected.sources[{index}]");
+            let why = "may not specify more than 1 volume type per source";
+            errors.0.push(FieldError::forbidden(field, why));
+        }
         for source in source
             .as_object()
             .into_iter()
