@@ -38,7 +38,7 @@ fuzz: ## feed the parser of task files with random input (10 min, or FUZZ_SECOND
 # cluster, tests follow logs during restarts.
 e2e: ## run the end-to-end tests on the cluster that KUBECONFIG names (10 min)
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to the cluster to test on" >&2; exit 2; }
-	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 4
+	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 3
 	test -z "$$K8S_CLI_E2E_RESTART" || \
 		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 

@@ -14,6 +14,7 @@ pub mod path;
 mod definition;
 mod error;
 mod files;
+mod glob;
 mod id;
 mod logs;
 mod masked;
@@ -23,6 +24,7 @@ mod task;
 mod time;
 mod user;
 mod volume;
+mod wait;
 
 pub use definition::{
     MAX_JOBS, MAX_NUM_NODES, RegistryLogin, TaskDefinition, VolumeMount, check_env_name,
@@ -33,6 +35,7 @@ pub use files::{
     ARCHIVE_HOME, ARCHIVE_ROOT, ARCHIVE_WORKDIR, SKY_WORKDIR, TaskCheckResponse, TaskFiles,
     archive_path, format_size,
 };
+pub use glob::matches_glob;
 pub use id::{TaskId, VolumeId};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
@@ -42,8 +45,8 @@ pub use masked::{mask, masked};
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use task::{
-    NodeStatus, SubmitFlags, TaskDryRunResponse, TaskListResponse, TaskMetadata, TaskState,
-    TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
+    NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskListResponse,
+    TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;
 pub use user::{InvalidUser, User, Whoami};
@@ -51,6 +54,8 @@ pub use volume::{
     AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,
     VolumeMetadata, VolumePhase, VolumeStatus,
 };
+
+pub use wait::{Awaited, LONGEST_WAIT, TaskWaitResponse, WaitQuery};
 
 pub use crate::k8s::names::is_dns_label;
 

@@ -23,7 +23,7 @@ pub const TASKS_SUBMIT: &str = "/tasks/submit";
 pub const TASKS: &str = "/tasks";
 /// `POST`: stop every unfinished task.
 pub const TASKS_STOP: &str = "/tasks/stop";
-/// `GET`: one task.
+/// `GET`: one task. `DELETE`: delete it, once it has finished.
 pub const TASK: &str = "/tasks/{task_id}";
 /// `POST`: stop one task.
 pub const TASK_STOP: &str = "/tasks/{task_id}/stop";
@@ -36,6 +36,9 @@ pub const VOLUMES_CREATE: &str = "/volumes/create";
 pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
+
+/// `GET`: wait until tasks have reached a state.
+pub const TASKS_WAIT: &str = "/tasks/wait";
 
 /// The path that submits a task, with those flags that differ from the default.
 pub fn tasks_submit(flags: SubmitFlags) -> String {

@@ -177,6 +177,25 @@ impl TaskStopResponse {
     }
 }
 
+/// `DELETE /tasks/{task_id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDeleteResponse {
+    pub task_id: TaskId,
+    /// Always `deleted`.
+    pub status: String,
+    pub message: String,
+}
+
+impl TaskDeleteResponse {
+    pub fn new(task_id: TaskId) -> Self {
+        Self {
+            status: "deleted".to_owned(),
+            message: format!("Task {task_id} deleted successfully"),
+            task_id,
+        }
+    }
+}
+
 /// `POST /tasks/stop`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStopAllResponse {

@@ -7,7 +7,7 @@ use std::{mem, time::Duration};
 use argh::FromArgs;
 
 use super::{Format, LogFormat, Prefix, value};
-use crate::api::{Since, TaskId};
+use crate::api::{Awaited, Since, TaskId};
 
 command! {
     /// Submit, watch and stop tasks.
@@ -27,6 +27,8 @@ pub enum JobsCommand {
     Status(StatusArgs),
     Stop(StopArgs),
     Logs(LogsArgs),
+    Wait(WaitArgs),
+    Delete(DeleteArgs),
 }
 
 /// Defines the arguments of a command that reads task files: its own arguments and the options that change a file. A macro,
@@ -142,6 +144,10 @@ pub struct SubmitArgs {
     /// do not follow the log
     #[argh(switch, short = 'd')]
     pub detach: bool,
+
+    /// do not follow the log, and wait until the task is running, completed or finished
+    #[argh(option, arg_name = "state")]
+    pub wait_for: Option<Awaited>,
 
     /// print the objects that the server would create, as YAML; create nothing
     #[argh(switch)]
@@ -334,4 +340,70 @@ command! {
         #[argh(option, short = 'o', arg_name = "format", default = "LogFormat::Text")]
         pub output: LogFormat,
     } with server
+}
+
+command! {
+    /// Wait until tasks have ended, or have reached a state.
+    #[argh(
+        name = "wait",
+        example = "{command_name} ab12cd34\n{command_name} --for running --timeout 10m ab12cd34 x9d3k2vb",
+        note = "Ctrl-C ends the waiting only.",
+        error_code(0, "the tasks have reached the state; with --any: one of them"),
+        error_code(1, "the request failed"),
+        error_code(100, "a task failed"),
+        error_code(102, "there is no such task"),
+        error_code(103, "a task was stopped"),
+        error_code(124, "the time was over")
+    )]
+    pub struct WaitArgs {
+        /// the task's id
+        #[argh(positional)]
+        pub id: TaskId,
+
+        /// more ids
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<TaskId>,
+
+        /// the state: running, completed or finished (default: finished)
+        #[argh(option, long = "for", arg_name = "state", default = "Awaited::default()")]
+        pub awaited: Awaited,
+
+        /// wait for one of the tasks only
+        #[argh(switch)]
+        pub any: bool,
+
+        /// the longest time, such as 90s, 1h30m or forever (default: forever)
+        #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+        pub timeout: Option<Duration>,
+    } with output server
+}
+
+command! {
+    /// Delete finished tasks, with their logs.
+    #[argh(
+        name = "delete",
+        example = "{command_name} ab12cd34 x9d3k2vb\n{command_name} --finished --older-than 7d",
+        note = "A task that has not finished is stopped first: k8s-cli jobs stop."
+    )]
+    pub struct DeleteArgs {
+        /// the ids of the tasks
+        #[argh(positional)]
+        pub ids: Vec<TaskId>,
+
+        /// delete all your finished tasks
+        #[argh(switch)]
+        pub finished: bool,
+
+        /// with --finished: only tasks that ended before this time, such as 12h or 7d
+        #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+        pub older_than: Option<Duration>,
+
+        /// with --finished: only tasks whose name matches; `*` is any text and `?` any character
+        #[argh(option, arg_name = "pattern")]
+        pub name: Option<String>,
+
+        /// with --finished: do not ask
+        #[argh(switch)]
+        pub yes: bool,
+    } with output server
 }

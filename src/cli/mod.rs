@@ -102,8 +102,8 @@ mod value;
 mod volumes;
 
 pub use jobs::{
-    Changes, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, SubmitArgs,
-    ValidateArgs,
+    Changes, DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs,
+    SubmitArgs, ValidateArgs, WaitArgs,
 };
 pub use parse::EarlyExit;
 pub use topics::role;

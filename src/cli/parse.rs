@@ -53,12 +53,6 @@ impl Cli {
                 None => Err(usage(&format!("no such command: {}", words.join(" ")), &[])),
             };
         }
-        if let [group, word, ..] = args.as_slice()
-            && let Some((.., message)) =
-                (NO_COMMANDS.iter()).find(|(of, name, _)| (of, name) == (group, word))
-        {
-            return Err(usage(message, &words));
-        }
         match Self::from_args(&[PROGRAM], &args) {
             Ok(Self { version: true, .. }) => {
                 Err(EarlyExit::Answer(format!("{PROGRAM} {VERSION}\n")))
@@ -81,28 +75,15 @@ impl Cli {
 }
 
 /// Other names of commands, as other programs have them: the group, the name and the command.
-const OTHER_NAMES: [(&str, &str, &str); 7] = [
+const OTHER_NAMES: [(&str, &str, &str); 8] = [
     ("jobs", "ls", "list"),
     ("jobs", "ps", "list"),
     ("jobs", "describe", "status"),
     ("jobs", "cancel", "stop"),
+    ("jobs", "rm", "delete"),
     ("volumes", "ls", "list"),
     ("volumes", "describe", "status"),
     ("volumes", "rm", "delete"),
-];
-
-/// Commands that people look for, and that do not exist.
-const NO_COMMANDS: [(&str, &str, &str); 2] = [
-    (
-        "jobs",
-        "delete",
-        "a task cannot be deleted, but `k8s-cli jobs stop` stops it and deletes its Jobs",
-    ),
-    (
-        "jobs",
-        "rm",
-        "a task cannot be deleted, but `k8s-cli jobs stop` stops it and deletes its Jobs",
-    ),
 ];
 
 /// Replaces the other name of a command with its name.

@@ -45,6 +45,7 @@ use self::{
     tasks::{
         dry_run, list, prepare, reconcile, stop,
         submit::{self, Creations},
+        wait,
     },
     view::LiveView,
     volumes::Volumes,
@@ -60,7 +61,8 @@ pub use self::{
 };
 use crate::api::{
     LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus,
-    TaskSubmitResponse, User, VolumeDefinition, VolumeId, VolumeStatus,
+    TaskSubmitResponse, TaskWaitResponse, User, VolumeDefinition, VolumeId, VolumeStatus,
+    WaitQuery,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -274,6 +276,14 @@ impl Executor {
         status.ok_or_else(|| Error::no_such_task(id))
     }
 
+    /// Waits until tasks of `user` have reached a state, or never will, or the time of the query is over.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or Kubernetes has to be asked and does not answer.
+    pub async fn wait(&self, user: &User, query: &WaitQuery) -> Result<TaskWaitResponse> {
+        wait::wait(&self.live, user, query).await
+    }
+
     /// The tasks of `user`, or of all users.
     ///
     /// # Errors
@@ -299,6 +309,14 @@ impl Executor {
     /// When `user` has no such task, or Kubernetes refuses.
     pub async fn stop(&self, user: &User, id: TaskId) -> Result<()> {
         stop::stop(&self.live, user, id).await
+    }
+
+    /// Deletes a finished task of `user`, with its logs.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or it has not finished, or Kubernetes refuses.
+    pub async fn delete(&self, user: &User, id: TaskId) -> Result<()> {
+        stop::delete_finished(&self.live, user, id).await
     }
 
     /// Stops the unfinished tasks of `user`, or of all users, in the name of `asking`; returns their ids.

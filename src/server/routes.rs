@@ -35,8 +35,13 @@ pub fn configure(config: &mut ServiceConfig, limits: &Limits) {
         // Literal paths come before the patterns that also match them.
         .service(resource(path::TASKS_SUBMIT, "POST").route(post().to(tasks::submit)))
         .service(resource(path::TASKS_STOP, "POST").route(post().to(tasks::stop_all)))
+        .service(resource(path::TASKS_WAIT, "GET, HEAD").route(get().to(tasks::wait)))
         .service(resource(path::TASKS, "GET, HEAD").route(get().to(tasks::list)))
-        .service(resource(path::TASK, "GET, HEAD").route(get().to(tasks::get)))
+        .service(
+            resource(path::TASK, "GET, HEAD, DELETE")
+                .route(get().to(tasks::get))
+                .route(delete().to(tasks::delete)),
+        )
         .service(resource(path::TASK_STOP, "POST").route(post().to(tasks::stop)))
         .service(
             resource(path::TASK_LOGS, "GET, HEAD, POST")

@@ -18,7 +18,10 @@ use super::{
     task_list::{self, TaskLists},
 };
 use crate::{
-    api::{LogQuery, NDJSON, TaskDefinition, TaskId, TaskStopAllResponse, TaskStopResponse, User},
+    api::{
+        LogQuery, NDJSON, Reason, TaskDefinition, TaskDeleteResponse, TaskId, TaskStopAllResponse,
+        TaskStopResponse, TaskWaitResponse, User, WaitQuery,
+    },
     executor::{Error, Executor},
 };
 
@@ -81,6 +84,22 @@ pub async fn get(
     Ok(task_list::respond(&executor).json(task))
 }
 
+/// `GET /tasks/wait`: answers when tasks have reached a state, or the time is over.
+pub async fn wait(
+    user: User,
+    query: Query<Vec<(String, String)>>,
+    executor: Data<Executor>,
+    stopping: Data<Stopping>,
+) -> Result<Json<TaskWaitResponse>, Error> {
+    let query = WaitQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
+    tokio::select! {
+        answer = executor.wait(&user, &query) => answer.map(Json),
+        () = Stopping::clone(&stopping).wait() => {
+            Err(Error::new(Reason::ServiceUnavailable, "the server is about to stop"))
+        }
+    }
+}
+
 /// `POST /tasks/{task_id}/stop`: stops one task.
 pub async fn stop(
     user: User,
@@ -89,6 +108,16 @@ pub async fn stop(
 ) -> Result<Json<TaskStopResponse>, Error> {
     executor.stop(&user, *id).await?;
     Ok(Json(TaskStopResponse::new(id.into_inner())))
+}
+
+/// `DELETE /tasks/{task_id}`: deletes a finished task.
+pub async fn delete(
+    user: User,
+    id: Path<TaskId>,
+    executor: Data<Executor>,
+) -> Result<Json<TaskDeleteResponse>, Error> {
+    executor.delete(&user, *id).await?;
+    Ok(Json(TaskDeleteResponse::new(id.into_inner())))
 }
 
 /// `POST /tasks/stop`: stops every unfinished task.

@@ -199,6 +199,10 @@ fn limits_of_users_and_tasks_are_sentences() {
         2
     );
     bob.submit("run: 'true'");
+    // A kubelet takes long to remove a pod that is deleted while it starts.
+    for end in ends.iter().filter(|end| end.code == Some(0)) {
+        ada.wait_for_status(end.stdout.trim(), "running");
+    }
     ada.run(["jobs", "stop", "--all"]).success();
     ada.submit("run: 'true'");
 

@@ -22,6 +22,8 @@ fn every_help_text_is_a_golden_file() {
         "jobs status",
         "jobs stop",
         "jobs logs",
+        "jobs wait",
+        "jobs delete",
         "volumes",
         "volumes create",
         "volumes list",

@@ -12,6 +12,7 @@ mod access;
 mod auth;
 mod barrier;
 mod corpus;
+mod delete;
 mod fail_fast;
 mod files;
 mod jobs;
@@ -30,6 +31,7 @@ mod socket;
 mod stop;
 mod view;
 mod volumes;
+mod wait;
 
 // Interfaces.
 mod check;

@@ -95,6 +95,12 @@ fn stopping_all_tasks_skips_finished_ones() {
     let sleep = "num_nodes: 3\nrun: |\n  trap 'exit 0' TERM\n  sleep 1000 & wait";
     let hers: Vec<_> = (0..2).map(|_| ada.submit(sleep)).collect();
     let his = bob.submit(sleep);
+    // A kubelet takes long to remove a pod that is deleted while it starts.
+    for (user, id) in [(&ada, &hers[0]), (&ada, &hers[1]), (&bob, &his)] {
+        wait_until("all nodes run", || {
+            user.status(id)["metadata"]["running_nodes"] == 3
+        });
+    }
 
     let outcome = ada.run(["jobs", "stop", "--all", "-o", "json"]).success();
     let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();

@@ -3,7 +3,7 @@
 
 use std::{io, iter, mem};
 
-use super::{documents, for_each, logs, stop, validate};
+use super::{delete, documents, for_each, logs, stop, validate, wait};
 use crate::{
     api::{LogQuery, SubmitFlags, TaskSubmitResponse},
     cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
@@ -25,13 +25,16 @@ pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Erro
         JobsCommand::Status(args) => status(context, args),
         JobsCommand::Stop(args) => stop::run(context, args),
         JobsCommand::Logs(args) => logs::run(context, args),
+        JobsCommand::Wait(args) => wait::run(context, args),
+        JobsCommand::Delete(args) => delete::run(context, args),
     }
 }
 
 fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error> {
     let settings = task_file::settings(args.take_changes(), context.env)?;
     let format = context.format(args.output);
-    if !args.detach && !args.dry_run && matches!(format, Format::Json | Format::Yaml) {
+    let follows = !args.detach && args.wait_for.is_none();
+    if follows && !args.dry_run && matches!(format, Format::Json | Format::Yaml) {
         return Err(Error::Usage(
             "`-o json` and `-o yaml` need --detach: the log would follow the document".to_owned(),
         ));
@@ -73,7 +76,7 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         None => client.submit(&file.task, flags),
     })?;
     // From here on Ctrl-C detaches from the task.
-    let feed = (!args.detach).then(LogFeed::listen);
+    let feed = follows.then(LogFeed::listen);
 
     let TaskSubmitResponse {
         task_id, warnings, ..
@@ -111,6 +114,9 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
             };
             let followed = follow(context, &client, feed, task_id, query, style);
             logs::or_unfinished(&client, &task_id, followed)
+        }
+        None if let Some(awaited) = args.wait_for => {
+            wait::for_submitted(context, &client, task_id, awaited)
         }
         None => {
             if context.terminal.err {

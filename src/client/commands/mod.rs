@@ -3,6 +3,7 @@
 //! Only the client's `mod.rs` imports this module. It parses no arguments (`cli` does) and formats no tables (`output` does).
 
 pub mod auth;
+mod delete;
 mod dial_stdio;
 mod jobs;
 mod logs;
@@ -10,6 +11,7 @@ mod manifest;
 mod stop;
 mod validate;
 mod volumes;
+mod wait;
 
 use super::{Context, Error, Exit, output};
 use crate::cli::{ClientCommand, Format};

@@ -16,6 +16,7 @@ pub enum Exit {
     TaskUnfinished,
     TaskNotFound,
     TaskStopped,
+    TimedOut,
     Interrupted,
 }
 
@@ -30,6 +31,8 @@ impl Exit {
             Self::TaskUnfinished => 101,
             Self::TaskNotFound => 102,
             Self::TaskStopped => 103,
+            // That of `timeout` of coreutils.
+            Self::TimedOut => 124,
             // 128 + SIGINT, as in shells.
             Self::Interrupted => 130,
         }

@@ -40,9 +40,10 @@ pub use self::{
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
     LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
-    TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus, TaskStopAllResponse,
-    TaskStopResponse, TaskSubmitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
-    VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, Whoami, path,
+    TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
+    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
+    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
+    VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::proxy::Proxy;
 
@@ -248,8 +249,18 @@ impl ApiClient {
         self.get(&path::task(id))
     }
 
+    /// Waits until tasks have reached a state, or the time of the query is over.
+    pub fn wait_for_tasks(&self, query: &WaitQuery) -> Result<Answer<TaskWaitResponse>, Error> {
+        let path = format!("{}?{}", path::TASKS_WAIT, query.to_query());
+        self.answer(Method::GET, &path, (), query.timeout + READ_TIMEOUT)
+    }
+
     pub fn stop_task(&self, id: &TaskId) -> Result<Answer<TaskStopResponse>, Error> {
         self.answer(Method::POST, &path::task_stop(id), (), WRITE_TIMEOUT)
+    }
+
+    pub fn delete_task(&self, id: &TaskId) -> Result<Answer<TaskDeleteResponse>, Error> {
+        self.answer(Method::DELETE, &path::task(id), (), WRITE_TIMEOUT)
     }
 
     pub fn stop_all_tasks(&self, all_users: bool) -> Result<Answer<TaskStopAllResponse>, Error> {

@@ -9,3 +9,4 @@ pub mod prepare;
 pub mod reconcile;
 pub mod stop;
 pub mod submit;
+pub mod wait;

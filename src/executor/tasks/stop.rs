@@ -1,4 +1,4 @@
-//! Stops tasks: deletes their Jobs, and with them their pods.
+//! Stops and deletes tasks: deletes their Jobs, and with them their pods.
 //!
 //! The first Job of a task owns its other objects and says that the task is being stopped, so it is deleted last. Without that mark, a
 //! Job that is already deleted would look like a failed node.
@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use crate::{
-    api::{TaskId, User},
+    api::{Reason, TaskId, User},
     executor::{
         cluster::{CONCURRENCY, call},
         error::{Error, Result},
@@ -57,6 +57,25 @@ pub async fn stop_all(live: &LiveView, asking: &User, user: Option<&User>) -> Re
         log::info!("task stopped task_id={id} user={:?}", asking.as_str());
     }
     Ok(tasks.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Deletes a finished task of `user`, with its logs.
+///
+/// # Errors
+/// When `user` has no such task, or it has not finished, or Kubernetes refuses.
+pub async fn delete_finished(live: &LiveView, user: &User, id: TaskId) -> Result<()> {
+    live.refresh_task(id).await?;
+    let task = live.view.task(id).filter(|task| task.is_of(user));
+    let task = task.ok_or_else(|| Error::no_such_task(id))?;
+    let status = task.status(id, Some(user), &live.cluster.namespace);
+    let state = status.ok_or_else(|| Error::no_such_task(id))?.status;
+    if !state.is_terminal() {
+        let message = format!("task `{id}` is {state}: stop it first (`k8s-cli jobs stop {id}`)");
+        return Err(Error::new(Reason::Conflict, message));
+    }
+    delete(live, [Objects::of(id, &task, Some(user))], Some(user)).await?;
+    log::info!("task deleted task_id={id} user={:?}", user.as_str());
+    Ok(())
 }
 
 /// Deletes the Jobs of a task that is only partly created; returns how many there were.

@@ -123,6 +123,7 @@ struct Subscriber {
 pub struct View {
     state: Mutex<State>,
     has_unsettled: Notify,
+    changes: watch::Sender<()>,
 }
 
 impl View {
@@ -232,6 +233,9 @@ impl View {
                 }
             }
         }
+        if self.changes.receiver_count() > 0 {
+            self.changes.send_replace(());
+        }
         if !tasks.unsettled.is_empty() {
             for id in tasks.unsettled.drain(..) {
                 if !unsettled.contains(&id) && !postponed.contains(&id) {
@@ -241,6 +245,11 @@ impl View {
             self.has_unsettled.notify_one();
         }
         result
+    }
+
+    /// A channel that tells of each change of tasks and volumes.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Waits for a task whose objects may have to be changed.

@@ -56,7 +56,13 @@ pub const RIGHTS: &[(&str, &[&str], Right)] = &[
     (path::TASKS_SUBMIT, &["POST"], Right::new("tasks", "create")),
     (path::TASKS_STOP, &["POST"], Right::new("tasks", "delete")),
     (path::TASKS, &["GET", "HEAD"], Right::new("tasks", "list")),
+    (
+        path::TASKS_WAIT,
+        &["GET", "HEAD"],
+        Right::new("tasks", "get"),
+    ),
     (path::TASK, &["GET", "HEAD"], Right::new("tasks", "get")),
+    (path::TASK, &["DELETE"], Right::new("tasks", "delete")),
     (path::TASK_STOP, &["POST"], Right::new("tasks", "delete")),
     (
         path::TASK_LOGS,

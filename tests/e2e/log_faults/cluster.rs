@@ -30,7 +30,7 @@ fn a_log_continues_when_the_apiserver_and_the_kubelet_are_restarted() {
     const LINES: usize = 1200;
     let world = World::new();
     let ada = world.login("ada");
-    let id = ada.submit(&format!(
+    let id = ada.submit_without_barrier(&format!(
         "num_nodes: 2\nrun: |\n  for i in {{1..{LINES}}}; do echo \"$NODE_RANK line $i\"; sleep 0.02; done"
     ));
     let mut viewer = Viewer::start(&ada, &world.url, &id, &[]);

@@ -72,9 +72,7 @@ pub fn run(user: &Session<'_>, seed: u64, trouble: Trouble) -> Result<[Counts; 2
     let task = Task::draw(&mut random, num_nodes, !has_times);
     let mut route = FaultyRoute::new(user.world, seed);
     // The barrier has tests of its own, and would be most of the time of each run.
-    let file = user.file(&task.file());
-    let submit = ["jobs", "submit", "--no-barrier", "--detach", &file];
-    let id = user.run(submit).success().stdout.trim().to_owned();
+    let id = user.submit_without_barrier(&task.file());
     let mut part = Part::default();
     if trouble == Trouble::Part {
         user.wait_for_status(&id, "completed");

@@ -104,7 +104,7 @@ fn bytes_of_a_log_are_unchanged() {
 fn prefixes_timestamps_and_nodes_can_be_chosen() {
     let world = World::new();
     let ada = world.login("ada");
-    let id = ada.submit("num_nodes: 3\nrun: echo I am $NODE_RANK");
+    let id = ada.submit_without_barrier("num_nodes: 3\nrun: echo I am $NODE_RANK");
     ada.wait_for_status(&id, "completed");
     ada.run(["jobs", "logs", &id, "--node", "2"])
         .success()

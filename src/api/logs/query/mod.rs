@@ -45,23 +45,34 @@ impl fmt::Display for Since {
     }
 }
 
-/// Reads `90`, `90s`, `10m`, `2h` or `1d`. The limit of a hundred years prevents overflows.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads `90`, `90s`, `10m`, `2h`, `1d` or several in a row, `1h30m`, and `forever`: a hundred years, a limit that prevents overflows.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let seconds = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return None,
-    };
-    digits
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(seconds)
-        .filter(|seconds| *seconds <= LONGEST)
-        .map(Duration::from_secs)
+    if text == "forever" {
+        return Some(Duration::from_secs(LONGEST));
+    }
+    let (mut rest, mut total) = (text, 0_u64);
+    while !rest.is_empty() || text.is_empty() {
+        let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (digits, units) = rest.split_at(number);
+        let unit = units.len()
+            - units
+                .trim_start_matches(|c: char| c.is_ascii_lowercase())
+                .len();
+        let (unit, after) = units.split_at(unit);
+        let seconds = match unit {
+            // A number alone is one of seconds.
+            "" if digits.len() == text.len() => 1,
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            "d" => 24 * 60 * 60,
+            _ => return None,
+        };
+        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(seconds)?)?;
+        rest = after;
+    }
+    (total <= LONGEST).then(|| Duration::from_secs(total))
 }
 
 /// The query of `GET /tasks/{task_id}/logs`.

@@ -1,0 +1,217 @@
+//! `GET /tasks/wait`: waits until tasks have reached a state.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Problem, TaskId, TaskState, TaskStatus,
+    logs::{parse_duration, read_bool},
+};
+
+/// The longest time that one request waits. A proxy ends a request without bytes after a minute or so.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(50);
+/// The most tasks of one request.
+const MOST: usize = 1000;
+
+/// The state that is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Awaited {
+    /// At least one node has begun.
+    Running,
+    /// All nodes have succeeded.
+    Completed,
+    /// The task has ended, in any way.
+    #[default]
+    Finished,
+}
+
+impl Awaited {
+    /// Whether a task has reached the state.
+    pub fn is_reached(self, state: TaskState) -> bool {
+        match self {
+            Self::Running => matches!(state, TaskState::Running | TaskState::Completed),
+            Self::Completed => state == TaskState::Completed,
+            Self::Finished => state.is_terminal(),
+        }
+    }
+
+    /// Whether waiting for a task is over: it has reached the state, or never will.
+    pub fn is_over(self, state: TaskState) -> bool {
+        self.is_reached(state) || state.is_terminal()
+    }
+}
+
+impl FromStr for Awaited {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "running" => Ok(Self::Running),
+            "completed" => Ok(Self::Completed),
+            "finished" => Ok(Self::Finished),
+            _ => Err(format!("{text:?} is not running, completed or finished")),
+        }
+    }
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Finished => "finished",
+        })
+    }
+}
+
+/// The query of `GET /tasks/wait`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WaitQuery {
+    pub ids: Vec<TaskId>,
+    pub awaited: Awaited,
+    /// Whether one of the tasks is enough.
+    pub any: bool,
+    /// How long the request may take, at most [`LONGEST_WAIT`].
+    pub timeout: Duration,
+}
+
+impl WaitQuery {
+    /// Reads the pairs of a query, and ignores unknown keys, as other HTTP servers do.
+    ///
+    /// # Errors
+    /// One problem for each invalid value, and for missing ids.
+    pub fn from_pairs(pairs: &[(String, String)]) -> Result<Self, Vec<Problem>> {
+        let mut query = Self {
+            ids: Vec::new(),
+            awaited: Awaited::default(),
+            any: false,
+            timeout: LONGEST_WAIT,
+        };
+        let mut problems = Vec::new();
+        for (key, value) in pairs {
+            let read = match key.as_str() {
+                "id" => value
+                    .parse()
+                    .map(|id| query.ids.push(id))
+                    .map_err(|_| format!("{value:?} is not the id of a task")),
+                "for" => value.parse().map(|awaited| query.awaited = awaited),
+                "any" => read_bool(value).map(|any| query.any = any),
+                "timeout" => parse_duration(value)
+                    .ok_or_else(|| format!("{value:?} is not a duration such as 10m"))
+                    .map(|timeout| query.timeout = timeout.min(LONGEST_WAIT)),
+                _ => Ok(()),
+            };
+            problems.extend(read.err().map(|message| Problem::new(key, message)));
+        }
+        if problems.is_empty() && !(1..=MOST).contains(&query.ids.len()) {
+            let message = format!("is needed, and at most {MOST} times");
+            problems.push(Problem::new("id", message));
+        }
+        match problems.is_empty() {
+            true => Ok(query),
+            false => Err(problems),
+        }
+    }
+
+    /// The query of a URL. Its characters need no escaping.
+    pub fn to_query(&self) -> String {
+        let ids = self.ids.iter().map(|id| format!("id={id}&"));
+        let (awaited, any, seconds) = (self.awaited, self.any, self.timeout.as_secs());
+        ids.collect::<String>() + &format!("for={awaited}&any={any}&timeout={seconds}s")
+    }
+
+    /// Whether the request can be answered with these tasks. Those that are missing were stopped.
+    pub fn is_over(&self, tasks: &[TaskStatus]) -> bool {
+        let states = || tasks.iter().map(|task| task.status);
+        let are_all_over = states().all(|state| self.awaited.is_over(state));
+        match self.any {
+            true => are_all_over || states().any(|state| self.awaited.is_reached(state)),
+            // One that has failed decides: the others need not be waited for.
+            false => {
+                are_all_over
+                    || states().any(|state| {
+                        self.awaited != Awaited::Finished
+                            && state.is_terminal()
+                            && !self.awaited.is_reached(state)
+                    })
+            }
+        }
+    }
+}
+
+/// The answer of `GET /tasks/wait`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskWaitResponse {
+    /// The tasks that are asked for, without those that were stopped meanwhile.
+    pub tasks: Vec<TaskStatus>,
+    /// Whether there is nothing more to wait for. If not, the time was over.
+    pub done: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(query: &str) -> Vec<(String, String)> {
+        query
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_query_is_read_as_it_was_written() {
+        let text = "id=ab12cd34&id=ef56gh78&for=running&any=true&timeout=7s";
+        let query = WaitQuery::from_pairs(&pairs(text)).unwrap();
+        assert_eq!(query.ids.len(), 2);
+        assert_eq!(query.to_query(), text);
+        let long = WaitQuery::from_pairs(&pairs("id=ab12cd34&timeout=2h")).unwrap();
+        assert_eq!(long.timeout, LONGEST_WAIT);
+        for wrong in [
+            "any=true",
+            "id=AB",
+            "id=ab12cd34&for=x",
+            "id=ab12cd34&timeout=x",
+        ] {
+            assert!(WaitQuery::from_pairs(&pairs(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_failure_decides_unless_any_end_is_enough() {
+        use TaskState::{Completed, Failed, Pending, Running};
+        let task = |status| TaskStatus {
+            task_id: "ab12cd34".parse().unwrap(),
+            name: String::new(),
+            status,
+            created_at: "2026-01-01T00:00:00.000000".parse().unwrap(),
+            updated_at: "2026-01-01T00:00:00.000000".parse().unwrap(),
+            username: String::new(),
+            reason: None,
+            metadata: Default::default(),
+        };
+        for (awaited, any, states, expected) in [
+            ("finished", false, &[Completed, Running][..], false),
+            ("finished", false, &[Completed, Failed], true),
+            ("finished", true, &[Completed, Running], true),
+            ("completed", false, &[Failed, Running], true),
+            ("completed", true, &[Failed, Running], false),
+            ("completed", true, &[Failed, Failed], true),
+            ("running", false, &[Running, Pending], false),
+            ("running", false, &[Running, Completed], true),
+            ("running", true, &[Pending, Failed], false),
+            ("finished", false, &[], true),
+        ] {
+            let query = format!("id=ab12cd34&for={awaited}&any={any}");
+            let query = WaitQuery::from_pairs(&pairs(&query)).unwrap();
+            let tasks: Vec<_> = states.iter().copied().map(task).collect();
+            assert_eq!(
+                query.is_over(&tasks),
+                expected,
+                "{awaited} {any} {states:?}"
+            );
+        }
+    }
+}

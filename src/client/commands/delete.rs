@@ -1,0 +1,76 @@
+//! `k8s-cli jobs delete`: deletes finished tasks.
+
+use super::{documents, for_each};
+use crate::{
+    api::{TaskId, TaskStatus, matches_glob},
+    cli::{DeleteArgs, Format},
+    client::{Context, Error, Exit, http::ApiClient, output},
+};
+
+pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Error> {
+    let server = args.take_server();
+    let usage = |message: &str| Err(Error::Usage(message.to_owned()));
+    match (args.ids.is_empty(), args.finished) {
+        (false, true) => return usage("give ids of tasks or --finished, not both"),
+        (true, false) => return usage("give a task's id, or --finished"),
+        (false, false) if args.older_than.is_some() || args.name.is_some() => {
+            return usage("--older-than and --name need --finished");
+        }
+        _ => (),
+    }
+    let client = context.client(server)?;
+    let format = context.format(args.output);
+    let is_list = args.finished || args.ids.len() > 1;
+    let ids = match args.finished {
+        true => finished(context, &client, &args)?,
+        false => args.ids,
+    };
+    if args.finished {
+        if ids.is_empty() {
+            context.say("no tasks to delete");
+        } else if context.terminal.input && !args.yes {
+            context.ask(&format!(
+                "delete {} finished tasks and their logs?",
+                ids.len()
+            ))?;
+        }
+    }
+    let mut bodies = Vec::new();
+    let deleted = for_each(context, ids, |context, id| {
+        let answer = client.delete_task(&id)?;
+        match format {
+            Format::Table | Format::Tsv => {
+                writeln!(context.out, "{}", output::escape(&answer.value.message))?;
+            }
+            Format::Name => writeln!(context.out, "{id}")?,
+            Format::Json | Format::Yaml => bodies.push(answer.body),
+        }
+        Ok(())
+    });
+    if matches!(format, Format::Json | Format::Yaml) {
+        documents(context, format, &bodies, is_list)?;
+    }
+    deleted
+}
+
+/// The finished tasks that the options mean, oldest first.
+fn finished(
+    context: &Context<'_>,
+    client: &ApiClient,
+    args: &DeleteArgs,
+) -> Result<Vec<TaskId>, Error> {
+    let answer = client.list_tasks(false)?;
+    // The clock of this machine may be wrong.
+    let now = answer.time.unwrap_or(context.now);
+    let is_meant = |task: &&TaskStatus| {
+        let age = u64::try_from(task.updated_at.seconds_until(now)).unwrap_or(0);
+        let is_old = args.older_than.is_none_or(|least| age >= least.as_secs());
+        let has_name = args
+            .name
+            .as_ref()
+            .is_none_or(|pattern| matches_glob(pattern, &task.name));
+        task.status.is_terminal() && is_old && has_name
+    };
+    let meant = answer.value.tasks.iter().rev().filter(is_meant);
+    Ok(meant.map(|task| task.task_id).collect())
+}
