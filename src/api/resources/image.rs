@@ -18,8 +18,7 @@ pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
                     Got(value)
                 ));
             }
-            let in_docker = |image: &&str| image.starts_with("docker:");
-            let of_regions = images.values().filter_map(Value::as_str).find(in_docker);
+            let of_regions = region(value).and_then(|region| images[region].as_str());
             match (images.get("docker").and_then(Value::as_str), of_regions) {
                 (Some(_), Some(_)) => {
                     return Err(
@@ -51,6 +50,18 @@ pub(super) fn read(value: &Value) -> Result<Option<String>, String> {
     }
     check_name(name)?;
     Ok(Some(name.to_owned()))
+}
+
+/// The region whose image is taken out of a mapping, if one is.
+pub(super) fn region(value: &Value) -> Option<&str> {
+    let images = value.as_object()?;
+    let mut regions = images.iter().filter(|(key, _)| *key != "docker");
+    let taken = regions.find(|(_, image)| image.as_str().is_some_and(is_in_docker));
+    taken.map(|(region, _)| region.as_str())
+}
+
+fn is_in_docker(image: &str) -> bool {
+    image.starts_with("docker:")
 }
 
 /// Whether a text names the image of a cloud's machines: of AWS, Google, Oracle, Azure (four parts, or a gallery), or of SkyPilot.

@@ -40,6 +40,9 @@ pub struct Resources {
     /// The container image, without SkyPilot's `docker:` prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
+    /// The region whose image this is, where the file names one for each region.
+    #[serde(skip)]
+    pub image_region: Option<String>,
     /// Labels of the task's pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -110,6 +113,7 @@ impl Resources {
                 memory: own.memory.or(memory),
                 accelerators: own.accelerators.or(gpus),
                 image_id: own.image_id.or(image),
+                image_region: None,
                 disk_size: own
                     .disk_size
                     .or(self.disk_size.filter(|_| is_common("disk_size"))),
@@ -164,7 +168,10 @@ impl Resources {
                 }
                 "accelerators" | "gpus" => resources.read_accelerators(value),
                 "image_id" => image::read(value).map(|image| match image {
-                    Some(image) => resources.image_id = Some(image),
+                    Some(image) => {
+                        resources.image_id = Some(image);
+                        resources.image_region = image::region(value).map(str::to_owned);
+                    }
                     None => drop(resources.unused.insert(key.clone(), value.clone())),
                 }),
                 "labels" => {

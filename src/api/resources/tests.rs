@@ -201,6 +201,21 @@ fn images() {
 }
 
 #[test]
+fn the_image_of_a_region_gives_a_warning() {
+    let warnings = |image: Value| {
+        let resources = Resources::from_json(&json!({"image_id": image}), &mut Vec::new());
+        resources.warnings()
+    };
+    let regions = json!({"eu-west-1": "ami-1", "us-east-1": "docker:ubuntu"});
+    let expected =
+        "resources.image_id: of the images for regions that of \"us-east-1\" is taken, ubuntu";
+    assert_eq!(warnings(regions), [expected]);
+    assert!(warnings(json!({"docker": "ubuntu"})).is_empty());
+    let machines = warnings(json!({"eu-west-1": "ami-1"}));
+    assert!(machines[0].ends_with("so the default image is taken"));
+}
+
+#[test]
 fn fields_without_effect_are_checked_and_passed_on() {
     check(
         "infra",

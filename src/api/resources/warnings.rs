@@ -30,9 +30,14 @@ impl Resources {
         }
         if self.unused.contains_key("image_id") {
             warnings.push(
-                "resources.image_id is ignored: it names no container image, as in docker:ubuntu:24.04"
+                "resources.image_id is ignored: it names no container image, as in docker:ubuntu:24.04, so the default image is taken"
                     .to_owned(),
             );
+        }
+        if let (Some(region), Some(image)) = (&self.image_region, &self.image_id) {
+            warnings.push(format!(
+                "resources.image_id: of the images for regions that of {region:?} is taken, {image}"
+            ));
         }
         let own = self.unused.keys().filter(|key| key.starts_with('_'));
         warnings.extend(own.map(|key| format!("resources.{key} is ignored: it is SkyPilot's own")));
