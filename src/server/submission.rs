@@ -118,6 +118,7 @@ async fn of_form(
     max_body: usize,
 ) -> Result<Submission, Error> {
     let (mut definition, mut files) = (None, None);
+    let mut given = Vec::new();
     let mut left = max_body;
     while let Some(part) = form.next().await {
         let mut part = part.map_err(|error| broken(&error))?;
@@ -147,10 +148,13 @@ async fn of_form(
                 });
                 definition = Some(read?);
             }
-            "fail_fast" | "barrier" | "dry_run" | "check" => {
+            "fail_fast" | "barrier" | "dry_run" | "check" if !given.contains(&name) => {
+                given.push(name.clone());
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
-            "task" | "files" => return Err(refused(&name, "is given more than once")),
+            "task" | "files" | "fail_fast" | "barrier" | "dry_run" | "check" => {
+                return Err(refused(&name, "is given more than once"));
+            }
             _ => {
                 return Err(refused(
                     &name,

@@ -58,6 +58,11 @@ fn a_task_can_be_submitted_as_a_form() {
         "Invalid",
         "task: is given more than once",
     );
+    for flag in ["fail_fast", "barrier", "dry_run", "check"] {
+        let twice = submit(&[(flag, "true"), (flag, "false"), task]);
+        let problem = format!("{flag}: is given more than once");
+        refused(twice, 422, "Invalid", &problem);
+    }
     refused(
         submit(&[task, ("dry_run", "maybe")]),
         422,
