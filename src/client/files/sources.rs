@@ -138,10 +138,11 @@ impl Sources {
                     return Ok(());
                 }
             } else if !is_here {
-                return Err(Problem::new(
-                    "workdir",
-                    format!("{workdir} is not a directory here"),
-                ));
+                let what = match path.exists() {
+                    true => "is a file, not a directory",
+                    false => "is not a directory here",
+                };
+                return Err(Problem::new("workdir", format!("{workdir} {what}")));
             }
             Origin::Path(path)
         } else {

@@ -108,6 +108,7 @@ fn walk(from: &Path, rules: Rules) -> Result<ignore::Walk, Error> {
     walk.standard_filters(false)
         .git_ignore(follows_git)
         .git_exclude(follows_git)
+        .git_global(follows_git)
         .parents(follows_git && rules == Rules::Workdir)
         .require_git(false)
         .sort_by_file_name(Ord::cmp)

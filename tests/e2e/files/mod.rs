@@ -228,7 +228,13 @@ fn a_dry_run_lists_what_would_travel() {
     let ada = world.login("ada");
     write(
         &ada,
-        &[("w/a.py", b"print(1)"), ("w/b\nc", b"3"), ("x", b"12")],
+        &[
+            ("w/a.py", b"print(1)"),
+            ("w/b\nc", b"3"),
+            ("w/.DS_Store", b"noise"),
+            ("x", b"12"),
+            (".config/git/ignore", b".DS_Store\n"),
+        ],
     );
     let file = ada.file("workdir: w\nfile_mounts: {/etc/x: x}\nrun: 'true'");
     let run = ada.run(["jobs", "submit", "--dry-run", &file]).success();

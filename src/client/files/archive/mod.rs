@@ -70,7 +70,7 @@ impl fmt::Display for Packed {
 /// Packs entries.
 ///
 /// # Errors
-/// A file cannot be read, or the archive is larger than the server takes.
+/// A file cannot be read, one is to lie below another, or the archive is larger than the server takes.
 pub fn pack(
     entries: Vec<Entry>,
     limit: &TaskCheckResponse,
@@ -81,6 +81,7 @@ pub fn pack(
         .into_iter()
         .map(|entry| (entry.path, entry.kind))
         .collect();
+    check_places(&entries)?;
     let sizes = entries.iter().map(|(path, kind)| (path, size(kind)));
     let unpacked = sizes.clone().map(|(_, size)| size).sum();
     let too_large = || Error::TooManyFiles {
@@ -136,6 +137,19 @@ pub fn pack(
         },
         file: sink,
     })
+}
+
+/// Checks that no entry lies below a file.
+fn check_places(entries: &BTreeMap<PathBuf, Kind>) -> Result<(), Error> {
+    for path in entries.keys() {
+        let is_file = |above: &&Path| matches!(entries.get(*above), Some(Kind::File { .. }));
+        if let Some(above) = path.ancestors().skip(1).find(is_file) {
+            let message = format!("{} is a file, which also travels", destination(above));
+            let source = io::Error::new(io::ErrorKind::NotADirectory, message);
+            return Err(cannot("pack", destination(path), source));
+        }
+    }
+    Ok(())
 }
 
 /// Why an entry could not be added.

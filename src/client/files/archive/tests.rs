@@ -249,6 +249,16 @@ fn an_unreadable_file_is_named() {
 }
 
 #[test]
+fn nothing_travels_below_a_file() {
+    let tree = Tree::new(&[("src/a", "1")]);
+    let mut entries = tree.entries(Rules::Mount).0;
+    entries.push(Entry::directory(Path::new("home/sky_workdir/src/a/b")));
+    let error = pack_up_to(1000, entries).err().unwrap().to_string();
+    let expected = "cannot pack `~/sky_workdir/src/a/b`: ~/sky_workdir/src/a is a file";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
 fn the_largest_files_of_too_many_are_named() {
     let noise: String = (0..100_000_u32)
         .map(|i| char::from(b'!' + (i.wrapping_mul(2_654_435_761) >> 25) as u8 % 90))
