@@ -65,6 +65,10 @@ pub const USER_HEADER: &str = "X-User";
 /// The header with a token of the cluster, for use behind a proxy that needs `Authorization` for itself.
 pub const TOKEN_HEADER: &str = "x-k8s-cli-token";
 
+/// The header with the key of a request: the same request of the same key makes nothing twice. In the answer of [`path::ROOT`] it says
+/// that the server knows such keys.
+pub const KEY_HEADER: &str = "Idempotency-Key";
+
 /// The header with the id of a request, which the server also writes to its log.
 pub const REQUEST_ID_HEADER: &str = "X-Request-Id";
 

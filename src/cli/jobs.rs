@@ -165,6 +165,10 @@ pub struct SubmitArgs {
     #[argh(switch)]
     pub no_barrier: bool,
 
+    /// the same key gives the same task for as long as it exists, however often it is submitted (default: a new one)
+    #[argh(option, arg_name = "key")]
+    pub idempotency_key: Option<String>,
+
     /// how long to wait for nodes that have not started; then the command ends and the task keeps running (default: 5m)
     #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
     pub wait: Option<Duration>,

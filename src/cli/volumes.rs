@@ -45,6 +45,10 @@ command! {
         /// access modes, separated by commas (default: ReadWriteOnce)
         #[argh(option, arg_name = "modes", from_str_fn(value::access_modes))]
         pub access_modes: Option<Vec<AccessMode>>,
+
+        /// the same key gives the same volume for as long as it exists, however often it is created (default: a new one)
+        #[argh(option, arg_name = "key")]
+        pub idempotency_key: Option<String>,
     } with output server
 }
 

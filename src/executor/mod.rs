@@ -10,7 +10,7 @@
 //! view                 live state: rows of the cluster's objects, kept by watches
 //! observed             the cluster's objects as rows and statuses                   (pure)
 //! objects              the objects that a task becomes                              (pure)
-//! cluster              requests to Kubernetes; error, identity and fresh beside it
+//! cluster              requests to Kubernetes; error, identity, key and fresh beside it
 //! ```
 //!
 //! The cluster holds the state. The view is a copy of it, and a server that starts reads it again. The executor knows nothing of
@@ -21,6 +21,7 @@ mod error;
 mod files;
 mod fresh;
 mod identity;
+mod key;
 mod logs;
 mod objects;
 mod observed;
@@ -33,7 +34,7 @@ mod volumes;
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 #[cfg(test)]
 pub use self::logs::{Block, LogSource, Piece};
@@ -41,9 +42,11 @@ use self::{
     cluster::Cluster,
     files::{Files, Upload},
     logs::Logs,
-    objects::Submission,
+    objects::{Keyed, Origin, Submission},
     tasks::{
-        dry_run, list, prepare, reconcile, stop,
+        dry_run,
+        keyed::{self, Earlier},
+        list, prepare, reconcile, stop,
         submit::{self, Creations},
         wait,
     },
@@ -54,6 +57,7 @@ pub use self::{
     cluster::{ClusterConfig, Identity, Need, Permission},
     error::{Error, Result},
     files::{Archive, FileRules},
+    key::RequestKey,
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
     tasks::{dry_run::DryRun, list::TaskList},
@@ -198,7 +202,9 @@ impl Executor {
         task: TaskDefinition,
         flags: SubmitFlags,
     ) -> Result<TaskCheckResponse> {
-        let (submission, first) = self.prepare(user, task, flags, None).await?;
+        let (submission, first) = self
+            .prepare(user, keyed::random_origin(), task, flags, None)
+            .await?;
         let num_nodes = submission.task.num_nodes;
         let (max_files_size, limit) = self.files.limit(&self.live.view, num_nodes);
         let of_kubernetes = prepare::try_first(&self.live.cluster, &first).await?;
@@ -210,7 +216,7 @@ impl Executor {
         })
     }
 
-    /// Starts a task with its files: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
+    /// Starts a task with its files: all of it, or nothing. A second request with the same key finds the task of the first. If Kubernetes refuses an object, or the caller drops the future before it is done, the
     /// other objects are deleted again.
     ///
     /// # Errors
@@ -221,15 +227,65 @@ impl Executor {
         task: TaskDefinition,
         flags: SubmitFlags,
         files: Option<Archive>,
+        key: Option<&RequestKey>,
     ) -> Result<TaskSubmitResponse> {
-        let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
+        let (origin, mut earlier, turn) = match key {
+            Some(key) => self.keyed(user, &task, flags, files.as_ref(), key).await?,
+            None => (keyed::random_origin(), Earlier::Nothing, None),
+        };
+        if earlier == Earlier::Task {
+            let id = origin.id;
+            // The answer is that of the first request. The files are not looked at again.
+            let warnings = match files {
+                Some(_) => Vec::new(),
+                None => {
+                    self.prepare(user, origin, task, flags, None)
+                        .await?
+                        .0
+                        .warnings
+                }
+            };
+            return Ok(TaskSubmitResponse::new(id, warnings));
+        }
+        let place = match &mut earlier {
+            Earlier::Begun { files, .. } => files.take(),
+            Earlier::Nothing | Earlier::Task => None,
+        };
+        let admit = |archive| {
+            let view = &self.live.view;
+            self.files.admit(view, task.num_nodes, archive, place)
+        };
         let travelling = files.map(admit).transpose()?;
         let files = travelling
             .as_ref()
             .map(|travelling| travelling.files.clone());
-        let (submission, first) = self.prepare(user, task, flags, files).await?;
+        let (submission, first) = self.prepare(user, origin, task, flags, files).await?;
         let travelling = travelling.map(|travelling| (travelling, self.files.clone()));
-        submit::submit(&self.live, &self.creations, submission, first, travelling).await
+        let creations = &self.creations;
+        submit::submit(&self.live, creations, submission, first, travelling, turn).await
+    }
+
+    /// The id that a key decides, what an earlier request of that key has left, and the turn to create the task.
+    async fn keyed(
+        &self,
+        user: &User,
+        task: &TaskDefinition,
+        flags: SubmitFlags,
+        files: Option<&Archive>,
+        key: &RequestKey,
+    ) -> Result<(Origin, Earlier, Option<OwnedMutexGuard<()>>)> {
+        let id = key.id("task", user);
+        let content = task.to_wire().map_err(Error::internal)?;
+        let files = files.map(|files| files.sha256.as_str());
+        let request = key.digest(&(content, flags.fail_fast, flags.barrier, files));
+        let turn = self.creations.turn(id).await;
+        let earlier = keyed::find(&self.live, user, id, &request).await?;
+        let nonce = match &earlier {
+            Earlier::Begun { nonce, .. } => nonce.clone(),
+            Earlier::Nothing | Earlier::Task => fresh::nonce(),
+        };
+        let keyed = Some(Keyed { nonce, request });
+        Ok((Origin { id, keyed }, earlier, Some(turn)))
     }
 
     /// The effect that a submission would have, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
@@ -243,16 +299,19 @@ impl Executor {
         flags: SubmitFlags,
         files: Option<Archive>,
     ) -> Result<DryRun> {
-        let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
+        let view = &self.live.view;
+        let admit = |archive| self.files.admit(view, task.num_nodes, archive, None);
         let travelling = files.map(admit).transpose()?;
         let files = travelling.map(|travelling| travelling.files);
-        let (submission, first) = self.prepare(user, task, flags, files).await?;
+        let origin = keyed::random_origin();
+        let (submission, first) = self.prepare(user, origin, task, flags, files).await?;
         dry_run::dry_run(&self.live.cluster, submission, first).await
     }
 
     async fn prepare(
         &self,
         user: &User,
+        origin: Origin,
         task: TaskDefinition,
         flags: SubmitFlags,
         files: Option<objects::Files>,
@@ -262,7 +321,7 @@ impl Executor {
             pods: &self.pod_rules,
             reserved_claim: store.map(|store| store.claim()),
         };
-        prepare::prepare(&self.live, user, task, flags, files, rules).await
+        prepare::prepare(&self.live, user, origin, task, flags, files, rules).await
     }
 
     /// One task of `user`.
@@ -343,13 +402,19 @@ impl Executor {
 
     // === Volumes ===
 
-    /// Creates a volume.
+    /// Creates a volume. A second request with the same key finds the volume of the first.
     ///
     /// # Errors
     /// When `user` already has a volume of that name, or Kubernetes refuses the claim.
-    pub async fn create_volume(&self, user: &User, volume: &VolumeDefinition) -> Result<VolumeId> {
+    pub async fn create_volume(
+        &self,
+        user: &User,
+        volume: &VolumeDefinition,
+        key: Option<&RequestKey>,
+    ) -> Result<VolumeId> {
         let volumes = Volumes(&self.live);
-        volumes.create(&self.creating_volume, user, volume).await
+        let creating = &self.creating_volume;
+        volumes.create(creating, user, volume, key).await
     }
 
     /// The volumes of `user`, or of all users, newest first.

@@ -19,6 +19,7 @@ use crate::{
         error::{Error, Result},
         fresh,
         identity::Uid,
+        key::RequestKey,
         objects::{self, labels},
         observed::{ClaimRow, EventRow, JobRow, PodRow},
         view::{LiveView, Scope, scope_of},
@@ -51,10 +52,23 @@ impl Volumes<'_> {
         creating: &Mutex<()>,
         user: &User,
         volume: &VolumeDefinition,
+        key: Option<&RequestKey>,
     ) -> Result<VolumeId> {
         let _one_at_a_time = creating.lock().await;
         // Another server may have created one that the view does not show yet.
         self.refresh_volumes(Some(user)).await?;
+        let keyed = key.map(|key| (key.id::<VolumeId>("volume", user), key.digest(volume)));
+        if let Some((id, request)) = &keyed
+            && let Some(claim) = self.claim_of(user, *id)
+        {
+            if claim.request.as_deref() == Some(request) {
+                return Ok(*id);
+            }
+            let message = format!(
+                "Idempotency-Key: has made volume `{id}` from another definition: use another key for another volume"
+            );
+            return Err(Error::new(Reason::Invalid, message));
+        }
         if let Some(claim) = self.claim_named(user, &volume.name).await? {
             let name = &volume.name;
             let id = claim.volume.as_ref().map(|(id, _)| id.to_string());
@@ -64,10 +78,22 @@ impl Volumes<'_> {
                 format!("you have a volume `{name}` already, with ID {id}"),
             ));
         }
-        let id = fresh::id();
-        let claim = objects::claim(&id, user, volume, fresh::now());
+        let (id, request) =
+            keyed.map_or_else(|| (fresh::id(), None), |(id, request)| (id, Some(request)));
+        let claim = objects::claim(&id, user, volume, fresh::now(), request.clone());
         let doing = format!("create volume `{}`", volume.name);
-        call(doing, self.0.create::<ClaimRow>(&claim)).await?;
+        let created = call(doing, self.0.create::<ClaimRow>(&claim)).await;
+        if let (Err(error), Some(request)) = (&created, &request)
+            && error.reason() == Reason::AlreadyExists
+        {
+            // Another server is just as far with the same request.
+            self.refresh_volumes(Some(user)).await?;
+            let claim = self.claim_of(user, id);
+            if claim.is_some_and(|claim| claim.request.as_deref() == Some(request)) {
+                return Ok(id);
+            }
+        }
+        created?;
         log::info!("volume created volume_id={id} user={:?}", user.as_str());
         Ok(id)
     }
@@ -262,11 +288,7 @@ impl Volumes<'_> {
 
     /// The claim of a volume of `user`, from the view, else from Kubernetes.
     async fn look_up_volume(&self, user: &User, id: VolumeId) -> Result<Arc<ClaimRow>> {
-        let find = || {
-            let claims = self.0.view.volumes(Some(user)).into_iter();
-            let mut own = claims.filter(|claim| claim.volume.as_ref().is_some_and(|it| it.0 == id));
-            own.next()
-        };
+        let find = || self.claim_of(user, id);
         if self.0.view.has_fresh_volumes()
             && let Some(claim) = find()
         {
@@ -274,6 +296,12 @@ impl Volumes<'_> {
         }
         self.refresh_volumes(Some(user)).await?;
         find().ok_or_else(|| not_found(id))
+    }
+
+    /// The claim of a volume of `user`, from the view.
+    fn claim_of(&self, user: &User, id: VolumeId) -> Option<Arc<ClaimRow>> {
+        let mut claims = self.0.view.volumes(Some(user)).into_iter();
+        claims.find(|claim| claim.volume.as_ref().is_some_and(|it| it.0 == id))
     }
 
     /// The claims of the volumes of `user`, or of all users.

@@ -16,6 +16,7 @@ mod http10;
 mod limits;
 mod log_body;
 mod log_streams;
+mod request_key;
 mod routes;
 mod submission;
 mod task_list;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{access::Known, error, limits::Limits, tasks, volumes};
 use crate::{
-    api::{Whoami, path},
+    api::{KEY_HEADER, Whoami, path},
     executor::{Error, Executor},
 };
 
@@ -65,7 +65,9 @@ fn get() -> Route {
 
 /// `GET /`: whether the server is alive.
 async fn root() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "ok", "service": "k8s-cli-api"}))
+    HttpResponse::Ok()
+        .insert_header((KEY_HEADER, "supported"))
+        .json(json!({"status": "ok", "service": "k8s-cli-api"}))
 }
 
 /// `GET /whoami`: the user, and how the server knows them.

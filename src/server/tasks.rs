@@ -14,6 +14,7 @@ use super::{
     limits::{Limits, Submits},
     log_body,
     log_streams::LogStreams,
+    request_key::Key,
     submission::{Purpose, Submission},
     task_list::{self, TaskLists},
 };
@@ -29,6 +30,7 @@ use crate::{
 /// `check`, whether the task would be accepted.
 pub async fn submit(
     user: User,
+    key: Key,
     executor: Data<Executor>,
     submission: Submission,
     dry_runs: Data<DryRuns>,
@@ -47,7 +49,8 @@ pub async fn submit(
     Ok(match purpose {
         Purpose::Start => {
             let _turn = submits.admit(&limits, &user, &executor).await?;
-            let submitted = executor.submit(&user, task, flags, files).await?;
+            let submitted = executor.submit(&user, task, flags, files, key.0.as_ref());
+            let submitted = submitted.await?;
             Subjects::of(HttpResponse::Ok().json(&submitted), [submitted.task_id])
         }
         Purpose::Check => {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     access::{Subjects, UserFilter},
     error,
+    request_key::Key,
 };
 use crate::{
     api::{
@@ -21,12 +22,14 @@ use crate::{
 /// `POST /volumes/create`: creates a volume and answers with its id.
 pub async fn create(
     user: User,
+    key: Key,
     executor: Data<Executor>,
     definition: Json<Value>,
 ) -> Result<HttpResponse, Error> {
     let volume =
         VolumeDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
-    let id = executor.create_volume(&user, &volume).await?;
+    let id = executor.create_volume(&user, &volume, key.0.as_ref());
+    let id = id.await?;
     let answer = HttpResponse::Ok().json(VolumeCreateResponse::new(id));
     Ok(Subjects::of(answer, [id]))
 }

@@ -15,6 +15,7 @@ mod corpus;
 mod delete;
 mod fail_fast;
 mod files;
+mod idempotency;
 mod jobs;
 mod log_faults;
 mod logs;

@@ -24,10 +24,10 @@ fn only_the_task_sees_its_secrets() {
     assert_eq!(logs.stdout, "node-1 | 10\nnode-1 | secret\n");
 
     let secrets: Vec<Secret> = world.objects();
-    let name = format!("task-{id}");
+    let names = world.names_of::<Secret>(&id);
     let secret = secrets
         .iter()
-        .find(|secret| secret.metadata.name.as_ref() == Some(&name))
+        .find(|secret| secret.metadata.name.as_ref() == names.first())
         .expect("the task has a Secret");
     assert_eq!(secret.data.as_ref().unwrap()["TOKEN"].0, b"hush-hush");
     let seen = [
@@ -47,7 +47,7 @@ fn only_the_task_sees_its_secrets() {
     }
     ada.run(["jobs", "stop", &id]).success();
     wait_until("the Secret is deleted with the task", || {
-        !world.names::<Secret>().contains(&name)
+        world.names_of::<Secret>(&id).is_empty()
     });
 }
 
@@ -60,10 +60,10 @@ fn a_task_mounts_a_sub_path_and_a_volume_of_its_own() {
         "volumes:\n  /part: {name: data, sub_path: a/b}\n  /scratch: {size: 1Gi}\nrun: |\n  echo hello > /part/file\n  echo x > /scratch/x",
     );
     ada.wait_for_status(&id, "completed");
-    let claim = format!("task-{id}-volume-0");
-    assert!(world.names::<PersistentVolumeClaim>().contains(&claim));
+    let claims = world.names_of::<PersistentVolumeClaim>(&id);
+    assert!(claims[0].ends_with("-volume-0"), "{claims:?}");
     let listed = ada.run(["volumes", "list"]).success();
-    assert!(!listed.stdout.contains(&claim), "{}", listed.stdout);
+    assert!(!listed.stdout.contains(&claims[0]), "{}", listed.stdout);
     let reader = ada.submit("volumes: {/data: data}\nrun: cat /data/a/b/file");
     ada.wait_for_status(&reader, "completed");
     ada.run(["jobs", "logs", &reader])
@@ -71,7 +71,7 @@ fn a_task_mounts_a_sub_path_and_a_volume_of_its_own() {
         .stdout("hello\n");
     ada.run(["jobs", "stop", &id]).success();
     wait_until("the claim is deleted with the task", || {
-        !world.names::<PersistentVolumeClaim>().contains(&claim)
+        !world.names::<PersistentVolumeClaim>().contains(&claims[0])
     });
     // A task of several nodes gets a warning about a volume that only one machine can mount.
     let file = ada.file("num_nodes: 2\nvolumes: {/data: data}\nrun: 'true'");
@@ -249,10 +249,10 @@ fn labels_cannot_make_the_claim_of_a_task_a_volume_of_a_user() {
         "volumes: {{/d: {{size: 1Gi, labels: {{skypilot-volume: 'true', volume-id: {volume}, team: x}}}}}}\nrun: 'true'"
     ));
     let claims: Vec<PersistentVolumeClaim> = world.objects();
-    let name = format!("task-{id}-volume-0");
+    let names = world.names_of::<PersistentVolumeClaim>(&id);
     let claim = claims
         .iter()
-        .find(|claim| claim.metadata.name.as_ref() == Some(&name));
+        .find(|claim| claim.metadata.name.as_ref() == names.first());
     let labels = claim
         .expect("the task has a claim")
         .metadata

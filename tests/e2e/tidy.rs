@@ -122,6 +122,7 @@ const ROOMS: [(&str, &[&str]); 2] = [
             "error",
             "identity",
             "fresh",
+            "key",
             "cluster",
             "scripted_server",
             "objects",

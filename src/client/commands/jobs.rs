@@ -10,7 +10,7 @@ use crate::{
     client::{
         Context, Error, Exit,
         files::{self, Archive, FileMounts},
-        http::{ApiClient, Stream},
+        http::{ApiClient, RequestKey, Stream},
         logs::{LogFeed, Style, follow},
         output::{self, Columns, task_view},
         task_file::{self, Finding, TaskFile},
@@ -71,9 +71,12 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
         }
         return Ok(Exit::Done);
     }
-    let submitted = with_stream(context, archive.as_mut(), |files| match files {
-        Some(files) => client.submit_with_files(&file.task, flags, files),
-        None => client.submit(&file.task, flags),
+    let key = &RequestKey::new(args.idempotency_key.as_deref())?;
+    let submitted = client.until_answered(|| {
+        with_stream(context, archive.as_mut(), |files| match files {
+            Some(files) => client.submit_with_files(&file.task, flags, files, key),
+            None => client.submit(&file.task, flags, key),
+        })
     })?;
     // From here on Ctrl-C detaches from the task.
     let feed = follows.then(LogFeed::listen);
@@ -133,15 +136,16 @@ fn submit(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error
 fn with_stream<T>(
     context: &mut Context<'_>,
     archive: Option<&mut Archive>,
-    send: impl FnOnce(Option<Stream<'_>>) -> T,
-) -> T {
+    send: impl FnOnce(Option<Stream<'_>>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let mut progress = context.progress("sending");
-    let stream = archive.map(|archive| {
-        let length = archive.packed.about.size;
-        let bytes = Box::new(progress.of(&mut archive.file, length));
-        Stream { bytes, length }
-    });
-    send(stream)
+    let Some(archive) = archive else {
+        return send(None);
+    };
+    archive.rewind()?;
+    let length = archive.packed.about.size;
+    let bytes = Box::new(progress.of(&mut archive.file, length));
+    send(Some(Stream { bytes, length }))
 }
 
 /// Packs the files of a task, if the server takes them, and takes their names out of the definition.

@@ -106,6 +106,8 @@ pub enum Error {
         cause: String,
         /// Whether the request was one that changes something.
         may_have_acted: bool,
+        /// Whether the connection broke, not the patience.
+        is_cut: bool,
     },
     /// The answer does not follow the contract.
     NotOurServer {

@@ -68,10 +68,11 @@ impl ApiClient {
             proxy: self.proxy.as_ref().map(ToString::to_string),
             cause: shorten(&cause),
         };
-        let no_answer = |cause: String| Error::NoAnswer {
+        let no_answer = |cause: String, is_cut| Error::NoAnswer {
             url: self.place(),
             cause: shorten(&cause),
             may_have_acted: *method != Method::GET,
+            is_cut,
         };
         if let Some(tls) = tls(&error) {
             return match certificate::is_plain(tls) {
@@ -87,7 +88,7 @@ impl ApiClient {
                 "no connection within {} seconds",
                 CONNECT_TIMEOUT.as_secs()
             )),
-            ureq::Error::Timeout(_) => no_answer("it took too long".to_owned()),
+            ureq::Error::Timeout(_) => no_answer("it took too long".to_owned(), false),
             ureq::Error::HostNotFound => unreachable("no such host".to_owned()),
             ureq::Error::ConnectProxyFailed(reason) => {
                 // `proxy server responded 407/407`
@@ -98,7 +99,9 @@ impl ApiClient {
                         .replace("responded", "answered"),
                 )
             }
-            ureq::Error::Io(error) if needs_connection(&error) => no_answer(describe_lost(&error)),
+            ureq::Error::Io(error) if needs_connection(&error) => {
+                no_answer(describe_lost(&error), true)
+            }
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
             ureq::Error::Protocol(_) if self.url.starts_with("http://") => {
                 let (_, rest) = self.url.split_once("://").unwrap_or_default();

@@ -8,6 +8,7 @@ mod clock;
 mod detail;
 mod failure;
 mod form;
+mod once;
 mod page;
 mod socket;
 
@@ -35,6 +36,7 @@ use self::{
 pub use self::{
     failure::{describe_body, without_secrets},
     form::Stream,
+    once::RequestKey,
     socket::Route,
 };
 use super::{Error, config::Env, credentials::Credentials, output};
@@ -136,8 +138,9 @@ impl ApiClient {
         &self,
         task: &TaskDefinition,
         flags: SubmitFlags,
+        key: &RequestKey,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        self.post(&path::tasks_submit(flags), &wire(task)?)
+        self.post(&path::tasks_submit(flags), &wire(task)?, key)
     }
 
     /// Asks whether the server would accept a task with files, so that those of a refused one are not sent.
@@ -150,7 +153,7 @@ impl ApiClient {
         flags: SubmitFlags,
     ) -> Result<TaskCheckResponse, Error> {
         let form = Form::new(wire(task)?, flags, Some("check"));
-        let answer = self.again(|| self.send_form(&form, None));
+        let answer = self.again(|| self.send_form(&form, None, None));
         match answer {
             Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
             Err(error) if is_about_form(&error) => Err(self.no_files()),
@@ -170,8 +173,10 @@ impl ApiClient {
         task: &TaskDefinition,
         flags: SubmitFlags,
         files: Stream<'_>,
+        key: &RequestKey,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let answer = self.send_form(&Form::new(wire(task)?, flags, None), Some(files))?;
+        let form = Form::new(wire(task)?, flags, None);
+        let answer = self.send_form(&form, Some(files), Some(key))?;
         self.typed(answer)
     }
 
@@ -189,7 +194,8 @@ impl ApiClient {
             url: self.url.clone(),
             started,
         };
-        let answer = self.send_form(&Form::new(wire(task)?, flags, Some("dry_run")), files);
+        let form = Form::new(wire(task)?, flags, Some("dry_run"));
+        let answer = self.send_form(&form, files, None);
         let answer = match answer {
             Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
             answer => answer?,
@@ -211,7 +217,12 @@ impl ApiClient {
     }
 
     /// Sends a form, with an archive behind its other parts.
-    fn send_form(&self, form: &Form, files: Option<Stream<'_>>) -> Result<Answer<Value>, Error> {
+    fn send_form(
+        &self,
+        form: &Form,
+        files: Option<Stream<'_>>,
+        key: Option<&RequestKey>,
+    ) -> Result<Answer<Value>, Error> {
         let (head, tail) = form.around(files.is_some());
         let length =
             (head.len() + tail.len()) as u64 + files.as_ref().map_or(0, |files| files.length);
@@ -226,6 +237,7 @@ impl ApiClient {
         let headers = request.headers_mut();
         headers.insert("content-type", HeaderValue::from_static(form::KIND));
         headers.insert("content-length", length.into());
+        headers.extend(key.map(RequestKey::header));
         // Slow lines need a second for 64 KiB.
         let timeout = WRITE_TIMEOUT + Duration::from_secs(length / (64 * 1024));
         self.answer_to(request, timeout)
@@ -321,8 +333,9 @@ impl ApiClient {
     pub fn create_volume(
         &self,
         volume: &VolumeDefinition,
+        key: &RequestKey,
     ) -> Result<Answer<VolumeCreateResponse>, Error> {
-        self.post(path::VOLUMES_CREATE, volume)
+        self.post(path::VOLUMES_CREATE, volume, key)
     }
 
     pub fn list_volumes(&self, all_users: bool) -> Result<Answer<VolumeListResponse>, Error> {
@@ -357,9 +370,15 @@ impl ApiClient {
         &self,
         path: &str,
         body: &impl Serialize,
+        key: &RequestKey,
     ) -> Result<Answer<T>, Error> {
         let body = serde_json::to_vec(body).map_err(|error| cannot_send(&error))?;
-        self.answer(Method::POST, path, body, WRITE_TIMEOUT)
+        self.again(|| {
+            let body = body.as_slice();
+            let mut request = self.request(Method::POST, path, "application/json", body)?;
+            request.headers_mut().extend([key.header()]);
+            self.answer_to(request, WRITE_TIMEOUT)
+        })
     }
 
     fn answer<T: DeserializeOwned>(

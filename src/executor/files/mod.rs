@@ -197,11 +197,17 @@ impl Files {
         !has_store || (is_small && kept.saturating_add(size) <= self.budget)
     }
 
-    /// Lets an archive travel with a task, and chooses its place.
+    /// Lets an archive travel with a task, and chooses its place, unless an `earlier` request has done so.
     ///
     /// # Errors
     /// It is larger than the limit.
-    pub fn admit(&self, view: &View, num_nodes: u32, archive: Archive) -> Result<Travelling> {
+    pub fn admit(
+        &self,
+        view: &View,
+        num_nodes: u32,
+        archive: Archive,
+        earlier: Option<FilesPlace>,
+    ) -> Result<Travelling> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         let size = archive.size;
         let kept = in_secrets(view) + *reserved;
@@ -211,10 +217,11 @@ impl Files {
             let message = format!("files: {size} packed are more than {most}: {why}");
             return Err(Error::new(Reason::RequestEntityTooLarge, message));
         }
-        let store = self
-            .store
-            .as_ref()
-            .filter(|_| !self.fits_secrets(size, kept, num_nodes));
+        let is_stored = match &earlier {
+            Some(place) => matches!(place, FilesPlace::File(_)),
+            None => !self.fits_secrets(size, kept, num_nodes),
+        };
+        let store = self.store.as_ref().filter(|_| is_stored);
         let reservation = store.is_none().then(|| {
             *reserved += size;
             Reservation {
@@ -234,12 +241,13 @@ impl Files {
                     size,
                     sha256: archive.sha256.clone(),
                 },
-                place: match store {
+                place: earlier.unwrap_or_else(|| match store {
                     Some(_) => {
                         FilesPlace::File(store::file_name(&archive.sha256, fresh::id::<TaskId>()))
                     }
                     None => FilesPlace::Secrets(size.div_ceil(PART as u64) as u32),
-                },
+                }),
+                nonce: None,
             },
             claim: store.map(|store| store.claim().to_owned()),
             roots: roots

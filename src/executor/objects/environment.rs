@@ -69,11 +69,7 @@ fn cluster_info(submission: &Submission) -> String {
 /// The address at which the nodes of a task find rank 0.
 fn master_address(submission: &Submission) -> String {
     if submission.is_multi_node() {
-        return format!(
-            "{}.{}",
-            names::hostname(0),
-            names::service_name(submission.id)
-        );
+        return format!("{}.{}", names::hostname(0), submission.stem.service());
     }
     "127.0.0.1".to_owned()
 }
@@ -90,7 +86,7 @@ fn node_ips(submission: &Submission) -> Option<EnvVar> {
             value_from: Some(EnvVarSource {
                 secret_key_ref: Some(SecretKeySelector {
                     key: NODE_IPS.to_owned(),
-                    name: names::script_secret_name(submission.id),
+                    name: submission.stem.script_secret(),
                     optional: Some(false),
                 }),
                 ..EnvVarSource::default()

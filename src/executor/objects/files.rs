@@ -15,7 +15,11 @@ use k8s_openapi::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{names, owned::owned_by, submission::Submission};
+use super::{
+    names::Stem,
+    owned::owned_by,
+    submission::{Submission, is_nonce},
+};
 use crate::api::{Problem, TaskFiles, TaskId};
 
 /// The bytes of an archive in one Secret.
@@ -36,6 +40,9 @@ pub struct KeptFiles {
     pub about: TaskFiles,
     #[serde(flatten)]
     pub place: FilesPlace,
+    /// The nonce in the names of the Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 /// The place of an archive.
@@ -65,7 +72,8 @@ impl KeptFiles {
     pub fn parse(text: &str) -> Option<Self> {
         let kept: Self = serde_json::from_str(text).ok()?;
         let is_sane = !matches!(kept.place, FilesPlace::Secrets(parts) if parts > MAX_PARTS);
-        is_sane.then_some(kept)
+        let is_name = kept.nonce.as_deref().is_none_or(is_nonce);
+        (is_sane && is_name).then_some(kept)
     }
 
     /// The names of its Secrets.
@@ -74,7 +82,8 @@ impl KeptFiles {
             FilesPlace::Secrets(parts) => parts,
             FilesPlace::File(_) => 0,
         };
-        (0..parts).map(move |part| names::files_secret_name(id, part))
+        let stem = Stem::new(id, self.nonce.as_deref());
+        (0..parts).map(move |part| stem.files_secret(part))
     }
 }
 
@@ -167,7 +176,7 @@ pub fn files_secret(
     part: u32,
     bytes: Vec<u8>,
 ) -> Secret {
-    let name = names::files_secret_name(submission.id, part);
+    let name = submission.stem.files_secret(part);
     Secret {
         metadata: owned_by(first_job, name, submission),
         data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(bytes))])),
@@ -191,6 +200,7 @@ mod tests {
                     sha256: "ab".to_owned(),
                 },
                 place: FilesPlace::File("ab-x".to_owned()),
+                nonce: None,
             },
             claim: Some("team".to_owned()),
             roots: vec!["home"],
@@ -236,23 +246,31 @@ mod tests {
             size: 1_000_000,
             sha256: "ab".to_owned(),
         };
-        for (place, text) in [
+        for (place, nonce, text) in [
             (
                 FilesPlace::Secrets(2),
-                r#"{"size":1000000,"sha256":"ab","secrets":2}"#,
+                Some("x1y2z"),
+                r#"{"size":1000000,"sha256":"ab","secrets":2,"nonce":"x1y2z"}"#,
             ),
             (
                 FilesPlace::File("ab-x".to_owned()),
+                None,
                 r#"{"size":1000000,"sha256":"ab","file":"ab-x"}"#,
             ),
         ] {
-            let about = about.clone();
-            let kept = KeptFiles { about, place };
+            let (about, nonce) = (about.clone(), nonce.map(str::to_owned));
+            let kept = KeptFiles {
+                about,
+                place,
+                nonce,
+            };
             assert_eq!(serde_json::to_string(&kept).unwrap(), text);
             assert_eq!(KeptFiles::parse(text), Some(kept));
         }
         let absurd = r#"{"size":1,"sha256":"ab","secrets":4000000000}"#;
         assert_eq!(KeptFiles::parse(absurd), None);
+        let path = r#"{"size":1,"sha256":"ab","secrets":1,"nonce":"../x"}"#;
+        assert_eq!(KeptFiles::parse(path), None);
         assert_eq!(KeptFiles::parse("true"), None);
     }
 }

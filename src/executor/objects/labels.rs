@@ -36,6 +36,11 @@ pub const STOPPING: &str = "k8s-cli/stopping";
 /// The ends of nodes, for the time after Kubernetes has removed their Jobs or pods.
 pub const ENDS: &str = "k8s-cli/ends";
 
+/// On all objects of a task whose id a key has decided: the nonce in the names of the objects that the first Job owns.
+pub const NONCE: &str = "k8s-cli/nonce";
+/// On the same: the digest of the request, by which a second one of the same key is known. Also on claims of volumes.
+pub const REQUEST: &str = "k8s-cli/request";
+
 /// The files that travelled with the task, on the first Job: see `files`.
 pub const FILES: &str = "k8s-cli/files";
 /// `true` on the first Job: the files are deleted, since the task has ended.

@@ -29,9 +29,10 @@ pub use self::{
     files::{Files, FilesPlace, KeptFiles, PART, check_claim, files_secret},
     gpus::{Placement, choose, place},
     manifest::job,
+    names::Stem,
     owned::{claim, ephemeral_claims, secrets, service},
     pod::CONTAINER,
     pod_rules::PodRules,
     script::{FILES_FAILED, SETUP_FAILED, sets_command},
-    submission::{Found, Submission},
+    submission::{Found, Keyed, Origin, Submission, is_nonce},
 };

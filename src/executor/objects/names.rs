@@ -64,40 +64,56 @@ pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
     }
 }
 
-/// The name of a task's headless Service, the domain in which its nodes find each other. A Service's name has to begin with a
-/// letter; the id of a task need not.
-pub fn service_name(id: TaskId) -> String {
-    format!("task-{id}")
-}
+/// What the names of the objects of a task begin with, except those of its Jobs.
+///
+/// A key decides the id of a task, so an earlier task may have had the same one, and Kubernetes may not have collected its objects yet.
+/// Its nonce then keeps the names apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stem(String);
 
-/// The name of the Secret of a task.
-pub fn secret_name(id: TaskId) -> String {
-    format!("task-{id}")
-}
+impl Stem {
+    pub fn new(id: TaskId, nonce: Option<&str>) -> Self {
+        // The name of a Service has to begin with a letter; the id of a task need not.
+        Self(match nonce {
+            Some(nonce) => format!("task-{id}-{nonce}"),
+            None => format!("task-{id}"),
+        })
+    }
 
-/// The name of the Secret that holds the script of a task.
-pub fn script_secret_name(id: TaskId) -> String {
-    format!("task-{id}-shared")
-}
+    /// The name of the headless Service, the domain in which the nodes find each other.
+    pub fn service(&self) -> String {
+        self.0.clone()
+    }
 
-/// The name of the Secret that holds a part of the files of a task.
-pub fn files_secret_name(id: TaskId, part: u32) -> String {
-    format!("task-{id}-files-{part}")
-}
+    /// The name of the Secret with the values of `secrets`.
+    pub fn secret(&self) -> String {
+        self.0.clone()
+    }
 
-/// The name of the Secret with the login of a task to a registry of images.
-pub fn registry_secret_name(id: TaskId) -> String {
-    format!("task-{id}-registry")
+    /// The name of the Secret that holds the script.
+    pub fn script_secret(&self) -> String {
+        format!("{}-shared", self.0)
+    }
+
+    /// The name of the Secret that holds a part of the files.
+    pub fn files_secret(&self, part: u32) -> String {
+        format!("{}-files-{part}", self.0)
+    }
+
+    /// The name of the Secret with the login to a registry of images.
+    pub fn registry_secret(&self) -> String {
+        format!("{}-registry", self.0)
+    }
+
+    /// The name of the claim behind an ephemeral volume.
+    pub fn ephemeral_claim(&self, index: usize) -> String {
+        format!("{}-volume-{index}", self.0)
+    }
 }
 
 /// The hostname of a node, under which the other nodes find it in the domain of the Service.
 pub fn hostname(rank: u32) -> String {
     format!("node-{rank}")
-}
-
-/// The name of the claim behind an ephemeral volume of a task.
-pub fn ephemeral_claim_name(id: TaskId, index: usize) -> String {
-    format!("task-{id}-volume-{index}")
 }
 
 /// Whether a text can be a label value that selects objects. The empty value is valid but selects nothing.

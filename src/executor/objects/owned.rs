@@ -28,7 +28,7 @@ use crate::api::{
 ///
 /// It publishes addresses of pods that are not ready, since the nodes of a task wait for each other.
 pub fn service(submission: &Submission, first_job: &ObjectMeta) -> Service {
-    let name = names::service_name(submission.id);
+    let name = submission.stem.service();
     let selector = (labels::TASK_ID.to_owned(), submission.id.to_string());
     Service {
         metadata: owned_by(first_job, name, submission),
@@ -63,11 +63,7 @@ fn registry_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Se
     let config = json!({ "auths": { server: login } }).to_string();
     let data = (".dockerconfigjson".to_owned(), ByteString(config.into()));
     Some(Secret {
-        metadata: owned_by(
-            first_job,
-            names::registry_secret_name(submission.id),
-            submission,
-        ),
+        metadata: owned_by(first_job, submission.stem.registry_secret(), submission),
         type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
         data: Some(BTreeMap::from([data])),
         immutable: Some(true),
@@ -76,7 +72,7 @@ fn registry_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Se
 }
 
 fn secret(submission: &Submission, first_job: &ObjectMeta) -> Secret {
-    let name = names::secret_name(submission.id);
+    let name = submission.stem.secret();
     let data = submission.task.secrets.iter();
     let data = data.map(|(name, value)| (name.clone(), ByteString(value.clone().into_bytes())));
     Secret {
@@ -93,7 +89,7 @@ fn script_secret(submission: &Submission, first_job: &ObjectMeta) -> Option<Secr
     let mut data = submission.script.files()?.clone();
     let names = submission.node_names.clone();
     data.extend(names.map(|names| (NODE_IPS.to_owned(), names)));
-    let name = names::script_secret_name(submission.id);
+    let name = submission.stem.script_secret();
     Some(Secret {
         metadata: owned_by(first_job, name, submission),
         string_data: Some(data),
@@ -159,12 +155,13 @@ pub(super) fn owned_by(
     }
 }
 
-/// The claim behind a volume.
+/// The claim behind a volume. `request` is the digest of the request, if a key has decided the id.
 pub fn claim(
     id: &VolumeId,
     user: &User,
     volume: &VolumeDefinition,
     created_at: Timestamp,
+    request: Option<String>,
 ) -> PersistentVolumeClaim {
     let VolumeDefinition {
         name,
@@ -172,6 +169,11 @@ pub fn claim(
         storage_class,
         access_modes,
     } = volume;
+    let annotations = [
+        (labels::CREATED_AT.to_owned(), created_at.to_string()),
+        (labels::EXACT_USER.to_owned(), user.to_string()),
+    ];
+    let request = request.map(|request| (labels::REQUEST.to_owned(), request));
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(format!("{name}-{id}")),
@@ -181,10 +183,7 @@ pub fn claim(
                 (labels::VOLUME_NAME.to_owned(), name.clone()),
                 (labels::USERNAME.to_owned(), names::username(user)),
             ])),
-            annotations: Some(BTreeMap::from([
-                (labels::CREATED_AT.to_owned(), created_at.to_string()),
-                (labels::EXACT_USER.to_owned(), user.to_string()),
-            ])),
+            annotations: Some(annotations.into_iter().chain(request).collect()),
             ..ObjectMeta::default()
         },
         spec: Some(claim_spec(

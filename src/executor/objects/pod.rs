@@ -36,7 +36,7 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     let script = &submission.script;
     let arguments = script.arguments().iter();
     let arguments = arguments.map(|argument| escape_dollars(argument));
-    let secrets = (!task.secrets.is_empty()).then(|| env_from(names::secret_name(submission.id)));
+    let secrets = (!task.secrets.is_empty()).then(|| env_from(submission.stem.secret()));
     let image = task.resources.image_id.as_deref().unwrap_or(IMAGE);
     let container = Container {
         name: CONTAINER.to_owned(),
@@ -58,12 +58,12 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
         // A namespace with many Services would otherwise put hundreds of variables into the task's environment.
         enable_service_links: Some(false),
         image_pull_secrets: submission.registry_login.as_ref().map(|_| {
-            let name = names::registry_secret_name(submission.id);
+            let name = submission.stem.registry_secret();
             vec![LocalObjectReference { name }]
         }),
         hostname: is_multi_node.then(|| names::hostname(rank)),
         restart_policy: Some("Never".to_owned()),
-        subdomain: is_multi_node.then(|| names::service_name(submission.id)),
+        subdomain: is_multi_node.then(|| submission.stem.service()),
         tolerations: toleration(&submission.placement).map(|toleration| vec![toleration]),
         volumes: (!volumes.is_empty()).then_some(volumes),
         ..PodSpec::default()
@@ -188,7 +188,7 @@ fn volumes(submission: &Submission) -> (Vec<Volume>, Vec<VolumeMount>) {
         volumes.push(Volume {
             name: SCRIPT.to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(names::script_secret_name(submission.id)),
+                secret_name: Some(submission.stem.script_secret()),
                 ..SecretVolumeSource::default()
             }),
             ..Volume::default()

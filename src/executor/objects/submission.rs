@@ -6,7 +6,8 @@ use super::{
     barrier,
     files::Files,
     gpus::Placement,
-    labels, names,
+    labels,
+    names::{self, Stem},
     script::{MAX_ARGUMENT, Script},
 };
 use crate::api::{
@@ -16,9 +17,34 @@ use crate::api::{
 /// The variable that holds the addresses of all nodes.
 pub const NODE_IPS: &str = "SKYPILOT_NODE_IPS";
 
+/// The id of a task that is about to be created.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub id: TaskId,
+    /// What tells the task from others of the same id, if a key has decided it.
+    pub keyed: Option<Keyed>,
+}
+
+/// What tells a task from others whose id the same key has decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keyed {
+    /// A part of the names of its objects: see [`Stem`].
+    pub nonce: String,
+    /// The digest of the request.
+    pub request: String,
+}
+
+/// Whether a text can be a nonce. An annotation may have been written by others.
+pub fn is_nonce(text: &str) -> bool {
+    text.len() <= 8 && (text.bytes()).all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
 /// A task that is about to be created.
 pub struct Submission {
     pub id: TaskId,
+    pub keyed: Option<Keyed>,
+    /// What the names of its objects begin with.
+    pub stem: Stem,
     pub user: User,
     pub task: TaskDefinition,
     pub created_at: Timestamp,
@@ -57,7 +83,7 @@ pub struct Found {
 
 impl Submission {
     pub fn new(
-        id: TaskId,
+        origin: Origin,
         user: User,
         task: TaskDefinition,
         created_at: Timestamp,
@@ -70,19 +96,28 @@ impl Submission {
             files,
             registry_login,
         } = found;
-        let node_names = node_names(id, task.num_nodes);
+        let Origin { id, keyed } = origin;
+        let stem = Stem::new(id, keyed.as_ref().map(|keyed| keyed.nonce.as_str()));
+        let domain = stem.service();
+        let node_names = node_names(&domain, task.num_nodes);
         let num_nodes = task.num_nodes;
         let has_barrier = flags.barrier && barrier::is_possible(&task);
         let is_missing = num_nodes > 1 && node_names.is_none();
         let warning = is_missing.then(|| {
-            format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.task-<id>")
+            format!("num_nodes: {num_nodes} names are too long for a variable, so {NODE_IPS} is not set; nodes find each other as node-<rank>.{domain}")
         });
         Self {
-            script: Script::new(&task, has_barrier.then_some(id), files.as_ref()),
+            script: Script::new(
+                &task,
+                has_barrier.then_some(domain.as_str()),
+                files.as_ref(),
+            ),
             has_barrier,
             node_names,
             warnings: warning.into_iter().collect(),
             id,
+            keyed,
+            stem,
             user,
             task,
             created_at,
@@ -131,6 +166,10 @@ impl Submission {
             (labels::EXACT_USER.to_owned(), self.user.to_string()),
             (labels::EXACT_TASK_NAME.to_owned(), self.name()),
         ]);
+        if let Some(Keyed { nonce, request }) = &self.keyed {
+            annotations.insert(labels::NONCE.to_owned(), nonce.clone());
+            annotations.insert(labels::REQUEST.to_owned(), request.clone());
+        }
         if !self.fail_fast {
             annotations.insert(labels::FAIL_FAST.to_owned(), "false".to_owned());
         }
@@ -143,13 +182,12 @@ impl Submission {
     }
 }
 
-fn node_names(id: TaskId, num_nodes: u32) -> Option<String> {
+fn node_names(domain: &str, num_nodes: u32) -> Option<String> {
     if num_nodes == 1 {
         return None;
     }
-    let service = names::service_name(id);
     let names: Vec<_> = (0..num_nodes)
-        .map(|rank| format!("{}.{service}", names::hostname(rank)))
+        .map(|rank| format!("{}.{domain}", names::hostname(rank)))
         .collect();
     let names = names.join("\n");
     (NODE_IPS.len() + names.len() < MAX_ARGUMENT).then_some(names)

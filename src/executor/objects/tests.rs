@@ -43,7 +43,10 @@ fn submission(mut task: TaskDefinition) -> Submission {
         },
     };
     Submission::new(
-        "ab12cd34".parse().unwrap(),
+        Origin {
+            id: "ab12cd34".parse().unwrap(),
+            keyed: None,
+        },
         "ada@example.com".parse().unwrap(),
         task,
         "2026-01-02T03:04:05.678901".parse().unwrap(),
@@ -132,6 +135,7 @@ fn a_volume() {
         &"ada@example.com".parse().unwrap(),
         &volume,
         created_at,
+        None,
     );
     golden::assert("manifests/volume.yaml", &golden::to_yaml(&claim));
 }

@@ -28,6 +28,8 @@ pub struct ClaimRow {
     pub is_taken: bool,
     pub owner: Owner,
     pub created_at: Timestamp,
+    /// The digest of the request that made it, if a key has decided its id.
+    pub request: Option<Box<str>>,
     pub size: Box<str>,
     pub storage_class: Option<Box<str>>,
     pub access_modes: Vec<String>,
@@ -101,6 +103,7 @@ impl From<Wire<Spec, Status>> for ClaimRow {
                 .any(|label| meta.label(label).is_some()),
             owner: Owner::of(&meta),
             created_at: meta.created_at(),
+            request: meta.annotation(labels::REQUEST).map(Into::into),
             size: size
                 .and_then(|mut size| size.remove("storage"))
                 .unwrap_or_default(),

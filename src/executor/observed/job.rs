@@ -13,7 +13,7 @@ use crate::{
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
-        objects::{KeptFiles, labels},
+        objects::{KeptFiles, Keyed, is_nonce, labels},
     },
 };
 
@@ -59,6 +59,16 @@ pub struct JobRow {
     pub claims: Box<[Box<str>]>,
 }
 
+/// A Job, with what a second request of the same key has to know of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire<Spec, Status>")]
+pub struct KeyedJobRow {
+    pub job: JobRow,
+    pub keyed: Option<Keyed>,
+    /// Whether Kubernetes makes no pod for it yet.
+    pub is_held: bool,
+}
+
 /// The state of a Job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobState {
@@ -89,10 +99,16 @@ impl Resource for JobRow {
 
 impl_row!(JobRow, |row: &Self| row.is_deleted);
 
+impl Resource for KeyedJobRow {
+    const PATH: (&'static str, &'static str) = JobRow::PATH;
+    const KIND: &'static str = JobRow::KIND;
+}
+
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
     backoff_limit: Option<i32>,
+    parallelism: Option<i32>,
     template: Template,
 }
 
@@ -144,6 +160,19 @@ impl From<Wire<Spec, Status>> for JobRow {
             ends: ends.map(Arc::new),
             claims: spec.template.spec.claims(),
             name: meta.name.into(),
+        }
+    }
+}
+
+impl From<Wire<Spec, Status>> for KeyedJobRow {
+    fn from(wire: Wire<Spec, Status>) -> Self {
+        let text = |key| wire.meta.annotation(key).map(str::to_owned);
+        let nonce = text(labels::NONCE).filter(|nonce| is_nonce(nonce));
+        let request = text(labels::REQUEST);
+        Self {
+            keyed: (nonce.zip(request)).map(|(nonce, request)| Keyed { nonce, request }),
+            is_held: wire.spec.parallelism == Some(0),
+            job: wire.into(),
         }
     }
 }

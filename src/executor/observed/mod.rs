@@ -24,7 +24,7 @@ pub use self::{
     claim::ClaimRow,
     ends::{Ends, NodeEnd},
     event::{EventRow, Subject},
-    job::{JobRow, JobState},
+    job::{JobRow, JobState, KeyedJobRow},
     node::{node_status, pod_status, stopped_after},
     pod::{Container, PodRow, Start, could_not_start},
     row::{Owner, Row},

@@ -111,7 +111,10 @@ mod tests {
         executor::{
             objects::PodRules,
             scripted_server,
-            tasks::prepare::{Rules, prepare},
+            tasks::{
+                keyed::random_origin,
+                prepare::{Rules, prepare},
+            },
             view::LiveView,
         },
     };
@@ -126,7 +129,16 @@ mod tests {
             pods: &PodRules::default(),
             reserved_claim: None,
         };
-        let prepared = prepare(&live, &user, task, SubmitFlags::default(), None, rules).await;
+        let prepared = prepare(
+            &live,
+            &user,
+            random_origin(),
+            task,
+            SubmitFlags::default(),
+            None,
+            rules,
+        )
+        .await;
         let (submission, _) = prepared.unwrap();
         let all = 0..submission.task.num_nodes;
         let each = all.map(|rank| to_json(&job(&submission, rank).unwrap()).unwrap());

@@ -13,7 +13,7 @@ use crate::{
         cluster::{Cluster, call},
         error::{Error, Result},
         fresh,
-        objects::{self, Files, Found, Placement, PodRules, Submission, names},
+        objects::{self, Files, Found, Origin, Placement, PodRules, Stem, Submission},
         observed::JobRow,
         view::LiveView,
         volumes::{Volumes, WAITS, is_for_one_machine},
@@ -35,9 +35,10 @@ pub struct Rules<'a> {
 pub async fn prepare(
     live: &LiveView,
     user: &User,
+    origin: Origin,
     mut task: TaskDefinition,
     flags: SubmitFlags,
-    files: Option<Files>,
+    mut files: Option<Files>,
     Rules {
         pods: rules,
         reserved_claim,
@@ -51,7 +52,11 @@ pub async fn prepare(
     if !problems.is_empty() {
         return Err(Error::new(Reason::Invalid, describe(&problems)));
     }
-    let id = fresh::id();
+    let nonce = origin.keyed.as_ref().map(|keyed| keyed.nonce.clone());
+    let stem = Stem::new(origin.id, nonce.as_deref());
+    if let Some(files) = &mut files {
+        files.kept.nonce = nonce;
+    }
     let mut warnings = task.warnings();
     if files.is_none() {
         warnings.extend(task.warnings_without_files());
@@ -67,7 +72,7 @@ pub async fn prepare(
         VolumeMount::Named { .. } => None,
     });
     for (index, (path, mode)) in ephemeral.enumerate() {
-        claims.insert(path.clone(), names::ephemeral_claim_name(id, index));
+        claims.insert(path.clone(), stem.ephemeral_claim(index));
         let is_for_one = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
         if is_for_one && task.num_nodes > 1 {
             warnings.push(format!("volumes.{path}: the volume {WAITS}"));
@@ -82,7 +87,7 @@ pub async fn prepare(
         files,
         registry_login,
     };
-    let mut submission = Submission::new(id, user, task, fresh::now(), flags, found);
+    let mut submission = Submission::new(origin, user, task, fresh::now(), flags, found);
     submission.is_restricted = rules.is_restricted;
     submission.may_install = may_install;
     submission.warnings.splice(0..0, warnings);

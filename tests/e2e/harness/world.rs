@@ -153,6 +153,13 @@ impl World {
             .collect()
     }
 
+    /// The names of the objects of a kind that belong to a task, beside its Jobs and pods.
+    pub fn names_of<K: Object>(&self, id: &str) -> Vec<String> {
+        let mut names = self.names::<K>();
+        names.retain(|name| name.starts_with(&format!("task-{id}")));
+        names
+    }
+
     /// The objects of a kind in the world's namespace, listed from the cluster.
     pub fn objects<K: Object>(&self) -> Vec<K> {
         self.objects_in(&self.namespace)

@@ -16,6 +16,7 @@ use crate::{
     },
     client::{
         Context, Error, Exit,
+        http::RequestKey,
         output::{self, Columns},
     },
 };
@@ -35,9 +36,9 @@ fn create(context: &mut Context<'_>, mut args: VolumeCreateArgs) -> Result<Exit,
     });
     let definition = VolumeDefinition::from_json(&definition)
         .map_err(|problems| Error::Usage(describe(&problems)))?;
-    let created = context
-        .client(args.take_server())?
-        .create_volume(&definition)?;
+    let client = context.client(args.take_server())?;
+    let key = RequestKey::new(args.idempotency_key.as_deref())?;
+    let created = client.until_answered(|| client.create_volume(&definition, &key))?;
     let (format, id) = (context.format(args.output), created.value.volume_id);
     output::made(context.out, format, "volume", &id, "created", &created.body)?;
     Ok(Exit::Done)

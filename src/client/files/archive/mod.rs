@@ -39,6 +39,16 @@ pub struct Archive {
     pub packed: Packed,
 }
 
+impl Archive {
+    /// Lets the next reader begin at the start.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn rewind(&mut self) -> Result<(), Error> {
+        self.file.rewind().map_err(cannot_pack)
+    }
+}
+
 /// What an archive holds.
 pub struct Packed {
     pub about: TaskFiles,
@@ -115,12 +125,11 @@ pub fn pack(
         done += size(kind);
     }
     let sink = tar.into_inner().and_then(GzEncoder::finish);
-    let (mut sink, file) = match sink.and_then(Sink::into_file) {
+    let (sink, file) = match sink.and_then(Sink::into_file) {
         Ok(ended) => ended,
         Err(error) if is_full(&error) => return Err(too_large()),
         Err(error) => return Err(cannot_pack(error)),
     };
-    sink.rewind().map_err(cannot_pack)?;
     let entries = entries.iter().map(|(path, kind)| {
         let detail = match kind {
             Kind::File { size, .. } => format_size(*size),

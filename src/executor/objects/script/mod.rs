@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{files::Files, names, pod::CONTAINER};
-use crate::api::{Problem, SKY_WORKDIR, TaskDefinition, TaskId};
+use super::{files::Files, pod::CONTAINER};
+use crate::api::{Problem, SKY_WORKDIR, TaskDefinition};
 
 /// The termination message of a container whose `setup` has failed.
 pub const SETUP_FAILED: &str = "k8s-cli: setup failed";
@@ -50,9 +50,9 @@ pub enum Script {
 }
 
 impl Script {
-    /// Builds the commands of a task with its files, and decides which object holds them. `id` is the id of a task whose nodes begin
-    /// `run` together.
-    pub fn new(task: &TaskDefinition, id: Option<TaskId>, files: Option<&Files>) -> Self {
+    /// Builds the commands of a task with its files, and decides which object holds them. `domain` is the domain in which the nodes of a task
+    /// that begin `run` together find each other.
+    pub fn new(task: &TaskDefinition, domain: Option<&str>, files: Option<&Files>) -> Self {
         if sets_command(task) {
             let arguments = vec![plain(task)];
             return Self::InJob { arguments };
@@ -74,7 +74,7 @@ impl Script {
             ("setup", setup(task).to_owned()),
             ("run", task.run.clone()),
         ];
-        texts.extend(id.map(|id| ("nodes", nodes(id))));
+        texts.extend(domain.map(|domain| ("nodes", nodes(domain))));
         let length: usize = texts.iter().map(|(_, text)| text.len()).sum();
         let num_nodes = task.num_nodes as usize;
         // The name of a node is more than 16 bytes long. The exact length is not worth building the names.
@@ -129,8 +129,8 @@ pub fn init() -> String {
 }
 
 /// `nodes.sh` for the nodes of a task.
-fn nodes(id: TaskId) -> String {
-    format!("k8s_domain={}\n", names::service_name(id)) + &without_comments(NODES)
+fn nodes(domain: &str) -> String {
+    format!("k8s_domain={domain}\n") + &without_comments(NODES)
 }
 
 /// A script without its comments and indentation.

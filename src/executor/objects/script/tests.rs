@@ -76,7 +76,7 @@ fn init_has_no_comments_and_names_the_message() {
         init(),
         without_comments(SHELL),
         without_comments(FILES),
-        nodes("ab12cd34".parse().unwrap()),
+        nodes("task-ab12cd34"),
     ] {
         assert!(text.len() < 4096 && !text.contains("\n#"), "{text}");
     }
@@ -398,7 +398,7 @@ impl Node {
 
     fn start(&self, setup: &str, run: &str) -> Child {
         let place = |path| self.path(path).display().to_string();
-        let nodes = nodes("ab12cd34".parse().unwrap());
+        let nodes = nodes("task-ab12cd34");
         let nodes = nodes.replace("/.k8s-cli-start", &place("start"));
         let nodes = nodes.replace("/etc/hosts", &place("hosts"));
         let shell = without_comments(SHELL);

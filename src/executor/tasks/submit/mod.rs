@@ -1,9 +1,10 @@
 //! Creates the objects of a task: all of them, or none.
 
 use std::{
+    collections::HashMap,
     ops::Range,
     sync::{
-        Arc,
+        Arc, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,9 +20,10 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tokio::sync::{RwLock, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, RwLock, oneshot};
 
 use super::{
+    keyed,
     prepare::{describe_warnings, job, try_first},
     stop,
 };
@@ -31,8 +33,8 @@ use crate::{
         cluster::{CONCURRENCY, DEADLINE, call},
         error::{Error, Result},
         files::{Files, Travelling},
-        objects::{self, PART, Submission, labels},
-        observed::JobRow,
+        objects::{self, Keyed, PART, Submission, labels},
+        observed::{JobRow, KeyedJobRow},
         view::{LiveView, Table},
     },
 };
@@ -47,6 +49,8 @@ pub struct Creations {
     under_way: Arc<RwLock<()>>,
     /// Whether all creations have to end.
     is_stopping: AtomicBool,
+    /// The ids that keys have decided, of tasks that are being created.
+    turns: std::sync::Mutex<HashMap<TaskId, Weak<Mutex<()>>>>,
 }
 
 impl Creations {
@@ -60,6 +64,18 @@ impl Creations {
         drop(self.under_way.write().await);
     }
 
+    /// Waits until no other request creates the task of this id, which a key has decided, and lets none begin before the guard is dropped.
+    pub async fn turn(&self, id: TaskId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.get(&id).and_then(Weak::upgrade).unwrap_or_default();
+            turns.insert(id, Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
+    }
+
     fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst)
     }
@@ -71,7 +87,7 @@ fn stopping() -> Error {
 }
 
 /// Creates the objects of a task. If Kubernetes refuses one of them, or the caller drops the future before it is done, the others
-/// are deleted again.
+/// are deleted again. Holds `turn` until that is done.
 ///
 /// # Errors
 /// When Kubernetes refuses an object.
@@ -81,6 +97,7 @@ pub async fn submit(
     submission: Submission,
     first: Job,
     travelling: Option<(Travelling, Arc<Files>)>,
+    turn: Option<OwnedMutexGuard<()>>,
 ) -> Result<TaskSubmitResponse> {
     if submission.task.pod_config.is_some() {
         // Kubernetes checks the user's part of the pod before anything is created.
@@ -97,6 +114,7 @@ pub async fn submit(
     let mut warnings = std::mem::take(&mut creation.submission.warnings);
     let submission = &creation.submission;
     let (id, user) = (submission.id, submission.user.clone());
+    let keyed = submission.keyed.clone();
     let (answer, answered) = oneshot::channel();
     let under_way = creations.under_way.clone().try_read_owned();
     let under_way = under_way.map_err(|_| stopping())?;
@@ -111,18 +129,24 @@ pub async fn submit(
             gone();
         }
         let is_begun = creation.is_begun.load(Ordering::Relaxed);
+        if matches!(created, Ok(Made::Elsewhere)) {
+            creation.discard_files().await;
+        }
         if created.is_err() && is_begun && !creation.roll_back().await {
             let rest = format!(
                 "some of its objects could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
             );
             created = created.map_err(|error| error.and(&rest));
         }
-        // The caller is gone, so no user learns the id.
-        if let Err(Ok(_)) = answer.send(created) {
+        let is_keyed = creation.submission.keyed.is_some();
+        // The caller is gone, so no user learns the id, unless the request comes again.
+        if let Err(Ok(_)) = answer.send(created)
+            && !is_keyed
+        {
             gone();
             creation.roll_back().await;
         }
-        drop(under_way);
+        drop((under_way, turn));
     });
     let cut_off = || {
         Error::new(
@@ -130,8 +154,16 @@ pub async fn submit(
             format!("creating task `{id}` was cut off"),
         )
     };
-    let of_kubernetes = answered.await.map_err(|_| cut_off())??;
-    warnings.extend(describe_warnings(of_kubernetes));
+    match (answered.await.map_err(|_| cut_off())??, keyed) {
+        (Made::Whole(of_kubernetes), _) => warnings.extend(describe_warnings(of_kubernetes)),
+        (Made::Elsewhere, Some(Keyed { request, .. })) => {
+            keyed::wait_for_other(live, &user, id, &request).await?;
+        }
+        (Made::Elsewhere, None) => {
+            let message = format!("the id {id} is taken: submit the task again");
+            return Err(Error::new(Reason::Conflict, message));
+        }
+    }
     log::info!("task submitted task_id={id} user={:?}", user.as_str());
     Ok(TaskSubmitResponse::new(id, warnings))
 }
@@ -148,13 +180,21 @@ struct Creation {
     is_begun: AtomicBool,
 }
 
+/// What a creation has come to.
+enum Made {
+    /// All objects exist. These are the warnings of Kubernetes.
+    Whole(Vec<String>),
+    /// A request of the same key has begun to create the task at another server.
+    Elsewhere,
+}
+
 impl Creation {
     fn id(&self) -> TaskId {
         self.submission.id
     }
 
-    /// Creates the objects of the task; returns the warnings of Kubernetes. Stops with an error after the first refusal, and once `is_unwanted`.
-    async fn run(&mut self, is_unwanted: impl Fn() -> bool) -> Result<Vec<String>> {
+    /// Creates the objects of the task. Stops with an error after the first refusal, and once `is_unwanted`.
+    async fn run(&mut self, is_unwanted: impl Fn() -> bool) -> Result<Made> {
         if let Some((travelling, files)) = &mut self.travelling {
             travelling.store(files).await?;
         }
@@ -169,7 +209,10 @@ impl Creation {
         };
         let is_refused = first.as_ref().is_err_and(Error::is_refusal);
         self.is_begun.store(!is_refused, Ordering::Relaxed);
-        let (first, warnings) = first?;
+        let Some((first, warnings)) = first? else {
+            self.is_begun.store(false, Ordering::Relaxed);
+            return Ok(Made::Elsewhere);
+        };
         let owner = &ObjectMeta {
             name: Some(first.name.to_string()),
             uid: Some(first.uid.to_string()),
@@ -190,7 +233,7 @@ impl Creation {
         if is_held {
             self.release(&first).await?;
         }
-        Ok(warnings)
+        Ok(Made::Whole(warnings))
     }
 
     /// Creates the Secrets with the files of the task.
@@ -219,8 +262,11 @@ impl Creation {
         let submission = &self.submission;
         let ranks = 1..submission.task.num_nodes;
         let node = |rank| async move {
-            let created = self.create_job(&job(submission, rank)?).await;
-            created.map(drop)
+            let job = job(submission, rank)?;
+            match self.create_job(&job).await? {
+                Some(_) => Ok(()),
+                None => Err(in_the_way(&job)),
+            }
         };
         self.create_all(ranks, CONCURRENCY, is_unwanted, node).await
     }
@@ -277,31 +323,37 @@ impl Creation {
         Ok(())
     }
 
-    async fn create_job(&self, job: &Job) -> Result<(JobRow, Vec<String>)> {
-        let name = job.metadata.name.as_deref().unwrap_or_default();
+    /// Creates a Job; returns it with the warnings of Kubernetes. None if there is a Job of its name that another request has made.
+    async fn create_job(&self, job: &Job) -> Result<Option<(JobRow, Vec<String>)>> {
+        let name = job_name(job);
         let created = async {
             match self.live.create::<JobRow>(job).await {
-                // kube repeats a request whose answer was lost. The name has a random part, so an existing Job of that name is
-                // ours.
+                // kube repeats a request whose answer was lost, and the creation that another request has begun is continued. A
+                // name without a nonce has a random part.
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    let present = self.live.cluster.get::<JobRow>(name).await?;
+                    let present = self.live.cluster.get::<KeyedJobRow>(name).await?;
                     let present = present.ok_or(kube::Error::Api(status))?;
                     self.live
                         .view
-                        .change::<JobRow, _>(|table| table.merge(present.clone()));
-                    Ok((present, Vec::new()))
+                        .change::<JobRow, _>(|table| table.merge(present.job.clone()));
+                    let is_ours = present.keyed == self.submission.keyed;
+                    Ok(is_ours.then(|| (present.job, Vec::new())))
                 }
-                answer => answer,
+                answer => answer.map(Some),
             }
         };
         call(format!("create Job `{name}`"), created).await
     }
 
-    /// Deletes the objects of the task, in up to 5 attempts; returns whether none is left.
-    async fn roll_back(&self) -> bool {
+    async fn discard_files(&self) {
         if let Some((travelling, files)) = &self.travelling {
             travelling.discard(files).await;
         }
+    }
+
+    /// Deletes the objects of the task, in up to 5 attempts; returns whether none is left.
+    async fn roll_back(&self) -> bool {
+        self.discard_files().await;
         const ATTEMPTS: u32 = 5;
         let id = self.id();
         let mut is_left = true;
@@ -324,6 +376,18 @@ impl Creation {
     }
 }
 
+fn job_name(job: &Job) -> &str {
+    job.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The error for a Job whose name that of an earlier task of the same id has.
+fn in_the_way(job: &Job) -> Error {
+    let name = job_name(job);
+    let message =
+        format!("Kubernetes has not deleted Job `{name}` of an earlier task yet: submit it again");
+    Error::new(Reason::ServiceUnavailable, message)
+}
+
 /// The first Job of a task with other objects, for which Kubernetes makes no pod until they exist.
 fn held(first: &Job) -> Job {
     let mut first = first.clone();
@@ -331,7 +395,7 @@ fn held(first: &Job) -> Job {
     first
 }
 
-/// Creates an object of a task. An existing object of its name is ours: see [`Creation::create_job`].
+/// Creates an object of a task. An existing object of its name is ours, since the name has a random part.
 async fn create<K>(api: &Api<K>, object: &K) -> Result<()>
 where
     K: kube::Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,

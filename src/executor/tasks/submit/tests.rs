@@ -8,7 +8,10 @@ use crate::{
     executor::{
         objects::PodRules,
         scripted_server,
-        tasks::prepare::{Rules, prepare},
+        tasks::{
+            keyed::random_origin,
+            prepare::{Rules, prepare},
+        },
     },
 };
 
@@ -59,9 +62,18 @@ async fn submitted(
         pods: &PodRules::default(),
         reserved_claim: None,
     };
-    let prepared = prepare(&live, &user, task, SubmitFlags::default(), None, rules).await;
+    let prepared = prepare(
+        &live,
+        &user,
+        random_origin(),
+        task,
+        SubmitFlags::default(),
+        None,
+        rules,
+    )
+    .await;
     let (submission, first) = prepared.unwrap();
-    let submitted = submit(&live, &Arc::default(), submission, first, None).await;
+    let submitted = submit(&live, &Arc::default(), submission, first, None, None).await;
     let error = submitted.unwrap_err();
     let requests = requests.lock().unwrap().clone();
     (error, requests)
@@ -124,9 +136,18 @@ async fn a_warning_of_kubernetes_reaches_the_user() {
         pods: &PodRules::default(),
         reserved_claim: None,
     };
-    let prepared = prepare(&live, &user, task, SubmitFlags::default(), None, rules).await;
+    let prepared = prepare(
+        &live,
+        &user,
+        random_origin(),
+        task,
+        SubmitFlags::default(),
+        None,
+        rules,
+    )
+    .await;
     let (submission, first) = prepared.unwrap();
-    let answer = submit(&live, &Arc::default(), submission, first, None).await;
+    let answer = submit(&live, &Arc::default(), submission, first, None, None).await;
     let warnings = answer.unwrap().warnings;
     assert_eq!(
         warnings,

@@ -1,0 +1,114 @@
+//! The id of a new task, and the task that an earlier request of the same key has made.
+
+use std::time::Duration;
+
+use kube::api::ListParams;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    api::{Reason, TaskId, User},
+    executor::{
+        error::{Error, Result},
+        fresh,
+        objects::{FilesPlace, Origin, labels},
+        observed::KeyedJobRow,
+        view::LiveView,
+    },
+};
+
+/// The longest wait for another server that creates the task.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What an earlier request has left.
+#[derive(Debug, PartialEq)]
+pub enum Earlier {
+    Nothing,
+    /// A task whose creation has begun: another server goes on with it, or has ended before it was done.
+    Begun {
+        nonce: String,
+        files: Option<FilesPlace>,
+    },
+    Task,
+}
+
+/// The id of a task without a key.
+pub fn random_origin() -> Origin {
+    Origin {
+        id: fresh::id(),
+        keyed: None,
+    }
+}
+
+/// Looks for the task of `user` with this id, which a key has decided. `request` is the digest of the request.
+///
+/// # Errors
+/// When the key has made another task, or Kubernetes does not answer.
+pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Result<Earlier> {
+    let known = live.view.task(id);
+    if live.view.is_fresh() && known.is_none() {
+        // What another server is just making is found when its first Job is created again.
+        return Ok(Earlier::Nothing);
+    }
+    let selected = ListParams::default().labels(&labels::task_selector(id));
+    let (jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
+    if jobs.is_empty() {
+        live.refresh_task(id).await?;
+        let task = live.view.task(id).filter(|task| task.is_of(user));
+        let status = task.and_then(|task| task.status(id, Some(user), &live.cluster.namespace));
+        // It was stopped, and its processes have not ended.
+        return Ok(status.map_or(Earlier::Nothing, |_| Earlier::Task));
+    }
+    let first = jobs.into_iter().min_by_key(|job| job.job.rank);
+    match first {
+        Some(first) => state(&first, user, id, request),
+        None => Ok(Earlier::Nothing),
+    }
+}
+
+fn state(first: &KeyedJobRow, user: &User, id: TaskId, request: &str) -> Result<Earlier> {
+    let job = &first.job;
+    let keyed = first.keyed.as_ref().filter(|_| job.owner.is(user));
+    let Some(keyed) = keyed else {
+        let message =
+            format!("Idempotency-Key: gives the id {id}, which another task has: use another key");
+        return Err(Error::new(Reason::Conflict, message));
+    };
+    if keyed.request != request {
+        let message = format!(
+            "Idempotency-Key: has made task `{id}` from another definition: use another key for another task"
+        );
+        return Err(Error::new(Reason::Invalid, message));
+    }
+    if job.is_complete || !first.is_held || job.is_stopping || job.is_deleted {
+        return Ok(Earlier::Task);
+    }
+    Ok(Earlier::Begun {
+        nonce: keyed.nonce.clone(),
+        files: job.files.as_ref().map(|files| files.place.clone()),
+    })
+}
+
+/// Waits until another server has created the task.
+///
+/// # Errors
+/// When it has not after a while, or has rolled it back.
+pub async fn wait_for_other(live: &LiveView, user: &User, id: TaskId, request: &str) -> Result<()> {
+    let deadline = Instant::now() + MAX_WAIT;
+    loop {
+        match find(live, user, id, request).await? {
+            Earlier::Task => return Ok(()),
+            Earlier::Nothing => {
+                let message =
+                    format!("another server has rolled task `{id}` back: submit it again");
+                return Err(Error::new(Reason::ServiceUnavailable, message));
+            }
+            Earlier::Begun { .. } if Instant::now() > deadline => {
+                let message =
+                    format!("another server has not created task `{id}` yet: submit it again");
+                return Err(Error::new(Reason::ServiceUnavailable, message));
+            }
+            Earlier::Begun { .. } => sleep(PAUSE).await,
+        }
+    }
+}

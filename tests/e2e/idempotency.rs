@@ -1,0 +1,226 @@
+//! Requests that are sent twice with the same `Idempotency-Key`.
+
+use std::{thread, time::Duration};
+
+use k8s_openapi::api::{
+    batch::v1::Job,
+    core::v1::{PersistentVolumeClaim, Secret},
+};
+use serde_json::Value;
+
+use crate::{
+    harness::{
+        TempDir, World,
+        proxy::{Fault, FaultEvent, FaultPlan, Proxy},
+        wait_until,
+    },
+    http::{ADA, JSON, refused, request},
+};
+
+fn submit(url: &str, key: &str, body: &str) -> (u16, Value) {
+    let key = ("Idempotency-Key", key);
+    request(
+        url,
+        "POST",
+        "/tasks/submit",
+        &[ADA, JSON, key],
+        body.as_bytes(),
+    )
+}
+
+fn id_of(answer: (u16, Value)) -> String {
+    let (status, body) = answer;
+    assert_eq!(status, 200, "{body}");
+    body["task_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_same_key_gives_the_same_task() {
+    let world = World::new();
+    let task = r#"{"num_nodes": 2, "run": "sleep 1000", "secrets": {"TOKEN": "s3cret"}}"#;
+    let first = submit(&world.url, "k1", task);
+    assert_eq!(submit(&world.url, "k1", task), first);
+    let id = id_of(first);
+    assert_eq!(world.names::<Job>().len(), 2);
+    let other = r#"{"num_nodes": 3, "run": "sleep 1000"}"#;
+    refused(
+        submit(&world.url, "k1", other),
+        422,
+        "Invalid",
+        &format!("Idempotency-Key: has made task `{id}` from another definition"),
+    );
+    assert_ne!(id_of(submit(&world.url, "k2", task)), id);
+    let key = ("Idempotency-Key", "k1");
+    let bob = [("X-User", "bob"), JSON, key];
+    let of_bob = request(&world.url, "POST", "/tasks/submit", &bob, task.as_bytes());
+    assert_ne!(id_of(of_bob), id);
+    for odd in ["", "a b", "\u{e4}", &"x".repeat(256)] {
+        refused(
+            submit(&world.url, odd, task),
+            422,
+            "Invalid",
+            "Idempotency-Key: expected",
+        );
+    }
+    let twice = [ADA, JSON, key, key];
+    let answer = request(&world.url, "POST", "/tasks/submit", &twice, task.as_bytes());
+    refused(answer, 422, "Invalid", "is given more than once");
+    assert_eq!(world.names::<Job>().len(), 6);
+}
+
+#[test]
+fn two_servers_and_many_requests_make_one_task() {
+    let world = World::new();
+    let dir = TempDir::new();
+    let second = world.second_server(&dir);
+    let task = r#"{"num_nodes": 4, "run": "sleep 1000", "secrets": {"TOKEN": "s3cret"}}"#;
+    for round in 0..5 {
+        let key = format!("round-{round}");
+        let requests: Vec<_> = (0..8)
+            .map(|number| {
+                let url = if number % 2 == 0 {
+                    &world.url
+                } else {
+                    &second.url
+                };
+                let (url, key) = (url.clone(), key.clone());
+                thread::spawn(move || id_of(submit(&url, &key, task)))
+            })
+            .collect();
+        let ids: Vec<_> = requests.into_iter().map(|it| it.join().unwrap()).collect();
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let ada = world.login("ada");
+        assert_eq!(
+            ada.status(&ids[0])["metadata"]["node_jobs"]
+                .as_array()
+                .unwrap()
+                .len(),
+            4
+        );
+        assert_eq!(world.names::<Job>().len(), 4);
+        ada.run(["jobs", "stop", "--no-wait", &ids[0]]).success();
+        wait_until("the Jobs are gone", || world.names::<Job>().is_empty());
+    }
+}
+
+#[test]
+fn a_key_is_free_once_its_task_is_gone() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let task = r#"{"run": "test $TOKEN = s3cret", "secrets": {"TOKEN": "s3cret"}}"#;
+    let id = id_of(submit(&world.url, "k1", task));
+    ada.wait_for_status(&id, "completed");
+    ada.run(["jobs", "delete", &id]).success();
+    // Kubernetes may not have collected the Secret of the first task yet.
+    assert_eq!(id_of(submit(&world.url, "k1", task)), id);
+    ada.wait_for_status(&id, "completed");
+    wait_until("one Secret is left", || {
+        let secrets = world.names::<Secret>();
+        secrets.iter().filter(|name| name.contains(&id)).count() == 1
+    });
+}
+
+#[test]
+fn a_command_sends_its_request_again_when_the_answer_is_lost() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let target = world.url.strip_prefix("http://").unwrap().parse().unwrap();
+    for bytes in [0, 100] {
+        for (args, count) in [
+            (vec!["jobs", "submit", "--detach"], 1),
+            (vec!["volumes", "create", "data", "1Gi"], 0),
+        ] {
+            let event = FaultEvent {
+                bytes,
+                time: Duration::from_secs(60),
+                fault: Fault::Reset,
+                everywhere: false,
+            };
+            let plan = FaultPlan::Always(event);
+            let proxy = Proxy::start(target, plan, 1, Duration::ZERO);
+            let file = ada.file("run: 'true'");
+            let files = [file.as_str()];
+            let args = args.into_iter().chain(files.into_iter().take(count));
+            proxy.switch().enable();
+            let url = format!("http://{}", proxy.address);
+            let run = ada.start_at(&url, args.chain(["-o", "name"])).finish();
+            assert_eq!(proxy.counts().total(), 1);
+            run.success();
+        }
+        assert_eq!(world.names::<Job>().len(), 1);
+        assert_eq!(world.names::<PersistentVolumeClaim>().len(), 1);
+        let id = ada.run(["jobs", "list", "-o", "name"]).success().stdout;
+        let volume = ada.run(["volumes", "list", "-o", "name"]).success().stdout;
+        ada.wait_for_status(id.trim(), "completed");
+        ada.run(["jobs", "delete", id.trim()]).success();
+        ada.run(["volumes", "delete", "--force", volume.trim()])
+            .success();
+        wait_until("the volume is gone", || {
+            world.names::<PersistentVolumeClaim>().is_empty()
+        });
+    }
+}
+
+#[test]
+fn a_creation_that_was_cut_off_is_continued() {
+    let world = World::new();
+    let dir = TempDir::new();
+    let mut second = world.second_server(&dir);
+    let task = r#"{"num_nodes": 24, "run": "sleep 1000", "secrets": {"TOKEN": "s3cret"}}"#;
+    let url = second.url.clone();
+    let cut = thread::spawn(move || {
+        let key = ("Idempotency-Key", "k1");
+        let request = ureq::post(format!("{url}/tasks/submit"));
+        let request = [ADA, JSON, key]
+            .into_iter()
+            .fold(request, |it, (name, value)| it.header(name, value));
+        request.send(task).map(|answer| answer.status())
+    });
+    wait_until("the first Job exists", || !world.names::<Job>().is_empty());
+    second.end("KILL");
+    // A server that was quick enough has answered.
+    drop(cut.join().unwrap());
+    let id = id_of(submit(&world.url, "k1", task));
+    assert_eq!(world.names::<Job>().len(), 24);
+    let ada = world.login("ada");
+    assert_eq!(ada.status(&id)["metadata"]["num_nodes"], 24);
+    assert!(
+        !ada.status(&id)["reason"]
+            .to_string()
+            .contains("do not exist")
+    );
+    ada.run(["jobs", "stop", &id]).success();
+}
+
+#[test]
+fn the_same_key_gives_the_same_volume() {
+    let world = World::new();
+    let create = |key: &str, body: &str| {
+        let key = ("Idempotency-Key", key);
+        request(
+            &world.url,
+            "POST",
+            "/volumes/create",
+            &[ADA, JSON, key],
+            body.as_bytes(),
+        )
+    };
+    let volume = r#"{"name": "data", "size": "1Gi"}"#;
+    let first = create("k1", volume);
+    assert_eq!(first.0, 200, "{}", first.1);
+    assert_eq!(create("k1", volume), first);
+    let other = r#"{"name": "data", "size": "2Gi"}"#;
+    refused(
+        create("k1", other),
+        422,
+        "Invalid",
+        "Idempotency-Key: has made volume",
+    );
+    refused(
+        create("k2", volume),
+        409,
+        "AlreadyExists",
+        "you have a volume `data` already",
+    );
+    assert_eq!(world.names::<PersistentVolumeClaim>().len(), 1);
+}
