@@ -99,6 +99,8 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         no_install,
         label_prefix,
         allowed_host,
+        metrics_address,
+        metrics_per_user,
     } = args;
     sandbox::raise_open_files_limit();
     // Beside an open port, the users of the socket would be worth nothing.
@@ -141,6 +143,10 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             .map_err(|error| cannot_listen(&path.display().to_string(), &error))
     });
     let bound = bound.transpose()?;
+    let metrics = metrics_address.map(|address| {
+        TcpListener::bind(&*address).map_err(|error| cannot_listen(&address, &error))
+    });
+    let metrics = metrics.transpose()?;
     let access = Arc::new(Access {
         header: HeaderWay::new(user_header.as_deref(), trusted_proxy)?,
         tokens,
@@ -248,6 +254,7 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             tcp,
             tls,
             socket: bound,
+            metrics,
         };
         let address = address.map(|address| format!("{scheme}://{address}"));
         let announce = || announce(address, socket.as_deref());
@@ -263,16 +270,13 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             unfinished_tasks: max_tasks,
             submits_per_minute: max_submits,
         };
-        server::run(
-            listeners,
-            executor,
+        let rules = server::Rules {
             access,
             limits,
-            allowed_host,
-            announce,
-            stop,
-        )
-        .await?;
+            allowed_hosts: allowed_host,
+            metrics_per_user,
+        };
+        server::run(listeners, executor, rules, announce, stop).await?;
         if let Some(path) = &socket {
             drop(fs::remove_file(path));
         }

@@ -14,6 +14,9 @@ pub const HEALTHZ: &str = "/healthz";
 /// `GET`: whether the server can reach Kubernetes.
 pub const READYZ: &str = "/readyz";
 
+/// `GET`: numbers about the server, for Prometheus. Needs no user.
+pub const METRICS: &str = "/metrics";
+
 /// `GET`: the user of the request, and how the server knows them.
 pub const WHOAMI: &str = "/whoami";
 

@@ -28,17 +28,21 @@ impl TaskState {
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Failed | Self::Completed)
     }
-}
 
-impl fmt::Display for TaskState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Stopping => "stopping",
             Self::Failed => "failed",
             Self::Completed => "completed",
-        })
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

@@ -380,6 +380,14 @@ command! {
         /// on loopback: answer requests for this host name too, besides `localhost` and addresses; may be repeated
         #[argh(option, arg_name = "name")]
         pub allowed_host: Vec<String>,
+
+        /// answer `GET /metrics` on this address, as in 127.0.0.1:9090, and not on the port of the API
+        #[argh(option, arg_name = "host:port")]
+        pub metrics_address: Option<String>,
+
+        /// let the metrics name users
+        #[argh(switch)]
+        pub metrics_per_user: bool,
     }
 }
 

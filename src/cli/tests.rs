@@ -65,6 +65,8 @@ fn serve_has_the_defaults_of_the_contract() {
         no_install: false,
         label_prefix: None,
         allowed_host: Vec::new(),
+        metrics_address: None,
+        metrics_per_user: false,
     };
     assert_eq!(parse("serve"), Ok(Command::Serve(expected)));
 }
@@ -220,7 +222,7 @@ fn an_unknown_topic_is_a_usage_error() {
     refused(
         "help nonsense",
         "k8s-cli: no such command or help topic: nonsense\nhint: the topics are task-file, files, logs, scripts, exit-codes, \
-         troubleshooting, skypilot-differences, sandbox, clusters, security, performance, api\n",
+         troubleshooting, skypilot-differences, sandbox, clusters, security, metrics, performance, api\n",
     );
     refused(
         "--help logs",

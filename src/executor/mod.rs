@@ -34,6 +34,7 @@ mod volumes;
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
+use prometheus::HistogramVec;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ use self::{
     logs::Logs,
     objects::{Keyed, Origin, Submission},
     tasks::{
+        census::Census,
         dry_run,
         keyed::{self, Earlier},
         list, prepare, reconcile, stop,
@@ -60,7 +62,7 @@ pub use self::{
     key::RequestKey,
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
-    tasks::{dry_run::DryRun, list::TaskList},
+    tasks::{census::Numbers, dry_run::DryRun, list::TaskList},
     view::ListVersion,
 };
 use crate::api::{
@@ -78,6 +80,7 @@ pub struct Executor {
     creations: Arc<Creations>,
     creating_volume: Arc<Mutex<()>>,
     logs: Arc<Logs>,
+    census: Arc<Census>,
 }
 
 impl Executor {
@@ -94,6 +97,7 @@ impl Executor {
             creations: Arc::default(),
             creating_volume: Arc::default(),
             logs: Arc::new(Logs::new()),
+            census: Arc::default(),
         })
     }
 
@@ -146,6 +150,28 @@ impl Executor {
     /// Kubernetes allows.
     pub async fn stop_creating(&self) {
         self.creations.stop().await;
+    }
+
+    // === Numbers ===
+
+    /// The durations of all requests to Kubernetes so far.
+    pub fn calls(&self) -> HistogramVec {
+        self.live.cluster.calls.0.clone()
+    }
+
+    /// Counts the tasks and nodes of all users.
+    pub fn count(&self) -> Numbers {
+        self.census.count(&self.live)
+    }
+
+    /// The age of the view of tasks; none while it is not known.
+    pub fn view_age(&self) -> Option<Duration> {
+        self.live.view.age()
+    }
+
+    /// The bytes of files that are kept in Kubernetes for unfinished tasks, and the most of them.
+    pub fn kept_files(&self) -> (u64, u64) {
+        self.files.kept(&self.live.view)
     }
 
     // === Users ===

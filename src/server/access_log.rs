@@ -8,9 +8,10 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::{HeaderName, HeaderValue},
     middleware::Next,
+    web::Data,
 };
 
-use super::access::Known;
+use super::{access::Known, metrics::Metrics};
 use crate::api::REQUEST_ID_HEADER;
 
 /// Logs a request when its answer begins, since a log stream may last for days.
@@ -21,6 +22,7 @@ pub async fn log<B: MessageBody>(
     let started = Instant::now();
     let id = format!("{:016x}", rand::random::<u64>());
     let (method, path) = (request.method().clone(), request.path().to_owned());
+    let metrics = request.app_data::<Data<Metrics>>().cloned();
     let answer = next.call(request).await;
     let status = match &answer {
         Ok(response) => response.status(),
@@ -31,6 +33,11 @@ pub async fn log<B: MessageBody>(
         Some(extensions.get::<Known>()?.user.to_string())
     });
     // Quoting in Rust's form, so that text from outside can neither end the line nor send codes to the terminal.
+    if let (Some(metrics), Ok(response)) = (&metrics, &answer) {
+        let route = response.request().match_pattern();
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.count(&method, route.as_deref(), status.as_u16(), seconds);
+    }
     log::info!(
         "request method={method} path={path:?} user={:?} status={} ms={} request_id={id}",
         user.unwrap_or_default(),

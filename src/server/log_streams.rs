@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use prometheus::IntCounter;
 use rustix::process::{Resource, getrlimit};
 
 use crate::{
@@ -25,6 +26,8 @@ const MOST: usize = 4096;
 pub struct LogStreams {
     open: Arc<Mutex<Open>>,
     most: usize,
+    /// The bytes that were sent.
+    pub sent: IntCounter,
 }
 
 #[derive(Default)]
@@ -44,7 +47,14 @@ impl LogStreams {
         Self {
             open: Arc::default(),
             most: most(files),
+            sent: IntCounter::new("k8s_cli_log_bytes_total", "Bytes of logs that were sent.")
+                .expect("the name is valid"),
         }
+    }
+
+    /// The number of open streams.
+    pub fn count(&self) -> usize {
+        lock(&self.open).count
     }
 
     /// Begins a stream, which ends when the returned value is dropped.
@@ -65,6 +75,7 @@ impl LogStreams {
             return Ok(OpenStream {
                 open: self.open.clone(),
                 user: user.clone(),
+                sent: self.sent.clone(),
             });
         };
         let message = format!("{refused}: end some of them, or try again later");
@@ -90,6 +101,8 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 pub struct OpenStream {
     open: Arc<Mutex<Open>>,
     user: User,
+    /// The bytes that were sent on all streams.
+    pub sent: IntCounter,
 }
 
 impl Drop for OpenStream {

@@ -16,6 +16,8 @@ mod http10;
 mod limits;
 mod log_body;
 mod log_streams;
+mod metrics;
+mod panics;
 mod request_key;
 mod routes;
 mod submission;
@@ -49,7 +51,7 @@ use tokio::sync::watch;
 
 use self::{
     access::Peer, dry_run::DryRuns, host::AllowedHosts, limits::Submits, log_streams::LogStreams,
-    task_list::TaskLists,
+    metrics::Metrics, task_list::TaskLists,
 };
 pub use self::{
     access::{Access, Audit, HeaderWay, SocketWay, TokenWay},
@@ -96,6 +98,18 @@ pub struct Listeners {
     /// The certificate of the port.
     pub tls: Option<ServerConfig>,
     pub socket: Option<UnixListener>,
+    /// The address for metrics; none: they are on the port of the API.
+    pub metrics: Option<TcpListener>,
+}
+
+/// The rules of the operator.
+pub struct Rules {
+    pub access: Arc<Access>,
+    pub limits: Limits,
+    /// Further names of a server on loopback.
+    pub allowed_hosts: Vec<String>,
+    /// Whether the metrics name users.
+    pub metrics_per_user: bool,
 }
 
 /// Binds a socket that all users of this machine may connect to. One that no server listens on any more is replaced.
@@ -119,17 +133,26 @@ pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `stop` resolves, then lets running requests end. `allowed_hosts`: further names of a server on loopback. `announce` is called once the server answers requests.
+/// Serves until `stop` resolves, then lets running requests end. `announce` is called once the server answers requests.
 pub async fn run(
     listeners: Listeners,
     executor: Executor,
-    access: Arc<Access>,
-    limits: Limits,
-    allowed_hosts: Vec<String>,
+    rules: Rules,
     announce: impl FnOnce(),
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let Listeners { tcp, tls, socket } = listeners;
+    let Listeners {
+        tcp,
+        tls,
+        socket,
+        metrics: metrics_port,
+    } = listeners;
+    let Rules {
+        access,
+        limits,
+        allowed_hosts,
+        metrics_per_user,
+    } = rules;
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
@@ -142,6 +165,26 @@ pub async fn run(
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
     let log_streams = Data::new(LogStreams::new());
+    let metrics =
+        Metrics::new(&executor, &log_streams, metrics_per_user).map_err(io::Error::other)?;
+    let metrics = Data::new(metrics);
+    let for_metrics = metrics_port
+        .map(|port| {
+            let (executor, metrics) = (Data::new(executor.clone()), metrics.clone());
+            let log_streams = log_streams.clone();
+            let server = HttpServer::new(move || {
+                App::new()
+                    .app_data(executor.clone())
+                    .app_data(metrics.clone())
+                    .app_data(log_streams.clone())
+                    .configure(metrics::configure)
+            });
+            log::info!("metrics on http://{}", port.local_addr()?);
+            let server = server.workers(1).disable_signals().listen(port)?;
+            Ok::<_, io::Error>(server.client_request_timeout(HEAD_TIMEOUT).run())
+        })
+        .transpose()?;
+    let has_own_port = for_metrics.is_some();
     let mut server = HttpServer::new(move || {
         // Called once per worker, on the worker's thread.
         let own = executor.with_own_connections().unwrap_or_else(|error| {
@@ -158,12 +201,14 @@ pub async fn run(
             .app_data(log_streams.clone())
             .app_data(limits.clone())
             .app_data(submits.clone())
-            .configure(|config| routes::configure(config, &limits))
+            .app_data(metrics.clone())
+            .configure(|config| routes::configure(config, &limits, has_own_port))
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))
             .wrap(middleware::from_fn(body::limit_time))
             .wrap(middleware::from_fn(access::check))
             .wrap(middleware::from_fn(host::check))
+            .wrap(middleware::from_fn(panics::answer))
             .wrap(middleware::from_fn(access_log::log))
     })
     .on_connect(|connection, noted| {
@@ -188,6 +233,8 @@ pub async fn run(
     let server = server.run();
 
     let handle = server.handle();
+    // It ends with the process, so that the last numbers can be read.
+    for_metrics.map(actix_web::rt::spawn);
     let drain = async {
         stop.await;
         log::info!("stopping");

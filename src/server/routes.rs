@@ -9,13 +9,14 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::{access::Known, error, limits::Limits, tasks, volumes};
+use super::{access::Known, error, limits::Limits, metrics, tasks, volumes};
 use crate::{
     api::{KEY_HEADER, Whoami, path},
     executor::{Error, Executor},
 };
 
-pub fn configure(config: &mut ServiceConfig, limits: &Limits) {
+/// `hides_metrics`: they have an address of their own.
+pub fn configure(config: &mut ServiceConfig, limits: &Limits, hides_metrics: bool) {
     let resource = |path, allowed| {
         let refuse =
             move |request: HttpRequest| ready(error::method_not_allowed(&request, allowed));
@@ -23,6 +24,9 @@ pub fn configure(config: &mut ServiceConfig, limits: &Limits) {
     };
     #[cfg(feature = "bench")]
     config.configure(super::bench::configure);
+    if !hides_metrics {
+        config.service(resource(path::METRICS, "GET, HEAD").route(get().to(metrics::show)));
+    }
     config
         .app_data(error::json_config(limits.body))
         .app_data(error::path_config())

@@ -41,6 +41,7 @@ mod compare_api;
 mod hostile;
 mod http;
 mod manifest;
+mod metrics;
 mod other_servers;
 mod output;
 mod python_server;

@@ -109,6 +109,7 @@ fn owners(external: &str) -> &'static [&'static str] {
         "argh" => &["cli"],
         "granit_parser" => &["yaml"],
         "rustix" => &["client", "executor", "sandbox", "server"],
+        "prometheus" => &["executor", "server"],
         "close_fds" => &["sandbox"],
         _ => panic!("{external} is not a crate that tests/e2e/tidy.rs knows"),
     }

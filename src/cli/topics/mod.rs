@@ -18,7 +18,7 @@ macro_rules! topics {
 }
 
 /// All topics, in the order in which a reader needs them.
-pub const TOPICS: [Topic; 12] = topics![
+pub const TOPICS: [Topic; 13] = topics![
     "task-file",
     "files",
     "logs",
@@ -29,6 +29,7 @@ pub const TOPICS: [Topic; 12] = topics![
     "sandbox",
     "clusters",
     "security",
+    "metrics",
     "performance",
     "api",
 ];

@@ -26,6 +26,7 @@ use tower::{BoxError, Service, ServiceBuilder, retry::RetryLayer};
 
 use super::{
     DEADLINE,
+    calls::Calls,
     credentials::{Credentials, WithCredentials},
 };
 use crate::proxy::{Protocol, Proxy};
@@ -46,15 +47,15 @@ pub struct Access {
 }
 
 impl Access {
-    /// A client with connections of its own. Nothing is sent.
+    /// A client with connections of its own, whose requests are counted. Nothing is sent.
     ///
     /// # Errors
     /// A part of the configuration cannot be sent.
-    pub fn client(&self) -> kube::Result<Client> {
+    pub fn client(&self, calls: &Calls) -> kube::Result<Client> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         let Some(proxy) = &self.proxy else {
-            return self.over(tcp);
+            return self.over(tcp, calls);
         };
         let url = |scheme: &str| {
             let url = format!("{scheme}://{}", proxy.authority());
@@ -67,20 +68,20 @@ impl Access {
                 if let Some((user, password)) = proxy.login.clone() {
                     socks = socks.with_auth(user, password);
                 }
-                self.over(socks)
+                self.over(socks, calls)
             }
-            Protocol::Http => self.over(with_login(Tunnel::new(url("http")?, tcp), proxy)?),
+            Protocol::Http => self.over(with_login(Tunnel::new(url("http")?, tcp), proxy)?, calls),
             Protocol::Https => {
                 // Like Go, with the CAs of the cluster.
                 let tls = HttpsConnectorBuilder::new().with_tls_config((*self.tls).clone());
                 let tls = tls.https_only().enable_http1().wrap_connector(tcp);
-                self.over(with_login(Tunnel::new(url("https")?, tls), proxy)?)
+                self.over(with_login(Tunnel::new(url("https")?, tls), proxy)?, calls)
             }
         }
     }
 
     /// A client whose connections `connector` makes.
-    fn over<C>(&self, connector: C) -> kube::Result<Client>
+    fn over<C>(&self, connector: C, calls: &Calls) -> kube::Result<Client>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Connection + Read + Write + Send + Unpin + 'static,
@@ -104,6 +105,7 @@ impl Access {
             .layer(RetryLayer::new(RetryPolicy::server_retry()))
             .layer(WithCredentials(self.credentials.clone()))
             .layer(config.extra_headers_layer()?)
+            .layer(calls.clone())
             .map_err(BoxError::from)
             .service(HttpClient::builder(TokioExecutor::new()).build::<_, Body>(connector));
         Ok(Client::new(service, config.default_namespace.clone()))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kubeconfig      which cluster, which credentials, which proxy
-//! connection      clients of one access: proxy, TLS, credentials
+//! connection      clients of one access: proxy, TLS, credentials; calls counts their requests
 //! credentials     who the server is to Kubernetes; plugin asks a command of the kubeconfig
 //! tls             which certificates are trusted and shown
 //! needs           the rights of the server itself
@@ -13,6 +13,7 @@
 //! fields that a [`Resource`] names. A list of 10,000 Jobs then fits into a few megabytes. The module does not know what the
 //! objects mean.
 
+mod calls;
 mod connection;
 mod credentials;
 mod kubeconfig;
@@ -39,7 +40,7 @@ use kube::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use self::connection::Access;
+use self::{calls::Calls, connection::Access};
 pub use self::{
     needs::Need,
     reviews::{Identity, Permission},
@@ -73,6 +74,8 @@ pub enum ClusterConfig<'a> {
 pub struct Cluster {
     client: Client,
     access: Access,
+    /// The answers of Kubernetes so far.
+    pub calls: Calls,
     pub namespace: String,
 }
 
@@ -130,7 +133,7 @@ impl Cluster {
         // A plugin may ask the person at the terminal, who needs more time than Kubernetes.
         let header = access.credentials.header().await;
         header.map_err(|problem| Error::new(Reason::InternalError, problem))?;
-        let cluster = Self::new(access, namespace)?;
+        let cluster = Self::new(access, Calls::default(), namespace)?;
         let doing = format!("use the cluster at {place}");
         let version = call(doing, cluster.client.apiserver_version()).await?;
         log::info!(
@@ -172,13 +175,14 @@ impl Cluster {
     }
 
     /// A handle that has not made a request yet.
-    fn new(access: Access, namespace: &str) -> Result<Self> {
+    fn new(access: Access, calls: Calls, namespace: &str) -> Result<Self> {
         let client = access
-            .client()
+            .client(&calls)
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Self {
             client,
             access,
+            calls,
             namespace: namespace.to_owned(),
         })
     }
@@ -186,13 +190,14 @@ impl Cluster {
     /// A handle on a server at a URL, for tests.
     #[cfg(test)]
     pub fn at(url: &str, namespace: &str) -> Result<Self> {
-        Self::new(kubeconfig::of_url(url).map_err(unusable)?, namespace)
+        let access = kubeconfig::of_url(url).map_err(unusable)?;
+        Self::new(access, Calls::default(), namespace)
     }
 
     /// The same handle with connections of its own, for a thread with a runtime of its own. A shared connection would wake up
     /// another thread for each request and each answer.
     pub fn with_own_connections(&self) -> Result<Self> {
-        Self::new(self.access.clone(), &self.namespace)
+        Self::new(self.access.clone(), self.calls.clone(), &self.namespace)
     }
 
     /// The version of Kubernetes.

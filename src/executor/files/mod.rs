@@ -152,6 +152,11 @@ impl Files {
         Upload::begin(directory, self.max_size, turn).map_err(upload::cannot_keep)
     }
 
+    /// The bytes that are kept in Secrets, and the most of them.
+    pub fn kept(&self, view: &View) -> (u64, u64) {
+        (in_secrets(view), self.budget)
+    }
+
     /// The most bytes that the archive of a task of this many nodes may have now, and the reason.
     pub fn limit(&self, view: &View, num_nodes: u32) -> (u64, String) {
         let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);

@@ -180,7 +180,8 @@ impl fmt::Display for Cut {
 
 impl error::Error for Cut {}
 
-/// Answers with a stream that ends with the items, or when the server stops. The body holds `open` until it is dropped.
+/// Answers with a stream that ends with the items, or when the server stops. The body holds `open` until it is dropped, and counts
+/// its bytes there.
 pub fn respond(
     form: Form,
     items: Receiver<LogItem>,
@@ -189,8 +190,9 @@ pub fn respond(
 ) -> HttpResponse {
     let content_type = form.content_type();
     let body = body(form, items, stopping.wait());
-    let body = body.inspect(move |_| {
-        let _ = &open;
+    let body = body.inspect(move |chunk| {
+        let bytes = chunk.as_ref().map_or(0, Bytes::len);
+        open.sent.inc_by(bytes as u64);
     });
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, content_type))
