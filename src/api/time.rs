@@ -14,6 +14,11 @@ const WIRE: &[BorrowedFormatItem<'_>] =
 const WHOLE_SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
 
+/// The only form that a server may send in a header.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
+
 /// A moment, in UTC. Written `2025-10-05T12:34:56.789012`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -28,6 +33,12 @@ impl Timestamp {
         OffsetDateTime::from_unix_timestamp_nanos(microseconds.checked_mul(1000)?)
             .ok()
             .map(Self)
+    }
+
+    /// Reads the time of a header `Date` (RFC 9110, section 5.6.7).
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let date = PrimitiveDateTime::parse(text, HTTP_DATE).ok()?;
+        Some(Self::from(date.assume_utc()))
     }
 
     /// Nanoseconds since 1970. A time outside of the range becomes its end.

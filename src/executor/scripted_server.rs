@@ -11,7 +11,7 @@ use tokio::{
 use super::cluster::Cluster;
 
 /// Starts a server that passes the first line of each request (``GET /path?query HTTP/1.1``) to `script`, sends the text that `script`
-/// returns, if any, and closes the connection. A text may begin with a `Warning` header and an empty line. Returns a handle on the server.
+/// returns, if any, and closes the connection. A text may begin with a header `Warning` or `Date`, and an empty line. Returns a handle on the server.
 pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'static) -> Cluster {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -23,7 +23,11 @@ pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'st
                 continue;
             };
             let (header, body) = match body.split_once("\n\n") {
-                Some((header, body)) if header.starts_with("Warning: ") => (header, body),
+                Some((header, body))
+                    if header.starts_with("Warning: ") || header.starts_with("Date: ") =>
+                {
+                    (header, body)
+                }
                 _ => ("Warning: 299 - \"\"", &*body),
             };
             // A `Status` has the code of its answer.

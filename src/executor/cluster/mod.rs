@@ -46,7 +46,7 @@ pub use self::{
     reviews::{Identity, Permission},
 };
 use crate::{
-    api::Reason,
+    api::{Reason, Timestamp},
     executor::{
         error::{Error, Result, is_about_namespace},
         identity::Version,
@@ -207,6 +207,21 @@ impl Cluster {
     pub async fn version(&self) -> Result<Info> {
         let doing = "ask Kubernetes for its version";
         call(doing, self.client.apiserver_version()).await
+    }
+
+    /// The time by Kubernetes' clock; none if its answer does not say it.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer.
+    pub async fn now(&self) -> Result<Option<Timestamp>> {
+        let request = http::Request::get("/version").body(Body::empty());
+        let answer = async {
+            let request = request.map_err(kube::Error::HttpError)?;
+            self.client.send(request).await
+        };
+        let answer = call("ask Kubernetes for the time", answer).await?;
+        let date = answer.headers().get(http::header::DATE);
+        Ok(date.and_then(|date| Timestamp::from_http_date(date.to_str().ok()?)))
     }
 
     /// Checks that Kubernetes answers.

@@ -22,7 +22,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::DeleteParams;
+use kube::{Api, api::DeleteParams};
 use tokio::{
     sync::Semaphore,
     task::spawn_blocking,
@@ -294,25 +294,7 @@ impl Travelling {
 impl Files {
     /// Deletes the files of a task. Those that are gone are no error.
     pub async fn delete(&self, cluster: &Cluster, id: TaskId, kept: &KeptFiles) -> Result<()> {
-        let api = cluster.api::<Secret>();
-        let delete = |name: String| {
-            let api = &api;
-            async move {
-                let deleted = async {
-                    match api.delete(&name, &DeleteParams::default()).await {
-                        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-                        deleted => deleted.map(drop),
-                    }
-                };
-                call(format!("delete Secret `{name}`"), deleted).await
-            }
-        };
-        let deleted: Vec<_> = stream::iter(kept.secrets(id))
-            .map(delete)
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
-        deleted.into_iter().collect::<Result<()>>()?;
+        delete_secrets(&cluster.api::<Secret>(), kept.secrets(id)).await?;
         self.delete_file(kept).await
     }
 
@@ -361,6 +343,22 @@ impl Files {
 }
 
 /// The bytes of all archives in Secrets.
+/// Deletes Secrets. Those that are gone are no error.
+pub async fn delete_secrets(api: &Api<Secret>, names: impl Iterator<Item = String>) -> Result<()> {
+    let delete = |name: String| async move {
+        let deleted = async {
+            match api.delete(&name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+                deleted => deleted.map(drop),
+            }
+        };
+        call(format!("delete Secret `{name}`"), deleted).await
+    };
+    let deletions = stream::iter(names).map(delete);
+    let deleted: Vec<_> = deletions.buffer_unordered(CONCURRENCY).collect().await;
+    deleted.into_iter().collect()
+}
+
 fn in_secrets(view: &View) -> u64 {
     view.kept_files(|kept| {
         kept.filter(|kept| matches!(kept.place, FilesPlace::Secrets(_)))

@@ -31,6 +31,8 @@ pub const START_HELD: &str = "held";
 pub const START_NOW: &str = "now";
 /// `true` on the first Job: all objects of the task were created.
 pub const COMPLETE: &str = "k8s-cli/complete";
+/// On the first Job: the creation of the task was given up when this number of Jobs existed.
+pub const INCOMPLETE: &str = "k8s-cli/incomplete";
 /// `true` on the first Job: a user stops the task, so a missing Job is no failure.
 pub const STOPPING: &str = "k8s-cli/stopping";
 /// The ends of nodes, for the time after Kubernetes has removed their Jobs or pods.

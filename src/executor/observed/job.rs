@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     ends::{Ends, NodeEnd},
-    row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment},
+    row::{Condition, Meta, Owner, PodSpec, Row, Wire, impl_row, moment},
 };
 use crate::{
     api::{TaskId, TaskState, Timestamp},
@@ -16,6 +16,9 @@ use crate::{
         objects::{KeptFiles, Keyed, is_nonce, labels},
     },
 };
+
+/// The beginning of the reason of a task that was not created as a whole.
+pub const INCOMPLETE: &str = "incomplete";
 
 /// The fields of a Job that the program uses.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +47,8 @@ pub struct JobRow {
     pub stopped_after: Option<u32>,
     /// Whether all objects of its task were created. Only the first Job of a task of several nodes says so.
     pub is_complete: bool,
+    /// Whether Kubernetes makes no pod for it, since its task is being created.
+    pub is_held: bool,
     /// Whether a user stops its task.
     pub is_stopping: bool,
     /// Whether Kubernetes has counted a failed pod, although the Job has not ended yet.
@@ -65,8 +70,8 @@ pub struct JobRow {
 pub struct KeyedJobRow {
     pub job: JobRow,
     pub keyed: Option<Keyed>,
-    /// Whether Kubernetes makes no pod for it yet.
-    pub is_held: bool,
+    /// The time of its creation, by Kubernetes' clock.
+    pub made_at: Option<Timestamp>,
 }
 
 /// The state of a Job.
@@ -80,6 +85,17 @@ pub enum JobState {
         reason: Option<Box<str>>,
         at: Option<Timestamp>,
     },
+}
+
+impl JobRow {
+    /// Whether the creation of its task has begun with it, and has not ended.
+    pub fn is_begun(&self) -> bool {
+        self.rank == 0
+            && self.is_held
+            && !self.is_complete
+            && !self.is_stopping
+            && self.state == JobState::Active
+    }
 }
 
 impl JobState {
@@ -151,17 +167,33 @@ impl From<Wire<Spec, Status>> for JobRow {
             fails_fast: num_nodes.is_some_and(|number| number > 1) && !is_kept,
             stopped_after: meta.stopped_after(),
             is_complete: says(labels::COMPLETE),
+            is_held: spec.parallelism == Some(0),
             is_stopping: says(labels::STOPPING),
             files: (meta.annotation(labels::FILES).and_then(KeptFiles::parse)).map(Arc::new),
             has_deleted_files: says(labels::FILES_DELETED),
             has_failed_pod: status.failed.is_some_and(|failed| failed > 0)
                 || (status.conditions().iter()).any(|it| it.is("FailureTarget", "True")),
-            state: status.state(ends.as_ref().and_then(|ends| ends.get(meta.rank()))),
+            state: incomplete(&meta).unwrap_or_else(|| {
+                status.state(ends.as_ref().and_then(|ends| ends.get(meta.rank())))
+            }),
             ends: ends.map(Arc::new),
             claims: spec.template.spec.claims(),
             name: meta.name.into(),
         }
     }
+}
+
+/// The state of the first Job of a task whose creation was given up.
+fn incomplete(meta: &Meta) -> Option<JobState> {
+    let count: u32 = meta.annotation(labels::INCOMPLETE)?.parse().ok()?;
+    let reason = match meta.num_nodes() {
+        Some(all) if all > 1 => format!("{INCOMPLETE}: {count} of {all} nodes were created"),
+        _ => format!("{INCOMPLETE}: its creation was cut off"),
+    };
+    Some(JobState::Failed {
+        reason: Some(reason.into()),
+        at: None,
+    })
 }
 
 impl From<Wire<Spec, Status>> for KeyedJobRow {
@@ -171,7 +203,7 @@ impl From<Wire<Spec, Status>> for KeyedJobRow {
         let request = text(labels::REQUEST);
         Self {
             keyed: (nonce.zip(request)).map(|(nonce, request)| Keyed { nonce, request }),
-            is_held: wire.spec.parallelism == Some(0),
+            made_at: wire.meta.creation_timestamp,
             job: wire.into(),
         }
     }

@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Barrier, Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
     barrier::{WAITING, is_waiting},
+    job::INCOMPLETE,
     node::{SETTING_UP, node_status, pod_status},
 };
 use crate::{
@@ -295,6 +296,7 @@ impl Observed {
         let of_pods = jobless.iter().filter_map(|pod| pod.changed_at);
         let changed_at = changes.chain(of_pods).fold(facts.created_at, Ord::max);
         let status = overall(&nodes, num_nodes);
+        let is_begun = jobs.first().is_some_and(|job| job.is_begun());
         let running = count(TaskState::Running) + count(TaskState::Stopping);
         let rest = num_nodes
             .saturating_sub(count(TaskState::Completed) + count(TaskState::Failed) + running);
@@ -308,7 +310,7 @@ impl Observed {
             created_at: facts.created_at,
             updated_at: changed_at,
             username: facts.owner.label.to_string(),
-            reason: reason(&nodes, num_nodes, status),
+            reason: reason(&nodes, num_nodes, status, is_begun),
             metadata: TaskMetadata {
                 job_name: job_name(&nodes, num_nodes),
                 namespace: namespace.to_owned(),
@@ -423,7 +425,7 @@ impl Observed {
 
 /// Whether the reason of a node says by itself which node it is about.
 pub fn names_its_node(reason: &str) -> bool {
-    reason.starts_with(DELETED_JOB)
+    reason.starts_with(DELETED_JOB) || reason.starts_with(INCOMPLETE)
 }
 
 /// The beginning of the reason of a node whose Job was deleted, up to its rank.
@@ -454,7 +456,12 @@ fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
 }
 
 /// The reason why a task has failed or does not run: missing Jobs, else that of the first node that has one.
-fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<String> {
+fn reason(
+    nodes: &[NodeStatus],
+    num_nodes: u32,
+    status: TaskState,
+    is_begun: bool,
+) -> Option<String> {
     if status == TaskState::Failed {
         let node = first_failure(nodes)?;
         let reason = node.reason.as_ref()?;
@@ -463,6 +470,12 @@ fn reason(nodes: &[NodeStatus], num_nodes: u32, status: TaskState) -> Option<Str
             _ if names_its_node(reason) => reason.clone(),
             _ if num_nodes > 1 => format!("node-{}: {reason}", node.rank),
             _ => reason.clone(),
+        });
+    }
+    if is_begun && status == TaskState::Pending {
+        return Some(match num_nodes {
+            1 => "being created".to_owned(),
+            _ => format!("being created: {} of {num_nodes} Jobs exist", nodes.len()),
         });
     }
     let missing = (num_nodes as usize).saturating_sub(nodes.len());

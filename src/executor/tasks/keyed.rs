@@ -80,7 +80,8 @@ fn state(first: &KeyedJobRow, user: &User, id: TaskId, request: &str) -> Result<
         );
         return Err(Error::new(Reason::Invalid, message));
     }
-    if job.is_complete || !first.is_held || job.is_stopping || job.is_deleted {
+    if job.is_complete || !job.is_held || job.state.has_ended() || job.is_stopping || job.is_deleted
+    {
         return Ok(Earlier::Task);
     }
     Ok(Earlier::Begun {

@@ -85,6 +85,23 @@ pub async fn roll_back(live: &LiveView, id: TaskId) -> Result<usize> {
     Ok(delete_jobs(live, &task.jobs).await?.len())
 }
 
+/// Deletes the rest of a task whose stop was begun.
+pub async fn finish(live: &LiveView, id: TaskId) -> Result<()> {
+    live.refresh_task(id).await?;
+    let task = live.view.task(id).unwrap_or_default();
+    // Objects of other users may have the same id.
+    for part in task.parts().iter().filter(|part| part.is_stopping()) {
+        delete(live, [Objects::of(id, part, None)], None).await?;
+    }
+    Ok(())
+}
+
+/// Deletes these Jobs.
+pub async fn delete_all(live: &LiveView, jobs: impl Iterator<Item = JobRow>) -> Result<()> {
+    let jobs: Vec<_> = jobs.map(Arc::new).collect();
+    delete_jobs(live, &jobs).await.map(drop)
+}
+
 /// The objects of one task whose deletion ends it.
 struct Objects {
     id: TaskId,

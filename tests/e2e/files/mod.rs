@@ -1,5 +1,6 @@
 //! Files that travel with a task: `workdir` and `file_mounts`.
 
+mod cut;
 mod directory;
 
 use std::{

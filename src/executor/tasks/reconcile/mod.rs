@@ -4,6 +4,7 @@
 //! - [`release`]: the nodes of a task begin `run` when the `setup` of all has ended.
 //! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
 //!   fails. The ends of nodes are noted where Kubernetes would forget them.
+//! - [`incomplete`]: creations and stops that a killed server has left half-made are ended.
 //! - The files of a task are deleted once it has ended.
 //!
 //! The view names the tasks that need attention. Each plan is a pure function of a task's rows, and all state is in the cluster: a
@@ -11,6 +12,7 @@
 
 mod ends;
 mod fail_fast;
+mod incomplete;
 mod release;
 #[cfg(test)]
 mod tests;
@@ -74,7 +76,8 @@ pub async fn run(live: &LiveView, files: &Files) {
     let settle = |id| settle_and_log(live, files, &failures, id);
     tokio::join!(
         tasks.for_each_concurrent(TASKS, settle),
-        files.keep_swept(&live.view)
+        files.keep_swept(&live.view),
+        incomplete::keep_ended(live),
     );
 }
 

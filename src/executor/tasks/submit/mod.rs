@@ -310,8 +310,13 @@ impl Creation {
         });
         let released = self.live.cluster.patch::<JobRow>(name, patch);
         let released = call(format!("start Job `{name}`"), released).await?;
-        let released =
-            released.filter(|job| job.uid == first.uid && !job.is_deleted && !job.is_stopping);
+        let released = released.filter(|job| {
+            job.uid == first.uid
+                    && !job.is_deleted
+                    && !job.is_stopping
+                    // Another server has given the creation up.
+                    && !job.state.has_failed()
+        });
         let Some(released) = released else {
             let id = self.id();
             let message = format!("task `{id}` was stopped while it was being created");
