@@ -37,6 +37,7 @@ mod wait;
 mod check;
 mod cluster_access;
 mod compare_api;
+mod compare_jobs;
 mod hostile;
 mod http;
 mod manifest;
