@@ -40,6 +40,7 @@ mod compare_api;
 mod compare_jobs;
 mod hostile;
 mod http;
+mod kubectl;
 mod manifest;
 mod other_servers;
 mod output;
