@@ -95,7 +95,7 @@ fn request(row: &Value, namespace: &str) -> ureq::http::Request<Vec<u8>> {
 }
 
 /// The media type and the text of a body.
-fn body(written: &Value) -> (&'static str, String) {
+pub fn body(written: &Value) -> (&'static str, String) {
     const JSON: &str = "application/json";
     let Some((form, content)) = written.as_object().and_then(|forms| forms.iter().next()) else {
         return (JSON, String::new());

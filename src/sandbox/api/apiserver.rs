@@ -101,8 +101,18 @@ async fn dispatch(
     if inner.is_none() && !PUBLIC.contains(&path) && bearer != &*api.reviews.token {
         return Err(Status::unauthorized());
     }
+    let target = request::parse_path(path).ok_or_else(Status::no_such_path)?;
+    if let Target::Objects(path) = &target
+        && matches!(
+            path.subresource.as_deref(),
+            Some("exec" | "attach" | "portforward")
+        )
+    {
+        // The body of such a request is the stream, which has no end.
+        return Err(Status::no_streams());
+    }
     let body = read_body(payload).await?;
-    match request::parse_path(path).ok_or_else(Status::no_such_path)? {
+    match target {
         Target::Other => other(http.method(), path, api, &body),
         Target::Objects(path) => {
             let query = Query::parse(http.query_string());
@@ -161,7 +171,15 @@ async fn objects(
             let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
             return pod_logs::answer(registry, &api.logs, &namespace, &name, &request.query).await;
         }
+        Some("eviction") if resource.plural == "pods" && method == Method::POST => {
+            return verbs::evict(registry, &request, &name.unwrap_or_default());
+        }
         Some(_) => return Err(Status::no_such_path()),
+    }
+    if request.query.get("labelSelector") == Some("kubernetes.io/cluster-service=true") {
+        // `kubectl cluster-info` would print the address, and with it the token.
+        let why = "there are none, and the address of the sandbox is a secret: see its kubeconfig";
+        return Err(Status::forbidden(resource, "cluster-service", why));
     }
     request.query.check_options(method.as_str())?;
     let watch = request.query.flag("watch");

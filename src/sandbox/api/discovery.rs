@@ -1,11 +1,11 @@
 //! Discovery: the version of the server, its API groups and their resources.
 //!
 //! Pure. The answers come from the table in `resource`, in the form of Kubernetes,
-//! `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/types.go`, v1.36. There is no `OpenAPI`, so `kubectl apply` needs
-//! `--validate=false`.
+//! `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/types.go`, v1.36.
 
 use serde_json::{Value, json};
 
+use super::openapi;
 use crate::sandbox::objects::resource::{RESOURCES, Resource};
 
 /// The API groups and their versions, except for the core group.
@@ -16,6 +16,15 @@ const GROUPS: [(&str, &str); 4] = [
     ("authorization.k8s.io", "v1"),
 ];
 
+/// The kinds that are only answered, each with its group.
+const REVIEWS: [(&str, &str); 5] = [
+    ("authentication.k8s.io", "TokenReview"),
+    ("authentication.k8s.io", "SelfSubjectReview"),
+    ("authorization.k8s.io", "SubjectAccessReview"),
+    ("authorization.k8s.io", "SelfSubjectAccessReview"),
+    ("authorization.k8s.io", "SelfSubjectRulesReview"),
+];
+
 /// Answers a path of the discovery API.
 pub fn answer(path: &str) -> Option<Value> {
     let segments: Vec<&str> = path
@@ -23,7 +32,11 @@ pub fn answer(path: &str) -> Option<Value> {
         .filter(|segment| !segment.is_empty())
         .collect();
     match segments.as_slice() {
+        [] => Some(
+            json!({ "paths": ["/api", "/api/v1", "/apis", "/healthz", "/openapi/v3", "/version"] }),
+        ),
         ["version"] => Some(version()),
+        ["openapi", "v3", rest @ ..] => openapi::answer(rest),
         ["api"] => Some(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [],
@@ -88,23 +101,18 @@ fn resources(group: &str, version: &str) -> Value {
         }
         if resource.plural == "pods" {
             list.push(part(resource, "log", &["get"]));
+            let mut eviction = part(resource, "eviction", &["create"]);
+            eviction["group"] = json!("policy");
+            eviction["version"] = json!("v1");
+            eviction["kind"] = json!("Eviction");
+            list.push(eviction);
         }
     }
-    let review = |plural: &str, kind: &str| json!({ "name": plural, "singularName": "", "namespaced": false, "kind": kind, "verbs": ["create"] });
-    match group {
-        "authentication.k8s.io" => {
-            list.push(review("tokenreviews", "TokenReview"));
-            list.push(review("selfsubjectreviews", "SelfSubjectReview"));
-        }
-        "authorization.k8s.io" => {
-            list.push(review("subjectaccessreviews", "SubjectAccessReview"));
-            list.push(review(
-                "selfsubjectaccessreviews",
-                "SelfSubjectAccessReview",
-            ));
-            list.push(review("selfsubjectrulesreviews", "SelfSubjectRulesReview"));
-        }
-        _ => (),
+    for (_, kind) in REVIEWS.iter().filter(|(owner, _)| *owner == group) {
+        list.push(json!({
+            "name": format!("{}s", kind.to_lowercase()), "singularName": "", "namespaced": false, "kind": kind,
+            "verbs": ["create"],
+        }));
     }
     json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list })
 }

@@ -6,6 +6,7 @@
 
 mod apiserver;
 mod discovery;
+mod openapi;
 mod pages;
 mod patch;
 mod pod_logs;

@@ -160,6 +160,7 @@ pub fn patch(registry: &Registry, request: &Request, name: &str) -> Result<HttpR
             let strategic = request.content_type.contains("strategic");
             patch::merge(value, &patch, strategic);
         }
+        check_fields(request, value)?;
         check_name(value, name)
     };
     let mut refusal = None;
@@ -185,7 +186,7 @@ fn check_name(object: &Value, name: &str) -> Result<(), Status> {
 
 pub fn delete(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
     let path = &request.path;
-    let options = read_options(request)?;
+    let options = read_options(request, &read_body(request)?)?;
     let deleted = deletion::delete(registry, path.resource.id, path.namespace(), name, &options)?;
     let mut response = if deleted.gone && path.resource.id != Kind::Pod {
         answer(200, &success(&deleted.object))
@@ -201,9 +202,21 @@ pub fn delete(registry: &Registry, request: &Request, name: &str) -> Result<Http
     Ok(response)
 }
 
+/// Evicts a pod: deletes it, and says why in its status.
+pub fn evict(registry: &Registry, request: &Request, name: &str) -> Result<HttpResponse, Status> {
+    let eviction = read_body(request)?;
+    check_name(&eviction, name)?;
+    let options = read_options(request, &eviction["deleteOptions"])?;
+    let pod = registry.get(Kind::Pod, request.path.namespace(), name)?;
+    let (reason, message) = ("EvictionByEvictionAPI", "Eviction API: evicting");
+    deletion::disrupt(registry, &pod, reason, message, &options)?;
+    let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    Ok(answer(201, &status))
+}
+
 pub fn delete_collection(registry: &Registry, request: &Request) -> Result<HttpResponse, Status> {
     let path = &request.path;
-    let options = read_options(request)?;
+    let options = read_options(request, &read_body(request)?)?;
     let selection = path.selection(&request.query)?;
     let objects = registry.store().list(path.resource.id, &selection);
     let mut items = Vec::new();
@@ -282,26 +295,36 @@ fn read_object(request: &Request) -> Result<Value, Status> {
             request.path.resource.kind
         ))
     })?;
-    if request.query.get("fieldValidation") == Some("Strict") {
-        unknown_fields::check(request.path.resource, &object)?;
-    }
+    check_fields(request, &object)?;
     Ok(object)
 }
 
-/// Reads the options of a deletion from the body and from the query.
-fn read_options(request: &Request) -> Result<Options, Status> {
-    let query = &request.query;
-    let body: Value = if request.body.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&request.body)
-            .map_err(|error| Status::bad_request(error.to_string()))?
-    };
-    if !body.is_object() && !body.is_null() {
-        return Err(Status::bad_request(
-            "couldn't get version/kind; json parse error: the options are not an object",
-        ));
+/// Refuses unknown fields, if the client asks for that.
+fn check_fields(request: &Request, object: &Value) -> Result<(), Status> {
+    match request.query.get("fieldValidation") {
+        Some("Strict") => unknown_fields::check(request.path.resource, object),
+        _ => Ok(()),
     }
+}
+
+/// Parses the body of a deletion, which may be empty.
+fn read_body(request: &Request) -> Result<Value, Status> {
+    if request.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let body: Value = serde_json::from_slice(&request.body)
+        .map_err(|error| Status::bad_request(error.to_string()))?;
+    match body.is_object() || body.is_null() {
+        true => Ok(body),
+        false => Err(Status::bad_request(
+            "couldn't get version/kind; json parse error: the options are not an object",
+        )),
+    }
+}
+
+/// Reads the options of a deletion from their object and from the query.
+fn read_options(request: &Request, body: &Value) -> Result<Options, Status> {
+    let query = &request.query;
     let word = body["propagationPolicy"]
         .as_str()
         .or(query.get("propagationPolicy"));

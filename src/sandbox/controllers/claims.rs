@@ -47,6 +47,14 @@ impl Claims {
         let object = &change.object;
         match object.kind {
             Kind::Claim if change.deleted => {
+                let (name, options) = (volume_name(object), deletion::Options::default());
+                drop(deletion::delete(
+                    &self.registry,
+                    Kind::Volume,
+                    "",
+                    &name,
+                    &options,
+                ));
                 let data = claim_directory(&self.directory, &object.uid);
                 if let Err(error) = fs::remove_dir_all(&data)
                     && error.kind() != std::io::ErrorKind::NotFound
@@ -95,8 +103,27 @@ impl Claims {
             let message = format!("failed to make the directory of the claim: {error}");
             return self.fail(claim, &message);
         }
+        let spec = claim.value()["spec"].take();
+        let volume = json!({
+            "metadata": {
+                "name": volume_name(claim), "annotations": { "pv.kubernetes.io/provisioned-by": "k8s-cli/sandbox" },
+            },
+            "spec": {
+                "accessModes": spec["accessModes"], "capacity": { "storage": spec["resources"]["requests"]["storage"] },
+                "claimRef": {
+                    "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace(),
+                    "name": claim.name(), "uid": claim.uid,
+                },
+                "hostPath": { "path": data, "type": "" }, "persistentVolumeReclaimPolicy": "Delete",
+                "storageClassName": spec["storageClassName"], "volumeMode": spec["volumeMode"],
+            },
+            "status": { "phase": "Bound" },
+        });
+        if let Err(status) = self.registry.create(Kind::Volume, "", volume, false) {
+            log::debug!("claim {}: {status}", claim.name());
+        }
         self.registry.edit(claim, |value| {
-            value["spec"]["volumeName"] = json!(format!("pvc-{}", claim.uid));
+            value["spec"]["volumeName"] = json!(volume_name(claim));
             if value["metadata"]["annotations"].is_null() {
                 value["metadata"]["annotations"] = json!({});
             }
@@ -133,4 +160,9 @@ impl Claims {
                     })
         })
     }
+}
+
+/// The name of the volume that a claim gets.
+fn volume_name(claim: &Object) -> String {
+    format!("pvc-{}", claim.uid)
 }

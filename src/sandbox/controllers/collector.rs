@@ -1,15 +1,19 @@
-//! The garbage collector: deletes the dependents of deleted owners.
+//! The garbage collector: deletes the dependents of deleted owners, and the contents of deleted namespaces.
 //!
-//! It needs only owner references, so it works for all kinds. It follows Kubernetes, `pkg/controller/garbagecollector`, v1.36. Two
-//! finalizers of an owner change the order: with `foregroundDeletion` the dependents go first, and with `orphan` they stay and
-//! lose their reference.
+//! It needs only owner references, so it works for all kinds. It follows Kubernetes, `pkg/controller/garbagecollector` and
+//! `pkg/controller/namespace`, v1.36. Two finalizers of an owner change the order: with `foregroundDeletion` the dependents go
+//! first, and with `orphan` they stay and lose their reference.
 
 use std::sync::Arc;
+
+use serde_json::json;
 
 use crate::sandbox::objects::{
     deletion::{self, Options, Propagation},
     object::{Object, elements, retain, text},
     registry::Registry,
+    resource::{Kind, RESOURCES},
+    selection::Selection,
     store::Change,
 };
 
@@ -19,6 +23,11 @@ const ORPHAN: &str = "orphan";
 /// Deletes the objects that a change leaves without an owner.
 pub fn observe(registry: &Registry, change: &Change) {
     let object = &change.object;
+    match object.kind {
+        Kind::Namespace => empty(registry, object.name()),
+        _ if change.deleted => empty(registry, object.namespace()),
+        _ => (),
+    }
     if change.deleted {
         // NB: in the head of the `for` the guard of the store would live until the end of the loop.
         let dependents = registry.store().owned_by(&object.uid);
@@ -39,6 +48,29 @@ pub fn observe(registry: &Registry, change: &Change) {
             .any(|owner| registry.store().get_uid(owner).is_some());
         if !known {
             collect(registry, object, "");
+        }
+    }
+}
+
+/// Deletes the contents of a namespace that is being deleted, and then the namespace.
+fn empty(registry: &Registry, name: &str) {
+    let namespace = registry.store().get(Kind::Namespace, "", name);
+    let is_leaving =
+        |namespace: &Arc<Object>| namespace.field("status.phase") == Some("Terminating");
+    let Some(namespace) = namespace.filter(is_leaving) else {
+        return;
+    };
+    let selection = Selection::in_namespace(name);
+    let kinds = RESOURCES.iter().filter(|resource| resource.namespaced);
+    let contents: Vec<_> = kinds
+        .flat_map(|resource| registry.store().list(resource.id, &selection))
+        .collect();
+    if contents.is_empty() {
+        registry.edit(&namespace, |value| value["spec"]["finalizers"] = json!([]));
+    }
+    for object in contents {
+        if object.value()["metadata"]["deletionTimestamp"].is_null() {
+            collect(registry, &object, "");
         }
     }
 }

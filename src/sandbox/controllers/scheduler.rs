@@ -1,7 +1,7 @@
 //! The scheduler: binds pods to the only node while it has capacity, and reports why a pod has to wait.
 //!
 //! It keeps the sums of all requests, so that it can try thousands of waiting pods again whenever a pod ends. Messages follow
-//! Kubernetes, `pkg/scheduler/framework`, v1.36. Tolerations, pod affinity and ports have no effect.
+//! Kubernetes, `pkg/scheduler/framework`, v1.36. Pod affinity and ports have no effect.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,9 +11,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::sandbox::objects::{
-    clock,
+    clock, deletion,
     events::{Component, Recorder, Severity},
-    node::{Amounts, NODE, capacity, fits_node, requests},
+    node::{Amounts, NODE, capacity, fits_node, requests, tolerates, untolerated},
     object::{Object, elements, text},
     registry::Registry,
     resource::Kind,
@@ -59,6 +59,10 @@ impl Scheduler {
         let object = &change.object;
         match object.kind {
             Kind::Claim => self.retry = true,
+            Kind::Node => {
+                self.retry = true;
+                self.drive_away(&object.value());
+            }
             Kind::Pod => {
                 let phase = object.field("status.phase").unwrap_or_default();
                 let done = change.deleted || matches!(phase, "Succeeded" | "Failed");
@@ -169,10 +173,11 @@ impl Scheduler {
                 return Some(format!("0/1 nodes are available: {why}. not found"));
             }
         }
-        let mut reasons = Vec::new();
-        if !waiting.fits_node {
-            reasons.push("1 node(s) didn't match Pod's node affinity/selector".to_owned());
-        } else {
+        let node = store.get(Kind::Node, "", NODE);
+        let node = node.map(|node| node.value()).unwrap_or_default();
+        let keeps_away = keeps_away(waiting, &node);
+        let mut reasons = Vec::from_iter(keeps_away.map(str::to_owned));
+        if reasons.is_empty() {
             for (name, amount) in &waiting.requests {
                 let free = capacity(name) - self.used.get(name).copied().unwrap_or(0);
                 if *amount > free && name == "pods" {
@@ -189,7 +194,7 @@ impl Scheduler {
             .requests
             .iter()
             .all(|(name, amount)| *amount <= capacity(name));
-        let preemption = if fits_empty && waiting.fits_node {
+        let preemption = if fits_empty && keeps_away.is_none() {
             "1 No preemption victims found for incoming pod"
         } else {
             "1 Preemption is not helpful for scheduling"
@@ -198,6 +203,35 @@ impl Scheduler {
             "0/1 nodes are available: {}. no new claims to deallocate, preemption: 0/1 nodes are available: {preemption}.",
             reasons.join(", ")
         ))
+    }
+
+    /// Deletes the pods on the node that do not tolerate its taints of the effect `NoExecute`.
+    fn drive_away(&self, node: &Value) {
+        if node["spec"]["taints"].is_null() {
+            return;
+        }
+        let placed: Vec<_> = self
+            .placed
+            .keys()
+            .filter_map(|uid| self.registry.store().get_uid(uid))
+            .collect();
+        for pod in placed {
+            let spec = pod.value()["spec"].take();
+            if untolerated(&spec, node).any(|taint| taint["effect"] == "NoExecute") {
+                let (reason, message) = (
+                    "DeletionByTaintManager",
+                    "Taint manager: deleting due to NoExecute taint",
+                );
+                let options = deletion::Options::default();
+                drop(deletion::disrupt(
+                    &self.registry,
+                    &pod,
+                    reason,
+                    message,
+                    &options,
+                ));
+            }
+        }
     }
 
     fn bind(&self, waiting: &PendingPod) {
@@ -232,6 +266,22 @@ impl Scheduler {
             self.recorder.record(pod, severity, reason, problem);
         }
     }
+}
+
+/// The reason why a pod must not be on the node, however much is free.
+fn keeps_away(waiting: &PendingPod, node: &Value) -> Option<&'static str> {
+    let is_cordoned = node["spec"]["unschedulable"] == true;
+    if is_cordoned || !node["spec"]["taints"].is_null() {
+        let cordon = json!({ "key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule" });
+        let spec = waiting.pod.value()["spec"].take();
+        if is_cordoned && !tolerates(&spec, &cordon) {
+            return Some("1 node(s) were unschedulable");
+        } else if untolerated(&spec, node).next().is_some() {
+            return Some("1 node(s) had untolerated taint(s)");
+        }
+    }
+    let why = "1 node(s) didn't match Pod's node affinity/selector";
+    (!waiting.fits_node).then_some(why)
 }
 
 fn set_condition(pod: &mut Value, mut condition: Value) {

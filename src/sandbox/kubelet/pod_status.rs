@@ -42,11 +42,12 @@ pub struct View {
 }
 
 impl ContainerView {
-    pub fn new(spec: &Value) -> Self {
+    /// The container of a pod before its first start; `reason` is why it waits.
+    pub fn new(spec: &Value, reason: &str) -> Self {
         Self {
             name: text(&spec["name"]).to_owned(),
             image: text(&spec["image"]).to_owned(),
-            state: json!({ "waiting": { "reason": "ContainerCreating" } }),
+            state: json!({ "waiting": { "reason": reason } }),
             last_state: json!({}),
             restarts: 0,
             started: false,
@@ -192,5 +193,12 @@ fn conditions(old: &Value, view: &View, generation: &Value, now: Timestamp) -> V
         }
         condition
     };
-    rows.into_iter().map(row).collect()
+    // What disturbs the pod is written by others.
+    let disruption = elements(&old["conditions"])
+        .iter()
+        .filter(|condition| condition["type"] == "DisruptionTarget");
+    disruption
+        .cloned()
+        .chain(rows.into_iter().map(row))
+        .collect()
 }

@@ -45,7 +45,14 @@ pub fn prepare(
 ) -> Result<Vec<(String, PathBuf, bool)>, NotReady> {
     let namespace = text(&pod["metadata"]["namespace"]);
     let mut sources = Vec::new();
-    for volume in elements(&pod["spec"]["volumes"]) {
+    let containers = ["initContainers", "containers"].map(|list| elements(&pod["spec"][list]));
+    let mounts = containers.iter().copied().flatten();
+    let mounts: Vec<_> = mounts
+        .flat_map(|one| elements(&one["volumeMounts"]))
+        .collect();
+    // A volume without a mount is not prepared.
+    let is_mounted = |volume: &&Value| mounts.iter().any(|mount| mount["name"] == volume["name"]);
+    for volume in elements(&pod["spec"]["volumes"]).iter().filter(is_mounted) {
         let name = text(&volume["name"]);
         let refuse = |why: String| {
             NotReady(format!(

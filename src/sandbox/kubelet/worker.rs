@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
     time::sleep,
@@ -46,7 +46,14 @@ impl Worker {
         address: Ipv4Addr,
     ) -> Self {
         let value = object.value();
-        let views = |list: &Value| elements(list).iter().map(ContainerView::new).collect();
+        let reason = match elements(&value["spec"]["initContainers"]) {
+            [] => "ContainerCreating",
+            _ => "PodInitializing",
+        };
+        let views = |list: &Value| {
+            let views = elements(list).iter();
+            views.map(|spec| ContainerView::new(spec, reason)).collect()
+        };
         let view = View {
             containers: views(&value["spec"]["containers"]),
             init_containers: views(&value["spec"]["initContainers"]),
@@ -200,12 +207,6 @@ async fn prepare(pod: &Pod, address: Ipv4Addr) -> Result<(), Stopped> {
             Err(volumes::NotReady(why)) => why,
         };
         pod.say(Severity::Warning, "FailedMount", &problem, "");
-        // A real kubelet reports it only in the event. Here the status has it, too, since users look there first.
-        for container in &mut pod.view.borrow_mut().containers {
-            container.state =
-                json!({ "waiting": { "reason": "ContainerCreating", "message": problem } });
-        }
-        pod.publish();
         pod.pause(RETRY_INTERVAL).await?;
     }
 }

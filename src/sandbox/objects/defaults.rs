@@ -115,7 +115,20 @@ fn job(object: &mut Value) {
     default(spec, "backoffLimit", json!(6));
     default(spec, "completionMode", json!("NonIndexed"));
     default(spec, "suspend", json!(false));
-    default(spec, "podReplacementPolicy", json!("TerminatingOrFailed"));
+    let replaces_late = !spec["podFailurePolicy"].is_null();
+    let replacement = if replaces_late {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
+    default(spec, "podReplacementPolicy", json!(replacement));
+    if let Some(policy) = spec.get_mut("podFailurePolicy") {
+        for condition in
+            elements_mut(policy, "rules").flat_map(|rule| elements_mut(rule, "onPodConditions"))
+        {
+            default(condition, "status", json!("True"));
+        }
+    }
     default(spec, "manualSelector", json!(false));
     if spec["manualSelector"] == json!(false) {
         default(

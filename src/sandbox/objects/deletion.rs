@@ -91,8 +91,12 @@ pub fn delete(
     {
         return Err(refuse("ResourceVersion", version, &present));
     }
-    if matches!(kind, Kind::Namespace | Kind::Node) {
+    if kind == Kind::Node {
         return Err(Status::forbidden(resource, name, "the sandbox needs it"));
+    }
+    if kind == Kind::Namespace && ["default", "kube-system"].contains(&name) {
+        let why = "this namespace may not be deleted";
+        return Err(Status::forbidden(resource, name, why));
     }
     if options.dry_run {
         return Ok(Deleted {
@@ -126,6 +130,30 @@ pub fn delete_object(
     delete(registry, object.kind, namespace, name, options)
 }
 
+/// Deletes a pod, and says in its status what disturbs it.
+pub fn disrupt(
+    registry: &Registry,
+    pod: &Object,
+    reason: &str,
+    message: &str,
+    options: &Options,
+) -> Result<Deleted, Status> {
+    let now = clock::seconds(clock::now());
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message, "lastProbeTime": null,
+        "lastTransitionTime": now,
+    });
+    if !options.dry_run {
+        registry.edit(pod, |value| {
+            let others = elements(&value["status"]["conditions"]).iter();
+            let others = others.filter(|other| other["type"] != condition["type"]);
+            value["status"]["conditions"] =
+                [&condition].into_iter().chain(others).cloned().collect();
+        });
+    }
+    delete_object(registry, pod, options)
+}
+
 /// Removes a finalizer from an object, which may be the last one that holds up its deletion.
 pub fn remove_finalizer(registry: &Registry, object: &Object, finalizer: &str) {
     registry.edit(object, |value| {
@@ -145,6 +173,9 @@ fn mark(kind: Kind, value: &mut Value, grace: Option<i64>, finalizer: Option<&st
         .as_i64()
         .is_some_and(|present| grace < present);
     let generation = value["metadata"]["generation"].as_i64();
+    if kind == Kind::Namespace {
+        value["status"]["phase"] = json!("Terminating");
+    }
     let metadata = &mut value["metadata"];
     if !was_marked || shorter {
         let end = clock::after(clock::now(), grace);

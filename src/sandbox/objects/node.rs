@@ -77,6 +77,23 @@ pub fn fits_node(spec: &Value) -> bool {
             .any(|term| matches_labels(&affinity_requirements(term), &labels))
 }
 
+/// The taints of the node that a pod does not tolerate, of the effects that keep it away.
+pub fn untolerated<'a>(spec: &'a Value, node: &'a Value) -> impl Iterator<Item = &'a Value> {
+    let taints = elements(&node["spec"]["taints"]).iter();
+    taints.filter(|taint| taint["effect"] != "PreferNoSchedule" && !tolerates(spec, taint))
+}
+
+/// Whether a pod tolerates a taint.
+pub fn tolerates(spec: &Value, taint: &Value) -> bool {
+    elements(&spec["tolerations"]).iter().any(|toleration| {
+        let is_same = |field: &str| text(&toleration[field]) == text(&taint[field]);
+        let any_key = text(&toleration["key"]).is_empty();
+        (text(&toleration["effect"]).is_empty() || is_same("effect"))
+            && (any_key || is_same("key"))
+            && (toleration["operator"] == "Exists" || !any_key && is_same("value"))
+    })
+}
+
 fn affinity_requirements(term: &Value) -> Vec<Requirement> {
     let requirement = |expression: &Value| {
         let values: Vec<String> = elements(&expression["values"])

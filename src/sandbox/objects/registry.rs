@@ -74,8 +74,19 @@ impl Registry {
         dry_run: bool,
     ) -> Result<Value, Status> {
         let resource = kind.resource();
-        if resource.namespaced && self.store().get(Kind::Namespace, "", namespace).is_none() {
+        let home = self.store().get(Kind::Namespace, "", namespace);
+        if resource.namespaced && home.is_none() {
             return Err(Status::not_found(Kind::Namespace.resource(), namespace));
+        }
+        if home.is_some_and(|home| home.field("status.phase") == Some("Terminating")) {
+            let why = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
+            return Err(Status::forbidden(
+                resource,
+                text(&value["metadata"]["name"]),
+                &why,
+            ));
         }
         let mut value = decode(resource, value)?;
         let given = text(&value["metadata"]["namespace"]);
@@ -286,8 +297,10 @@ pub fn is_gone(kind: Kind, value: &Value) -> bool {
     let metadata = &value["metadata"];
     let waits_for_kubelet =
         kind == Kind::Pod && metadata["deletionGracePeriodSeconds"].as_i64() != Some(0);
+    let has_content = kind == Kind::Namespace && !elements(&value["spec"]["finalizers"]).is_empty();
     !metadata["deletionTimestamp"].is_null()
         && elements(&metadata["finalizers"]).is_empty()
+        && !has_content
         && !waits_for_kubelet
 }
 

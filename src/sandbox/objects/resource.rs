@@ -6,13 +6,16 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use k8s_openapi::api::{
-    batch::v1::Job,
-    core::v1::{
-        ConfigMap, Event, Namespace, Node, PersistentVolumeClaim, Pod, Secret, Service,
-        ServiceAccount,
+use k8s_openapi::{
+    api::{
+        batch::v1::Job,
+        core::v1::{
+            ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+            Secret, Service, ServiceAccount,
+        },
+        storage::v1::StorageClass,
     },
-    storage::v1::StorageClass,
+    schemars::{JsonSchema, Schema, SchemaGenerator},
 };
 
 /// A kind of object; its number is that of its row in [`RESOURCES`].
@@ -29,6 +32,7 @@ pub enum Kind {
     Node,
     ServiceAccount,
     StorageClass,
+    Volume,
 }
 
 /// A row of the table.
@@ -46,6 +50,8 @@ pub struct Resource {
     pub selectable: &'static [(&'static str, &'static str)],
     /// Decodes an object and encodes it again, which checks types and drops unknown fields, as a real server does.
     pub normalize: fn(Value) -> serde_json::Result<Value>,
+    /// Adds the schema of the kind to the definitions of a document, and returns a reference to it.
+    pub describe: fn(&mut SchemaGenerator) -> Schema,
 }
 
 const NAME: (&str, &str) = ("metadata.name", "/metadata/name");
@@ -53,26 +59,14 @@ const NAMESPACE: (&str, &str) = ("metadata.namespace", "/metadata/namespace");
 const PLAIN: &[(&str, &str)] = &[NAME, NAMESPACE];
 
 /// All kinds, in the order of [`Kind`].
-pub static RESOURCES: [Resource; 11] = [
+pub static RESOURCES: [Resource; 12] = [
     Resource {
-        id: Kind::Job,
         group: "batch",
-        version: "v1",
-        plural: "jobs",
-        singular: "job",
-        kind: "Job",
-        short_names: &[],
-        namespaced: true,
         has_status: true,
         selectable: &[NAME, NAMESPACE, ("status.successful", "/status/succeeded")],
-        normalize: through::<Job>,
+        ..row::<Job>(Kind::Job, "jobs", "job", "Job", &[])
     },
     Resource {
-        id: Kind::Pod,
-        plural: "pods",
-        singular: "pod",
-        kind: "Pod",
-        short_names: &["po"],
         has_status: true,
         selectable: &[
             NAME,
@@ -84,48 +78,34 @@ pub static RESOURCES: [Resource; 11] = [
             ("status.phase", "/status/phase"),
             ("status.podIP", "/status/podIP"),
         ],
-        ..core(through::<Pod>)
+        ..row::<Pod>(Kind::Pod, "pods", "pod", "Pod", &["po"])
     },
     Resource {
-        id: Kind::Claim,
-        plural: "persistentvolumeclaims",
-        singular: "persistentvolumeclaim",
-        kind: "PersistentVolumeClaim",
-        short_names: &["pvc"],
         has_status: true,
-        ..core(through::<PersistentVolumeClaim>)
+        ..row::<PersistentVolumeClaim>(
+            Kind::Claim,
+            "persistentvolumeclaims",
+            "persistentvolumeclaim",
+            "PersistentVolumeClaim",
+            &["pvc"],
+        )
     },
     Resource {
-        id: Kind::Service,
-        plural: "services",
-        singular: "service",
-        kind: "Service",
-        short_names: &["svc"],
         has_status: true,
-        ..core(through::<Service>)
+        ..row::<Service>(Kind::Service, "services", "service", "Service", &["svc"])
     },
     Resource {
-        id: Kind::Secret,
-        plural: "secrets",
-        singular: "secret",
-        kind: "Secret",
         selectable: &[NAME, NAMESPACE, ("type", "/type")],
-        ..core(through::<Secret>)
+        ..row::<Secret>(Kind::Secret, "secrets", "secret", "Secret", &[])
     },
+    row::<ConfigMap>(
+        Kind::ConfigMap,
+        "configmaps",
+        "configmap",
+        "ConfigMap",
+        &["cm"],
+    ),
     Resource {
-        id: Kind::ConfigMap,
-        plural: "configmaps",
-        singular: "configmap",
-        kind: "ConfigMap",
-        short_names: &["cm"],
-        ..core(through::<ConfigMap>)
-    },
-    Resource {
-        id: Kind::Event,
-        plural: "events",
-        singular: "event",
-        kind: "Event",
-        short_names: &["ev"],
         selectable: &[
             NAME,
             NAMESPACE,
@@ -144,50 +124,56 @@ pub static RESOURCES: [Resource; 11] = [
             ("source", "/source/component"),
             ("type", "/type"),
         ],
-        ..core(through::<Event>)
+        ..row::<Event>(Kind::Event, "events", "event", "Event", &["ev"])
     },
     Resource {
-        id: Kind::Namespace,
-        plural: "namespaces",
-        singular: "namespace",
-        kind: "Namespace",
-        short_names: &["ns"],
         namespaced: false,
         has_status: true,
         selectable: &[NAME, ("status.phase", "/status/phase")],
-        ..core(through::<Namespace>)
+        ..row::<Namespace>(
+            Kind::Namespace,
+            "namespaces",
+            "namespace",
+            "Namespace",
+            &["ns"],
+        )
     },
     Resource {
-        id: Kind::Node,
-        plural: "nodes",
-        singular: "node",
-        kind: "Node",
-        short_names: &["no"],
         namespaced: false,
         has_status: true,
         selectable: &[NAME],
-        ..core(through::<Node>)
+        ..row::<Node>(Kind::Node, "nodes", "node", "Node", &["no"])
     },
+    row::<ServiceAccount>(
+        Kind::ServiceAccount,
+        "serviceaccounts",
+        "serviceaccount",
+        "ServiceAccount",
+        &["sa"],
+    ),
     Resource {
-        id: Kind::ServiceAccount,
-        plural: "serviceaccounts",
-        singular: "serviceaccount",
-        kind: "ServiceAccount",
-        short_names: &["sa"],
-        ..core(through::<ServiceAccount>)
-    },
-    Resource {
-        id: Kind::StorageClass,
         group: "storage.k8s.io",
-        version: "v1",
-        plural: "storageclasses",
-        singular: "storageclass",
-        kind: "StorageClass",
-        short_names: &["sc"],
         namespaced: false,
-        has_status: false,
         selectable: &[NAME],
-        normalize: through::<StorageClass>,
+        ..row::<StorageClass>(
+            Kind::StorageClass,
+            "storageclasses",
+            "storageclass",
+            "StorageClass",
+            &["sc"],
+        )
+    },
+    Resource {
+        namespaced: false,
+        has_status: true,
+        selectable: &[NAME],
+        ..row::<PersistentVolume>(
+            Kind::Volume,
+            "persistentvolumes",
+            "persistentvolume",
+            "PersistentVolume",
+            &["pv"],
+        )
     },
 ];
 
@@ -230,19 +216,27 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resourc
     })
 }
 
-const fn core(normalize: fn(Value) -> serde_json::Result<Value>) -> Resource {
+/// A row of the core group, for a kind with namespaces.
+const fn row<T: Serialize + DeserializeOwned + JsonSchema>(
+    id: Kind,
+    plural: &'static str,
+    singular: &'static str,
+    kind: &'static str,
+    short_names: &'static [&'static str],
+) -> Resource {
     Resource {
-        id: Kind::Pod,
+        id,
         group: "",
         version: "v1",
-        plural: "",
-        singular: "",
-        kind: "",
-        short_names: &[],
+        plural,
+        singular,
+        kind,
+        short_names,
         namespaced: true,
         has_status: false,
         selectable: PLAIN,
-        normalize,
+        normalize: through::<T>,
+        describe: SchemaGenerator::subschema_for::<T>,
     }
 }
 

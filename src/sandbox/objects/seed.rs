@@ -70,6 +70,7 @@ fn node() -> Value {
         .map(|(name, amount)| ((*name).to_owned(), json!(amount)))
         .collect();
     let now = clock::seconds(clock::now());
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({
         "metadata": { "name": NODE, "labels": node::node_labels() },
         "spec": {},
@@ -84,7 +85,7 @@ fn node() -> Value {
             }],
             "nodeInfo": {
                 "architecture": std::env::consts::ARCH, "bootID": "", "containerRuntimeVersion": "sandbox://1",
-                "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "v1.36.2+sandbox", "machineID": "",
+                "kernelVersion": kernel.trim(), "kubeProxyVersion": "", "kubeletVersion": "v1.36.2+sandbox", "machineID": "",
                 "operatingSystem": "linux", "osImage": "this machine", "systemUUID": "",
             },
         },

@@ -97,6 +97,12 @@ impl Status {
         Self::new(405, "MethodNotAllowed", message).with_details(json!({}))
     }
 
+    /// The sandbox has no streams to a container.
+    pub fn no_streams() -> Self {
+        let message = "the sandbox has no exec, attach and port-forward: its pods are processes of this machine";
+        Self::new(405, "MethodNotAllowed", message).with_details(json!({}))
+    }
+
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {}",

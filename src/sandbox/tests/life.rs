@@ -139,6 +139,75 @@ fn finished_jobs_have_the_recorded_status() {
     }
 }
 
+#[test]
+fn a_suspended_job_loses_its_pods_without_a_failure_and_resumes_as_recorded() {
+    let cluster = Cluster::start();
+    let jobs = cluster.watch(&format!("{JOBS}?watch=true&resourceVersion=0"));
+    assert_eq!(cluster.create(JOBS, &job("queued", "sleep 1000")).code, 201);
+    let path = format!("{JOBS}/queued");
+    let suspend = |suspend: bool| {
+        cluster.wait(&path, |job| job["status"]["ready"] == u8::from(suspend));
+        cluster.wait(&path, |job| job["status"]["terminating"] == 0);
+        cluster.patch(&path, &json!({ "spec": { "suspend": suspend } }));
+    };
+    suspend(true);
+    suspend(false);
+    let is_job = |event: &Value| event["object"]["kind"] == "Job";
+    let recorded = recording("lives/suspended-later.jsonl")
+        .into_iter()
+        .filter(is_job);
+    // The number of ready pods is written late, and was recorded more often.
+    let summary = |event: Value| {
+        let status = &event["object"]["status"];
+        let counts = ["active", "terminating", "failed"].map(|field| status[field].to_string());
+        let started = !status["startTime"].is_null();
+        format!(
+            "{} {counts:?} {started} {:?}",
+            event["type"],
+            conditions(status)
+        )
+    };
+    let mut recorded: Vec<String> = recorded.map(summary).collect();
+    recorded.dedup();
+    let mut present: Vec<String> = Vec::new();
+    for event in jobs {
+        present.push(summary(event));
+        present.dedup();
+        if present.len() == recorded.len() {
+            break;
+        }
+    }
+    assert_eq!(present, recorded);
+    let events =
+        cluster.get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind=Job");
+    let events = events["items"].as_array().unwrap().iter();
+    let mut reasons: Vec<&str> = events
+        .map(|event| event["reason"].as_str().unwrap())
+        .collect();
+    reasons.sort_unstable();
+    let expected = [
+        "Resumed",
+        "SuccessfulCreate",
+        "SuccessfulCreate",
+        "SuccessfulDelete",
+        "Suspended",
+    ];
+    assert_eq!(reasons, expected);
+}
+
+#[test]
+fn a_pod_whose_job_is_gone_is_not_held() {
+    let cluster = Cluster::start();
+    let template = job("gone", "sleep 1000")["spec"]["template"].clone();
+    let owner = json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "gone", "uid": "11111111-1111-4111-8111-111111111111" });
+    let metadata = json!({
+        "name": "left", "finalizers": ["batch.kubernetes.io/job-tracking"], "ownerReferences": [owner],
+    });
+    let pod = json!({ "metadata": metadata, "spec": template["spec"] });
+    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.wait(PODS, |list| list["items"] == json!([]));
+}
+
 /// The keys of a value and of all values in it.
 pub fn keys(value: &Value) -> Value {
     match value {

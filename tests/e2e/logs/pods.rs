@@ -27,6 +27,8 @@ fn submit_changed(ada: &Session<'_>, change: impl FnOnce(&mut Value)) -> String 
         .as_object_mut()
         .unwrap();
     labels.retain(|key, _| !key.contains("controller-uid") && !key.contains("job-name"));
+    // The policy of a task ends its Job with the first failure.
+    spec.remove("podFailurePolicy");
     change(&mut job["spec"]);
     job.as_object_mut().unwrap().remove("status");
     ada.world

@@ -3,195 +3,174 @@
 //! Pure. They follow Kubernetes, `pkg/printers/internalversion/printers.go`, v1.36.
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::sandbox::objects::{
     clock,
     object::{elements, string_map, text},
-    resource::Kind,
 };
 
-/// Renders one row.
-pub fn render(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
-    let (metadata, spec, status) = (&object["metadata"], &object["spec"], &object["status"]);
-    let name = text(&metadata["name"]);
-    let age = age(&metadata["creationTimestamp"], now);
-    let count = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
-    match kind {
-        Kind::Job => {
-            let containers = elements(&spec["template"]["spec"]["containers"]);
-            let all = |field: &str| {
-                containers
-                    .iter()
-                    .map(|container| text(&container[field]))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            };
-            let selector = string_map(&spec["selector"]["matchLabels"]);
-            let selector: Vec<String> = selector
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            let done = status["succeeded"].as_i64().unwrap_or(0);
-            let wanted = spec["completions"].as_i64().unwrap_or(1);
-            vec![
-                json!(name),
-                json!(job_status(object)),
-                json!(format!("{done}/{wanted}")),
-                json!(job_duration(status, now)),
-                json!(age),
-                json!(all("name")),
-                json!(all("image")),
-                json!(selector.join(",")),
-            ]
+/// Renders the cell of a column. Its source is a JSON pointer, which ends in `?` if a missing value is `<none>`, or a word.
+pub fn render(source: &str, object: &Value, now: Timestamp) -> Value {
+    if let Some(pointer) = source.strip_suffix('?') {
+        return json!(object.pointer(pointer).map_or("<none>", text));
+    }
+    if source.starts_with('/') {
+        return object.pointer(source).cloned().unwrap_or(json!(""));
+    }
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let (metadata, involved) = (&object["metadata"], &object["involvedObject"]);
+    let statuses = elements(&status["containerStatuses"]);
+    let count = |value: &Value| value.as_object().map_or(0, Map::len).to_string();
+    let number = |value: &Value, default| value.as_i64().unwrap_or(default);
+    json!(match source {
+        "none" => "<none>".to_owned(),
+        "age" => age(&metadata["creationTimestamp"], now),
+        "job status" => job_status(object).to_owned(),
+        "completions" => {
+            let wanted = number(&spec["completions"], 1);
+            format!("{}/{wanted}", number(&status["succeeded"], 0))
         }
-        Kind::Pod => {
-            let containers = elements(&status["containerStatuses"]);
-            let ready = containers
-                .iter()
-                .filter(|container| container["ready"] == true)
-                .count();
-            let restarts: i64 = containers
-                .iter()
-                .filter_map(|container| container["restartCount"].as_i64())
-                .sum();
-            vec![
-                json!(name),
-                json!(format!("{ready}/{}", elements(&spec["containers"]).len())),
-                json!(pod_status(object)),
-                json!(restarts.to_string()),
-                json!(age),
-                json!(or_none(&status["podIP"])),
-                json!(or_none(&spec["nodeName"])),
-            ]
+        "duration" => job_duration(status, now),
+        "containers" | "images" => {
+            let field = if source == "images" { "image" } else { "name" };
+            let containers = &spec["template"]["spec"]["containers"];
+            joined(containers, |container| text(&container[field]).to_owned())
         }
-        Kind::Claim => {
-            let phase = if metadata["deletionTimestamp"].is_null() {
-                text(&status["phase"])
+        "job selector" => selector(&spec["selector"]["matchLabels"]),
+        "selector" => selector(&spec["selector"]),
+        "ready" => {
+            let ready = statuses.iter().filter(|status| status["ready"] == true);
+            let all = elements(&spec["containers"]).len();
+            format!("{}/{all}", ready.count())
+        }
+        "pod status" => pod_status(object),
+        "restarts" => restarts(statuses, now),
+        "phase" if !metadata["deletionTimestamp"].is_null() => "Terminating".to_owned(),
+        "phase" => text(&status["phase"]).to_owned(),
+        "modes" => joined(&status["accessModes"], short_mode),
+        "volume modes" => joined(&spec["accessModes"], short_mode),
+        "claim" => {
+            let claim = &spec["claimRef"];
+            format!("{}/{}", text(&claim["namespace"]), text(&claim["name"]))
+        }
+        "seen" | "first seen" => {
+            let field = if source == "seen" {
+                "lastTimestamp"
             } else {
-                "Terminating"
+                "firstTimestamp"
             };
-            vec![
-                json!(name),
-                json!(phase),
-                spec["volumeName"].clone(),
-                status["capacity"]["storage"].clone(),
-                json!(short_modes(&status["accessModes"])),
-                spec["storageClassName"].clone(),
-                json!(age),
-                spec["volumeMode"].clone(),
-            ]
-        }
-        Kind::Event => {
-            let seen = [
-                &object["lastTimestamp"],
+            let times = [
+                &object[field],
                 &object["eventTime"],
                 &metadata["creationTimestamp"],
             ];
-            let seen = seen
-                .into_iter()
-                .find(|time| !time.is_null())
-                .unwrap_or(&Value::Null);
-            let involved = &object["involvedObject"];
-            let about = format!(
+            age(
+                times
+                    .into_iter()
+                    .find(|time| !time.is_null())
+                    .unwrap_or(&Value::Null),
+                now,
+            )
+        }
+        "object" => {
+            let kind = text(&involved["kind"]).to_lowercase();
+            format!("{kind}/{}", text(&involved["name"]))
+        }
+        "message" => text(&object["message"]).trim().to_owned(),
+        "source" => match text(&object["source"]["host"]) {
+            "" => text(&object["reportingComponent"]).to_owned(),
+            host => format!("{}, {host}", text(&object["source"]["component"])),
+        },
+        "count" => number(&object["count"], number(&object["series"]["count"], 1)).to_string(),
+        "ports" => match elements(&spec["ports"]) {
+            [] => "<none>".to_owned(),
+            _ => joined(&spec["ports"], |port| format!(
                 "{}/{}",
-                text(&involved["kind"]).to_lowercase(),
-                text(&involved["name"])
-            );
-            let message = text(&object["message"]).trim().to_owned();
-            vec![
-                json!(self::age(seen, now)),
-                object["type"].clone(),
-                object["reason"].clone(),
-                json!(about),
-                json!(message),
-                json!(name),
-            ]
-        }
-        Kind::Service => {
-            let ports: Vec<String> = elements(&spec["ports"])
-                .iter()
-                .map(|port| format!("{}/{}", port["port"], text(&port["protocol"])))
-                .collect();
-            let ports = if ports.is_empty() {
-                "<none>".to_owned()
-            } else {
-                ports.join(",")
-            };
-            vec![
-                json!(name),
-                spec["type"].clone(),
-                json!(or_none(&spec["clusterIP"])),
-                json!("<none>"),
-                json!(ports),
-                json!(age),
-            ]
-        }
-        Kind::Node => {
-            let version = status["nodeInfo"]["kubeletVersion"].clone();
-            vec![
-                json!(name),
-                json!("Ready"),
-                json!("<none>"),
-                json!(age),
-                version,
-            ]
-        }
-        Kind::Namespace => vec![json!(name), status["phase"].clone(), json!(age)],
-        Kind::Secret => {
-            vec![
-                json!(name),
-                object["type"].clone(),
-                json!(count(&object["data"]).to_string()),
-                json!(age),
-            ]
-        }
-        Kind::ConfigMap => vec![
-            json!(name),
-            json!(count(&object["data"]).to_string()),
-            json!(age),
-        ],
-        Kind::StorageClass => vec![
-            json!(format!("{name} (default)")),
-            object["provisioner"].clone(),
-            object["reclaimPolicy"].clone(),
-            object["volumeBindingMode"].clone(),
-            json!(age),
-        ],
-        Kind::ServiceAccount => vec![json!(name), json!(age)],
+                port["port"],
+                text(&port["protocol"])
+            )),
+        },
+        "node status" if spec["unschedulable"] == true => "Ready,SchedulingDisabled".to_owned(),
+        "node status" => "Ready".to_owned(),
+        "expansion" => (object["allowVolumeExpansion"] == true).to_string(),
+        "data" => count(&object["data"]),
+        "class name" => format!("{} (default)", text(&metadata["name"])),
+        _ => String::new(),
+    })
+}
+
+fn joined(list: &Value, write: impl Fn(&Value) -> String) -> String {
+    elements(list)
+        .iter()
+        .map(write)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn selector(labels: &Value) -> String {
+    let pairs = string_map(labels).into_iter();
+    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    if pairs.is_empty() {
+        "<none>".to_owned()
+    } else {
+        pairs.join(",")
+    }
+}
+
+/// The number of restarts, and the time since the last one.
+fn restarts(statuses: &[Value], now: Timestamp) -> String {
+    let count: i64 = statuses
+        .iter()
+        .filter_map(|status| status["restartCount"].as_i64())
+        .sum();
+    let ends = statuses
+        .iter()
+        .map(|status| &status["lastState"]["terminated"]["finishedAt"]);
+    match ends
+        .filter(|end| !end.is_null())
+        .max_by_key(|end| text(end).to_owned())
+    {
+        Some(end) if count > 0 => format!("{count} ({} ago)", age(end, now)),
+        _ => count.to_string(),
     }
 }
 
 /// The status that `kubectl get pods` shows.
 fn pod_status(pod: &Value) -> String {
     let status = &pod["status"];
-    let mut word = text(&status["phase"]).to_owned();
-    if let Some(reason) = status["reason"].as_str() {
-        word = reason.to_owned();
+    let is_over = matches!(text(&status["phase"]), "Succeeded" | "Failed");
+    if !pod["metadata"]["deletionTimestamp"].is_null() && !is_over {
+        return "Terminating".to_owned();
     }
-    for container in elements(&status["containerStatuses"]) {
-        let state = &container["state"];
-        for part in ["waiting", "terminated"] {
-            if let Some(reason) = state[part]["reason"].as_str() {
-                word = reason.to_owned();
-            }
-        }
+    let why = |state: &Value| {
+        let reason = |part: &str| state[part]["reason"].as_str().map(str::to_owned);
+        reason("waiting").or_else(|| reason("terminated"))
+    };
+    let init = elements(&status["initContainerStatuses"]);
+    let unfinished = |one: &&Value| one["state"]["terminated"]["exitCode"] != 0;
+    let done = init.iter().take_while(|one| !unfinished(one)).count();
+    if let Some(present) = init.get(done) {
+        return match why(&present["state"]).filter(|reason| reason != "PodInitializing") {
+            Some(reason) => format!("Init:{reason}"),
+            None => format!("Init:{done}/{}", init.len()),
+        };
     }
-    let unfinished = !matches!(text(&status["phase"]), "Succeeded" | "Failed");
-    if !pod["metadata"]["deletionTimestamp"].is_null() && unfinished {
-        "Terminating".to_owned()
-    } else {
-        word
+    let reasons = elements(&status["containerStatuses"]).iter();
+    let mut reasons = reasons.filter_map(|container| why(&container["state"]));
+    let own = || text(&status["reason"]);
+    match reasons.next() {
+        Some(reason) => reason,
+        None if own().is_empty() => text(&status["phase"]).to_owned(),
+        None => own().to_owned(),
     }
 }
 
 fn job_status(job: &Value) -> &'static str {
     let has = |wanted: &str| {
-        elements(&job["status"]["conditions"])
-            .iter()
-            .any(|condition| {
-                text(&condition["type"]) == wanted && text(&condition["status"]) == "True"
-            })
+        let conditions = elements(&job["status"]["conditions"]);
+        let is_met = |one: &Value| one["type"] == wanted && one["status"] == "True";
+        conditions.iter().any(is_met)
     };
     let first = |words: &[&'static str]| words.iter().copied().find(|word| has(word));
     if let Some(word) = first(&["Complete", "Failed"]) {
@@ -211,23 +190,15 @@ fn job_duration(status: &Value, now: Timestamp) -> String {
     duration(clock::elapsed_seconds(start, end))
 }
 
-fn short_modes(modes: &Value) -> String {
-    let short = |mode: &Value| match text(mode) {
+fn short_mode(mode: &Value) -> String {
+    let short = match text(mode) {
         "ReadWriteOnce" => "RWO",
         "ReadWriteMany" => "RWX",
         "ReadOnlyMany" => "ROX",
         "ReadWriteOncePod" => "RWOP",
         _ => "?",
     };
-    elements(modes)
-        .iter()
-        .map(short)
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
-fn or_none(value: &Value) -> &str {
-    value.as_str().unwrap_or("<none>")
+    short.to_owned()
 }
 
 fn age(time: &Value, now: Timestamp) -> String {
@@ -250,11 +221,7 @@ fn duration(seconds: i64) -> String {
         600..10_800 => format!("{minutes}m"),
         10_800..28_800 => two(hours, "h", minutes % 60, "m"),
         28_800..172_800 => format!("{hours}h"),
-        _ => two(
-            hours / 24,
-            "d",
-            if hours < 192 { hours % 24 } else { 0 },
-            "h",
-        ),
+        172_800..691_200 => two(hours / 24, "d", hours % 24, "h"),
+        _ => format!("{}d", hours / 24),
     }
 }

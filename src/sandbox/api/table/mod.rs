@@ -67,12 +67,9 @@ impl Tables {
         objects: impl IntoIterator<Item = &'a Object>,
         metadata: Value,
     ) -> Value {
-        let (always, wide) = columns(kind);
-        let names = always.iter().map(|name| (name, 0));
-        let names = names.chain(wide.iter().map(|name| (name, 1)));
-        let columns: Vec<Value> = names
-            .map(|(name, priority)| {
-                let format = if *name == "Name" { "name" } else { "" };
+        let columns: Vec<Value> = columns(kind)
+            .map(|(name, priority, _)| {
+                let format = if name == "Name" { "name" } else { "" };
                 json!({ "name": name, "type": "string", "format": format, "description": "", "priority": priority })
             })
             .collect();
@@ -89,7 +86,8 @@ impl Tables {
 
     fn row(&self, object: &Object, now: Timestamp) -> Value {
         let value = object.value();
-        let mut row = json!({ "cells": cells::render(object.kind, &value, now) });
+        let cells = columns(object.kind).map(|(.., source)| cells::render(source, &value, now));
+        let mut row = json!({ "cells": cells.collect::<Vec<_>>() });
         match self.include {
             Include::Nothing => (),
             Include::Metadata => {
@@ -105,58 +103,52 @@ impl Tables {
     }
 }
 
-/// The columns of a kind, and those that only `kubectl -o wide` shows.
-fn columns(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
-    match kind {
-        Kind::Job => (
-            &["Name", "Status", "Completions", "Duration", "Age"],
-            &["Containers", "Images", "Selector"],
-        ),
-        Kind::Pod => (
-            &["Name", "Ready", "Status", "Restarts", "Age"],
-            &["IP", "Node"],
-        ),
-        Kind::Claim => (
-            &[
-                "Name",
-                "Status",
-                "Volume",
-                "Capacity",
-                "Access Modes",
-                "StorageClass",
-                "Age",
-            ],
-            &["VolumeMode"],
-        ),
-        Kind::Event => (
-            &["Last Seen", "Type", "Reason", "Object", "Message"],
-            &["Name"],
-        ),
-        Kind::Service => (
-            &[
-                "Name",
-                "Type",
-                "Cluster-IP",
-                "External-IP",
-                "Port(s)",
-                "Age",
-            ],
-            &[],
-        ),
-        Kind::Node => (&["Name", "Status", "Roles", "Age", "Version"], &[]),
-        Kind::Namespace => (&["Name", "Status", "Age"], &[]),
-        Kind::Secret => (&["Name", "Type", "Data", "Age"], &[]),
-        Kind::ConfigMap => (&["Name", "Data", "Age"], &[]),
-        Kind::StorageClass => (
-            &[
-                "Name",
-                "Provisioner",
-                "ReclaimPolicy",
-                "VolumeBindingMode",
-                "Age",
-            ],
-            &[],
-        ),
-        Kind::ServiceAccount => (&["Name", "Age"], &[]),
-    }
+/// The columns of a kind: name, priority and source. Only `kubectl -o wide` shows those of priority 1.
+fn columns(kind: Kind) -> impl Iterator<Item = (&'static str, u8, &'static str)> {
+    let columns = match kind {
+        Kind::Job => {
+            "Name=/metadata/name;Status=job status;Completions=completions;Duration=duration;Age=age;\
+             +Containers=containers;+Images=images;+Selector=job selector"
+        }
+        Kind::Pod => {
+            "Name=/metadata/name;Ready=ready;Status=pod status;Restarts=restarts;Age=age;+IP=/status/podIP?;\
+             +Node=/spec/nodeName?;+Nominated Node=/status/nominatedNodeName?;+Readiness Gates=none"
+        }
+        Kind::Claim => {
+            "Name=/metadata/name;Status=phase;Volume=/spec/volumeName;Capacity=/status/capacity/storage;\
+             Access Modes=modes;StorageClass=/spec/storageClassName;Age=age;+VolumeMode=/spec/volumeMode"
+        }
+        Kind::Volume => {
+            "Name=/metadata/name;Capacity=/spec/capacity/storage;Access Modes=volume modes;\
+             Reclaim Policy=/spec/persistentVolumeReclaimPolicy;Status=phase;Claim=claim;\
+             StorageClass=/spec/storageClassName;Reason=/status/reason;Age=age;+VolumeMode=/spec/volumeMode"
+        }
+        Kind::Event => {
+            "Last Seen=seen;Type=/type;Reason=/reason;Object=object;+Subobject=/involvedObject/fieldPath;\
+             +Source=source;Message=message;+First Seen=first seen;+Count=count;+Name=/metadata/name"
+        }
+        Kind::Service => {
+            "Name=/metadata/name;Type=/spec/type;Cluster-IP=/spec/clusterIP?;External-IP=none;Port(s)=ports;\
+             Age=age;+Selector=selector"
+        }
+        Kind::Node => {
+            "Name=/metadata/name;Status=node status;Roles=none;Age=age;Version=/status/nodeInfo/kubeletVersion;\
+             +Internal-IP=/status/addresses/0/address;+External-IP=none;+OS-Image=/status/nodeInfo/osImage;\
+             +Kernel-Version=/status/nodeInfo/kernelVersion;\
+             +Container-Runtime=/status/nodeInfo/containerRuntimeVersion"
+        }
+        Kind::Namespace => "Name=/metadata/name;Status=/status/phase;Age=age",
+        Kind::Secret => "Name=/metadata/name;Type=/type;Data=data;Age=age",
+        Kind::ConfigMap => "Name=/metadata/name;Data=data;Age=age",
+        Kind::StorageClass => {
+            "Name=class name;Provisioner=/provisioner;ReclaimPolicy=/reclaimPolicy;\
+             VolumeBindingMode=/volumeBindingMode;AllowVolumeExpansion=expansion;Age=age"
+        }
+        Kind::ServiceAccount => "Name=/metadata/name;Age=age",
+    };
+    columns.split(';').filter_map(|column| {
+        let (name, source) = column.split_once('=')?;
+        let wide = name.strip_prefix('+');
+        Some((wide.unwrap_or(name), u8::from(wide.is_some()), source))
+    })
 }

@@ -1,9 +1,11 @@
 //! The job controller: creates the pods of Jobs and writes the status of Jobs.
 //!
 //! When a Job or one of its pods changes, `status` plans the next step, and this file carries it out. It follows Kubernetes,
-//! `pkg/controller/job/job_controller.go`, v1.36, with retries (`backoffLimit`), deadlines, suspension and
-//! `ttlSecondsAfterFinished`, but without Indexed Jobs and pod failure policies.
+//! `pkg/controller/job/job_controller.go`, v1.36, with retries (`backoffLimit`), deadlines, suspension, indexes, pod failure
+//! policies and `ttlSecondsAfterFinished`.
 
+mod indexes;
+mod policy;
 mod status;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::status::{TRACKING, condition};
+use self::status::{Backoff, TRACKING, condition};
 use crate::sandbox::objects::{
     clock,
     deletion::{self, Options, Propagation},
@@ -36,6 +38,7 @@ pub struct JobController {
     queue: BTreeSet<String>,
     later: BTreeSet<(Timestamp, String)>,
     ready_since: HashMap<String, Timestamp>,
+    backoffs: HashMap<String, Backoff>,
 }
 
 impl JobController {
@@ -46,6 +49,7 @@ impl JobController {
             queue: BTreeSet::new(),
             later: BTreeSet::new(),
             ready_since: HashMap::new(),
+            backoffs: HashMap::new(),
         }
     }
 
@@ -54,13 +58,14 @@ impl JobController {
         match change.object.kind {
             Kind::Job if change.deleted => {
                 self.ready_since.remove(&change.object.uid);
+                self.backoffs.remove(&change.object.uid);
                 for pod in self.pods(&change.object.uid) {
                     deletion::remove_finalizer(&self.registry, &pod, TRACKING);
                 }
             }
             Kind::Job => drop(self.queue.insert(change.object.uid.clone())),
-            // Its Job was deleted with `--cascade=orphan`.
-            Kind::Pod if change.object.owners.is_empty() && !change.deleted => {
+            // Its Job is gone, or was deleted with `--cascade=orphan`.
+            Kind::Pod if !change.deleted && !self.has_job(&change.object) => {
                 deletion::remove_finalizer(&self.registry, &change.object, TRACKING);
             }
             Kind::Pod => self.queue.extend(change.object.owners.iter().cloned()),
@@ -91,30 +96,40 @@ impl JobController {
         }
     }
 
+    fn has_job(&self, pod: &Object) -> bool {
+        let store = self.registry.store();
+        let mut owners = pod.owners.iter().filter_map(|uid| store.get_uid(uid));
+        owners.any(|owner| owner.kind == Kind::Job)
+    }
+
     fn sync_job(&mut self, object: &Object, now: Timestamp) {
         let job = object.value();
-        let leaving = !job["metadata"]["deletionTimestamp"].is_null();
         let pods = self.pods(&object.uid);
         let values: Vec<Value> = pods.iter().map(|pod| pod.value()).collect();
-        let plan = status::plan(&job, &values, now);
+        let backoff = self.backoffs.remove(&object.uid).unwrap_or_default();
+        let plan = status::plan(&job, &values, backoff, now);
         if plan.finished {
             self.release(&pods, &plan.release);
             return self.expire(object, &job, now);
         }
+        self.backoffs.insert(object.uid.clone(), plan.backoff);
         if let Some(wake) = plan.wake {
             self.later.insert((wake, object.uid.clone()));
+        }
+        if plan.spare {
+            self.release(&pods, &plan.delete);
         }
         for name in &plan.delete {
             self.delete_pod(object, name);
         }
         let mut status = plan.status;
-        let wanted = if leaving { 0 } else { plan.create };
-        let created = (0..wanted)
-            .filter(|_| self.create_pod(object, &job))
-            .count();
-        if created < plan.create {
-            let active = status["active"].as_u64().unwrap_or(0);
-            let active = active.saturating_sub((plan.create - created) as u64);
+        let refused = plan
+            .create
+            .iter()
+            .filter(|index| !self.create_pod(object, &job, **index));
+        let refused = refused.count() as u64;
+        if refused > 0 {
+            let active = status["active"].as_u64().unwrap_or(0) - refused;
             status["active"] = json!(active);
             if active == 0
                 && let Some(map) = status.as_object_mut()
@@ -133,7 +148,7 @@ impl JobController {
         let concluded = condition(&status, "SuccessCriteriaMet")
             .or(condition(&status, "FailureTarget"))
             .is_some();
-        if uncounted || concluded {
+        if uncounted || concluded || !plan.release.is_empty() {
             self.release(&pods, &plan.release);
             let before = status.clone();
             status::settle(&mut status, now);
@@ -226,11 +241,11 @@ impl JobController {
         }
     }
 
-    fn create_pod(&self, object: &Object, job: &Value) -> bool {
+    fn create_pod(&self, object: &Object, job: &Value, index: Option<u64>) -> bool {
         let template = &job["spec"]["template"];
         // The name, with a dash and five letters, must stay a DNS label.
         let prefix: String = object.name().chars().take(57).collect();
-        let pod = json!({
+        let mut pod = json!({
             "metadata": {
                 "generateName": format!("{prefix}-"),
                 "labels": template["metadata"]["labels"], "annotations": template["metadata"]["annotations"],
@@ -242,6 +257,9 @@ impl JobController {
             },
             "spec": template["spec"],
         });
+        if let Some(index) = index {
+            indexes::give(&mut pod, object.name(), index);
+        }
         let namespace = object.namespace();
         match self.registry.create(Kind::Pod, namespace, pod, false) {
             Ok(pod) => {

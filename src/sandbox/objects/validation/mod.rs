@@ -185,8 +185,15 @@ fn check_job(object: &Value, errors: &mut Errors) {
     );
     check_selector(object, errors);
     check_pod_spec("spec.template.spec", &template["spec"], errors);
+    if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
+        errors.required("spec.completions", "when completion mode is Indexed");
+    }
     let policy = text(&template["spec"]["restartPolicy"]);
     let field = "spec.template.spec.restartPolicy";
+    if !spec["podFailurePolicy"].is_null() && policy == "OnFailure" {
+        let why = "only \"Never\" is supported when podFailurePolicy is specified";
+        errors.invalid(field, policy, why);
+    }
     match policy {
         "Always" => errors.required(field, "valid values: \"OnFailure\", \"Never\""),
         "OnFailure" | "Never" => (),
