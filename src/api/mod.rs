@@ -16,8 +16,10 @@ mod error;
 mod files;
 mod glob;
 mod id;
+mod list;
 mod logs;
 mod masked;
+mod query;
 mod resources;
 mod shape;
 mod task;
@@ -37,11 +39,13 @@ pub use files::{
 };
 pub use glob::matches_glob;
 pub use id::{TaskId, VolumeId};
+pub use list::{ListPlace, ListQuery, ListRecord, Sort, read_statuses};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
     line_prefix, read_bool,
 };
 pub use masked::{mask, masked};
+pub use query::encode_query;
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use task::{

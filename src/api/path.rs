@@ -1,6 +1,6 @@
 //! The URL paths of the API, and the paths of its socket: the pattern for the server's router, and the function with which the client builds the path.
 
-use super::{SubmitFlags, TaskId, VolumeId};
+use super::{ListQuery, SubmitFlags, TaskId, VolumeId};
 
 /// The socket of a server that was started with `--socket auto`, if its directory can be made.
 pub const SOCKET: &str = "/run/k8s-cli/k8s-cli.sock";
@@ -50,6 +50,17 @@ pub fn tasks_submit(flags: SubmitFlags) -> String {
         (false, false) => "?fail_fast=false&barrier=false",
     };
     format!("{TASKS_SUBMIT}{query}")
+}
+
+/// The path that lists tasks, of all users or only the own ones.
+pub fn tasks(all_users: bool, query: &ListQuery) -> String {
+    let all_users = all_users.then(|| "all_users=true".to_owned());
+    let query = Some(query.to_query()).filter(|query| !query.is_empty());
+    let parts: Vec<_> = all_users.into_iter().chain(query).collect();
+    match parts.is_empty() {
+        true => TASKS.to_owned(),
+        false => format!("{TASKS}?{}", parts.join("&")),
+    }
 }
 
 pub fn task(id: &TaskId) -> String {

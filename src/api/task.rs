@@ -1,6 +1,6 @@
 //! The answers of the server about tasks.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +39,23 @@ impl fmt::Display for TaskState {
             Self::Failed => "failed",
             Self::Completed => "completed",
         })
+    }
+}
+
+impl FromStr for TaskState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "pending" => Ok(Self::Pending),
+            "running" => Ok(Self::Running),
+            "stopping" => Ok(Self::Stopping),
+            "failed" => Ok(Self::Failed),
+            "completed" => Ok(Self::Completed),
+            _ => Err(format!(
+                "{text:?} is not pending, running, stopping, failed or completed"
+            )),
+        }
     }
 }
 
@@ -156,6 +173,9 @@ pub struct TaskDryRunResponse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskListResponse {
     pub tasks: Vec<TaskStatus>,
+    /// With a `limit`: where the next part of the list begins, if there is more.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// `POST /tasks/{task_id}/stop`.

@@ -56,13 +56,13 @@ pub use self::{
     files::{Archive, FileRules},
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
-    tasks::{dry_run::DryRun, list::TaskList},
+    tasks::{dry_run::DryRun, list::TaskList, watch::ListWatch},
     view::ListVersion,
 };
 use crate::api::{
-    LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus,
-    TaskSubmitResponse, TaskWaitResponse, User, VolumeDefinition, VolumeId, VolumeStatus,
-    WaitQuery,
+    ListQuery, LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus,
+    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeDefinition, VolumeId,
+    VolumeStatus, WaitQuery,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -290,6 +290,11 @@ impl Executor {
     /// When the view is not fresh and Kubernetes does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<TaskList> {
         list::list(&self.live, user).await
+    }
+
+    /// Watches the tasks of `user`, or of all users. `now` is the time of the request.
+    pub fn watch_list(&self, user: Option<&User>, query: ListQuery, now: Timestamp) -> ListWatch {
+        ListWatch::new(&self.live, user, query, now)
     }
 
     /// The version of the list of `user`'s tasks, or of all tasks; none while the view is not fresh.

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     api::{
-        LogQuery, NDJSON, Reason, TaskDefinition, TaskDeleteResponse, TaskId, TaskStopAllResponse,
-        TaskStopResponse, TaskWaitResponse, User, WaitQuery,
+        ListQuery, LogQuery, NDJSON, Reason, TaskDefinition, TaskDeleteResponse, TaskId,
+        TaskStopAllResponse, TaskStopResponse, TaskWaitResponse, User, WaitQuery,
     },
     executor::{Error, Executor},
 };
@@ -61,14 +61,24 @@ pub async fn submit(
     })
 }
 
-/// `GET /tasks`: the tasks, newest first.
+/// `GET /tasks`: the tasks, newest first, or those that a query asks for; with `watch`, also each change.
 pub async fn list(
     user: User,
     filter: UserFilter,
+    query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
     lists: Data<TaskLists>,
+    streams: Data<LogStreams>,
+    stopping: Data<Stopping>,
 ) -> Result<HttpResponse, Error> {
-    match filter.of(&user) {
+    let query = ListQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
+    let of = filter.of(&user);
+    if query.watch {
+        let open = streams.begin(&user)?;
+        return task_list::watch(&executor, of, query, Stopping::clone(&stopping), open).await;
+    }
+    match of {
+        _ if query != ListQuery::default() => task_list::answer_page(&executor, of, &query).await,
         Some(user) => lists.answer(&executor, user).await,
         None => task_list::answer_all(&executor).await,
     }

@@ -140,6 +140,13 @@ impl Observed {
         jobs.any(|job| job.owner.is(user)) || !self.jobless_pods(Some(user)).is_empty()
     }
 
+    /// Whether lists show it as a task of `user`, or it is a task of the user of exactly this name.
+    pub fn is_shown_as(&self, user: &str) -> bool {
+        let is_it = |owner: &Owner| *owner.label == *user || owner.exact.as_deref() == Some(user);
+        self.jobs.iter().any(|job| is_it(&job.owner))
+            || self.jobless_pods(None).iter().any(|pod| is_it(&pod.owner))
+    }
+
     /// Whether there is an object that makes this a task.
     pub fn is_task(&self) -> bool {
         !self.jobs.is_empty() || self.pods.iter().any(|pod| !pod.is_foreign)

@@ -10,3 +10,4 @@ pub mod reconcile;
 pub mod stop;
 pub mod submit;
 pub mod wait;
+pub mod watch;
