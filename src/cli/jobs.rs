@@ -6,8 +6,8 @@ use std::{mem, time::Duration};
 
 use argh::FromArgs;
 
-use super::{Format, LogFormat, Prefix, value};
-use crate::api::{Awaited, Since, TaskId};
+use super::{Format, LogFormat, Prefix, When, value};
+use crate::api::{Awaited, Since, Sort, TaskId, TaskState};
 
 command! {
     /// Submit, watch and stop tasks.
@@ -229,15 +229,59 @@ pub struct ValidateArgs {
 
 command! {
     /// List tasks, newest first.
-    #[argh(name = "list", example = "{command_name}\n{command_name} --all-users -o json")]
+    #[argh(
+        name = "list",
+        example = "{command_name}\n{command_name} --status pending,running --watch\n{command_name} --all-users --since 2h -o json",
+        note = "Columns and formats: k8s-cli help scripts"
+    )]
     pub struct ListArgs {
-        /// show more columns
-        #[argh(switch)]
+        /// only tasks in these states, separated by commas: pending, running, stopping, failed, completed
+        #[argh(option, short = 's', arg_name = "states", from_str_fn(value::statuses))]
+        pub status: Option<Vec<TaskState>>,
+
+        /// only tasks whose name matches; `*` is any text and `?` any character
+        #[argh(option, arg_name = "pattern")]
+        pub name: Option<String>,
+
+        /// only tasks of this user, who may be another one
+        #[argh(option, arg_name = "user")]
+        pub user: Option<String>,
+
+        /// only tasks that were created since: a duration such as 2h, or a time such as 2025-10-05T12:34:56Z
+        #[argh(option, arg_name = "time")]
+        pub since: Option<Since>,
+
+        /// at most this number of tasks
+        #[argh(option, arg_name = "number", from_str_fn(value::limit))]
+        pub limit: Option<usize>,
+
+        /// the order: created, updated, name, status or user (default: created)
+        #[argh(option, arg_name = "key", default = "Sort::default()")]
+        pub sort: Sort,
+
+        /// show more columns, as `-o wide` does
+        #[argh(switch, short = 'd')]
         pub details: bool,
 
         /// include the tasks of all users
-        #[argh(switch)]
+        #[argh(switch, short = 'A')]
         pub all_users: bool,
+
+        /// stay, and show each change; in a pipe each changed task is one more line
+        #[argh(switch, short = 'w')]
+        pub watch: bool,
+
+        /// print the titles of the columns in a pipe too
+        #[argh(switch)]
+        pub headers: bool,
+
+        /// print no titles
+        #[argh(switch)]
+        pub no_headers: bool,
+
+        /// colours: auto, always or never (default: auto, on a terminal)
+        #[argh(option, arg_name = "when", default = "When::Auto")]
+        pub color: When,
     } with output server
 }
 
@@ -268,11 +312,11 @@ command! {
         pub ids: Vec<TaskId>,
 
         /// stop all your tasks that have not finished
-        #[argh(switch)]
+        #[argh(switch, short = 'a')]
         pub all: bool,
 
         /// with --all: stop the tasks of all users
-        #[argh(switch)]
+        #[argh(switch, short = 'A')]
         pub all_users: bool,
 
         /// return at once; the default is to wait until the processes have ended

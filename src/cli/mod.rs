@@ -36,7 +36,7 @@ macro_rules! command {
     };
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with output $($more:ident)*) => {
         command! { $(#[$about])* pub struct $name { $($own)*
-            /// table, tsv, json, yaml or name (default: table on a terminal, else tsv)
+            /// table, wide, tsv, json, yaml or name (default: table on a terminal, else tsv)
             #[argh(option, short = 'o', arg_name = "format")]
             pub output: Option<Format>,
         } with $($more)* }
@@ -107,7 +107,7 @@ pub use jobs::{
 };
 pub use parse::EarlyExit;
 pub use topics::role;
-pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix};
+pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, When};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,

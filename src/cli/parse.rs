@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use argh::{FromArgs, SubCommands};
 
 use super::{
-    Cli, Command,
+    Cli, ClientCommand, Command, JobsArgs, JobsCommand,
     topics::{self, TOPICS, Topic},
 };
 use crate::{api::nearest, hidden};
@@ -200,6 +200,15 @@ fn contradiction(command: &Command) -> Option<&'static str> {
         Command::Serve(args) if args.sandbox_users.is_some() && !args.sandbox => {
             Some("--sandbox-users needs --sandbox")
         }
+        Command::Client(ClientCommand::Jobs(JobsArgs {
+            command: JobsCommand::List(args),
+        })) => match () {
+            () if args.headers && args.no_headers => Some("give --headers or --no-headers"),
+            () if args.watch && args.limit.is_some() => {
+                Some("--limit does not go together with --watch")
+            }
+            () => None,
+        },
         _ => None,
     }
 }

@@ -260,7 +260,7 @@ fn a_usage_error_is_one_sentence_and_a_hint() {
     );
     refused(
         "jobs list -o xml",
-        "k8s-cli: error parsing option `-o` with value `xml`: expected table, tsv, json, yaml or name\n\
+        "k8s-cli: error parsing option `-o` with value `xml`: expected table, wide, tsv, json, yaml or name\n\
          hint: see `k8s-cli jobs list --help`\n",
     );
     refused(

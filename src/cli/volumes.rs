@@ -52,12 +52,12 @@ command! {
     /// List volumes, newest first.
     #[argh(name = "list", example = "{command_name}\n{command_name} --details --all-users")]
     pub struct VolumeListArgs {
-        /// show more columns
-        #[argh(switch)]
+        /// show more columns, as `-o wide` does
+        #[argh(switch, short = 'd')]
         pub details: bool,
 
         /// include the volumes of all users
-        #[argh(switch)]
+        #[argh(switch, short = 'A')]
         pub all_users: bool,
     } with output server
 }

@@ -16,6 +16,7 @@ mod delete;
 mod fail_fast;
 mod files;
 mod jobs;
+mod list;
 mod log_faults;
 mod logs;
 mod many_users;

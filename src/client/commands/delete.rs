@@ -2,7 +2,7 @@
 
 use super::{documents, for_each};
 use crate::{
-    api::{TaskId, TaskStatus, matches_glob},
+    api::{ListQuery, TaskId, TaskStatus, matches_glob},
     cli::{DeleteArgs, Format},
     client::{Context, Error, Exit, http::ApiClient, output},
 };
@@ -39,7 +39,7 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
     let deleted = for_each(context, ids, |context, id| {
         let answer = client.delete_task(&id)?;
         match format {
-            Format::Table | Format::Tsv => {
+            Format::Table | Format::Wide | Format::Tsv => {
                 writeln!(context.out, "{}", output::escape(&answer.value.message))?;
             }
             Format::Name => writeln!(context.out, "{id}")?,
@@ -59,7 +59,7 @@ fn finished(
     client: &ApiClient,
     args: &DeleteArgs,
 ) -> Result<Vec<TaskId>, Error> {
-    let answer = client.list_tasks(false)?;
+    let answer = client.list_tasks(false, &ListQuery::default())?;
     // The clock of this machine may be wrong.
     let now = answer.time.unwrap_or(context.now);
     let is_meant = |task: &&TaskStatus| {

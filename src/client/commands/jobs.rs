@@ -1,18 +1,17 @@
-//! `k8s-cli jobs`: submits and lists tasks. [`super::stop`] stops them, and
-//! [`crate::client::logs`] follows logs.
+//! `k8s-cli jobs`: submits tasks and shows them. Lists, logs and other verbs have files of their own.
 
 use std::{io, iter, mem};
 
-use super::{delete, documents, for_each, logs, stop, validate, wait};
+use super::{delete, documents, for_each, list, logs, stop, validate, wait};
 use crate::{
     api::{LogQuery, SubmitFlags, TaskSubmitResponse},
-    cli::{Format, JobsCommand, ListArgs, LogFormat, Prefix, StatusArgs, SubmitArgs},
+    cli::{Format, JobsCommand, LogFormat, Prefix, StatusArgs, SubmitArgs},
     client::{
         Context, Error, Exit,
         files::{self, Archive, FileMounts},
         http::{ApiClient, Stream},
         logs::{LogFeed, Style, follow},
-        output::{self, Columns, task_view},
+        output::{self, task_view},
         task_file::{self, Finding, TaskFile},
     },
 };
@@ -21,7 +20,7 @@ pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Erro
     match command {
         JobsCommand::Submit(args) => submit(context, args),
         JobsCommand::Validate(args) => validate::run(context, args),
-        JobsCommand::List(args) => list(context, args),
+        JobsCommand::List(args) => list::run(context, args),
         JobsCommand::Status(args) => status(context, args),
         JobsCommand::Stop(args) => stop::run(context, args),
         JobsCommand::Logs(args) => logs::run(context, args),
@@ -185,36 +184,6 @@ fn warn(context: &mut Context<'_>, file: &str, of_file: &[Finding], of_server: &
     for warning in of_server.iter().filter(|warning| !known.contains(warning)) {
         context.say(&format!("warning: {}", output::escape(warning)));
     }
-}
-
-fn list(context: &mut Context<'_>, mut args: ListArgs) -> Result<Exit, Error> {
-    let client = context.client(args.take_server())?;
-    let ListArgs {
-        details,
-        all_users,
-        output,
-        ..
-    } = args;
-    let answer = client.list_tasks(all_users)?;
-    let tasks = &answer.value.tasks;
-    match context.format(output) {
-        format @ (Format::Json | Format::Yaml) => {
-            output::document(context.out, format, &answer.body)?;
-        }
-        _ if tasks.is_empty() => context.say("no tasks"),
-        Format::Table => {
-            let columns = Columns { details, all_users };
-            // The clock of this machine may be wrong.
-            let now = answer.time.unwrap_or(context.now);
-            task_view::table(context.out, tasks, columns, now)?;
-        }
-        Format::Tsv => task_view::tsv(context.out, tasks)?,
-        Format::Name => {
-            let ids = tasks.iter().map(|task| vec![task.task_id.to_string()]);
-            output::tsv(context.out, ids)?;
-        }
-    }
-    Ok(Exit::Done)
 }
 
 fn status(context: &mut Context<'_>, mut args: StatusArgs) -> Result<Exit, Error> {

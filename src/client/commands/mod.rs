@@ -6,6 +6,7 @@ pub mod auth;
 mod delete;
 mod dial_stdio;
 mod jobs;
+mod list;
 mod logs;
 mod manifest;
 mod stop;

@@ -4,7 +4,7 @@ use std::{thread::sleep, time::Duration};
 
 use super::{documents, for_each};
 use crate::{
-    api::{TaskId, TaskState, TaskStatus},
+    api::{ListQuery, TaskId, TaskState, TaskStatus},
     cli::{Format, StopArgs},
     client::{Context, Error, Exit, http::ApiClient, output},
 };
@@ -48,7 +48,10 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         if !no_wait {
             let mut ids: Option<Vec<TaskId>> = None;
             wait(context, || {
-                let mut tasks = client.list_tasks(all_users)?.value.tasks;
+                let mut tasks = client
+                    .list_tasks(all_users, &ListQuery::default())?
+                    .value
+                    .tasks;
                 tasks.retain(|task| {
                     let is_wanted = ids.as_ref().is_none_or(|ids| ids.contains(&task.task_id));
                     is_wanted && task.status == TaskState::Stopping
@@ -77,7 +80,7 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
                 wait(context, || stopping(&client, id))?;
             }
             match format {
-                Format::Table | Format::Tsv => {
+                Format::Table | Format::Wide | Format::Tsv => {
                     writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
                 }
                 Format::Name => writeln!(context.out, "{id}")?,

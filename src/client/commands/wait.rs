@@ -48,7 +48,7 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
             let ids = reached.map(|task| vec![task.task_id.to_string()]);
             output::tsv(context.out, ids)?;
         }
-        Format::Table => report(context, tasks),
+        Format::Table | Format::Wide => report(context, tasks),
     }
     Ok(exit(&query, tasks, answer.value.done))
 }

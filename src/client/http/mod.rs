@@ -39,7 +39,7 @@ pub use self::{
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
-    LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
+    ListQuery, LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
     TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
     TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
     VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
@@ -236,13 +236,27 @@ impl ApiClient {
         self.get(path::WHOAMI)
     }
 
-    pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
-        let mut answer: Answer<TaskListResponse> =
-            self.get(&with_all_users(path::TASKS, all_users))?;
+    /// The tasks that a query asks for, of all users or only the own ones.
+    pub fn list_tasks(
+        &self,
+        all_users: bool,
+        query: &ListQuery,
+    ) -> Result<Answer<TaskListResponse>, Error> {
+        let mut answer: Answer<TaskListResponse> = self.get(&path::tasks(all_users, query))?;
         let tasks = &mut answer.value.tasks;
-        // Other servers list in any order.
-        tasks.sort_by_key(|task| Reverse(task.created_at));
+        // Other servers list in any order, and ignore a query.
+        tasks.sort_by_cached_key(|task| query.sort.place(task));
+        if let Some(now) = answer.time {
+            tasks.retain(|task| query.matches(task, now));
+        }
+        tasks.truncate(query.limit.unwrap_or(usize::MAX));
         Ok(answer)
+    }
+
+    /// Opens a list that goes on with each change: [`crate::api::ListRecord`].
+    pub fn watch_tasks(&self, all_users: bool, query: &ListQuery) -> Result<LogStream, Error> {
+        let path = path::tasks(all_users, query);
+        self.again(|| self.open_log(self.request(Method::GET, &path, NDJSON, ())?))
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {

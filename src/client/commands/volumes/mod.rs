@@ -12,11 +12,11 @@ use crate::{
     api::{Timestamp, VolumeDefinition, VolumeStatus, describe},
     cli::{
         Format, VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs,
-        VolumesCommand,
+        VolumesCommand, When,
     },
     client::{
         Context, Error, Exit,
-        output::{self, Columns},
+        output::{self, Columns, Sheet},
     },
 };
 
@@ -44,7 +44,8 @@ fn create(context: &mut Context<'_>, mut args: VolumeCreateArgs) -> Result<Exit,
 }
 
 fn list(context: &mut Context<'_>, mut args: VolumeListArgs) -> Result<Exit, Error> {
-    let (details, all_users) = (args.details, args.all_users);
+    let all_users = args.all_users;
+    let details = args.details || args.output == Some(Format::Wide);
     let answer = context
         .client(args.take_server())?
         .list_volumes(all_users)?;
@@ -54,10 +55,11 @@ fn list(context: &mut Context<'_>, mut args: VolumeListArgs) -> Result<Exit, Err
             output::document(context.out, format, &answer.body)?;
         }
         _ if volumes.is_empty() => context.say("no volumes"),
-        Format::Table => {
+        Format::Table | Format::Wide => {
             let columns = Columns { details, all_users };
             let now = answer.time.unwrap_or(context.now);
-            table(context.out, volumes, columns, now)?;
+            let sheet = context.sheet(When::Auto);
+            table(context.out, volumes, columns, sheet, now)?;
         }
         Format::Tsv => output::tsv(context.out, volumes.iter().map(cells))?,
         Format::Name => {
@@ -111,7 +113,7 @@ fn delete(context: &mut Context<'_>, mut args: VolumeDeleteArgs) -> Result<Exit,
         match format {
             Format::Name => writeln!(context.out, "{id}")?,
             Format::Json | Format::Yaml => bodies.push(deleted.body),
-            Format::Table | Format::Tsv => {
+            Format::Table | Format::Wide | Format::Tsv => {
                 writeln!(context.out, "{}", output::escape(&deleted.value.message))?;
             }
         }
@@ -140,6 +142,7 @@ fn table(
     out: &mut dyn Write,
     volumes: &[VolumeStatus],
     columns: Columns,
+    sheet: Sheet,
     now: Timestamp,
 ) -> io::Result<()> {
     let Columns { details, all_users } = columns;
@@ -169,7 +172,11 @@ fn table(
         row.extend(reasons.then(|| volume.reason.clone().unwrap_or_default()));
         row
     });
-    output::table(out, &header, rows.collect())
+    let sheet = Sheet {
+        is_whole: details,
+        ..sheet
+    };
+    output::table(out, sheet, &header, rows.collect())
 }
 
 /// The line for scripts. The columns do not depend on flags, and new ones are added at the end.

@@ -40,7 +40,7 @@ fn a_table_lists_volumes_for_people() {
             details,
             all_users: false,
         };
-        let table = written(|out| table(out, &volumes(), columns, now));
+        let table = written(|out| table(out, &volumes(), columns, Sheet::default(), now));
         golden::assert(&format!("output/{file}"), &table);
     }
 }

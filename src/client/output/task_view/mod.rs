@@ -2,22 +2,31 @@
 
 use std::io::{self, Write};
 
-use super::{self as output, Columns};
+use super::{self as output, Columns, Sheet};
 use crate::{
     api::{NodeStatus, TaskState, TaskStatus, Timestamp},
     cli::Format,
 };
 
-/// The longest name in a table.
-const NAME_WIDTH: usize = 60;
-/// The longest reason in a table.
-const REASON_WIDTH: usize = 60;
+/// The titles of [`cells`].
+pub const TITLES: [&str; 9] = [
+    "ID",
+    "NAME",
+    "STATUS",
+    "NODES",
+    "CREATED",
+    "USER",
+    "JOB",
+    "NAMESPACE",
+    "REASON",
+];
 
 /// Prints the table for people. It has a column for reasons if a task has one.
 pub fn table(
     out: &mut dyn Write,
     tasks: &[TaskStatus],
     columns: Columns,
+    sheet: Sheet,
     now: Timestamp,
 ) -> io::Result<()> {
     let Columns { details, all_users } = columns;
@@ -29,14 +38,10 @@ pub fn table(
         header.extend(["JOB", "NAMESPACE"]);
     }
     header.extend(reasons.then_some("REASON"));
-    let fit = |text: &str, width| match details {
-        true => text.to_owned(),
-        false => output::cut(text, width),
-    };
     let rows = tasks.iter().map(|task| {
         let mut row = vec![
             task.task_id.to_string(),
-            fit(&task.name, NAME_WIDTH),
+            task.name.clone(),
             task.status.to_string(),
             nodes(task),
             output::ago(task.created_at, now),
@@ -46,29 +51,34 @@ pub fn table(
             row.push(task.metadata.job_name.clone());
             row.push(task.metadata.namespace.clone());
         }
-        let reason = task.reason.as_deref().unwrap_or_default();
-        row.extend(reasons.then(|| fit(reason, REASON_WIDTH)));
+        row.extend(reasons.then(|| task.reason.clone().unwrap_or_default()));
         row
     });
-    output::table(out, &header, rows.collect())
+    let sheet = Sheet {
+        is_whole: details,
+        ..sheet
+    };
+    output::table(out, sheet, &header, rows.collect())
 }
 
-/// Prints the lines for scripts. The columns do not depend on flags, and new ones are added at the end.
+/// Prints the lines for scripts.
 pub fn tsv(out: &mut dyn Write, tasks: &[TaskStatus]) -> io::Result<()> {
-    let rows = tasks.iter().map(|task| {
-        vec![
-            task.task_id.to_string(),
-            task.name.clone(),
-            task.status.to_string(),
-            task.metadata.num_nodes.to_string(),
-            task.created_at.to_string(),
-            task.username.clone(),
-            task.metadata.job_name.clone(),
-            task.metadata.namespace.clone(),
-            task.reason.clone().unwrap_or_default(),
-        ]
-    });
-    output::tsv(out, rows)
+    output::tsv(out, tasks.iter().map(|task| cells(task).into()))
+}
+
+/// The line for scripts. The columns do not depend on flags, and new ones are added at the end.
+pub fn cells(task: &TaskStatus) -> [String; TITLES.len()] {
+    [
+        task.task_id.to_string(),
+        task.name.clone(),
+        task.status.to_string(),
+        task.metadata.num_nodes.to_string(),
+        task.created_at.to_string(),
+        task.username.clone(),
+        task.metadata.job_name.clone(),
+        task.metadata.namespace.clone(),
+        task.reason.clone().unwrap_or_default(),
+    ]
 }
 
 /// Prints one task, with a line for each node. Keys without a value are left out.

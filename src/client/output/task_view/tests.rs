@@ -58,8 +58,23 @@ fn now() -> Timestamp {
 
 #[track_caller]
 fn check_table(file: &str, columns: Columns) {
-    let table = written(|out| table(out, &tasks(), columns, now()));
+    let sheet = Sheet::default();
+    let table = written(|out| table(out, &tasks(), columns, sheet, now()));
     golden::assert(&format!("output/{file}"), &table);
+}
+
+#[test]
+fn a_table_fits_into_the_terminal() {
+    for width in [60, 80, 200] {
+        let sheet = Sheet {
+            width: Some(width),
+            has_colors: width == 80,
+            ..Sheet::default()
+        };
+        let columns = Columns::default();
+        let table = written(|out| table(out, &tasks(), columns, sheet, now()));
+        golden::assert(&format!("output/jobs-list-{width}.table"), &table);
+    }
 }
 
 #[test]
