@@ -268,6 +268,7 @@ mod tests {
             username: "ada".to_owned(),
             reason: None,
             metadata: Default::default(),
+            events: Vec::new(),
         }
     }
 

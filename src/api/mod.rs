@@ -22,6 +22,7 @@ mod masked;
 mod query;
 mod resources;
 mod shape;
+mod signal;
 mod task;
 mod time;
 mod user;
@@ -48,8 +49,9 @@ pub use masked::{mask, masked};
 pub use query::encode_query;
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
+pub use signal::signal_name;
 pub use task::{
-    NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskListResponse,
+    NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;

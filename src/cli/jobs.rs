@@ -296,6 +296,10 @@ command! {
         /// more ids
         #[argh(positional, arg_name = "id")]
         pub ids: Vec<TaskId>,
+
+        /// colours: auto, always or never (default: auto, on a terminal)
+        #[argh(option, arg_name = "when", default = "When::Auto")]
+        pub color: When,
     } with output server
 }
 

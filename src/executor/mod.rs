@@ -43,7 +43,7 @@ use self::{
     logs::Logs,
     objects::Submission,
     tasks::{
-        dry_run, list, prepare, reconcile, stop,
+        dry_run, events, list, prepare, reconcile, stop,
         submit::{self, Creations},
         wait,
     },
@@ -265,15 +265,21 @@ impl Executor {
         prepare::prepare(&self.live, user, task, flags, files, rules).await
     }
 
-    /// One task of `user`.
+    /// One task of `user`, perhaps with the last events of its objects.
     ///
     /// # Errors
     /// When `user` has no such task. A task of another user looks the same.
-    pub async fn get(&self, user: &User, id: TaskId) -> Result<TaskStatus> {
+    pub async fn get(&self, user: &User, id: TaskId, with_events: bool) -> Result<TaskStatus> {
         let task = self.live.task(user, id).await?;
         log::debug!("task status read task_id={id} user={:?}", user.as_str());
         let status = task.status(id, Some(user), &self.live.cluster.namespace);
-        status.ok_or_else(|| Error::no_such_task(id))
+        let mut status = status.ok_or_else(|| Error::no_such_task(id))?;
+        if with_events {
+            let mut own = task.of(|owner| owner.is(user));
+            own.pods.retain(|pod| pod.owner.is(user));
+            status.events = events::last(&self.live, &own).await;
+        }
+        Ok(status)
     }
 
     /// Waits until tasks of `user` have reached a state, or never will, or the time of the query is over.

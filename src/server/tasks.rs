@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::{
     Stopping,
-    access::{Subjects, UserFilter},
+    access::{Subjects, UserFilter, read_flag},
     dry_run::DryRuns,
     error,
     limits::{Limits, Submits},
@@ -88,9 +88,12 @@ pub async fn list(
 pub async fn get(
     user: User,
     id: Path<TaskId>,
+    query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
 ) -> Result<HttpResponse, Error> {
-    let task = executor.get(&user, *id).await?;
+    let with_events = read_flag(&query, "events", false);
+    let with_events = with_events.map_err(|problem| error::invalid(&[problem]))?;
+    let task = executor.get(&user, *id, with_events).await?;
     Ok(task_list::respond(&executor).json(task))
 }
 

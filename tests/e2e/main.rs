@@ -29,6 +29,7 @@ mod several;
 mod shell;
 mod signals;
 mod socket;
+mod status;
 mod stop;
 mod view;
 mod volumes;

@@ -2,6 +2,8 @@
 
 use std::{io, iter, mem};
 
+use jiff::tz::TimeZone;
+
 use super::{delete, documents, for_each, list, logs, stop, validate, wait};
 use crate::{
     api::{LogQuery, SubmitFlags, TaskSubmitResponse},
@@ -11,7 +13,7 @@ use crate::{
         files::{self, Archive, FileMounts},
         http::{ApiClient, Stream},
         logs::{LogFeed, Style, follow},
-        output::{self, task_view},
+        output::{self, Clock, task_view},
         task_file::{self, Finding, TaskFile},
     },
 };
@@ -189,20 +191,37 @@ fn warn(context: &mut Context<'_>, file: &str, of_file: &[Finding], of_server: &
 fn status(context: &mut Context<'_>, mut args: StatusArgs) -> Result<Exit, Error> {
     let client = context.client(args.take_server())?;
     let StatusArgs {
-        id, ids, output, ..
+        id,
+        ids,
+        color,
+        output,
+        ..
     } = args;
+    let sheet = context.sheet(color);
     let (format, is_list) = (context.format(output), !ids.is_empty());
     let (mut bodies, mut is_first) = (Vec::new(), true);
     let shown = for_each(context, iter::once(id).chain(ids), |context, id| {
-        let answer = client.task(&id)?;
+        let answer = match format.is_for_people() {
+            true => client.task_with_events(&id)?,
+            false => client.task(&id)?,
+        };
         match format {
             Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
             Format::Json | Format::Yaml => bodies.push(answer.body),
-            format => {
+            _ => {
                 if !mem::take(&mut is_first) {
                     writeln!(context.out)?;
                 }
-                task_view::block(context.out, format, &answer.value)?;
+                match format.is_for_people() {
+                    true => {
+                        let clock = Clock {
+                            now: answer.time.unwrap_or(context.now),
+                            zone: TimeZone::system(),
+                        };
+                        task_view::block(context.out, &answer.value, sheet, &clock)?;
+                    }
+                    false => task_view::lines(context.out, &answer.value)?,
+                }
             }
         }
         Ok(())

@@ -112,7 +112,7 @@ fn wait(
         }
         if pauses == LONG {
             let nodes = tasks.iter().flat_map(|task| &task.metadata.nodes);
-            let pods: Vec<_> = nodes.filter_map(|node| node.pod_name.as_deref()).collect();
+            let pods: Vec<_> = nodes.filter_map(|node| node.pod.as_deref()).collect();
             context.say(&format!(
                 "Kubernetes has not removed {} yet: if a machine is broken, `kubectl delete pod --force` removes its pods",
                 pods.join(", ")

@@ -263,6 +263,11 @@ impl ApiClient {
         self.get(&path::task(id))
     }
 
+    /// A task with the last events of its objects.
+    pub fn task_with_events(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
+        self.get(&format!("{}?events=true", path::task(id)))
+    }
+
     /// Waits until tasks have reached a state, or the time of the query is over.
     pub fn wait_for_tasks(&self, query: &WaitQuery) -> Result<Answer<TaskWaitResponse>, Error> {
         let path = format!("{}?{}", path::TASKS_WAIT, query.to_query());

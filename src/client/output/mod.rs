@@ -4,6 +4,7 @@
 //! (CVE-2021-25743 was this bug in kubectl). The commands, the errors and the log view import this module. Log lines are not
 //! escaped, and are not printed here.
 
+mod clock;
 mod table;
 pub mod task_view;
 
@@ -15,7 +16,10 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::table::{Sheet, table};
+pub use self::{
+    clock::{Clock, duration},
+    table::{Sheet, table},
+};
 use crate::{
     api::Timestamp,
     cli::Format,
@@ -51,14 +55,23 @@ pub fn tsv(out: &mut dyn Write, rows: impl IntoIterator<Item = Vec<String>>) -> 
 }
 
 /// Prints one object, a line per key.
-pub fn pairs(out: &mut dyn Write, format: Format, pairs: Vec<(String, String)>) -> io::Result<()> {
+pub fn pairs(
+    out: &mut dyn Write,
+    format: Format,
+    sheet: Sheet,
+    pairs: Vec<(String, String)>,
+) -> io::Result<()> {
     if !format.is_for_people() {
         return tsv(out, pairs.into_iter().map(|(key, value)| vec![key, value]));
     }
     let width = pairs.iter().map(|(key, _)| key.chars().count()).max();
     let width = width.unwrap_or(0) + 1;
     for (key, value) in pairs {
-        let line = format!("{:width$}  {}", format!("{key}:"), escape(&value));
+        let value = match sheet.has_colors && key == "status" {
+            true => table::paint(&value),
+            false => escape(&value),
+        };
+        let line = format!("{:width$}  {value}", format!("{key}:"));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -215,9 +228,9 @@ mod tests {
                 ("created".to_owned(), String::new()),
             ]
         };
-        let table = written(|out| pairs(out, Format::Table, both()));
+        let table = written(|out| pairs(out, Format::Table, Sheet::default(), both()));
         assert_eq!(table, "id:       ab12cd34\ncreated:\n");
-        let lines = written(|out| pairs(out, Format::Tsv, both()));
+        let lines = written(|out| pairs(out, Format::Tsv, Sheet::default(), both()));
         assert_eq!(lines, "id\tab12cd34\ncreated\t\n");
     }
 

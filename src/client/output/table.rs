@@ -102,6 +102,12 @@ fn fit(rows: &mut [Vec<String>], header: &[&str], sheet: Sheet) {
     }
 }
 
+/// A status with its colour.
+pub fn paint(status: &str) -> String {
+    let text = escape(status);
+    color(status).map_or_else(|| text.clone(), |color| color.colorize(&text))
+}
+
 /// The colour of a status, which also says it in words.
 fn color(status: &str) -> Option<Color> {
     match status {

@@ -23,7 +23,7 @@ pub use self::{
     barrier::{Barrier, has_come, is_waiting, may_open},
     claim::ClaimRow,
     ends::{Ends, NodeEnd},
-    event::{EventRow, Subject},
+    event::{EventRow, EventText, Subject},
     job::{JobRow, JobState},
     node::{node_status, pod_status, stopped_after},
     pod::{Container, PodRow, Start, could_not_start},

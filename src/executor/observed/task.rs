@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Barrier, Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
     barrier::{WAITING, is_waiting},
-    node::{SETTING_UP, node_status, pod_status},
+    node::{SETTING_UP, node_status, pod_status, signal},
 };
 use crate::{
     api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
@@ -315,7 +315,7 @@ impl Observed {
                 job_name: job_name(&nodes, num_nodes),
                 namespace: namespace.to_owned(),
                 num_nodes,
-                node_jobs: nodes.iter().map(|node| node.job_name.clone()).collect(),
+                node_jobs: nodes.iter().map(|node| node.job.clone()).collect(),
                 succeeded_nodes: count(TaskState::Completed),
                 failed_nodes: count(TaskState::Failed),
                 running_nodes: running,
@@ -329,6 +329,7 @@ impl Observed {
                     .find_map(|job| Some(job.files.as_ref()?.about.clone())),
                 nodes,
             },
+            events: Vec::new(),
         })
     }
 
@@ -405,10 +406,15 @@ impl Observed {
             };
             missing.push(NodeStatus {
                 rank,
-                job_name: first.map_or_else(String::new, |first| sibling(first, rank)),
                 status: end.status,
-                pod_name: None,
+                job: first.map_or_else(String::new, |first| sibling(first, rank)),
+                pod: None,
+                host: None,
                 exit_code: end.exit_code,
+                signal: end.exit_code.and_then(signal),
+                started_at: None,
+                finished_at: None,
+                restarts: 0,
                 reason: end.reason,
                 stopped_after: end.stopped_after,
             });
@@ -521,8 +527,8 @@ fn job_name(nodes: &[NodeStatus], num_nodes: u32) -> String {
         return String::new();
     };
     let suffix = format!("-node-{}", first.rank);
-    match first.job_name.strip_suffix(&suffix) {
+    match first.job.strip_suffix(&suffix) {
         Some(name) if num_nodes > 1 => name.to_owned(),
-        _ => first.job_name.clone(),
+        _ => first.job.clone(),
     }
 }

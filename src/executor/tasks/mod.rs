@@ -4,6 +4,7 @@
 //! [`LiveView::task`](super::view::LiveView::task). Logs and volumes are not here: `logs` and `volumes` stand beside this room.
 
 pub mod dry_run;
+pub mod events;
 pub mod list;
 pub mod prepare;
 pub mod reconcile;

@@ -84,7 +84,8 @@ fn status(context: &mut Context<'_>, mut args: VolumeStatusArgs) -> Result<Exit,
                 if !mem::take(&mut is_first) {
                     writeln!(context.out)?;
                 }
-                block(context.out, format, &answer.value)?;
+                let sheet = context.sheet(When::Auto);
+                block(context.out, format, sheet, &answer.value)?;
             }
         }
         Ok(())
@@ -197,7 +198,12 @@ fn cells(volume: &VolumeStatus) -> Vec<String> {
 }
 
 /// One volume, key by key. Keys without a value are left out.
-fn block(out: &mut dyn Write, format: Format, volume: &VolumeStatus) -> io::Result<()> {
+fn block(
+    out: &mut dyn Write,
+    format: Format,
+    sheet: Sheet,
+    volume: &VolumeStatus,
+) -> io::Result<()> {
     let mut pairs = vec![
         ("id", volume.volume_id.to_string()),
         ("name", volume.name.clone()),
@@ -215,7 +221,7 @@ fn block(out: &mut dyn Write, format: Format, volume: &VolumeStatus) -> io::Resu
     let pairs = pairs
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));
-    output::pairs(out, format, pairs.collect())
+    output::pairs(out, format, sheet, pairs.collect())
 }
 
 fn modes(volume: &VolumeStatus) -> String {

@@ -1,8 +1,10 @@
 //! Prints tasks as a table, as tab-separated lines and as a block.
 
+mod nodes;
+
 use std::io::{self, Write};
 
-use super::{self as output, Columns, Sheet};
+use super::{self as output, Clock, Columns, Sheet};
 use crate::{
     api::{NodeStatus, TaskState, TaskStatus, Timestamp},
     cli::Format,
@@ -81,37 +83,124 @@ pub fn cells(task: &TaskStatus) -> [String; TITLES.len()] {
     ]
 }
 
-/// Prints one task, with a line for each node. Keys without a value are left out.
-pub fn block(out: &mut dyn Write, format: Format, task: &TaskStatus) -> io::Result<()> {
+/// Prints one task for scripts: a key and a value a line. The lines of nodes have more cells: pod, machine, start, end, number of
+/// restarts and signal.
+pub fn lines(out: &mut dyn Write, task: &TaskStatus) -> io::Result<()> {
+    let time = |time: Option<Timestamp>| time.map_or_else(String::new, |time| time.to_string());
     let metadata = &task.metadata;
+    let reason = task.reason.clone().unwrap_or_default();
+    let (started, finished) = span(task);
+    let created = task.created_at.to_string();
+    let updated = task.updated_at.to_string();
     let mut pairs = vec![
         ("id", task.task_id.to_string()),
         ("name", task.name.clone()),
         ("status", task.status.to_string()),
-        ("reason", task.reason.clone().unwrap_or_default()),
+        ("reason", reason),
         ("nodes", count(task)),
-        ("created", task.created_at.to_string()),
-        ("updated", task.updated_at.to_string()),
+        ("created", created),
+        ("updated", updated),
+    ];
+    pairs.extend(owner_pairs(task));
+    pairs.extend([("started", time(started)), ("finished", time(finished))]);
+    pairs.retain(|(_, value)| !value.is_empty());
+    let pairs = pairs.into_iter();
+    let pairs = pairs.map(|(key, value)| vec![key.to_owned(), value]);
+    let nodes = metadata.nodes.iter().map(|node| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            format!("node-{}", node.rank),
+            self::node(node),
+            text(&node.pod),
+            text(&node.host),
+            time(node.started_at),
+            time(node.finished_at),
+            node.restarts.to_string(),
+            text(&node.signal),
+        ]
+    });
+    output::tsv(out, pairs.chain(nodes))
+}
+
+/// Prints one task for people: with times in their zone, equal nodes in one line, and the last events.
+pub fn block(
+    out: &mut dyn Write,
+    task: &TaskStatus,
+    sheet: Sheet,
+    clock: &Clock,
+) -> io::Result<()> {
+    let (started, finished) = span(task);
+    let took = started.map(|started| {
+        let end = finished.unwrap_or(clock.now);
+        output::duration(started.seconds_until(end))
+    });
+    let mut pairs = vec![
+        ("id", task.task_id.to_string()),
+        ("name", task.name.clone()),
+        ("status", task.status.to_string()),
+        ("reason", nodes::reason(task).unwrap_or_default()),
+        ("nodes", count(task)),
+        ("created", clock.show(task.created_at)),
+        (
+            "started",
+            started.map_or_else(String::new, |started| clock.show(started)),
+        ),
+        ("duration", took.unwrap_or_default()),
+        ("updated", clock.show(task.updated_at)),
+    ];
+    pairs.extend(owner_pairs(task));
+    pairs.retain(|(_, value)| !value.is_empty());
+    let pairs = pairs.into_iter();
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
+    let nodes = nodes::lines(&task.metadata.nodes, clock.now);
+    output::pairs(out, Format::Table, sheet, pairs.chain(nodes).collect())?;
+    events(out, task, clock)
+}
+
+fn owner_pairs(task: &TaskStatus) -> [(&'static str, String); 4] {
+    let metadata = &task.metadata;
+    let files = metadata.files.as_ref();
+    [
         ("user", task.username.clone()),
         ("job", metadata.job_name.clone()),
         ("namespace", metadata.namespace.clone()),
-        (
-            "files",
-            metadata
-                .files
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-        ),
-    ];
-    pairs.retain(|(_, value)| !value.is_empty());
-    let pairs = pairs
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value));
-    let nodes = metadata
-        .nodes
-        .iter()
-        .map(|node| (format!("node-{}", node.rank), self::node(node)));
-    output::pairs(out, format, pairs.chain(nodes).collect())
+        ("files", files.map_or_else(String::new, ToString::to_string)),
+    ]
+}
+
+/// The start of the first node, and the end of the last one if all have ended.
+fn span(task: &TaskStatus) -> (Option<Timestamp>, Option<Timestamp>) {
+    let nodes = &task.metadata.nodes;
+    let started = nodes.iter().filter_map(|node| node.started_at).min();
+    let finished = nodes.iter().filter_map(|node| node.finished_at).max();
+    (started, finished.filter(|_| task.status.is_terminal()))
+}
+
+fn events(out: &mut dyn Write, task: &TaskStatus, clock: &Clock) -> io::Result<()> {
+    // Of a task that has completed nobody asks why.
+    if task.events.is_empty() || task.status == TaskState::Completed {
+        return Ok(());
+    }
+    writeln!(out, "events:")?;
+    let rows = task.events.iter().map(|event| {
+        let age = event.time.map(|time| output::ago(time, clock.now));
+        let times = match event.count {
+            0 | 1 => String::new(),
+            count => format!(" ({count} times)"),
+        };
+        let text = format!("{}: {}{times}", event.object, event.message);
+        vec![
+            format!("  {}", age.unwrap_or_default()),
+            event.reason.clone(),
+            text,
+        ]
+    });
+    let sheet = Sheet {
+        has_header: false,
+        is_whole: true,
+        ..Sheet::default()
+    };
+    output::table(out, sheet, &["TIME", "EVENT", "MESSAGE"], rows.collect())
 }
 
 /// The number of nodes, with the number of those in the state of the task if not all are: `1/4 running`.
