@@ -6,8 +6,8 @@ use std::{mem, time::Duration};
 
 use argh::FromArgs;
 
-use super::{Format, LogFormat, Prefix, When, value};
-use crate::api::{Awaited, Since, Sort, TaskId, TaskState};
+use super::{Format, LogFormat, Prefix, Reference, When, value};
+use crate::api::{Awaited, Since, Sort, TaskState};
 
 command! {
     /// Submit, watch and stop tasks.
@@ -289,13 +289,13 @@ command! {
     /// Show tasks and their nodes.
     #[argh(name = "status", example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34")]
     pub struct StatusArgs {
-        /// the task's id
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
         #[argh(positional)]
-        pub id: TaskId,
+        pub id: Reference,
 
-        /// more ids
+        /// more tasks
         #[argh(positional, arg_name = "id")]
-        pub ids: Vec<TaskId>,
+        pub ids: Vec<Reference>,
 
         /// colours: auto, always or never (default: auto, on a terminal)
         #[argh(option, arg_name = "when", default = "When::Auto")]
@@ -311,9 +311,9 @@ command! {
         note = "Deletes the Jobs of the task, and with them their logs. The processes get SIGTERM, and SIGKILL after their grace period."
     )]
     pub struct StopArgs {
-        /// the ids of the tasks
-        #[argh(positional)]
-        pub ids: Vec<TaskId>,
+        /// the tasks: their ids or names; at a terminal the beginnings of ids too
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<Reference>,
 
         /// stop all your tasks that have not finished
         #[argh(switch, short = 'a')]
@@ -348,9 +348,9 @@ command! {
         error_code(130, "interrupted; the task keeps running")
     )]
     pub struct LogsArgs {
-        /// the task's id
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
         #[argh(positional)]
-        pub id: TaskId,
+        pub id: Reference,
 
         /// follow the log until the task ends (the default)
         #[argh(switch, short = 'f')]
@@ -404,13 +404,13 @@ command! {
         error_code(124, "the time was over")
     )]
     pub struct WaitArgs {
-        /// the task's id
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
         #[argh(positional)]
-        pub id: TaskId,
+        pub id: Reference,
 
-        /// more ids
+        /// more tasks
         #[argh(positional, arg_name = "id")]
-        pub ids: Vec<TaskId>,
+        pub ids: Vec<Reference>,
 
         /// the state: running, completed or finished (default: finished)
         #[argh(option, long = "for", arg_name = "state", default = "Awaited::default()")]
@@ -434,9 +434,9 @@ command! {
         note = "A task that has not finished is stopped first: k8s-cli jobs stop."
     )]
     pub struct DeleteArgs {
-        /// the ids of the tasks
-        #[argh(positional)]
-        pub ids: Vec<TaskId>,
+        /// the tasks: their ids or names; at a terminal the beginnings of ids too
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<Reference>,
 
         /// delete all your finished tasks
         #[argh(switch)]

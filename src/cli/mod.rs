@@ -97,6 +97,7 @@ pub struct ServerOptions {
 
 mod jobs;
 mod parse;
+mod reference;
 mod topics;
 mod value;
 mod volumes;
@@ -106,6 +107,7 @@ pub use jobs::{
     SubmitArgs, ValidateArgs, WaitArgs,
 };
 pub use parse::EarlyExit;
+pub use reference::Reference;
 pub use topics::role;
 pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, When};
 pub use volumes::{

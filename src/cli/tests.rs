@@ -264,9 +264,9 @@ fn a_usage_error_is_one_sentence_and_a_hint() {
          hint: see `k8s-cli jobs list --help`\n",
     );
     refused(
-        "jobs logs AB",
-        "k8s-cli: error parsing positional argument `id` with value `AB`: \"AB\" is not a task id: expected 8 characters \
-         of a-z and 0-9\nhint: see `k8s-cli jobs logs --help`\n",
+        "jobs logs a/b",
+        "k8s-cli: error parsing positional argument `id` with value `a/b`: expected an id, the beginning of one, a name or \
+         @latest\nhint: see `k8s-cli jobs logs --help`\n",
     );
     refused(
         "serve --sandbox --sandbox-log-max-size 0",

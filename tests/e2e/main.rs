@@ -20,6 +20,7 @@ mod list;
 mod log_faults;
 mod logs;
 mod many_users;
+mod names;
 mod pending;
 mod pods;
 mod registry;

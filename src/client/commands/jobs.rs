@@ -4,7 +4,7 @@ use std::{io, iter, mem};
 
 use jiff::tz::TimeZone;
 
-use super::{delete, documents, for_each, list, logs, stop, validate, wait};
+use super::{delete, documents, find::Finder, for_each, list, logs, stop, validate, wait};
 use crate::{
     api::{LogQuery, SubmitFlags, TaskSubmitResponse},
     cli::{Format, JobsCommand, LogFormat, Prefix, StatusArgs, SubmitArgs},
@@ -200,11 +200,12 @@ fn status(context: &mut Context<'_>, mut args: StatusArgs) -> Result<Exit, Error
     let sheet = context.sheet(color);
     let (format, is_list) = (context.format(output), !ids.is_empty());
     let (mut bodies, mut is_first) = (Vec::new(), true);
-    let shown = for_each(context, iter::once(id).chain(ids), |context, id| {
-        let answer = match format.is_for_people() {
-            true => client.task_with_events(&id)?,
-            false => client.task(&id)?,
-        };
+    let finder = Finder::tasks(&client);
+    let shown = for_each(context, iter::once(id).chain(ids), |context, typed| {
+        let answer = finder.with(&typed, |id| match format.is_for_people() {
+            true => client.task_with_events(id),
+            false => client.task(id),
+        })?;
         match format {
             Format::Name => writeln!(context.out, "{}", answer.value.task_id)?,
             Format::Json | Format::Yaml => bodies.push(answer.body),

@@ -5,6 +5,7 @@
 pub mod auth;
 mod delete;
 mod dial_stdio;
+mod find;
 mod jobs;
 mod list;
 mod logs;

@@ -2,7 +2,7 @@
 
 use std::{thread::sleep, time::Duration};
 
-use super::{documents, for_each};
+use super::{documents, find::Finder, for_each};
 use crate::{
     api::{ListQuery, TaskId, TaskState, TaskStatus},
     cli::{Format, StopArgs},
@@ -68,27 +68,26 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         return Ok(Exit::Done);
     }
     // All are told before the first is waited for.
-    let stopped: Vec<_> = ids.iter().map(|id| client.stop_task(id)).collect();
+    let finder = Finder::tasks(&client).with_care(context);
+    let stop = |typed| finder.with(typed, |id| client.stop_task(id));
+    let stopped: Vec<_> = ids.iter().map(stop).collect();
     let is_list = ids.len() > 1;
     let mut bodies = Vec::new();
-    let done = for_each(
-        context,
-        ids.iter().zip(stopped),
-        |context, (id, stopped)| {
-            let stopped = stopped?;
-            if !no_wait {
-                wait(context, || stopping(&client, id))?;
+    let done = for_each(context, stopped, |context, stopped| {
+        let stopped = stopped?;
+        let id = &stopped.value.task_id;
+        if !no_wait {
+            wait(context, || stopping(&client, id))?;
+        }
+        match format {
+            Format::Table | Format::Wide | Format::Tsv => {
+                writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
             }
-            match format {
-                Format::Table | Format::Wide | Format::Tsv => {
-                    writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
-                }
-                Format::Name => writeln!(context.out, "{id}")?,
-                Format::Json | Format::Yaml => bodies.push(stopped.body),
-            }
-            Ok(())
-        },
-    );
+            Format::Name => writeln!(context.out, "{id}")?,
+            Format::Json | Format::Yaml => bodies.push(stopped.body),
+        }
+        Ok(())
+    });
     if matches!(format, Format::Json | Format::Yaml) {
         documents(context, format, &bodies, is_list)?;
     }

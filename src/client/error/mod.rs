@@ -132,6 +132,18 @@ pub enum Error {
     TaskNotFound {
         detail: String,
     },
+    /// No object has the id or the name that the user typed.
+    NoSuch {
+        detail: String,
+    },
+    /// The user typed a name that several objects have, or the beginning of several ids.
+    Several {
+        typed: String,
+        kind: &'static str,
+        candidates: Vec<String>,
+        /// How many are not named.
+        more: usize,
+    },
     /// The task existed when its log began, and does not exist now.
     TaskGone {
         id: TaskId,
@@ -198,6 +210,23 @@ impl Error {
         }
     }
 
+    /// Whether the server does not have the object of the request.
+    pub fn is_about_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::TaskNotFound { .. } | Self::Api { status: 404, .. }
+        )
+    }
+
+    /// The error of a command that watches a task, and has a code of its own for one that does not exist.
+    #[must_use]
+    pub fn of_watched_task(self) -> Self {
+        match self {
+            Self::NoSuch { detail } => Self::TaskNotFound { detail },
+            other => other,
+        }
+    }
+
     /// The exit code for this error.
     pub fn exit(&self) -> Exit {
         match self {
@@ -237,6 +266,8 @@ impl Error {
             | Self::Yaml { .. }
             | Self::TaskFile { .. }
             | Self::CannotAsk { .. }
+            | Self::NoSuch { .. }
+            | Self::Several { .. }
             | Self::NotConfirmed => Exit::Failed,
         }
     }
@@ -295,7 +326,24 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Api { detail, .. } | Self::TaskNotFound { detail } => f.write_str(detail),
+            Self::Api { detail, .. } | Self::TaskNotFound { detail } | Self::NoSuch { detail } => {
+                f.write_str(detail)
+            }
+            Self::Several {
+                typed,
+                kind,
+                candidates,
+                more,
+            } => {
+                write!(f, "`{typed}` means several {kind}s:")?;
+                for candidate in candidates {
+                    write!(f, "\n  {candidate}")?;
+                }
+                match more {
+                    0 => Ok(()),
+                    more => write!(f, "\n  and {more} more"),
+                }
+            }
             Self::Unreachable {
                 url,
                 proxy: Some(proxy),

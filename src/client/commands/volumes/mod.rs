@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{documents, for_each};
+use super::{documents, find::Finder, for_each};
 use crate::{
     api::{Timestamp, VolumeDefinition, VolumeStatus, describe},
     cli::{
@@ -75,8 +75,9 @@ fn status(context: &mut Context<'_>, mut args: VolumeStatusArgs) -> Result<Exit,
     let (format, is_list) = (context.format(args.output), !args.ids.is_empty());
     let (mut bodies, mut is_first) = (Vec::new(), true);
     let ids = iter::once(args.id).chain(args.ids);
-    let shown = for_each(context, ids, |context, id| {
-        let answer = client.volume(&id)?;
+    let finder = Finder::volumes(&client);
+    let shown = for_each(context, ids, |context, typed| {
+        let answer = finder.with(&typed, |id| client.volume(id))?;
         match format {
             Format::Name => writeln!(context.out, "{}", answer.value.volume_id)?,
             Format::Json | Format::Yaml => bodies.push(answer.body),
@@ -106,11 +107,17 @@ fn delete(context: &mut Context<'_>, mut args: VolumeDeleteArgs) -> Result<Exit,
     }
     let mut bodies = Vec::new();
     let ids = iter::once(args.id).chain(args.ids);
-    let deleted = for_each(context, ids, |context, id| {
-        if !args.force {
-            context.ask(&question(&client.volume(&id)?.value))?;
-        }
-        let deleted = client.delete_volume(&id)?;
+    let finder = Finder::volumes(&client).with_care(context);
+    let deleted = for_each(context, ids, |context, typed| {
+        let deleted = match args.force {
+            true => finder.with(&typed, |id| client.delete_volume(id))?,
+            false => {
+                let volume = finder.with(&typed, |id| client.volume(id))?.value;
+                context.ask(&question(&volume))?;
+                client.delete_volume(&volume.volume_id)?
+            }
+        };
+        let id = deleted.value.volume_id;
         match format {
             Format::Name => writeln!(context.out, "{id}")?,
             Format::Json | Format::Yaml => bodies.push(deleted.body),
