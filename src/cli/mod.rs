@@ -98,16 +98,17 @@ pub struct ServerOptions {
 mod jobs;
 mod parse;
 mod reference;
+mod submit;
 mod topics;
 mod value;
 mod volumes;
 
 pub use jobs::{
-    Changes, DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs,
-    SubmitArgs, ValidateArgs, WaitArgs,
+    DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, WaitArgs,
 };
 pub use parse::EarlyExit;
 pub use reference::Reference;
+pub use submit::{Changes, RunArgs, StartOptions, SubmitArgs, ValidateArgs};
 pub use topics::role;
 pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, When};
 pub use volumes::{

@@ -183,6 +183,15 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected at least 1".to_owned())
 }
 
+/// Reads `data:/mnt/data`.
+pub(super) fn mount(text: &str) -> Result<(String, String), String> {
+    let mount = text.split_once(':');
+    let mount = mount.filter(|(name, path)| !name.is_empty() && path.starts_with('/'));
+    mount
+        .map(|(name, path)| (name.to_owned(), path.to_owned()))
+        .ok_or_else(|| "expected the name of a volume and a path, such as data:/data".to_owned())
+}
+
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     if is_dns_label(text) {
         return Ok(text.to_owned());

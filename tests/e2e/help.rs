@@ -17,6 +17,7 @@ fn every_help_text_is_a_golden_file() {
         "auth logout",
         "jobs",
         "jobs submit",
+        "jobs run",
         "jobs validate",
         "jobs list",
         "jobs status",

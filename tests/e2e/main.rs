@@ -26,6 +26,7 @@ mod pods;
 mod registry;
 mod removed;
 mod rendezvous;
+mod run;
 mod several;
 mod shell;
 mod signals;

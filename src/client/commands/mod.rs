@@ -11,6 +11,7 @@ mod list;
 mod logs;
 mod manifest;
 mod stop;
+mod submit;
 mod validate;
 mod volumes;
 mod wait;
