@@ -23,6 +23,7 @@ mod query;
 mod resources;
 mod shape;
 mod signal;
+mod source;
 mod task;
 mod time;
 mod user;
@@ -50,6 +51,7 @@ pub use query::encode_query;
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
+pub use source::{TaskDefinitionResponse, TaskOrigin, TaskSource};
 pub use task::{
     NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,

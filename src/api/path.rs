@@ -25,6 +25,8 @@ pub const TASKS: &str = "/tasks";
 pub const TASKS_STOP: &str = "/tasks/stop";
 /// `GET`: one task. `DELETE`: delete it, once it has finished.
 pub const TASK: &str = "/tasks/{task_id}";
+/// `GET`: the file of one task, as it was submitted.
+pub const TASK_DEFINITION: &str = "/tasks/{task_id}/definition";
 /// `POST`: stop one task.
 pub const TASK_STOP: &str = "/tasks/{task_id}/stop";
 /// `GET`: the log of a task, streamed.
@@ -71,6 +73,10 @@ pub fn task_stop(id: &TaskId) -> String {
     format!("/tasks/{id}/stop")
 }
 
+pub fn task_definition(id: &TaskId) -> String {
+    format!("/tasks/{id}/definition")
+}
+
 pub fn task_logs(id: &TaskId) -> String {
     format!("/tasks/{id}/logs")
 }
@@ -91,6 +97,7 @@ mod tests {
             (TASK, task(&task_id)),
             (TASK_STOP, task_stop(&task_id)),
             (TASK_LOGS, task_logs(&task_id)),
+            (TASK_DEFINITION, task_definition(&task_id)),
             (VOLUME, volume(&volume_id)),
         ] {
             let filled = pattern

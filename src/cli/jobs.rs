@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::{Format, LogFormat, Prefix, Reference, RunArgs, SubmitArgs, ValidateArgs, When, value};
+use super::{
+    Format, LogFormat, Prefix, Reference, RerunArgs, RunArgs, SubmitArgs, ValidateArgs, When, value,
+};
 use crate::api::{Awaited, Since, Sort, TaskState};
 
 command! {
@@ -26,6 +28,8 @@ pub enum JobsCommand {
     Validate(ValidateArgs),
     List(ListArgs),
     Status(StatusArgs),
+    Show(ShowArgs),
+    Rerun(RerunArgs),
     Stop(StopArgs),
     Logs(LogsArgs),
     Wait(WaitArgs),
@@ -105,6 +109,20 @@ command! {
         /// colours: auto, always or never (default: auto, on a terminal)
         #[argh(option, arg_name = "when", default = "When::Auto")]
         pub color: When,
+    } with output server
+}
+
+command! {
+    /// Print the file of a task, as it was submitted.
+    #[argh(
+        name = "show",
+        example = "{command_name} ab12cd34 > train.yaml",
+        note = "The values of secrets are left out."
+    )]
+    pub struct ShowArgs {
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
+        #[argh(positional)]
+        pub id: Reference,
     } with output server
 }
 

@@ -84,7 +84,7 @@ macro_rules! command {
 }
 
 /// The options of a command that asks a server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
     pub api_url: Option<String>,
     pub as_user: Option<String>,
@@ -104,11 +104,11 @@ mod value;
 mod volumes;
 
 pub use jobs::{
-    DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs, WaitArgs,
+    DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, ShowArgs, StatusArgs, StopArgs, WaitArgs,
 };
 pub use parse::EarlyExit;
 pub use reference::Reference;
-pub use submit::{Changes, RunArgs, StartOptions, SubmitArgs, ValidateArgs};
+pub use submit::{Changes, RerunArgs, RunArgs, StartOptions, SubmitArgs, ValidateArgs};
 pub use topics::role;
 pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, When};
 pub use volumes::{
@@ -147,9 +147,10 @@ pub enum Command {
     Client(ClientCommand),
 }
 
-/// A command of the client: every command but `serve`.
+/// A command of the client: every command but `serve`. There is one of it, so its size does not matter.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant)]
 pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),

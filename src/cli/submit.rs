@@ -4,7 +4,7 @@ use std::{mem, time::Duration};
 
 use argh::FromArgs;
 
-use super::{Format, ServerOptions, value};
+use super::{Format, Reference, ServerOptions, value};
 use crate::api::Awaited;
 
 /// Defines the arguments of a command that reads task files: its own arguments and the options that change a file. A macro,
@@ -84,7 +84,7 @@ macro_rules! with_changes {
 }
 
 /// The options that change a task file, as the user typed them.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     pub env: Vec<String>,
     pub env_file: Vec<String>,
@@ -197,6 +197,57 @@ pub struct StartOptions {
     pub output: Option<Format>,
 }
 
+impl Changes {
+    /// The options that make these changes, without secrets.
+    pub fn to_options(&self) -> Vec<String> {
+        let num_nodes = self.num_nodes.map(|num_nodes| num_nodes.to_string());
+        let single = [
+            ("--name", &self.name),
+            ("--num-nodes", &num_nodes),
+            ("--cpus", &self.cpus),
+            ("--memory", &self.memory),
+            ("--gpus", &self.gpus),
+            ("--image-id", &self.image_id),
+            ("--workdir", &self.workdir),
+        ];
+        let single = single
+            .into_iter()
+            .filter_map(|(option, value)| Some((option, value.as_ref()?)));
+        let envs = self.env.iter().map(|env| ("--env", env));
+        let files = self.env_file.iter().map(|file| ("--env-file", file));
+        let all = files.chain(envs).chain(single);
+        all.flat_map(|(option, value)| [option.to_owned(), value.clone()])
+            .collect()
+    }
+
+    /// These changes, and then others, which win.
+    #[must_use]
+    pub fn and(mut self, later: Self) -> Self {
+        self.env.extend(later.env);
+        self.env_file.extend(later.env_file);
+        self.secret.extend(later.secret);
+        self.secret_file.extend(later.secret_file);
+        Self {
+            name: later.name.or(self.name),
+            num_nodes: later.num_nodes.or(self.num_nodes),
+            cpus: later.cpus.or(self.cpus),
+            memory: later.memory.or(self.memory),
+            gpus: later.gpus.or(self.gpus),
+            image_id: later.image_id.or(self.image_id),
+            workdir: later.workdir.or(self.workdir),
+            ..self
+        }
+    }
+}
+
+impl SubmitArgs {
+    /// The arguments of a task that was submitted with these options; none if they are not options of this program.
+    pub fn of_options(options: &[String]) -> Option<Self> {
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Self::from_args(&["submit"], &[&options, &["--", "-"][..]].concat()).ok()
+    }
+}
+
 with_submission! {
 /// Start a task and follow its log.
 #[argh(
@@ -242,6 +293,26 @@ pub struct RunArgs {
     /// mount one of your volumes: its name, a colon, and the path; may be repeated
     #[argh(option, arg_name = "name:path", from_str_fn(value::mount))]
     pub volume: Vec<(String, String)>,
+}
+}
+
+with_submission! {
+/// Start a task again, as it was submitted.
+#[argh(
+    name = "rerun",
+    example = "{command_name} ab12cd34\n{command_name} --env LR=0.2 train",
+    note = "The files of the task are packed again, from the directory in which it was submitted.\nSecrets are not kept: give them with --secret.",
+    error_code(0, "the task completed; with --detach: the task was accepted"),
+    error_code(1, "the request failed"),
+    error_code(100, "the task failed"),
+    error_code(101, "the task has not finished"),
+    error_code(103, "the task was stopped"),
+    error_code(130, "interrupted; the task keeps running")
+)]
+pub struct RerunArgs {
+    /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
+    #[argh(positional)]
+    pub id: Reference,
 }
 }
 

@@ -41,9 +41,9 @@ use self::{
     cluster::Cluster,
     files::{Files, Upload},
     logs::Logs,
-    objects::Submission,
+    objects::{Submission, labels},
     tasks::{
-        dry_run, events, list, prepare, reconcile, stop,
+        definition, dry_run, events, list, prepare, reconcile, stop,
         submit::{self, Creations},
         wait,
     },
@@ -60,9 +60,9 @@ pub use self::{
     view::ListVersion,
 };
 use crate::api::{
-    ListQuery, LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus,
-    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeDefinition, VolumeId,
-    VolumeStatus, WaitQuery,
+    ListQuery, LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse,
+    TaskId, TaskSource, TaskStatus, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
+    VolumeDefinition, VolumeId, VolumeStatus, WaitQuery,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -210,7 +210,7 @@ impl Executor {
         })
     }
 
-    /// Starts a task with its files: all of it, or nothing. If Kubernetes refuses an object, or the caller drops the future before it is done, the
+    /// Starts a task with its files: all of it, or nothing. `source` is kept for [`Executor::definition`]. If Kubernetes refuses an object, or the caller drops the future before it is done, the
     /// other objects are deleted again.
     ///
     /// # Errors
@@ -221,13 +221,17 @@ impl Executor {
         task: TaskDefinition,
         flags: SubmitFlags,
         files: Option<Archive>,
+        source: TaskSource,
     ) -> Result<TaskSubmitResponse> {
+        let source = objects::pack_source(source, &task);
         let admit = |archive| self.files.admit(&self.live.view, task.num_nodes, archive);
         let travelling = files.map(admit).transpose()?;
         let files = travelling
             .as_ref()
             .map(|travelling| travelling.files.clone());
-        let (submission, first) = self.prepare(user, task, flags, files).await?;
+        let (submission, mut first) = self.prepare(user, task, flags, files).await?;
+        let annotations = first.metadata.annotations.get_or_insert_default();
+        annotations.extend(source.map(|source| (labels::SOURCE.to_owned(), source)));
         let travelling = travelling.map(|travelling| (travelling, self.files.clone()));
         submit::submit(&self.live, &self.creations, submission, first, travelling).await
     }
@@ -280,6 +284,14 @@ impl Executor {
             status.events = events::last(&self.live, &own).await;
         }
         Ok(status)
+    }
+
+    /// The file of a task of `user`, as it was submitted.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or Kubernetes does not answer.
+    pub async fn definition(&self, user: &User, id: TaskId) -> Result<TaskDefinitionResponse> {
+        definition::definition(&self.live, user, id).await
     }
 
     /// Waits until tasks of `user` have reached a state, or never will, or the time of the query is over.

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     api::{
-        ListQuery, LogQuery, NDJSON, Reason, TaskDefinition, TaskDeleteResponse, TaskId,
-        TaskStopAllResponse, TaskStopResponse, TaskWaitResponse, User, WaitQuery,
+        ListQuery, LogQuery, NDJSON, Reason, TaskDefinition, TaskDefinitionResponse,
+        TaskDeleteResponse, TaskId, TaskStopAllResponse, TaskStopResponse, TaskWaitResponse, User,
+        WaitQuery,
     },
     executor::{Error, Executor},
 };
@@ -40,6 +41,7 @@ pub async fn submit(
         flags,
         purpose,
         files,
+        source,
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
@@ -47,7 +49,7 @@ pub async fn submit(
     Ok(match purpose {
         Purpose::Start => {
             let _turn = submits.admit(&limits, &user, &executor).await?;
-            let submitted = executor.submit(&user, task, flags, files).await?;
+            let submitted = executor.submit(&user, task, flags, files, source).await?;
             Subjects::of(HttpResponse::Ok().json(&submitted), [submitted.task_id])
         }
         Purpose::Check => {
@@ -111,6 +113,15 @@ pub async fn wait(
             Err(Error::new(Reason::ServiceUnavailable, "the server is about to stop"))
         }
     }
+}
+
+/// `GET /tasks/{task_id}/definition`: the file of one task.
+pub async fn definition(
+    user: User,
+    id: Path<TaskId>,
+    executor: Data<Executor>,
+) -> Result<Json<TaskDefinitionResponse>, Error> {
+    executor.definition(&user, *id).await.map(Json)
 }
 
 /// `POST /tasks/{task_id}/stop`: stops one task.

@@ -18,6 +18,8 @@ fn every_help_text_is_a_golden_file() {
         "jobs",
         "jobs submit",
         "jobs run",
+        "jobs rerun",
+        "jobs show",
         "jobs validate",
         "jobs list",
         "jobs status",

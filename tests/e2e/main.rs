@@ -26,6 +26,7 @@ mod pods;
 mod registry;
 mod removed;
 mod rendezvous;
+mod rerun;
 mod run;
 mod several;
 mod shell;

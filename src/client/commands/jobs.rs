@@ -4,7 +4,9 @@ use std::{iter, mem};
 
 use jiff::tz::TimeZone;
 
-use super::{delete, documents, find::Finder, for_each, list, logs, stop, submit, validate, wait};
+use super::{
+    delete, documents, find::Finder, for_each, list, logs, show, stop, submit, validate, wait,
+};
 use crate::{
     cli::{Format, JobsCommand, StatusArgs},
     client::{
@@ -17,6 +19,8 @@ pub fn run(context: &mut Context<'_>, command: JobsCommand) -> Result<Exit, Erro
     match command {
         JobsCommand::Submit(args) => submit::run(context, args),
         JobsCommand::Run(args) => submit::run_command(context, args),
+        JobsCommand::Rerun(args) => submit::rerun(context, args),
+        JobsCommand::Show(args) => show::run(context, args),
         JobsCommand::Validate(args) => validate::run(context, args),
         JobsCommand::List(args) => list::run(context, args),
         JobsCommand::Status(args) => status(context, args),

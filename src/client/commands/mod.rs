@@ -10,6 +10,7 @@ mod jobs;
 mod list;
 mod logs;
 mod manifest;
+mod show;
 mod stop;
 mod submit;
 mod validate;

@@ -1,13 +1,13 @@
-//! `k8s-cli jobs submit` and `jobs run`: start a task, and follow its log.
+//! `k8s-cli jobs submit`, `jobs run` and `jobs rerun`: start a task, and follow its log.
 
-use std::io;
+use std::{env, fs, io, path};
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::{logs, wait};
+use super::{find::Finder, logs, wait};
 use crate::{
-    api::{LogQuery, SubmitFlags, TaskSubmitResponse},
-    cli::{Format, LogFormat, Prefix, RunArgs, StartOptions, SubmitArgs},
+    api::{LogQuery, SubmitFlags, TaskOrigin, TaskSource, TaskSubmitResponse},
+    cli::{Changes, Format, LogFormat, Prefix, RerunArgs, RunArgs, StartOptions, SubmitArgs},
     client::{
         Context, Error, Exit,
         files::{self, Archive, FileMounts},
@@ -16,6 +16,7 @@ use crate::{
         output,
         task_file::{self, Finding, TaskFile},
     },
+    yaml,
 };
 
 /// The name of a task file that does not exist, in messages.
@@ -23,20 +24,93 @@ const COMMAND_LINE: &str = "the command line";
 
 /// `jobs submit`: starts the task of a file.
 pub fn run(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Error> {
-    let settings = task_file::settings(args.take_changes(), context.env)?;
+    let changes = args.take_changes();
+    let mut origin = origin(&changes);
+    let settings = task_file::settings(changes, context.env)?;
     let options = args.take_start();
     check(context, &options)?;
+    for (is_set, option) in [
+        (args.ignore_file_mounts, "--ignore-file-mounts"),
+        (options.no_fail_fast, "--no-fail-fast"),
+        (options.no_barrier, "--no-barrier"),
+    ] {
+        origin.options.extend(is_set.then(|| option.to_owned()));
+    }
     let file = task_file::read(&args.file, &mut context.input, &settings)?;
     let mounts = match args.ignore_file_mounts {
         true => FileMounts::Ignored,
         false => FileMounts::Travel,
     };
-    start(context, task_file::name(&args.file), file, mounts, options)
+    let name = task_file::name(&args.file);
+    start(context, name, file, mounts, options, origin)
+}
+
+/// `jobs rerun`: starts a task again, as it was submitted, with further changes.
+pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Error> {
+    let changes = args.take_changes();
+    let mut options = args.take_start();
+    check(context, &options)?;
+    let client = context.client(options.server.clone())?;
+    let finder = Finder::tasks(&client);
+    let kept = finder.with(&args.id, |id| client.task_definition(id))?;
+    let (id, mut origin) = (kept.value.task_id, kept.value.origin);
+    let text = kept.value.source.ok_or(Error::NoSource { id })?;
+    let before = SubmitArgs::of_options(&origin.options);
+    let mut before = before.ok_or(Error::NoSource { id })?;
+    if let Some(directory) = origin.directory.take() {
+        let host = origin.host.take().unwrap_or_default();
+        if host != hostname() || env::set_current_dir(&directory).is_err() {
+            return Err(Error::Elsewhere {
+                id,
+                directory,
+                host,
+            });
+        }
+    }
+    origin.options.extend(changes.to_options());
+    let settings = task_file::settings(before.take_changes().and(changes), context.env)?;
+    options.no_fail_fast |= before.no_fail_fast;
+    options.no_barrier |= before.no_barrier;
+    let name = format!("the file of task {id}");
+    let file = task_file::parse(&name, text.as_bytes(), &settings)?;
+    if let Some(secret) = file.task.missing_secrets.first() {
+        return Err(Error::Usage(format!(
+            "the secrets of a task are not kept: give --secret {secret}=VALUE"
+        )));
+    }
+    let mounts = match before.ignore_file_mounts {
+        true => FileMounts::Ignored,
+        false => FileMounts::Travel,
+    };
+    start(context, &name, file, mounts, options, origin)
+}
+
+/// Where a task comes from that is submitted with these changes.
+fn origin(changes: &Changes) -> TaskOrigin {
+    let mut changes = changes.clone();
+    for file in &mut changes.env_file {
+        // It is read again from any directory.
+        if let Ok(absolute) = path::absolute(&*file) {
+            *file = absolute.to_string_lossy().into_owned();
+        }
+    }
+    TaskOrigin {
+        options: changes.to_options(),
+        ..TaskOrigin::default()
+    }
+}
+
+/// The name of this machine.
+fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// `jobs run`: starts a task whose `run` is a command line.
 pub fn run_command(context: &mut Context<'_>, mut args: RunArgs) -> Result<Exit, Error> {
-    let settings = task_file::settings(args.take_changes(), context.env)?;
+    let changes = args.take_changes();
+    let origin = origin(&changes);
+    let settings = task_file::settings(changes, context.env)?;
     let options = args.take_start();
     check(context, &options)?;
     if args.command.is_empty() {
@@ -54,10 +128,10 @@ pub fn run_command(context: &mut Context<'_>, mut args: RunArgs) -> Result<Exit,
     if !mounts.is_empty() {
         task.insert("volumes".to_owned(), mounts.into());
     }
-    // JSON is YAML.
-    let text = Value::Object(task).to_string();
+    let text = yaml::to_string(&task).map_err(io::Error::other)?;
     let file = task_file::parse(COMMAND_LINE, text.as_bytes(), &settings)?;
-    start(context, COMMAND_LINE, file, FileMounts::Travel, options)
+    let mounts = FileMounts::Travel;
+    start(context, COMMAND_LINE, file, mounts, options, origin)
 }
 
 /// The words of a command as a line for bash. One word alone is a line already.
@@ -97,7 +171,13 @@ fn start(
     mut file: TaskFile,
     mounts: FileMounts,
     args: StartOptions,
+    origin: TaskOrigin,
 ) -> Result<Exit, Error> {
+    let mut source = TaskSource {
+        text: file.source.take(),
+        definition: None,
+        origin,
+    };
     let format = context.format(args.output);
     let follows = !args.detach && args.wait_for.is_none();
     let client = context.client(args.server)?;
@@ -105,7 +185,15 @@ fn start(
         fail_fast: !args.no_fail_fast,
         barrier: !args.no_barrier,
     };
-    let mut archive = pack(context, &client, name, &mut file, mounts, flags)?;
+    let mut archive = pack(
+        context,
+        &client,
+        name,
+        &mut file,
+        mounts,
+        flags,
+        &mut source,
+    )?;
     if args.dry_run {
         let answer = with_stream(context, archive.as_mut(), |files| {
             client.submit_dry_run(&file.task, flags, files)
@@ -123,8 +211,8 @@ fn start(
         return Ok(Exit::Done);
     }
     let submitted = with_stream(context, archive.as_mut(), |files| match files {
-        Some(files) => client.submit_with_files(&file.task, flags, files),
-        None => client.submit(&file.task, flags),
+        Some(files) => client.submit_with_files(&file.task, flags, files, &source),
+        None => client.submit(&file.task, flags, &source),
     })?;
     // From here on Ctrl-C detaches from the task.
     let feed = follows.then(LogFeed::listen);
@@ -203,6 +291,7 @@ fn pack(
     file: &mut TaskFile,
     mounts: FileMounts,
     flags: SubmitFlags,
+    source: &mut TaskSource,
 ) -> Result<Option<Archive>, Error> {
     let sources =
         files::sources(file, mounts, context.env).map_err(|problems| Error::TaskFile {
@@ -219,7 +308,10 @@ fn pack(
     if sources.is_empty() {
         return Ok(None);
     }
-    let limit = client.check(&file.task, flags)?;
+    let directory = env::current_dir().ok();
+    source.origin.directory = directory.map(|path| path.to_string_lossy().into_owned());
+    source.origin.host = Some(hostname());
+    let limit = client.check(&file.task, flags, source)?;
     files::pack(context, &sources, &limit).map(Some)
 }
 

@@ -144,6 +144,16 @@ pub enum Error {
         /// How many are not named.
         more: usize,
     },
+    /// The server has no file of the task.
+    NoSource {
+        id: TaskId,
+    },
+    /// The files of the task are not on this machine.
+    Elsewhere {
+        id: TaskId,
+        directory: String,
+        host: String,
+    },
     /// The task existed when its log began, and does not exist now.
     TaskGone {
         id: TaskId,
@@ -266,6 +276,8 @@ impl Error {
             | Self::Yaml { .. }
             | Self::TaskFile { .. }
             | Self::CannotAsk { .. }
+            | Self::NoSource { .. }
+            | Self::Elsewhere { .. }
             | Self::NoSuch { .. }
             | Self::Several { .. }
             | Self::NotConfirmed => Exit::Failed,
@@ -312,6 +324,9 @@ impl Error {
             Self::NoFiles { .. } => {
                 "update the server; without `workdir` and with --ignore-file-mounts the task needs no files"
             }
+            Self::NoSource { .. } | Self::Elsewhere { .. } => {
+                "submit it again from its file: `k8s-cli jobs submit`"
+            }
             Self::Cut { id, .. } => {
                 return Some(format!(
                     "the task may go on; read its log again with `k8s-cli jobs logs {id}`"
@@ -329,6 +344,15 @@ impl fmt::Display for Error {
             Self::Api { detail, .. } | Self::TaskNotFound { detail } | Self::NoSuch { detail } => {
                 f.write_str(detail)
             }
+            Self::NoSource { id } => write!(f, "the file of task {id} is not kept"),
+            Self::Elsewhere {
+                id,
+                directory,
+                host,
+            } => write!(
+                f,
+                "the files of task {id} travelled from `{directory}` on `{host}`, which is not here"
+            ),
             Self::Several {
                 typed,
                 kind,

@@ -30,7 +30,7 @@ use self::{
     clock::server_time,
     detail::detail,
     failure::{no_such_path, shorten},
-    form::{Form, is_about_form},
+    form::{Form, is_about_form, is_about_source},
 };
 pub use self::{
     failure::{describe_body, without_secrets},
@@ -40,10 +40,10 @@ pub use self::{
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
     ListQuery, LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
-    TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
-    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
-    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
-    VolumeStatus, WaitQuery, Whoami, path,
+    TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse,
+    TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
+    TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
+    VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::proxy::Proxy;
 
@@ -131,16 +131,25 @@ impl ApiClient {
         &self.url
     }
 
-    /// Starts a task without files.
+    /// Starts a task without files. A server that does not keep its file gets the definition alone.
     pub fn submit(
         &self,
         task: &TaskDefinition,
         flags: SubmitFlags,
+        source: &TaskSource,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
+        if source.text.is_some() {
+            let form = Form::new(wire(task)?, flags, None, source);
+            match self.again(|| self.send_form(&form, None)) {
+                Err(error) if is_about_form(&error) => (),
+                answer => return self.typed(answer?),
+            }
+        }
         self.post(&path::tasks_submit(flags), &wire(task)?)
     }
 
-    /// Asks whether the server would accept a task with files, so that those of a refused one are not sent.
+    /// Asks whether the server would accept a task with files, so that those of a refused one are not sent. Takes the text out of
+    /// `source` if the server does not keep it.
     ///
     /// # Errors
     /// The server refuses it, or takes no files.
@@ -148,10 +157,15 @@ impl ApiClient {
         &self,
         task: &TaskDefinition,
         flags: SubmitFlags,
+        source: &mut TaskSource,
     ) -> Result<TaskCheckResponse, Error> {
-        let form = Form::new(wire(task)?, flags, Some("check"));
+        let form = Form::new(wire(task)?, flags, Some("check"), source);
         let answer = self.again(|| self.send_form(&form, None));
         match answer {
+            Err(error) if is_about_source(&error) && source.text.is_some() => {
+                source.text = None;
+                self.check(task, flags, source)
+            }
             Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
             Err(error) if is_about_form(&error) => Err(self.no_files()),
             Err(error) => Err(error),
@@ -170,8 +184,10 @@ impl ApiClient {
         task: &TaskDefinition,
         flags: SubmitFlags,
         files: Stream<'_>,
+        source: &TaskSource,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let answer = self.send_form(&Form::new(wire(task)?, flags, None), Some(files))?;
+        let form = Form::new(wire(task)?, flags, None, source);
+        let answer = self.send_form(&form, Some(files))?;
         self.typed(answer)
     }
 
@@ -189,7 +205,8 @@ impl ApiClient {
             url: self.url.clone(),
             started,
         };
-        let answer = self.send_form(&Form::new(wire(task)?, flags, Some("dry_run")), files);
+        let form = Form::new(wire(task)?, flags, Some("dry_run"), &TaskSource::default());
+        let answer = self.send_form(&form, files);
         let answer = match answer {
             Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
             answer => answer?,
@@ -261,6 +278,11 @@ impl ApiClient {
 
     pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
         self.get(&path::task(id))
+    }
+
+    /// The file of a task.
+    pub fn task_definition(&self, id: &TaskId) -> Result<Answer<TaskDefinitionResponse>, Error> {
+        self.get(&path::task_definition(id))
     }
 
     /// A task with the last events of its objects.

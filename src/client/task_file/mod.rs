@@ -25,6 +25,7 @@ mod corpus;
 mod document;
 mod dotenv;
 mod settings;
+mod source;
 
 use std::{
     fs::File,

@@ -15,6 +15,7 @@ mod job;
 mod node;
 mod pod;
 mod row;
+mod source;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -28,5 +29,6 @@ pub use self::{
     node::{node_status, pod_status, stopped_after},
     pod::{Container, PodRow, Start, could_not_start},
     row::{Owner, Row},
+    source::SourceRow,
     task::{Observed, first_failure, names_its_node, setup_failure},
 };

@@ -3,6 +3,7 @@
 //! Each is a function of the live view and of the values that the façade, the only importer, passes on. `get` needs no file: see
 //! [`LiveView::task`](super::view::LiveView::task). Logs and volumes are not here: `logs` and `volumes` stand beside this room.
 
+pub mod definition;
 pub mod dry_run;
 pub mod events;
 pub mod list;
