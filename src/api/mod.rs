@@ -16,10 +16,14 @@ mod error;
 mod files;
 mod glob;
 mod id;
+mod list;
 mod logs;
 mod masked;
+mod query;
 mod resources;
 mod shape;
+mod signal;
+mod source;
 mod task;
 mod time;
 mod user;
@@ -37,15 +41,19 @@ pub use files::{
 };
 pub use glob::matches_glob;
 pub use id::{TaskId, VolumeId};
+pub use list::{ListPlace, ListQuery, ListRecord, Sort, read_statuses};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
     line_prefix, read_bool,
 };
 pub use masked::{mask, masked};
+pub use query::encode_query;
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
+pub use signal::signal_name;
+pub use source::{TaskDefinitionResponse, TaskOrigin, TaskSource};
 pub use task::{
-    NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskListResponse,
+    NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;

@@ -1,6 +1,6 @@
 //! The URL paths of the API, and the paths of its socket: the pattern for the server's router, and the function with which the client builds the path.
 
-use super::{SubmitFlags, TaskId, VolumeId};
+use super::{ListQuery, SubmitFlags, TaskId, VolumeId};
 
 /// The socket of a server that was started with `--socket auto`, if its directory can be made.
 pub const SOCKET: &str = "/run/k8s-cli/k8s-cli.sock";
@@ -28,6 +28,8 @@ pub const TASKS: &str = "/tasks";
 pub const TASKS_STOP: &str = "/tasks/stop";
 /// `GET`: one task. `DELETE`: delete it, once it has finished.
 pub const TASK: &str = "/tasks/{task_id}";
+/// `GET`: the file of one task, as it was submitted.
+pub const TASK_DEFINITION: &str = "/tasks/{task_id}/definition";
 /// `POST`: stop one task.
 pub const TASK_STOP: &str = "/tasks/{task_id}/stop";
 /// `GET`: the log of a task, streamed.
@@ -55,12 +57,27 @@ pub fn tasks_submit(flags: SubmitFlags) -> String {
     format!("{TASKS_SUBMIT}{query}")
 }
 
+/// The path that lists tasks, of all users or only the own ones.
+pub fn tasks(all_users: bool, query: &ListQuery) -> String {
+    let all_users = all_users.then(|| "all_users=true".to_owned());
+    let query = Some(query.to_query()).filter(|query| !query.is_empty());
+    let parts: Vec<_> = all_users.into_iter().chain(query).collect();
+    match parts.is_empty() {
+        true => TASKS.to_owned(),
+        false => format!("{TASKS}?{}", parts.join("&")),
+    }
+}
+
 pub fn task(id: &TaskId) -> String {
     format!("/tasks/{id}")
 }
 
 pub fn task_stop(id: &TaskId) -> String {
     format!("/tasks/{id}/stop")
+}
+
+pub fn task_definition(id: &TaskId) -> String {
+    format!("/tasks/{id}/definition")
 }
 
 pub fn task_logs(id: &TaskId) -> String {
@@ -83,6 +100,7 @@ mod tests {
             (TASK, task(&task_id)),
             (TASK_STOP, task_stop(&task_id)),
             (TASK_LOGS, task_logs(&task_id)),
+            (TASK_DEFINITION, task_definition(&task_id)),
             (VOLUME, volume(&volume_id)),
         ] {
             let filled = pattern

@@ -1,6 +1,6 @@
 //! The answers of the server about tasks.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,6 +46,23 @@ impl fmt::Display for TaskState {
     }
 }
 
+impl FromStr for TaskState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "pending" => Ok(Self::Pending),
+            "running" => Ok(Self::Running),
+            "stopping" => Ok(Self::Stopping),
+            "failed" => Ok(Self::Failed),
+            "completed" => Ok(Self::Completed),
+            _ => Err(format!(
+                "{text:?} is not pending, running, stopping, failed or completed"
+            )),
+        }
+    }
+}
+
 /// What the nodes of a task have in common while they run.
 #[derive(Clone, Copy, Debug)]
 pub struct SubmitFlags {
@@ -80,6 +97,9 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub metadata: TaskMetadata,
+    /// The last events of its objects, oldest first, if the request asks for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<TaskEvent>,
 }
 
 /// The objects of a task in the cluster.
@@ -109,19 +129,52 @@ pub struct TaskMetadata {
 pub struct NodeStatus {
     /// Its 0-based index, `NODE_RANK` in its environment.
     pub rank: u32,
-    /// The Job that runs it.
-    pub job_name: String,
     pub status: TaskState,
+    /// The name of the Job that runs it.
+    #[serde(alias = "job_name")]
+    pub job: String,
     /// The name of its pod, if there is one.
-    pub pod_name: Option<String>,
+    #[serde(alias = "pod_name")]
+    pub pod: Option<String>,
+    /// The machine that runs its pod.
+    #[serde(default)]
+    pub host: Option<String>,
     /// The exit code of its process, once it has ended.
     pub exit_code: Option<i32>,
+    /// The signal that ended its process, such as `SIGKILL`.
+    #[serde(default)]
+    pub signal: Option<String>,
+    /// When its process started and ended, by the clock of the machine.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
+    /// How many times its container was started again.
+    #[serde(default)]
+    pub restarts: u32,
     /// Why the node is pending or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The rank of the node whose failure stopped this one.
     #[serde(default)]
     pub stopped_after: Option<u32>,
+}
+
+/// Something that Kubernetes has said about an object of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskEvent {
+    /// When it was last said.
+    pub time: Option<Timestamp>,
+    /// `Normal` or `Warning`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A word, such as `FailedScheduling`.
+    pub reason: String,
+    pub message: String,
+    /// The kind and the name of the object: `Pod/train-ab12cd34-x7x2v`.
+    pub object: String,
+    /// How many times it was said.
+    pub count: u32,
 }
 
 /// `POST /tasks/submit`.
@@ -160,6 +213,9 @@ pub struct TaskDryRunResponse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskListResponse {
     pub tasks: Vec<TaskStatus>,
+    /// With a `limit`: where the next part of the list begins, if there is more.
+    #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// `POST /tasks/{task_id}/stop`.

@@ -1,6 +1,6 @@
 //! Times on the wire: UTC to the microsecond, without a suffix, in the form of the program's Python predecessor.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use time::{
@@ -45,6 +45,13 @@ impl Timestamp {
     pub fn unix_nanoseconds(self) -> i64 {
         let nanoseconds = self.0.unix_timestamp_nanos();
         i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    /// The time this long after it.
+    #[must_use]
+    pub fn later(self, duration: Duration) -> Self {
+        let added = time::Duration::try_from(duration).ok();
+        Self(added.map_or(self.0, |added| self.0.saturating_add(added)))
     }
 
     /// The number of whole seconds from `self` to `later`; negative if `later` is earlier.

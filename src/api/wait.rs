@@ -191,6 +191,7 @@ mod tests {
             username: String::new(),
             reason: None,
             metadata: Default::default(),
+            events: Vec::new(),
         };
         for (awaited, any, states, expected) in [
             ("finished", false, &[Completed, Running][..], false),

@@ -2,12 +2,14 @@
 //!
 //! The group is called `jobs` because SkyPilot's group is. Everywhere else in the program the word is task.
 
-use std::{mem, time::Duration};
+use std::time::Duration;
 
 use argh::FromArgs;
 
-use super::{Format, LogFormat, Prefix, value};
-use crate::api::{Awaited, Since, TaskId};
+use super::{
+    Format, LogFormat, Prefix, Reference, RerunArgs, RunArgs, SubmitArgs, ValidateArgs, When, value,
+};
+use crate::api::{Awaited, Since, Sort, TaskState};
 
 command! {
     /// Submit, watch and stop tasks.
@@ -22,226 +24,73 @@ command! {
 #[argh(subcommand)]
 pub enum JobsCommand {
     Submit(SubmitArgs),
+    Run(RunArgs),
     Validate(ValidateArgs),
     List(ListArgs),
     Status(StatusArgs),
+    Show(ShowArgs),
+    Rerun(RerunArgs),
     Stop(StopArgs),
     Logs(LogsArgs),
     Wait(WaitArgs),
     Delete(DeleteArgs),
 }
 
-/// Defines the arguments of a command that reads task files: its own arguments and the options that change a file. A macro,
-/// because argh cannot share fields between commands.
-macro_rules! with_changes {
-    ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* }) => {
-        command! {
-        $(#[$about])*
-        pub struct $name {
-            $($own)*
-
-            /// set a variable: NAME=VALUE, or NAME to pass your own on; may be repeated
-            #[argh(option, arg_name = "variable")]
-            pub env: Vec<String>,
-
-            /// set the variables of a dotenv file; may be repeated
-            #[argh(option, arg_name = "file")]
-            pub env_file: Vec<String>,
-
-            /// set a secret: NAME=VALUE, or NAME to pass your own on; may be repeated
-            #[argh(option, arg_name = "secret")]
-            pub secret: Vec<String>,
-
-            /// set the secrets of a dotenv file; may be repeated
-            #[argh(option, arg_name = "file")]
-            pub secret_file: Vec<String>,
-
-            /// name of the task, instead of the name in the file
-            #[argh(option)]
-            pub name: Option<String>,
-
-            /// number of nodes
-            #[argh(option, arg_name = "count", from_str_fn(value::num_nodes))]
-            pub num_nodes: Option<u32>,
-
-            /// CPUs of each node, such as 4, 500m or 4+
-            #[argh(option, arg_name = "amount")]
-            pub cpus: Option<String>,
-
-            /// memory of each node, such as 16, 16Gi or 16+
-            #[argh(option, arg_name = "amount")]
-            pub memory: Option<String>,
-
-            /// GPUs of each node, such as H100:8
-            #[argh(option, arg_name = "type:count")]
-            pub gpus: Option<String>,
-
-            /// container image
-            #[argh(option, arg_name = "image")]
-            pub image_id: Option<String>,
-
-            /// working directory: a local one, which travels with the task, or an absolute path in the container
-            #[argh(option, arg_name = "path")]
-            pub workdir: Option<String>,
-        }
-        }
-
-        impl $name {
-            /// Takes the options that change the file out of the arguments.
-            pub fn take_changes(&mut self) -> Changes {
-                Changes {
-                    env: mem::take(&mut self.env),
-                    env_file: mem::take(&mut self.env_file),
-                    secret: mem::take(&mut self.secret),
-                    secret_file: mem::take(&mut self.secret_file),
-                    name: self.name.take(),
-                    num_nodes: self.num_nodes.take(),
-                    cpus: self.cpus.take(),
-                    memory: self.memory.take(),
-                    gpus: self.gpus.take(),
-                    image_id: self.image_id.take(),
-                    workdir: self.workdir.take(),
-                }
-            }
-        }
-    };
-}
-
-/// The options that change a task file, as the user typed them.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    pub env: Vec<String>,
-    pub env_file: Vec<String>,
-    pub secret: Vec<String>,
-    pub secret_file: Vec<String>,
-    pub name: Option<String>,
-    pub num_nodes: Option<u32>,
-    pub cpus: Option<String>,
-    pub memory: Option<String>,
-    pub gpus: Option<String>,
-    pub image_id: Option<String>,
-    pub workdir: Option<String>,
-}
-
-with_changes! {
-/// Start a task and follow its log.
-#[argh(
-    name = "submit",
-    example = "{command_name} train.yaml\n{command_name} --detach --env LR=0.1 --gpus H100:8 train.yaml",
-    note = "Ctrl-C while the log is followed leaves the task running.\nFields of the file: k8s-cli help task-file",
-    error_code(0, "the task completed; with --detach: the task was accepted"),
-    error_code(1, "the request failed"),
-    error_code(100, "the task failed"),
-    error_code(101, "the task has not finished"),
-    error_code(103, "the task was stopped"),
-    error_code(130, "interrupted; the task keeps running")
-)]
-pub struct SubmitArgs {
-    /// the task file, `-` for standard input
-    #[argh(positional)]
-    pub file: String,
-
-    /// do not follow the log
-    #[argh(switch, short = 'd')]
-    pub detach: bool,
-
-    /// do not follow the log, and wait until the task is running, completed or finished
-    #[argh(option, arg_name = "state")]
-    pub wait_for: Option<Awaited>,
-
-    /// print the objects that the server would create, as YAML; create nothing
-    #[argh(switch)]
-    pub dry_run: bool,
-
-    /// keep the other nodes running when a node fails
-    #[argh(switch)]
-    pub no_fail_fast: bool,
-
-    /// submit without the files of `file_mounts`
-    #[argh(switch)]
-    pub ignore_file_mounts: bool,
-
-    /// let each node begin `run` when its own `setup` has ended
-    #[argh(switch)]
-    pub no_barrier: bool,
-
-    /// the same key gives the same task for as long as it exists, however often it is submitted (default: a new one)
-    #[argh(option, arg_name = "key")]
-    pub idempotency_key: Option<String>,
-
-    /// how long to wait for nodes that have not started; then the command ends and the task keeps running (default: 5m)
-    #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
-    pub wait: Option<Duration>,
-
-    /// table, tsv, json, yaml or name; json and yaml need --detach or --dry-run; --dry-run has no table and tsv
-    #[argh(option, short = 'o', arg_name = "format")]
-    pub output: Option<Format>,
-
-    /// URL of the server (default: $K8S_CLI_API_URL, else http://localhost:8000)
-    #[argh(option, arg_name = "url")]
-    pub api_url: Option<String>,
-
-    /// act as this user (default: $K8S_CLI_USER, else the login)
-    #[argh(option, long = "as", arg_name = "user")]
-    pub as_user: Option<String>,
-
-    /// run this command for a token of the cluster (default: $K8S_CLI_TOKEN, $K8S_CLI_TOKEN_COMMAND, the login)
-    #[argh(option, arg_name = "command")]
-    pub token_command: Option<String>,
-
-    /// send this header too, `Name: value`, for a proxy; may be repeated; also $K8S_CLI_HEADERS, one a line
-    #[argh(option, arg_name = "header")]
-    pub header: Vec<String>,
-
-    /// run this command for more headers, one a line (default: $K8S_CLI_HEADER_COMMAND)
-    #[argh(option, arg_name = "command")]
-    pub header_command: Option<String>,
-
-    /// send a token over plain http to other machines too
-    #[argh(switch)]
-    pub insecure_http: bool,
-
-    /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
-    #[argh(option, arg_name = "file")]
-    pub ca_file: Option<std::path::PathBuf>,
-}
-}
-server_options! { SubmitArgs }
-
-with_changes! {
-/// Check task files, without a server.
-#[argh(
-    name = "validate",
-    example = "{command_name} train.yaml\n{command_name} --env TOKEN=abc -o json a.yaml b.yaml",
-    error_code(0, "all files are tasks"),
-    error_code(1, "a file is not a task, or cannot be read")
-)]
-pub struct ValidateArgs {
-    /// the task files, `-` for standard input
-    #[argh(positional)]
-    pub file: String,
-
-    /// more files
-    #[argh(positional, arg_name = "file")]
-    pub files: Vec<String>,
-
-    /// json or yaml: the parsed tasks; name: the names of the valid files
-    #[argh(option, short = 'o', arg_name = "format")]
-    pub output: Option<Format>,
-}
-}
-
 command! {
     /// List tasks, newest first.
-    #[argh(name = "list", example = "{command_name}\n{command_name} --all-users -o json")]
+    #[argh(
+        name = "list",
+        example = "{command_name}\n{command_name} --status pending,running --watch\n{command_name} --all-users --since 2h -o json",
+        note = "Columns and formats: k8s-cli help scripts"
+    )]
     pub struct ListArgs {
-        /// show more columns
-        #[argh(switch)]
+        /// only tasks in these states, separated by commas: pending, running, stopping, failed, completed
+        #[argh(option, short = 's', arg_name = "states", from_str_fn(value::statuses))]
+        pub status: Option<Vec<TaskState>>,
+
+        /// only tasks whose name matches; `*` is any text and `?` any character
+        #[argh(option, arg_name = "pattern")]
+        pub name: Option<String>,
+
+        /// only tasks of this user, who may be another one
+        #[argh(option, arg_name = "user")]
+        pub user: Option<String>,
+
+        /// only tasks that were created since: a duration such as 2h, or a time such as 2025-10-05T12:34:56Z
+        #[argh(option, arg_name = "time")]
+        pub since: Option<Since>,
+
+        /// at most this number of tasks
+        #[argh(option, arg_name = "number", from_str_fn(value::limit))]
+        pub limit: Option<usize>,
+
+        /// the order: created, updated, name, status or user (default: created)
+        #[argh(option, arg_name = "key", default = "Sort::default()")]
+        pub sort: Sort,
+
+        /// show more columns, as `-o wide` does
+        #[argh(switch, short = 'd')]
         pub details: bool,
 
         /// include the tasks of all users
-        #[argh(switch)]
+        #[argh(switch, short = 'A')]
         pub all_users: bool,
+
+        /// stay, and show each change; in a pipe each changed task is one more line
+        #[argh(switch, short = 'w')]
+        pub watch: bool,
+
+        /// print the titles of the columns in a pipe too
+        #[argh(switch)]
+        pub headers: bool,
+
+        /// print no titles
+        #[argh(switch)]
+        pub no_headers: bool,
+
+        /// colours: auto, always or never (default: auto, on a terminal)
+        #[argh(option, arg_name = "when", default = "When::Auto")]
+        pub color: When,
     } with output server
 }
 
@@ -249,13 +98,31 @@ command! {
     /// Show tasks and their nodes.
     #[argh(name = "status", example = "{command_name} ab12cd34\n{command_name} -o json ab12cd34")]
     pub struct StatusArgs {
-        /// the task's id
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
         #[argh(positional)]
-        pub id: TaskId,
+        pub id: Reference,
 
-        /// more ids
+        /// more tasks
         #[argh(positional, arg_name = "id")]
-        pub ids: Vec<TaskId>,
+        pub ids: Vec<Reference>,
+
+        /// colours: auto, always or never (default: auto, on a terminal)
+        #[argh(option, arg_name = "when", default = "When::Auto")]
+        pub color: When,
+    } with output server
+}
+
+command! {
+    /// Print the file of a task, as it was submitted.
+    #[argh(
+        name = "show",
+        example = "{command_name} ab12cd34 > train.yaml",
+        note = "The values of secrets are left out."
+    )]
+    pub struct ShowArgs {
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
+        #[argh(positional)]
+        pub id: Reference,
     } with output server
 }
 
@@ -267,16 +134,16 @@ command! {
         note = "Deletes the Jobs of the task, and with them their logs. The processes get SIGTERM, and SIGKILL after their grace period."
     )]
     pub struct StopArgs {
-        /// the ids of the tasks
-        #[argh(positional)]
-        pub ids: Vec<TaskId>,
+        /// the tasks: their ids or names; at a terminal the beginnings of ids too
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<Reference>,
 
         /// stop all your tasks that have not finished
-        #[argh(switch)]
+        #[argh(switch, short = 'a')]
         pub all: bool,
 
         /// with --all: stop the tasks of all users
-        #[argh(switch)]
+        #[argh(switch, short = 'A')]
         pub all_users: bool,
 
         /// return at once; the default is to wait until the processes have ended
@@ -304,9 +171,9 @@ command! {
         error_code(130, "interrupted; the task keeps running")
     )]
     pub struct LogsArgs {
-        /// the task's id
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
         #[argh(positional)]
-        pub id: TaskId,
+        pub id: Reference,
 
         /// follow the log until the task ends (the default)
         #[argh(switch, short = 'f')]
@@ -360,13 +227,13 @@ command! {
         error_code(124, "the time was over")
     )]
     pub struct WaitArgs {
-        /// the task's id
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest
         #[argh(positional)]
-        pub id: TaskId,
+        pub id: Reference,
 
-        /// more ids
+        /// more tasks
         #[argh(positional, arg_name = "id")]
-        pub ids: Vec<TaskId>,
+        pub ids: Vec<Reference>,
 
         /// the state: running, completed or finished (default: finished)
         #[argh(option, long = "for", arg_name = "state", default = "Awaited::default()")]
@@ -390,9 +257,9 @@ command! {
         note = "A task that has not finished is stopped first: k8s-cli jobs stop."
     )]
     pub struct DeleteArgs {
-        /// the ids of the tasks
-        #[argh(positional)]
-        pub ids: Vec<TaskId>,
+        /// the tasks: their ids or names; at a terminal the beginnings of ids too
+        #[argh(positional, arg_name = "id")]
+        pub ids: Vec<Reference>,
 
         /// delete all your finished tasks
         #[argh(switch)]

@@ -36,7 +36,7 @@ macro_rules! command {
     };
     ($(#[$about:meta])* pub struct $name:ident { $($own:tt)* } with output $($more:ident)*) => {
         command! { $(#[$about])* pub struct $name { $($own)*
-            /// table, tsv, json, yaml or name (default: table on a terminal, else tsv)
+            /// table, wide, tsv, json, yaml or name (default: table on a terminal, else tsv)
             #[argh(option, short = 'o', arg_name = "format")]
             pub output: Option<Format>,
         } with $($more)* }
@@ -84,7 +84,7 @@ macro_rules! command {
 }
 
 /// The options of a command that asks a server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
     pub api_url: Option<String>,
     pub as_user: Option<String>,
@@ -97,17 +97,20 @@ pub struct ServerOptions {
 
 mod jobs;
 mod parse;
+mod reference;
+mod submit;
 mod topics;
 mod value;
 mod volumes;
 
 pub use jobs::{
-    Changes, DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, StatusArgs, StopArgs,
-    SubmitArgs, ValidateArgs, WaitArgs,
+    DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, ShowArgs, StatusArgs, StopArgs, WaitArgs,
 };
 pub use parse::EarlyExit;
+pub use reference::Reference;
+pub use submit::{Changes, RerunArgs, RunArgs, StartOptions, SubmitArgs, ValidateArgs};
 pub use topics::role;
-pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix};
+pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, When};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
@@ -144,9 +147,10 @@ pub enum Command {
     Client(ClientCommand),
 }
 
-/// A command of the client: every command but `serve`.
+/// A command of the client: every command but `serve`. There is one of it, so its size does not matter.
 #[derive(FromArgs, Debug, PartialEq)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant)]
 pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use argh::{FromArgs, SubCommands};
 
 use super::{
-    Cli, Command,
+    Cli, ClientCommand, Command, JobsArgs, JobsCommand,
     topics::{self, TOPICS, Topic},
 };
 use crate::{api::nearest, hidden};
@@ -86,6 +86,9 @@ const OTHER_NAMES: [(&str, &str, &str); 8] = [
     ("volumes", "rm", "delete"),
 ];
 
+/// Other names of options of the commands that start tasks.
+const OTHER_OPTIONS: [(&str, &str); 1] = [("--image", "--image-id")];
+
 /// Replaces the other name of a command with its name.
 fn use_real_names(args: &mut [String]) {
     let args = match args {
@@ -101,6 +104,17 @@ fn use_real_names(args: &mut [String]) {
         let real = (OTHER_NAMES.iter()).find(|(of, other, _)| group == of && word == other);
         if let Some((.., real)) = real {
             (*real).clone_into(word);
+        }
+    }
+    if let [group, command, options @ ..] = args
+        && group == "jobs"
+        && matches!(command.as_str(), "submit" | "run" | "validate" | "rerun")
+    {
+        let options = options.iter_mut().take_while(|option| *option != "--");
+        for option in options {
+            if let Some((_, real)) = OTHER_OPTIONS.iter().find(|(other, _)| option == other) {
+                (*real).clone_into(option);
+            }
         }
     }
 }
@@ -200,6 +214,15 @@ fn contradiction(command: &Command) -> Option<&'static str> {
         Command::Serve(args) if args.sandbox_users.is_some() && !args.sandbox => {
             Some("--sandbox-users needs --sandbox")
         }
+        Command::Client(ClientCommand::Jobs(JobsArgs {
+            command: JobsCommand::List(args),
+        })) => match () {
+            () if args.headers && args.no_headers => Some("give --headers or --no-headers"),
+            () if args.watch && args.limit.is_some() => {
+                Some("--limit does not go together with --watch")
+            }
+            () => None,
+        },
         _ => None,
     }
 }

@@ -262,13 +262,13 @@ fn a_usage_error_is_one_sentence_and_a_hint() {
     );
     refused(
         "jobs list -o xml",
-        "k8s-cli: error parsing option `-o` with value `xml`: expected table, tsv, json, yaml or name\n\
+        "k8s-cli: error parsing option `-o` with value `xml`: expected table, wide, tsv, json, yaml or name\n\
          hint: see `k8s-cli jobs list --help`\n",
     );
     refused(
-        "jobs logs AB",
-        "k8s-cli: error parsing positional argument `id` with value `AB`: \"AB\" is not a task id: expected 8 characters \
-         of a-z and 0-9\nhint: see `k8s-cli jobs logs --help`\n",
+        "jobs logs a/b",
+        "k8s-cli: error parsing positional argument `id` with value `a/b`: expected an id, the beginning of one, a name or \
+         @latest\nhint: see `k8s-cli jobs logs --help`\n",
     );
     refused(
         "serve --sandbox --sandbox-log-max-size 0",

@@ -5,7 +5,8 @@ use std::{net::IpAddr, str::FromStr, time::Duration};
 use ipnet::IpNet;
 
 use crate::api::{
-    AccessMode, InvalidUser, Quantity, Since, User, is_dns_label, read_cpus, read_memory,
+    AccessMode, InvalidUser, Quantity, Since, TaskState, User, is_dns_label, read_cpus,
+    read_memory, read_statuses,
 };
 
 /// The format of data: `-o`.
@@ -13,6 +14,8 @@ use crate::api::{
 pub enum Format {
     /// Aligned columns with a header, for a person.
     Table,
+    /// The same with more columns.
+    Wide,
     /// One tab between cells, without a header, with whole values, for a pipe.
     Tsv,
     /// The server's document.
@@ -21,6 +24,35 @@ pub enum Format {
     Yaml,
     /// Ids, one a line.
     Name,
+}
+
+impl Format {
+    pub fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+/// When the output has colours: `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// On a terminal, unless the environment says no.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err("expected auto, always or never".to_owned()),
+        }
+    }
 }
 
 /// How the server knows the users who come to its port: `--auth`.
@@ -65,11 +97,12 @@ impl FromStr for Format {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "table" => Ok(Self::Table),
+            "wide" => Ok(Self::Wide),
             "tsv" => Ok(Self::Tsv),
             "json" => Ok(Self::Json),
             "yaml" => Ok(Self::Yaml),
             "name" => Ok(Self::Name),
-            _ => Err("expected table, tsv, json, yaml or name".to_owned()),
+            _ => Err("expected table, wide, tsv, json, yaml or name".to_owned()),
         }
     }
 }
@@ -137,6 +170,26 @@ pub(super) fn tail(text: &str) -> Result<u32, String> {
         text,
         "a number of lines; without --tail all lines are printed",
     )
+}
+
+pub(super) fn statuses(text: &str) -> Result<Vec<TaskState>, String> {
+    read_statuses(text)
+}
+
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    let limit = number(text, "a number of tasks")?;
+    (limit > 0)
+        .then_some(limit)
+        .ok_or_else(|| "expected at least 1".to_owned())
+}
+
+/// Reads `data:/mnt/data`.
+pub(super) fn mount(text: &str) -> Result<(String, String), String> {
+    let mount = text.split_once(':');
+    let mount = mount.filter(|(name, path)| !name.is_empty() && path.starts_with('/'));
+    mount
+        .map(|(name, path)| (name.to_owned(), path.to_owned()))
+        .ok_or_else(|| "expected the name of a volume and a path, such as data:/data".to_owned())
 }
 
 pub(super) fn namespace(text: &str) -> Result<String, String> {

@@ -2,8 +2,8 @@
 
 use argh::FromArgs;
 
-use super::{Format, value};
-use crate::api::{AccessMode, VolumeId};
+use super::{Format, Reference, value};
+use crate::api::AccessMode;
 
 command! {
     /// Create, list and delete volumes.
@@ -56,12 +56,12 @@ command! {
     /// List volumes, newest first.
     #[argh(name = "list", example = "{command_name}\n{command_name} --details --all-users")]
     pub struct VolumeListArgs {
-        /// show more columns
-        #[argh(switch)]
+        /// show more columns, as `-o wide` does
+        #[argh(switch, short = 'd')]
         pub details: bool,
 
         /// include the volumes of all users
-        #[argh(switch)]
+        #[argh(switch, short = 'A')]
         pub all_users: bool,
     } with output server
 }
@@ -70,13 +70,13 @@ command! {
     /// Show volumes.
     #[argh(name = "status", example = "{command_name} ab12cd34")]
     pub struct VolumeStatusArgs {
-        /// the volume's id
+        /// the volume: its id, the beginning of it (3 characters or more), or its name
         #[argh(positional)]
-        pub id: VolumeId,
+        pub id: Reference,
 
-        /// more ids
+        /// more volumes
         #[argh(positional, arg_name = "id")]
-        pub ids: Vec<VolumeId>,
+        pub ids: Vec<Reference>,
     } with output server
 }
 
@@ -84,13 +84,13 @@ command! {
     /// Delete volumes and their data.
     #[argh(name = "delete", example = "{command_name} ab12cd34\n{command_name} --force ab12cd34")]
     pub struct VolumeDeleteArgs {
-        /// the volume's id
+        /// the volume: its id, the beginning of it (3 characters or more), or its name
         #[argh(positional)]
-        pub id: VolumeId,
+        pub id: Reference,
 
-        /// more ids
+        /// more volumes
         #[argh(positional, arg_name = "id")]
-        pub ids: Vec<VolumeId>,
+        pub ids: Vec<Reference>,
 
         /// do not ask
         #[argh(switch)]

@@ -24,10 +24,11 @@ mod logs;
 mod output;
 mod pager;
 mod task_file;
+mod terminal;
 
 use std::{
     env,
-    io::{self, BufRead, BufWriter, IsTerminal, Write},
+    io::{self, BufRead, BufWriter, Write},
     process::ExitCode,
 };
 
@@ -39,10 +40,12 @@ use self::{
     error::{Error, Exit},
     files::Progress,
     http::ApiClient,
+    output::Sheet,
+    terminal::Terminal,
 };
 use crate::{
     api::Timestamp,
-    cli::{ClientCommand, Format, ServerOptions},
+    cli::{ClientCommand, Format, ServerOptions, When},
 };
 
 /// The streams, the clock and the environment of a command.
@@ -55,14 +58,6 @@ struct Context<'a> {
     now: Timestamp,
     env: Env<'a>,
     terminal: Terminal,
-}
-
-/// The standard streams that are terminals.
-#[derive(Clone, Copy, Debug, Default)]
-struct Terminal {
-    input: bool,
-    out: bool,
-    err: bool,
 }
 
 impl Context<'_> {
@@ -108,9 +103,18 @@ impl Context<'_> {
         )
     }
 
+    /// How tables are printed. `color` is the option --color.
+    fn sheet(&self, color: When) -> Sheet {
+        Sheet {
+            width: self.terminal.width(),
+            has_colors: self.terminal.has_colors(color, self.env),
+            ..Sheet::default()
+        }
+    }
+
     /// The format to print in: the one that the user `asked` for, or the default.
     fn format(&self, asked: Option<Format>) -> Format {
-        asked.unwrap_or(if self.terminal.out {
+        asked.unwrap_or(if self.terminal.is_read_by_a_person() {
             Format::Table
         } else {
             Format::Tsv
@@ -145,18 +149,14 @@ pub fn page(text: &str) -> ExitCode {
 /// Runs a command with the streams, the clock and the environment of the process.
 fn in_process(work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>) -> ExitCode {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    let terminal = Terminal {
-        input: stdin.is_terminal(),
-        out: stdout.is_terminal(),
-        err: stderr.is_terminal(),
-    };
+    let env: Env<'_> = &|name| env::var_os(name);
     let mut context = Context {
         input: &mut stdin.lock(),
         out: &mut BufWriter::with_capacity(64 * 1024, stdout.lock()),
         err: &mut stderr.lock(),
         now: Timestamp::from(OffsetDateTime::now_utc()),
-        env: &|name| env::var_os(name),
-        terminal,
+        env,
+        terminal: Terminal::of_process(env),
     };
     let exit = finish(&mut context, work);
     ExitCode::from(exit.code())

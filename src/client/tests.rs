@@ -22,6 +22,7 @@ impl Session {
             input: true,
             out: true,
             err: true,
+            ..Terminal::default()
         };
         Self {
             input: input.to_owned(),

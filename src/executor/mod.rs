@@ -43,10 +43,10 @@ use self::{
     cluster::Cluster,
     files::{Files, Upload},
     logs::Logs,
-    objects::{Keyed, Origin, Submission},
+    objects::{Keyed, Origin, Submission, labels},
     tasks::{
         census::Census,
-        dry_run,
+        definition, dry_run, events,
         keyed::{self, Earlier},
         list, prepare, reconcile, stop,
         submit::{self, Creations},
@@ -62,13 +62,13 @@ pub use self::{
     key::RequestKey,
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
-    tasks::{census::Numbers, dry_run::DryRun, list::TaskList},
+    tasks::{census::Numbers, dry_run::DryRun, list::TaskList, watch::ListWatch},
     view::ListVersion,
 };
 use crate::api::{
-    LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskId, TaskStatus,
-    TaskSubmitResponse, TaskWaitResponse, User, VolumeDefinition, VolumeId, VolumeStatus,
-    WaitQuery,
+    ListQuery, LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse,
+    TaskId, TaskSource, TaskStatus, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
+    VolumeDefinition, VolumeId, VolumeStatus, WaitQuery,
 };
 
 /// A handle on a cluster. Clones share its view and its connections.
@@ -242,7 +242,8 @@ impl Executor {
         })
     }
 
-    /// Starts a task with its files: all of it, or nothing. A second request with the same key finds the task of the first. If Kubernetes refuses an object, or the caller drops the future before it is done, the
+    /// Starts a task with its files: all of it, or nothing. A second request with the same key finds the task of the first. `source` is
+    /// kept for [`Executor::definition`]. If Kubernetes refuses an object, or the caller drops the future before it is done, the
     /// other objects are deleted again.
     ///
     /// # Errors
@@ -253,6 +254,7 @@ impl Executor {
         task: TaskDefinition,
         flags: SubmitFlags,
         files: Option<Archive>,
+        source: TaskSource,
         key: Option<&RequestKey>,
     ) -> Result<TaskSubmitResponse> {
         let (origin, mut earlier, turn) = match key {
@@ -277,6 +279,7 @@ impl Executor {
             Earlier::Begun { files, .. } => files.take(),
             Earlier::Nothing | Earlier::Task => None,
         };
+        let source = objects::pack_source(source, &task);
         let admit = |archive| {
             let view = &self.live.view;
             self.files.admit(view, task.num_nodes, archive, place)
@@ -285,7 +288,9 @@ impl Executor {
         let files = travelling
             .as_ref()
             .map(|travelling| travelling.files.clone());
-        let (submission, first) = self.prepare(user, origin, task, flags, files).await?;
+        let (submission, mut first) = self.prepare(user, origin, task, flags, files).await?;
+        let annotations = first.metadata.annotations.get_or_insert_default();
+        annotations.extend(source.map(|source| (labels::SOURCE.to_owned(), source)));
         let travelling = travelling.map(|travelling| (travelling, self.files.clone()));
         let creations = &self.creations;
         submit::submit(&self.live, creations, submission, first, travelling, turn).await
@@ -350,15 +355,29 @@ impl Executor {
         prepare::prepare(&self.live, user, origin, task, flags, files, rules).await
     }
 
-    /// One task of `user`.
+    /// One task of `user`, perhaps with the last events of its objects.
     ///
     /// # Errors
     /// When `user` has no such task. A task of another user looks the same.
-    pub async fn get(&self, user: &User, id: TaskId) -> Result<TaskStatus> {
+    pub async fn get(&self, user: &User, id: TaskId, with_events: bool) -> Result<TaskStatus> {
         let task = self.live.task(user, id).await?;
         log::debug!("task status read task_id={id} user={:?}", user.as_str());
         let status = task.status(id, Some(user), &self.live.cluster.namespace);
-        status.ok_or_else(|| Error::no_such_task(id))
+        let mut status = status.ok_or_else(|| Error::no_such_task(id))?;
+        if with_events {
+            let mut own = task.of(|owner| owner.is(user));
+            own.pods.retain(|pod| pod.owner.is(user));
+            status.events = events::last(&self.live, &own).await;
+        }
+        Ok(status)
+    }
+
+    /// The file of a task of `user`, as it was submitted.
+    ///
+    /// # Errors
+    /// When `user` has no such task, or Kubernetes does not answer.
+    pub async fn definition(&self, user: &User, id: TaskId) -> Result<TaskDefinitionResponse> {
+        definition::definition(&self.live, user, id).await
     }
 
     /// Waits until tasks of `user` have reached a state, or never will, or the time of the query is over.
@@ -375,6 +394,11 @@ impl Executor {
     /// When the view is not fresh and Kubernetes does not answer.
     pub async fn list(&self, user: Option<&User>) -> Result<TaskList> {
         list::list(&self.live, user).await
+    }
+
+    /// Watches the tasks of `user`, or of all users. `now` is the time of the request.
+    pub fn watch_list(&self, user: Option<&User>, query: ListQuery, now: Timestamp) -> ListWatch {
+        ListWatch::new(&self.live, user, query, now)
     }
 
     /// The version of the list of `user`'s tasks, or of all tasks; none while the view is not fresh.

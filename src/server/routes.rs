@@ -46,6 +46,7 @@ pub fn configure(config: &mut ServiceConfig, limits: &Limits, hides_metrics: boo
                 .route(get().to(tasks::get))
                 .route(delete().to(tasks::delete)),
         )
+        .service(resource(path::TASK_DEFINITION, "GET, HEAD").route(get().to(tasks::definition)))
         .service(resource(path::TASK_STOP, "POST").route(post().to(tasks::stop)))
         .service(
             resource(path::TASK_LOGS, "GET, HEAD, POST")

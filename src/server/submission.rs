@@ -1,5 +1,5 @@
 //! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`, and the
-//! archive of its files in the part `files`.
+//! archive of its files in the part `files`. The parts `source` and `origin` hold the text of the task file, and where it came from.
 //!
 //! The flags `fail_fast`, `barrier`, `dry_run` and `check` come in the query, or as parts of the form. A server that knows no form refuses
 //! it. A client that wants a dry run or a check sends one, since a server that does not know the flag would start the task. The archive is
@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{access::read_flag, error, limits::Limits};
 use crate::{
-    api::{Problem, Reason, SubmitFlags},
+    api::{Problem, Reason, SubmitFlags, TaskSource},
     executor::{Archive, Error, Executor},
 };
 
@@ -30,6 +30,8 @@ pub struct Submission {
     pub purpose: Purpose,
     /// The files that travel with the task.
     pub files: Option<Archive>,
+    /// The file of the task, as far as the client sends it.
+    pub source: TaskSource,
 }
 
 /// What the client wants to happen.
@@ -71,7 +73,7 @@ impl FromRequest for Submission {
         let definition = Json::<Value>::from_request(request, payload);
         Box::pin(async move {
             let (definition, flags) = (definition.await?.into_inner(), flags?.into_inner());
-            Ok(Self::new(definition, &flags, None)?)
+            Ok(Self::new(definition, &flags, None, TaskSource::default())?)
         })
     }
 }
@@ -81,6 +83,7 @@ impl Submission {
         definition: Value,
         flags: &[(String, String)],
         files: Option<Archive>,
+        source: TaskSource,
     ) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let mut flag = |name, default| {
@@ -107,6 +110,7 @@ impl Submission {
                 (false, false) => Purpose::Start,
             },
             files,
+            source,
         })
     }
 }
@@ -119,6 +123,7 @@ async fn of_form(
 ) -> Result<Submission, Error> {
     let (mut definition, mut files) = (None, None);
     let mut given = Vec::new();
+    let mut source = TaskSource::default();
     let mut left = max_body;
     while let Some(part) = form.next().await {
         let mut part = part.map_err(|error| broken(&error))?;
@@ -148,24 +153,32 @@ async fn of_form(
                 });
                 definition = Some(read?);
             }
+            "source" if source.text.is_none() => {
+                let text = String::from_utf8(bytes);
+                source.text = Some(text.map_err(|_| refused("source", "is not UTF-8 text"))?);
+            }
+            "origin" => {
+                let read = serde_json::from_slice(&bytes);
+                source.origin = read.map_err(|_| refused("origin", "is not JSON"))?;
+            }
             "fail_fast" | "barrier" | "dry_run" | "check" if !given.contains(&name) => {
                 given.push(name.clone());
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
-            "task" | "files" | "fail_fast" | "barrier" | "dry_run" | "check" => {
+            "task" | "files" | "source" | "fail_fast" | "barrier" | "dry_run" | "check" => {
                 return Err(refused(&name, "is given more than once"));
             }
             _ => {
                 return Err(refused(
                     &name,
-                    "is not a part of the form: expected task, fail_fast, barrier, dry_run, check, files",
+                    "is not a part of the form: expected task, source, origin, fail_fast, barrier, dry_run, check, files",
                 ));
             }
         }
     }
     let definition =
         definition.ok_or_else(|| refused("task", "is required: the definition as JSON"))?;
-    Submission::new(definition, &flags, files)
+    Submission::new(definition, &flags, files, source)
 }
 
 fn refused(part: &str, problem: &str) -> Error {

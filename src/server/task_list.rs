@@ -14,10 +14,12 @@ use actix_web::{
     http::header::{self, ContentType},
     web::Bytes,
 };
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
+use time::OffsetDateTime;
 
+use super::{Stopping, log_streams::OpenStream};
 use crate::{
-    api::User,
+    api::{ListQuery, ListRecord, NDJSON, TaskListResponse, Timestamp, User},
     executor::{Error, Executor, ListVersion, TaskList},
 };
 
@@ -86,6 +88,60 @@ pub async fn answer_all(executor: &Executor) -> Result<HttpResponse, Error> {
     Ok(respond(executor).streaming(in_turns(chunks(tasks))))
 }
 
+/// Answers with the tasks of `user`, or of all users, that a query asks for.
+pub async fn answer_page(
+    executor: &Executor,
+    user: Option<&User>,
+    query: &ListQuery,
+) -> Result<HttpResponse, Error> {
+    let tasks = executor.list(user).await?;
+    let page = tasks.page(query, now()).await;
+    Ok(respond(executor).json(TaskListResponse {
+        tasks: page.tasks,
+        next: page.next.map(|place| place.to_string()),
+    }))
+}
+
+/// Answers with the tasks of `user`, or of all users, that a query asks for, and then with each change, until the server stops. The
+/// body holds `open` until it is dropped.
+pub async fn watch(
+    executor: &Executor,
+    user: Option<&User>,
+    query: ListQuery,
+    stopping: Stopping,
+    open: OpenStream,
+) -> Result<HttpResponse, Error> {
+    let mut watch = executor.watch_list(user, query, now());
+    // An error of the first look is an answer of its own.
+    let first = lines(&watch.next().await?);
+    let changes = stream::unfold(watch, |mut watch| async {
+        let records = watch.next().await.ok()?;
+        Some((lines(&records), watch))
+    });
+    let body = stream::iter([first]).chain(changes).map(move |lines| {
+        let _ = &open;
+        Ok::<_, Infallible>(lines)
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, NDJSON))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .streaming(body.take_until(Box::pin(stopping.wait()))))
+}
+
+/// Records as JSON, one a line.
+fn lines(records: &[ListRecord]) -> Bytes {
+    let mut lines = Vec::new();
+    for record in records {
+        serde_json::to_writer(&mut lines, record).expect("memory can be written");
+        lines.push(b'\n');
+    }
+    lines.into()
+}
+
+fn now() -> Timestamp {
+    OffsetDateTime::now_utc().into()
+}
+
 /// The memory of a cached answer with the name of its user, in bytes.
 fn size(body: &Bytes) -> usize {
     const USER: usize = 512;
@@ -146,7 +202,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::TaskListResponse;
 
     #[test]
     fn a_list_is_written_in_chunks() {
@@ -163,6 +218,7 @@ mod tests {
             let statuses = (0..count).filter_map(|index| tasks.status(index));
             let expected = TaskListResponse {
                 tasks: statuses.collect(),
+                next: None,
             };
             let chunks: Vec<_> = chunks(tasks).collect();
             assert_eq!(chunks.len() > 1, count == 500);

@@ -8,7 +8,7 @@ use actix_web::{
 
 use super::{
     Stopping,
-    access::{Subjects, UserFilter},
+    access::{Subjects, UserFilter, read_flag},
     dry_run::DryRuns,
     error,
     limits::{Limits, Submits},
@@ -20,8 +20,9 @@ use super::{
 };
 use crate::{
     api::{
-        LogQuery, NDJSON, Reason, TaskDefinition, TaskDeleteResponse, TaskId, TaskStopAllResponse,
-        TaskStopResponse, TaskWaitResponse, User, WaitQuery,
+        ListQuery, LogQuery, NDJSON, Reason, TaskDefinition, TaskDefinitionResponse,
+        TaskDeleteResponse, TaskId, TaskStopAllResponse, TaskStopResponse, TaskWaitResponse, User,
+        WaitQuery,
     },
     executor::{Error, Executor},
 };
@@ -42,6 +43,7 @@ pub async fn submit(
         flags,
         purpose,
         files,
+        source,
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
@@ -49,7 +51,8 @@ pub async fn submit(
     Ok(match purpose {
         Purpose::Start => {
             let _turn = submits.admit(&limits, &user, &executor).await?;
-            let submitted = executor.submit(&user, task, flags, files, key.0.as_ref());
+            let key = key.0.as_ref();
+            let submitted = executor.submit(&user, task, flags, files, source, key);
             let submitted = submitted.await?;
             Subjects::of(HttpResponse::Ok().json(&submitted), [submitted.task_id])
         }
@@ -64,14 +67,24 @@ pub async fn submit(
     })
 }
 
-/// `GET /tasks`: the tasks, newest first.
+/// `GET /tasks`: the tasks, newest first, or those that a query asks for; with `watch`, also each change.
 pub async fn list(
     user: User,
     filter: UserFilter,
+    query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
     lists: Data<TaskLists>,
+    streams: Data<LogStreams>,
+    stopping: Data<Stopping>,
 ) -> Result<HttpResponse, Error> {
-    match filter.of(&user) {
+    let query = ListQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
+    let of = filter.of(&user);
+    if query.watch {
+        let open = streams.begin(&user)?;
+        return task_list::watch(&executor, of, query, Stopping::clone(&stopping), open).await;
+    }
+    match of {
+        _ if query != ListQuery::default() => task_list::answer_page(&executor, of, &query).await,
         Some(user) => lists.answer(&executor, user).await,
         None => task_list::answer_all(&executor).await,
     }
@@ -81,9 +94,12 @@ pub async fn list(
 pub async fn get(
     user: User,
     id: Path<TaskId>,
+    query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
 ) -> Result<HttpResponse, Error> {
-    let task = executor.get(&user, *id).await?;
+    let with_events = read_flag(&query, "events", false);
+    let with_events = with_events.map_err(|problem| error::invalid(&[problem]))?;
+    let task = executor.get(&user, *id, with_events).await?;
     Ok(task_list::respond(&executor).json(task))
 }
 
@@ -101,6 +117,15 @@ pub async fn wait(
             Err(Error::new(Reason::ServiceUnavailable, "the server is about to stop"))
         }
     }
+}
+
+/// `GET /tasks/{task_id}/definition`: the file of one task.
+pub async fn definition(
+    user: User,
+    id: Path<TaskId>,
+    executor: Data<Executor>,
+) -> Result<Json<TaskDefinitionResponse>, Error> {
+    executor.definition(&user, *id).await.map(Json)
 }
 
 /// `POST /tasks/{task_id}/stop`: stops one task.

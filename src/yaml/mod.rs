@@ -17,6 +17,8 @@ mod scalar;
 mod tag;
 mod writer;
 
+use std::ops::Range;
+
 pub use reader::read;
 pub use scalar::is_surprising_number;
 pub use writer::to_string;
@@ -62,6 +64,8 @@ pub struct Scalar {
     pub source: String,
     pub is_quoted: bool,
     pub atom: Atom,
+    /// The bytes of the text that it takes, with its quotes.
+    pub place: Range<usize>,
 }
 
 /// The value of a scalar.

@@ -142,6 +142,7 @@ impl Composer<'_> {
                         source: text,
                         is_quoted: !is_plain,
                         atom,
+                        place: span.byte_range().unwrap_or_default(),
                     }),
                 };
                 self.close(anchor, node, size, span)?;

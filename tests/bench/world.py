@@ -174,7 +174,7 @@ class World:
         return self.wait_for(has_come)
 
     def pods(self, task):
-        return [node["pod_name"] for node in self.status(task)["metadata"]["nodes"]]
+        return [node["pod"] for node in self.status(task)["metadata"]["nodes"]]
 
     def curl(self, pod, *query):
         kubernetes = self.kubernetes

@@ -46,7 +46,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
         &["jobs", "stop"],
         &["jobs", "stop", "ab12cd34", "--all"],
         &["jobs", "stop", "ab12cd34", "--all-users"],
-        &["jobs", "status", "NOT-AN-ID"],
+        &["jobs", "status", "not/an/id"],
         &["jobs", "list", "-o", "xml"],
         &["jobs", "logs", "ab12cd34", "--tail", "x"],
         &["jobs", "list", "--api-url", "localhost:8000"],

@@ -48,7 +48,7 @@ fn a_reason_that_never_goes_away_ends_the_task() {
         assert!(reason.starts_with(expected), "{reason}");
         wait_for("its pod is gone", || {
             let task = ada.status(&id);
-            let pod = &task["metadata"]["nodes"][0]["pod_name"];
+            let pod = &task["metadata"]["nodes"][0]["pod"];
             pod.is_null().then_some(())
         });
         // It has written nothing that could be missing.

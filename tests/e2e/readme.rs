@@ -141,9 +141,11 @@ fn shape(word: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_digit() { '0' } else { c })
         .collect();
-    let is_time = digits_as_zero.starts_with("0000-00-00T00:00:00");
-    let is_age =
-        digits_as_zero.trim_start_matches('0').len() == 1 && digits_as_zero.ends_with(['s', 'm']);
+    let is_time = digits_as_zero.starts_with("0000-00-00T00:00:00")
+        || digits_as_zero == "0000-00-00"
+        || digits_as_zero == "00:00:00";
+    let age = digits_as_zero.trim_start_matches('(');
+    let is_age = age.trim_start_matches('0').len() == 1 && age.ends_with(['s', 'm']);
     if is_time {
         return "<time>".to_owned();
     }

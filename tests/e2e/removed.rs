@@ -131,11 +131,11 @@ fn a_pod_that_is_deleted_fails_its_task() {
     let ada = world.login("ada");
     let id = ada.submit("run: sleep 1000");
     let task = ada.wait_for_status(&id, "running");
-    let pod = task["metadata"]["nodes"][0]["pod_name"].clone();
+    let pod = task["metadata"]["nodes"][0]["pod"].clone();
     world.delete_pod(pod.as_str().unwrap());
     let reason = wait_for("the end of the task", || {
         let task = ada.status(&id);
-        let now = &task["metadata"]["nodes"][0]["pod_name"];
+        let now = &task["metadata"]["nodes"][0]["pod"];
         if now.is_string() && *now != pod {
             // Before 1.26 Kubernetes does not count a deleted pod, and makes another one.
             assert!(is_real_cluster(), "{task}");

@@ -1,9 +1,9 @@
 //! `k8s-cli jobs delete`: deletes finished tasks.
 
-use super::{documents, for_each};
+use super::{documents, find::Finder, for_each};
 use crate::{
-    api::{TaskId, TaskStatus, matches_glob},
-    cli::{DeleteArgs, Format},
+    api::{ListQuery, TaskStatus, matches_glob},
+    cli::{DeleteArgs, Format, Reference},
     client::{Context, Error, Exit, http::ApiClient, output},
 };
 
@@ -21,9 +21,10 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
     let client = context.client(server)?;
     let format = context.format(args.output);
     let is_list = args.finished || args.ids.len() > 1;
+    let finder = Finder::tasks(&client).with_care(context);
     let ids = match args.finished {
         true => finished(context, &client, &args)?,
-        false => args.ids,
+        false => args.ids.clone(),
     };
     if args.finished {
         if ids.is_empty() {
@@ -36,10 +37,11 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
         }
     }
     let mut bodies = Vec::new();
-    let deleted = for_each(context, ids, |context, id| {
-        let answer = client.delete_task(&id)?;
+    let deleted = for_each(context, ids, |context, typed| {
+        let answer = finder.with(&typed, |id| client.delete_task(id))?;
+        let id = answer.value.task_id;
         match format {
-            Format::Table | Format::Tsv => {
+            Format::Table | Format::Wide | Format::Tsv => {
                 writeln!(context.out, "{}", output::escape(&answer.value.message))?;
             }
             Format::Name => writeln!(context.out, "{id}")?,
@@ -58,8 +60,8 @@ fn finished(
     context: &Context<'_>,
     client: &ApiClient,
     args: &DeleteArgs,
-) -> Result<Vec<TaskId>, Error> {
-    let answer = client.list_tasks(false)?;
+) -> Result<Vec<Reference>, Error> {
+    let answer = client.list_tasks(false, &ListQuery::default())?;
     // The clock of this machine may be wrong.
     let now = answer.time.unwrap_or(context.now);
     let is_meant = |task: &&TaskStatus| {
@@ -72,5 +74,6 @@ fn finished(
         task.status.is_terminal() && is_old && has_name
     };
     let meant = answer.value.tasks.iter().rev().filter(is_meant);
-    Ok(meant.map(|task| task.task_id).collect())
+    let id = |task: &TaskStatus| task.task_id.as_str().parse();
+    Ok(meant.filter_map(|task| id(task).ok()).collect())
 }

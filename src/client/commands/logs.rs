@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::find::Finder;
 use crate::{
     api::{LogQuery, TaskId, TaskState},
     cli::{LogFormat, LogsArgs},
@@ -49,9 +50,12 @@ pub fn run(context: &mut Context<'_>, mut args: LogsArgs) -> Result<Exit, Error>
         output,
         reports_success: false,
     };
-    let feed = LogFeed::listen();
-    let followed = logs::follow(context, &client, feed, id, query, style);
-    or_unfinished(&client, &id, followed)
+    let followed = Finder::tasks(&client).with(&id, |id| {
+        let feed = LogFeed::listen();
+        let followed = logs::follow(context, &client, feed, *id, query.clone(), style);
+        or_unfinished(&client, id, followed)
+    });
+    followed.map_err(Error::of_watched_task)
 }
 
 /// The result of a followed log. A closed pipe is a quiet end, but the log of a task that goes on has not ended.

@@ -5,10 +5,14 @@
 pub mod auth;
 mod delete;
 mod dial_stdio;
+mod find;
 mod jobs;
+mod list;
 mod logs;
 mod manifest;
+mod show;
 mod stop;
+mod submit;
 mod validate;
 mod volumes;
 mod wait;

@@ -2,9 +2,9 @@
 
 use std::{thread::sleep, time::Duration};
 
-use super::{documents, for_each};
+use super::{documents, find::Finder, for_each};
 use crate::{
-    api::{TaskId, TaskState, TaskStatus},
+    api::{ListQuery, TaskId, TaskState, TaskStatus},
     cli::{Format, StopArgs},
     client::{Context, Error, Exit, http::ApiClient, output},
 };
@@ -48,7 +48,10 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         if !no_wait {
             let mut ids: Option<Vec<TaskId>> = None;
             wait(context, || {
-                let mut tasks = client.list_tasks(all_users)?.value.tasks;
+                let mut tasks = client
+                    .list_tasks(all_users, &ListQuery::default())?
+                    .value
+                    .tasks;
                 tasks.retain(|task| {
                     let is_wanted = ids.as_ref().is_none_or(|ids| ids.contains(&task.task_id));
                     is_wanted && task.status == TaskState::Stopping
@@ -65,27 +68,26 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         return Ok(Exit::Done);
     }
     // All are told before the first is waited for.
-    let stopped: Vec<_> = ids.iter().map(|id| client.stop_task(id)).collect();
+    let finder = Finder::tasks(&client).with_care(context);
+    let stop = |typed| finder.with(typed, |id| client.stop_task(id));
+    let stopped: Vec<_> = ids.iter().map(stop).collect();
     let is_list = ids.len() > 1;
     let mut bodies = Vec::new();
-    let done = for_each(
-        context,
-        ids.iter().zip(stopped),
-        |context, (id, stopped)| {
-            let stopped = stopped?;
-            if !no_wait {
-                wait(context, || stopping(&client, id))?;
+    let done = for_each(context, stopped, |context, stopped| {
+        let stopped = stopped?;
+        let id = &stopped.value.task_id;
+        if !no_wait {
+            wait(context, || stopping(&client, id))?;
+        }
+        match format {
+            Format::Table | Format::Wide | Format::Tsv => {
+                writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
             }
-            match format {
-                Format::Table | Format::Tsv => {
-                    writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
-                }
-                Format::Name => writeln!(context.out, "{id}")?,
-                Format::Json | Format::Yaml => bodies.push(stopped.body),
-            }
-            Ok(())
-        },
-    );
+            Format::Name => writeln!(context.out, "{id}")?,
+            Format::Json | Format::Yaml => bodies.push(stopped.body),
+        }
+        Ok(())
+    });
     if matches!(format, Format::Json | Format::Yaml) {
         documents(context, format, &bodies, is_list)?;
     }
@@ -109,7 +111,7 @@ fn wait(
         }
         if pauses == LONG {
             let nodes = tasks.iter().flat_map(|task| &task.metadata.nodes);
-            let pods: Vec<_> = nodes.filter_map(|node| node.pod_name.as_deref()).collect();
+            let pods: Vec<_> = nodes.filter_map(|node| node.pod.as_deref()).collect();
             context.say(&format!(
                 "Kubernetes has not removed {} yet: if a machine is broken, `kubectl delete pod --force` removes its pods",
                 pods.join(", ")

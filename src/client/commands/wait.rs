@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::find::Finder;
 use crate::{
     api::{Awaited, LONGEST_WAIT, TaskId, TaskState, TaskStatus, TaskWaitResponse, WaitQuery},
-    cli::{Format, WaitArgs},
+    cli::{Format, Reference, WaitArgs},
     client::{
         Context, Error, Exit,
         http::{Answer, ApiClient},
@@ -27,13 +28,23 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
         ..
     } = args;
     let client = context.client(server)?;
-    let query = WaitQuery {
-        ids: iter::once(id).chain(ids).collect(),
+    let typed: Vec<Reference> = iter::once(id).chain(ids).collect();
+    let finder = Finder::tasks(&client);
+    let mut query = WaitQuery {
+        ids: finder.ids(&typed).map_err(Error::of_watched_task)?,
         awaited,
         any,
         timeout: timeout.unwrap_or(Duration::MAX),
     };
-    let Some(answer) = wait(&client, &query)? else {
+    let mut waited = wait(&client, &query);
+    if let Err(Error::TaskNotFound { .. }) = &waited
+        && let Ok(ids) = typed.iter().map(|typed| finder.find(typed)).collect()
+        && ids != query.ids
+    {
+        query.ids = ids;
+        waited = wait(&client, &query);
+    }
+    let Some(answer) = waited? else {
         context.say("all of the tasks were stopped");
         return Ok(Exit::TaskStopped);
     };
@@ -48,7 +59,7 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
             let ids = reached.map(|task| vec![task.task_id.to_string()]);
             output::tsv(context.out, ids)?;
         }
-        Format::Table => report(context, tasks),
+        Format::Table | Format::Wide => report(context, tasks),
     }
     Ok(exit(&query, tasks, answer.value.done))
 }

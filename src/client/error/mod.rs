@@ -134,6 +134,28 @@ pub enum Error {
     TaskNotFound {
         detail: String,
     },
+    /// No object has the id or the name that the user typed.
+    NoSuch {
+        detail: String,
+    },
+    /// The user typed a name that several objects have, or the beginning of several ids.
+    Several {
+        typed: String,
+        kind: &'static str,
+        candidates: Vec<String>,
+        /// How many are not named.
+        more: usize,
+    },
+    /// The server has no file of the task.
+    NoSource {
+        id: TaskId,
+    },
+    /// The files of the task are not on this machine.
+    Elsewhere {
+        id: TaskId,
+        directory: String,
+        host: String,
+    },
     /// The task existed when its log began, and does not exist now.
     TaskGone {
         id: TaskId,
@@ -200,6 +222,23 @@ impl Error {
         }
     }
 
+    /// Whether the server does not have the object of the request.
+    pub fn is_about_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::TaskNotFound { .. } | Self::Api { status: 404, .. }
+        )
+    }
+
+    /// The error of a command that watches a task, and has a code of its own for one that does not exist.
+    #[must_use]
+    pub fn of_watched_task(self) -> Self {
+        match self {
+            Self::NoSuch { detail } => Self::TaskNotFound { detail },
+            other => other,
+        }
+    }
+
     /// The exit code for this error.
     pub fn exit(&self) -> Exit {
         match self {
@@ -239,6 +278,10 @@ impl Error {
             | Self::Yaml { .. }
             | Self::TaskFile { .. }
             | Self::CannotAsk { .. }
+            | Self::NoSource { .. }
+            | Self::Elsewhere { .. }
+            | Self::NoSuch { .. }
+            | Self::Several { .. }
             | Self::NotConfirmed => Exit::Failed,
         }
     }
@@ -283,6 +326,9 @@ impl Error {
             Self::NoFiles { .. } => {
                 "update the server; without `workdir` and with --ignore-file-mounts the task needs no files"
             }
+            Self::NoSource { .. } | Self::Elsewhere { .. } => {
+                "submit it again from its file: `k8s-cli jobs submit`"
+            }
             Self::Cut { id, .. } => {
                 return Some(format!(
                     "the task may go on; read its log again with `k8s-cli jobs logs {id}`"
@@ -297,7 +343,33 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Api { detail, .. } | Self::TaskNotFound { detail } => f.write_str(detail),
+            Self::Api { detail, .. } | Self::TaskNotFound { detail } | Self::NoSuch { detail } => {
+                f.write_str(detail)
+            }
+            Self::NoSource { id } => write!(f, "the file of task {id} is not kept"),
+            Self::Elsewhere {
+                id,
+                directory,
+                host,
+            } => write!(
+                f,
+                "the files of task {id} travelled from `{directory}` on `{host}`, which is not here"
+            ),
+            Self::Several {
+                typed,
+                kind,
+                candidates,
+                more,
+            } => {
+                write!(f, "`{typed}` means several {kind}s:")?;
+                for candidate in candidates {
+                    write!(f, "\n  {candidate}")?;
+                }
+                match more {
+                    0 => Ok(()),
+                    more => write!(f, "\n  and {more} more"),
+                }
+            }
             Self::Unreachable {
                 url,
                 proxy: Some(proxy),

@@ -4,7 +4,10 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use crate::{api::SubmitFlags, client::Error};
+use crate::{
+    api::{SubmitFlags, TaskSource},
+    client::Error,
+};
 
 /// An archive on its way to the server.
 pub struct Stream<'a> {
@@ -12,7 +15,7 @@ pub struct Stream<'a> {
     pub length: u64,
 }
 
-/// Neither JSON without line breaks nor a flag contains this line. An archive might, and a server then finds it broken.
+/// Neither JSON without line breaks nor a flag contains this line, and a file that does is not sent. An archive might, and a server then finds it broken.
 const BOUNDARY: &str = "k8s-cli-form-7d1f3c9a52e84b06";
 /// The content type of a form.
 pub const KIND: &str = "multipart/form-data; boundary=k8s-cli-form-7d1f3c9a52e84b06";
@@ -23,14 +26,27 @@ pub struct Form {
 }
 
 impl Form {
-    /// A form with the definition of a task, and perhaps a flag that is set.
-    pub fn new(task: Value, flags: SubmitFlags, flag: Option<&'static str>) -> Self {
+    /// A form with the definition of a task, perhaps a flag that is set, and the file of the task, if it is known.
+    pub fn new(
+        task: Value,
+        flags: SubmitFlags,
+        flag: Option<&'static str>,
+        source: &TaskSource,
+    ) -> Self {
         let mut parts = vec![
             ("task", "application/json", task.to_string()),
             ("fail_fast", "text/plain", flags.fail_fast.to_string()),
             ("barrier", "text/plain", flags.barrier.to_string()),
         ];
         parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
+        let text = source.text.clone();
+        let text = text.filter(|text| !text.contains(BOUNDARY));
+        if let Some(text) = text {
+            parts.push(("source", "text/plain; charset=utf-8", text));
+            if let Ok(origin) = serde_json::to_string(&source.origin) {
+                parts.push(("origin", "application/json", origin));
+            }
+        }
         Self { parts }
     }
 
@@ -71,4 +87,14 @@ pub fn is_about_form(error: &Error) -> bool {
         } => detail.contains("is not a part of the form"),
         _ => false,
     }
+}
+
+/// Whether a server knows forms, but keeps no files of tasks.
+pub fn is_about_source(error: &Error) -> bool {
+    let names = |detail: &str| {
+        ["source", "origin"]
+            .iter()
+            .any(|part| detail.contains(&format!("{part}: is not a part of the form")))
+    };
+    matches!(error, Error::Api { status: 422, detail, .. } if names(detail))
 }

@@ -31,7 +31,7 @@ use self::{
     clock::server_time,
     detail::detail,
     failure::{no_such_path, shorten},
-    form::{Form, is_about_form},
+    form::{Form, is_about_form, is_about_source},
 };
 pub use self::{
     failure::{describe_body, without_secrets},
@@ -41,11 +41,11 @@ pub use self::{
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
-    LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
-    TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse, TaskStatus,
-    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
-    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
-    VolumeStatus, WaitQuery, Whoami, path,
+    ListQuery, LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
+    TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse,
+    TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
+    TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
+    VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::proxy::Proxy;
 
@@ -133,17 +133,26 @@ impl ApiClient {
         &self.url
     }
 
-    /// Starts a task without files.
+    /// Starts a task without files. A server that does not keep its file gets the definition alone.
     pub fn submit(
         &self,
         task: &TaskDefinition,
         flags: SubmitFlags,
+        source: &TaskSource,
         key: &RequestKey,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
+        if source.text.is_some() {
+            let form = Form::new(wire(task)?, flags, None, source);
+            match self.again(|| self.send_form(&form, None, Some(key))) {
+                Err(error) if is_about_form(&error) => (),
+                answer => return self.typed(answer?),
+            }
+        }
         self.post(&path::tasks_submit(flags), &wire(task)?, key)
     }
 
-    /// Asks whether the server would accept a task with files, so that those of a refused one are not sent.
+    /// Asks whether the server would accept a task with files, so that those of a refused one are not sent. Takes the text out of
+    /// `source` if the server does not keep it.
     ///
     /// # Errors
     /// The server refuses it, or takes no files.
@@ -151,10 +160,15 @@ impl ApiClient {
         &self,
         task: &TaskDefinition,
         flags: SubmitFlags,
+        source: &mut TaskSource,
     ) -> Result<TaskCheckResponse, Error> {
-        let form = Form::new(wire(task)?, flags, Some("check"));
+        let form = Form::new(wire(task)?, flags, Some("check"), source);
         let answer = self.again(|| self.send_form(&form, None, None));
         match answer {
+            Err(error) if is_about_source(&error) && source.text.is_some() => {
+                source.text = None;
+                self.check(task, flags, source)
+            }
             Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
             Err(error) if is_about_form(&error) => Err(self.no_files()),
             Err(error) => Err(error),
@@ -173,9 +187,10 @@ impl ApiClient {
         task: &TaskDefinition,
         flags: SubmitFlags,
         files: Stream<'_>,
+        source: &TaskSource,
         key: &RequestKey,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let form = Form::new(wire(task)?, flags, None);
+        let form = Form::new(wire(task)?, flags, None, source);
         let answer = self.send_form(&form, Some(files), Some(key))?;
         self.typed(answer)
     }
@@ -194,7 +209,7 @@ impl ApiClient {
             url: self.url.clone(),
             started,
         };
-        let form = Form::new(wire(task)?, flags, Some("dry_run"));
+        let form = Form::new(wire(task)?, flags, Some("dry_run"), &TaskSource::default());
         let answer = self.send_form(&form, files, None);
         let answer = match answer {
             Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
@@ -248,17 +263,41 @@ impl ApiClient {
         self.get(path::WHOAMI)
     }
 
-    pub fn list_tasks(&self, all_users: bool) -> Result<Answer<TaskListResponse>, Error> {
-        let mut answer: Answer<TaskListResponse> =
-            self.get(&with_all_users(path::TASKS, all_users))?;
+    /// The tasks that a query asks for, of all users or only the own ones.
+    pub fn list_tasks(
+        &self,
+        all_users: bool,
+        query: &ListQuery,
+    ) -> Result<Answer<TaskListResponse>, Error> {
+        let mut answer: Answer<TaskListResponse> = self.get(&path::tasks(all_users, query))?;
         let tasks = &mut answer.value.tasks;
-        // Other servers list in any order.
-        tasks.sort_by_key(|task| Reverse(task.created_at));
+        // Other servers list in any order, and ignore a query.
+        tasks.sort_by_cached_key(|task| query.sort.place(task));
+        if let Some(now) = answer.time {
+            tasks.retain(|task| query.matches(task, now));
+        }
+        tasks.truncate(query.limit.unwrap_or(usize::MAX));
         Ok(answer)
+    }
+
+    /// Opens a list that goes on with each change: [`crate::api::ListRecord`].
+    pub fn watch_tasks(&self, all_users: bool, query: &ListQuery) -> Result<LogStream, Error> {
+        let path = path::tasks(all_users, query);
+        self.again(|| self.open_log(self.request(Method::GET, &path, NDJSON, ())?))
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
         self.get(&path::task(id))
+    }
+
+    /// The file of a task.
+    pub fn task_definition(&self, id: &TaskId) -> Result<Answer<TaskDefinitionResponse>, Error> {
+        self.get(&path::task_definition(id))
+    }
+
+    /// A task with the last events of its objects.
+    pub fn task_with_events(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
+        self.get(&format!("{}?events=true", path::task(id)))
     }
 
     /// Waits until tasks have reached a state, or the time of the query is over.

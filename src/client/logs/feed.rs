@@ -27,10 +27,10 @@ use tokio::{
 };
 
 use crate::{
-    api::{LogQuery, TaskId},
+    api::TaskId,
     client::{
         Error, Exit,
-        http::{ApiClient, LogStream, describe_body},
+        http::{LogStream, describe_body},
     },
 };
 
@@ -133,15 +133,15 @@ impl LogFeed {
         feed
     }
 
-    /// Requests the log behind the cursors `after`, and reads it in the background.
-    pub fn start(&mut self, client: ApiClient, id: TaskId, query: LogQuery, after: Vec<String>) {
+    /// Opens a stream, and reads it in the background.
+    pub fn start(&mut self, request: impl FnOnce() -> Result<LogStream, Error> + Send + 'static) {
         self.stream += 1;
         let (sender, stream) = (self.sender.clone(), self.stream);
         let send = move |event| sender.send((stream, event)).map_err(drop);
         let spares = self.spares.clone();
         // Sending fails when the feed was dropped; the thread then ends.
         thread::spawn(move || {
-            let body = open(&send, &client, &id, &query, &after)?;
+            let body = open(&send, request())?;
             pump(&send, body, &spares)
         });
     }
@@ -242,15 +242,12 @@ impl LogFeed {
     }
 }
 
-/// Requests a log. On an error the event has been sent and the thread ends.
+/// Sends the event of an answer. On an error the event has been sent and the thread ends.
 fn open(
     send: &impl Fn(Event) -> Result<(), ()>,
-    client: &ApiClient,
-    id: &TaskId,
-    query: &LogQuery,
-    after: &[String],
+    answer: Result<LogStream, Error>,
 ) -> Result<Box<dyn Read + Send>, ()> {
-    let (in_records, body) = match client.logs(id, query, after) {
+    let (in_records, body) = match answer {
         Ok(LogStream::Records(body)) => (true, body),
         Ok(LogStream::Text(body)) => (false, body),
         Err(error) => {

@@ -108,8 +108,9 @@ impl<'a> FollowedLog<'a> {
             // The same moment as in the first request; after a restart up to a second earlier, never later.
             *ago += elapsed + Duration::from_secs(self.has_started.into());
         }
-        let after = self.cursors.values().cloned().collect();
-        self.feed.start(self.client.clone(), self.id, query, after);
+        let after: Vec<_> = self.cursors.values().cloned().collect();
+        let (client, id) = (self.client.clone(), self.id);
+        self.feed.start(move || client.logs(&id, &query, &after));
     }
 
     /// Shows the stream that has begun, unless it was `cut`, and the following ones until one is complete.

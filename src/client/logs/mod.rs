@@ -11,22 +11,18 @@ mod feed;
 mod followed_log;
 mod view;
 
-use std::{
-    ffi::OsString,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-pub use self::feed::LogFeed;
+pub use self::feed::{Event, LogFeed};
 use self::{
-    feed::Event,
     followed_log::FollowedLog,
     view::{LineStyle, LogView},
 };
 use crate::{
     api::{LogEnd, LogQuery, TaskId, TaskState},
     backoff::Backoff,
-    cli::{LogFormat, Prefix},
-    client::{Context, Error, Exit, config::Env, http::ApiClient},
+    cli::{LogFormat, Prefix, When},
+    client::{Context, Error, Exit, http::ApiClient},
 };
 
 /// The longest pause before a log of text is requested again.
@@ -56,7 +52,7 @@ pub fn follow(
     let line_style = LineStyle {
         prefix: style.prefix,
         timestamps: query.timestamps,
-        colors: context.terminal.out && wants_colors(context.env),
+        colors: context.terminal.has_colors(When::Auto, context.env),
     };
     let only_for_records = only_for_records(&query);
     let asked = query.clone();
@@ -93,7 +89,7 @@ pub fn follow(
 
 /// Whether a request is worth repeating after an answer of the server or of a proxy. A client error is not, except that the request
 /// came too slowly (408), too early (425), or after too many others (429).
-fn may_pass(error: &Error) -> bool {
+pub fn may_pass(error: &Error) -> bool {
     match error {
         Error::NoAnswer { .. } => true,
         Error::Api { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
@@ -165,7 +161,8 @@ fn text(
         if !feed.wait(backoff.next(rand::random()))? {
             return Err(Error::Detached { id: *id });
         }
-        feed.start(client.clone(), *id, query.clone(), Vec::new());
+        let (client, id, query) = (client.clone(), *id, query.clone());
+        feed.start(move || client.logs(&id, &query, &[]));
     };
     let suffix = task
         .reason
@@ -181,22 +178,9 @@ fn text(
     Ok(LogEnd::from(task.status).into())
 }
 
-/// Whether the environment allows colours on a terminal: <https://no-color.org>.
-fn wants_colors(env: Env<'_>) -> bool {
-    let is_set = |value: Option<OsString>| value.is_some_and(|value| !value.is_empty());
-    !is_set(env("NO_COLOR")) && env("TERM").is_none_or(|term| term != "dumb")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn colors(variables: &[(&str, &str)]) -> bool {
-        wants_colors(&|name| {
-            let variable = variables.iter().find(|(key, _)| *key == name);
-            variable.map(|(_, value)| OsString::from(value))
-        })
-    }
 
     #[test]
     fn a_refused_request_is_not_repeated() {
@@ -212,13 +196,5 @@ mod tests {
         assert!(passing.into_iter().all(repeated));
         let refusals = [400, 401, 403, 404, 405, 409, 410, 413, 422, 431];
         assert!(!refusals.into_iter().any(repeated));
-    }
-
-    #[test]
-    fn the_environment_can_disable_colours() {
-        assert!(colors(&[]));
-        assert!(colors(&[("NO_COLOR", ""), ("TERM", "xterm")]));
-        assert!(!colors(&[("NO_COLOR", "1")]));
-        assert!(!colors(&[("TERM", "dumb")]));
     }
 }

@@ -4,6 +4,8 @@
 //! (CVE-2021-25743 was this bug in kubectl). The commands, the errors and the log view import this module. Log lines are not
 //! escaped, and are not printed here.
 
+mod clock;
+mod table;
 pub mod task_view;
 
 use std::{
@@ -13,11 +15,11 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
-use tabled::{
-    builder::Builder,
-    settings::{Padding, Style},
-};
 
+pub use self::{
+    clock::{Clock, duration},
+    table::{Sheet, table},
+};
 use crate::{
     api::Timestamp,
     cli::Format,
@@ -43,21 +45,6 @@ pub fn escape(text: &str) -> String {
     hidden::escape(text)
 }
 
-/// Prints a table with a header, aligned as kubectl does it.
-pub fn table(out: &mut dyn Write, header: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
-    let mut builder = Builder::with_capacity(rows.len() + 1, header.len());
-    builder.push_record(header.iter().copied());
-    for row in rows {
-        builder.push_record(row.iter().map(|cell| escape(cell)));
-    }
-    let mut table = builder.build();
-    table.with(Style::empty()).with(Padding::new(0, 3, 0, 0));
-    for line in table.to_string().lines() {
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
 /// Prints rows with one tab between cells, for `cut -f`.
 pub fn tsv(out: &mut dyn Write, rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
     for row in rows {
@@ -68,14 +55,23 @@ pub fn tsv(out: &mut dyn Write, rows: impl IntoIterator<Item = Vec<String>>) -> 
 }
 
 /// Prints one object, a line per key.
-pub fn pairs(out: &mut dyn Write, format: Format, pairs: Vec<(String, String)>) -> io::Result<()> {
-    if format != Format::Table {
+pub fn pairs(
+    out: &mut dyn Write,
+    format: Format,
+    sheet: Sheet,
+    pairs: Vec<(String, String)>,
+) -> io::Result<()> {
+    if !format.is_for_people() {
         return tsv(out, pairs.into_iter().map(|(key, value)| vec![key, value]));
     }
     let width = pairs.iter().map(|(key, _)| key.chars().count()).max();
     let width = width.unwrap_or(0) + 1;
     for (key, value) in pairs {
-        let line = format!("{:width$}  {}", format!("{key}:"), escape(&value));
+        let value = match sheet.has_colors && key == "status" {
+            true => table::paint(&value),
+            false => escape(&value),
+        };
+        let line = format!("{:width$}  {value}", format!("{key}:"));
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
@@ -104,7 +100,11 @@ fn as_yaml(document: &impl Serialize) -> Result<String, Error> {
 
 fn as_json(document: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
-    // JSON allows some control characters in strings. Those beyond ASCII can only be in strings.
+    Ok(without_hidden(&json))
+}
+
+/// Escapes hidden characters. JSON allows some control characters in strings. Those beyond ASCII can only be in strings.
+fn without_hidden(json: &str) -> String {
     let mut safe = String::with_capacity(json.len() + 1);
     for c in json.chars() {
         if is_hidden(c) && c != '\n' {
@@ -113,7 +113,7 @@ fn as_json(document: &impl Serialize) -> Result<String, Error> {
             safe.push(c);
         }
     }
-    Ok(safe)
+    safe
 }
 
 /// Prints the object that was made, and flushes: the command may be interrupted before it prints anything else.
@@ -126,7 +126,7 @@ pub fn made(
     body: &[u8],
 ) -> Result<(), Error> {
     let written = match format {
-        Format::Table => writeln!(out, "{kind} {id} {how}").map_err(Error::from),
+        Format::Table | Format::Wide => writeln!(out, "{kind} {id} {how}").map_err(Error::from),
         Format::Tsv | Format::Name => writeln!(out, "{id}").map_err(Error::from),
         format => document(out, format, body),
     };
@@ -155,6 +155,15 @@ pub fn yaml_stream(out: &mut dyn Write, objects: &[Value]) -> Result<(), Error> 
     Ok(())
 }
 
+/// Prints one of many documents: JSON in one line, or a YAML document.
+pub fn record(out: &mut dyn Write, format: Format, document: &Value) -> Result<(), Error> {
+    if format == Format::Yaml {
+        return yaml_stream(out, std::slice::from_ref(document));
+    }
+    let json = serde_json::to_string(document).map_err(io::Error::from)?;
+    Ok(writeln!(out, "{}", without_hidden(&json))?)
+}
+
 /// An age in one unit, as kubectl rounds it: `5m ago`.
 pub fn ago(time: Timestamp, now: Timestamp) -> String {
     // The server's clock may be ahead of the client's.
@@ -179,19 +188,6 @@ pub fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
     use crate::client::tests::written;
-
-    #[test]
-    fn a_table_is_aligned_and_has_no_trailing_space() {
-        let rows = vec![
-            vec!["ab12cd34".to_owned(), "a\tb\x1b[31m".to_owned()],
-            vec!["ef56gh78".to_owned(), String::new()],
-        ];
-        let table = written(|out| table(out, &["ID", "NAME"], rows));
-        assert_eq!(
-            table,
-            "ID         NAME\nab12cd34   a\\tb\\u{1b}[31m\nef56gh78\n"
-        );
-    }
 
     #[test]
     fn line_breaks_in_cells_are_escaped() {
@@ -232,9 +228,9 @@ mod tests {
                 ("created".to_owned(), String::new()),
             ]
         };
-        let table = written(|out| pairs(out, Format::Table, both()));
+        let table = written(|out| pairs(out, Format::Table, Sheet::default(), both()));
         assert_eq!(table, "id:       ab12cd34\ncreated:\n");
-        let lines = written(|out| pairs(out, Format::Tsv, both()));
+        let lines = written(|out| pairs(out, Format::Tsv, Sheet::default(), both()));
         assert_eq!(lines, "id\tab12cd34\ncreated\t\n");
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
-use super::settings::Settings;
+use super::{settings::Settings, source::without_secrets};
 use crate::{
     api::{Problem, TaskDefinition},
     yaml::{self, Atom, Content, Entry, Node, Scalar},
@@ -21,6 +21,8 @@ const MAX_FINDINGS: usize = 100;
 pub struct TaskFile {
     pub task: TaskDefinition,
     pub warnings: Vec<Finding>,
+    /// The text without its secrets; none if they cannot be blanked.
+    pub source: Option<String>,
     lines: Lines,
 }
 
@@ -145,6 +147,7 @@ pub fn parse(text: &str, settings: &Settings) -> Result<TaskFile, Refused> {
     Ok(TaskFile {
         task,
         warnings: in_order(warnings),
+        source: without_secrets(text, &lines.root),
         lines,
     })
 }

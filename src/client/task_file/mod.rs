@@ -25,6 +25,7 @@ mod corpus;
 mod document;
 mod dotenv;
 mod settings;
+mod source;
 
 use std::{
     fs::File,
@@ -61,7 +62,11 @@ pub fn read(path: &str, input: &mut dyn Read, settings: &Settings) -> Result<Tas
     parse(name(path), &text, settings)
 }
 
-fn parse(name: &str, text: &[u8], settings: &Settings) -> Result<TaskFile, Error> {
+/// Checks the text of a task file. `name` is that of the file in messages.
+///
+/// # Errors
+/// Those of [`read`], but for reading.
+pub fn parse(name: &str, text: &[u8], settings: &Settings) -> Result<TaskFile, Error> {
     let refused = |problem: &str| Error::Yaml {
         place: name.to_owned(),
         problem: problem.to_owned(),

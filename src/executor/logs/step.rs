@@ -181,7 +181,7 @@ pub fn missing_log(
         let job = job(observed, status.rank)?;
         observed.lost_pods.get(&job.uid)
     };
-    match &status.pod_name {
+    match &status.pod {
         _ if has_not_run => None,
         None if saw_all && lost().is_some_and(|pod| !pod.has_run()) => None,
         None => Some(POD_GONE),
@@ -316,10 +316,15 @@ mod tests {
         let missing = |observed: &Observed, reason: &str, pod_name: Option<&str>, saw_all| {
             let status = NodeStatus {
                 rank: 0,
-                job_name: job.name.to_string(),
                 status: TaskState::Failed,
-                pod_name: pod_name.map(str::to_owned),
+                job: job.name.to_string(),
+                pod: pod_name.map(str::to_owned),
+                host: None,
                 exit_code: None,
+                signal: None,
+                started_at: None,
+                finished_at: None,
+                restarts: 0,
                 reason: Some(reason.to_owned()),
                 stopped_after: None,
             };

@@ -48,6 +48,9 @@ pub const FILES: &str = "k8s-cli/files";
 /// `true` on the first Job: the files are deleted, since the task has ended.
 pub const FILES_DELETED: &str = "k8s-cli/files-deleted";
 
+/// The file of the task, on the first Job: see `source`.
+pub const SOURCE: &str = "k8s-cli/source";
+
 /// The label of a pod by which Kubernetes names its Job.
 pub const JOB_NAME: &str = "job-name";
 

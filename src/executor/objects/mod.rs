@@ -20,6 +20,7 @@ pub mod pod_config;
 mod pod_rules;
 mod pod_security;
 mod script;
+mod source;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -34,5 +35,6 @@ pub use self::{
     pod::CONTAINER,
     pod_rules::PodRules,
     script::{FILES_FAILED, SETUP_FAILED, sets_command},
+    source::{pack as pack_source, unpack as unpack_source},
     submission::{Found, Keyed, Origin, Submission, is_nonce},
 };

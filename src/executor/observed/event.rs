@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::row::{Meta, Row, impl_row, moment};
 use crate::{
-    api::{Timestamp, masked},
+    api::{TaskEvent, Timestamp, masked},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -79,6 +79,10 @@ struct Wire {
     count: Option<u32>,
     #[serde(default, deserialize_with = "moment")]
     last_timestamp: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    event_time: Option<Timestamp>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +134,37 @@ impl From<Wire> for EventRow {
             last: wire.last_timestamp,
             why: masked(&why).into(),
             is_reason,
+        }
+    }
+}
+
+/// An event as a user reads it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Wire")]
+pub struct EventText {
+    pub object: Uid,
+    pub event: TaskEvent,
+}
+
+impl Resource for EventText {
+    const PATH: (&'static str, &'static str) = EventRow::PATH;
+    const KIND: &'static str = EventRow::KIND;
+}
+
+impl From<Wire> for EventText {
+    fn from(wire: Wire) -> Self {
+        let InvolvedObject { kind, name, uid } = wire.involved_object;
+        Self {
+            object: Uid::new(&uid),
+            event: TaskEvent {
+                // Newer programs give the time of an event in another field.
+                time: wire.last_timestamp.or(wire.event_time),
+                kind: wire.kind.unwrap_or_default(),
+                reason: wire.reason.unwrap_or_default(),
+                message: masked(wire.message.unwrap_or_default().trim()).into_owned(),
+                object: format!("{kind}/{name}"),
+                count: wire.count.unwrap_or(1),
+            },
         }
     }
 }

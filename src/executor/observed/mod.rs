@@ -15,6 +15,7 @@ mod job;
 mod node;
 mod pod;
 mod row;
+mod source;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,11 @@ pub use self::{
     barrier::{Barrier, has_come, is_waiting, may_open},
     claim::ClaimRow,
     ends::{Ends, NodeEnd},
-    event::{EventRow, Subject},
+    event::{EventRow, EventText, Subject},
     job::{JobRow, JobState, KeyedJobRow},
     node::{node_status, pod_status, stopped_after},
     pod::{Container, PodRow, Start, could_not_start},
     row::{Owner, Row},
+    source::SourceRow,
     task::{Observed, first_failure, names_its_node, setup_failure},
 };

@@ -1,7 +1,7 @@
 //! The status of one node, from its Job and its pod. Pure.
 
 use super::{Container, JobRow, JobState, NodeEnd, Observed, PodRow, Start, Subject};
-use crate::api::{NodeStatus, TaskState};
+use crate::api::{NodeStatus, TaskState, signal_name};
 
 /// The reason of a running node whose `setup` has not ended.
 pub const SETTING_UP: &str = "setting up";
@@ -29,14 +29,20 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
         None => (TaskState::Pending, pending(job, pod, observed)),
     };
     let end = end.as_ref();
+    let exit_code = end
+        .and_then(|end| end.exit_code)
+        .or_else(|| pod.and_then(PodRow::exit_code));
     NodeStatus {
         rank: job.rank,
-        job_name: job.name.to_string(),
         status,
-        pod_name,
-        exit_code: end
-            .and_then(|end| end.exit_code)
-            .or_else(|| pod.and_then(PodRow::exit_code)),
+        job: job.name.to_string(),
+        pod: pod_name,
+        host: pod.and_then(PodRow::host),
+        exit_code,
+        signal: exit_code.and_then(signal),
+        started_at: pod.and_then(PodRow::started),
+        finished_at: pod.and_then(PodRow::finished),
+        restarts: pod.map_or(0, PodRow::num_restarts),
         reason,
         stopped_after: end.and_then(|end| end.stopped_after),
     }
@@ -57,13 +63,22 @@ pub fn pod_status(pod: &PodRow) -> NodeStatus {
     };
     NodeStatus {
         rank: pod.rank,
-        job_name: pod.job_name.to_string(),
         status,
-        pod_name: Some(pod.name.to_string()),
+        job: pod.job_name.to_string(),
+        pod: Some(pod.name.to_string()),
+        host: pod.host(),
         exit_code: pod.exit_code(),
+        signal: pod.exit_code().and_then(signal),
+        started_at: pod.started(),
+        finished_at: pod.finished(),
+        restarts: pod.num_restarts(),
         reason,
         stopped_after: pod.stopped_after,
     }
+}
+
+pub fn signal(exit_code: i32) -> Option<String> {
+    signal_name(exit_code).map(str::to_owned)
 }
 
 /// The rank of the node whose failure stopped this one. The annotation stands on the pod if it had started, else on the Job.

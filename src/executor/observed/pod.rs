@@ -134,6 +134,25 @@ impl PodRow {
         }
     }
 
+    /// The machine that runs it.
+    pub fn host(&self) -> Option<String> {
+        self.machine.as_deref().map(str::to_owned)
+    }
+
+    /// When the task's container started.
+    pub fn started(&self) -> Option<Timestamp> {
+        self.started_at.and_then(at)
+    }
+
+    /// When the task's container ended.
+    pub fn finished(&self) -> Option<Timestamp> {
+        self.finished_at.and_then(at)
+    }
+
+    pub fn num_restarts(&self) -> u32 {
+        u32::try_from(self.restarts).unwrap_or(0)
+    }
+
     /// The exit code of the task's container, once it has ended.
     pub fn exit_code(&self) -> Option<i32> {
         match self.container {
@@ -141,6 +160,11 @@ impl PodRow {
             Container::Absent | Container::Running => None,
         }
     }
+}
+
+/// The time that many nanoseconds after the beginning of 1970.
+fn at(nanoseconds: i64) -> Option<Timestamp> {
+    Timestamp::from_unix_microseconds(i128::from(nanoseconds) / 1000)
 }
 
 impl Resource for PodRow {

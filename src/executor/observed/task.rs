@@ -8,7 +8,7 @@ use super::{
     Barrier, Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
     barrier::{WAITING, is_waiting},
     job::INCOMPLETE,
-    node::{SETTING_UP, node_status, pod_status},
+    node::{SETTING_UP, node_status, pod_status, signal},
 };
 use crate::{
     api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
@@ -139,6 +139,13 @@ impl Observed {
     pub fn is_of(&self, user: &User) -> bool {
         let mut jobs = self.jobs.iter();
         jobs.any(|job| job.owner.is(user)) || !self.jobless_pods(Some(user)).is_empty()
+    }
+
+    /// Whether lists show it as a task of `user`, or it is a task of the user of exactly this name.
+    pub fn is_shown_as(&self, user: &str) -> bool {
+        let is_it = |owner: &Owner| *owner.label == *user || owner.exact.as_deref() == Some(user);
+        self.jobs.iter().any(|job| is_it(&job.owner))
+            || self.jobless_pods(None).iter().any(|pod| is_it(&pod.owner))
     }
 
     /// Whether there is an object that makes this a task.
@@ -315,7 +322,7 @@ impl Observed {
                 job_name: job_name(&nodes, num_nodes),
                 namespace: namespace.to_owned(),
                 num_nodes,
-                node_jobs: nodes.iter().map(|node| node.job_name.clone()).collect(),
+                node_jobs: nodes.iter().map(|node| node.job.clone()).collect(),
                 succeeded_nodes: count(TaskState::Completed),
                 failed_nodes: count(TaskState::Failed),
                 running_nodes: running,
@@ -329,6 +336,7 @@ impl Observed {
                     .find_map(|job| Some(job.files.as_ref()?.about.clone())),
                 nodes,
             },
+            events: Vec::new(),
         })
     }
 
@@ -405,10 +413,15 @@ impl Observed {
             };
             missing.push(NodeStatus {
                 rank,
-                job_name: first.map_or_else(String::new, |first| sibling(first, rank)),
                 status: end.status,
-                pod_name: None,
+                job: first.map_or_else(String::new, |first| sibling(first, rank)),
+                pod: None,
+                host: None,
                 exit_code: end.exit_code,
+                signal: end.exit_code.and_then(signal),
+                started_at: None,
+                finished_at: None,
+                restarts: 0,
                 reason: end.reason,
                 stopped_after: end.stopped_after,
             });
@@ -532,8 +545,8 @@ fn job_name(nodes: &[NodeStatus], num_nodes: u32) -> String {
         return String::new();
     };
     let suffix = format!("-node-{}", first.rank);
-    match first.job_name.strip_suffix(&suffix) {
+    match first.job.strip_suffix(&suffix) {
         Some(name) if num_nodes > 1 => name.to_owned(),
-        _ => first.job_name.clone(),
+        _ => first.job.clone(),
     }
 }

@@ -1,12 +1,18 @@
 //! Lists tasks. The status of a task is computed only when a caller asks for it.
 
+use std::sync::Arc;
+
 use crate::{
-    api::{TaskStatus, User},
+    api::{ListPlace, ListQuery, Sort, TaskId, TaskStatus, Timestamp, User},
     executor::{
         error::Result,
+        observed::Observed,
         view::{Listed, LiveView},
     },
 };
+
+/// How many tasks are looked at before other requests have their turn.
+const TURN: usize = 500;
 
 /// Tasks at one moment, newest first.
 pub struct TaskList {
@@ -32,11 +38,70 @@ impl TaskList {
         self.tasks.len()
     }
 
+    /// The tasks that a query asks for, and the place of the last one if there are more. `now` is the time of the request.
+    pub async fn page(&self, query: &ListQuery, now: Timestamp) -> Page {
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let is_in_order = query.sort == Sort::default();
+        let mut found = Vec::new();
+        for index in 0..self.len() {
+            if index % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            if !self.is_of(index, query) {
+                continue;
+            }
+            let Some(task) = self.status(index) else {
+                continue;
+            };
+            let place = query.sort.place(&task);
+            let is_behind = query.after.as_ref().is_none_or(|after| place > *after);
+            if is_behind && query.matches(&task, now) {
+                found.push((place, task));
+            }
+            // One more than the limit tells that there are more.
+            if is_in_order && found.len() > limit {
+                break;
+            }
+        }
+        if !is_in_order {
+            found.sort_by(|(place, _), (other, _)| place.cmp(other));
+        }
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        let last = found.last().filter(|_| has_more);
+        Page {
+            next: last.map(|(place, _)| place.clone()),
+            tasks: found.into_iter().map(|(_, task)| task).collect(),
+        }
+    }
+
+    /// The task at an index below [`TaskList::len`].
+    pub fn observed(&self, index: usize) -> (TaskId, &Arc<Observed>) {
+        let (id, task) = &self.tasks[index];
+        (*id, task)
+    }
+
+    /// Whether the task at an index is of the user that a query asks for.
+    pub fn is_of(&self, index: usize, query: &ListQuery) -> bool {
+        let (_, task) = &self.tasks[index];
+        query
+            .user
+            .as_ref()
+            .is_none_or(|user| task.is_shown_as(user))
+    }
+
     /// The status of the task at an index below [`TaskList::len`]; none if no Job of it is the user's.
     pub fn status(&self, index: usize) -> Option<TaskStatus> {
         let (id, task) = &self.tasks[index];
         task.status(*id, self.user.as_ref(), &self.namespace)
     }
+}
+
+/// A part of a list.
+pub struct Page {
+    pub tasks: Vec<TaskStatus>,
+    /// The place of the last task, if there are more behind it.
+    pub next: Option<ListPlace>,
 }
 
 #[cfg(test)]
@@ -122,6 +187,65 @@ mod tests {
         pod["metadata"]["ownerReferences"] = Vec::from_iter(owner).into();
         pod["status"] = json!({"phase": "Running"});
         pod
+    }
+
+    #[tokio::test]
+    async fn pages_together_are_the_list_in_each_order() {
+        let jobs = (0..7).map(|number| {
+            let mut job = object("job", 0, "ada", None);
+            let metadata = &mut job["metadata"];
+            metadata["name"] = format!("job-{number}").into();
+            metadata["uid"] = format!("uid-{number}").into();
+            metadata["labels"]["task-id"] = format!("ab12cd3{number}").into();
+            metadata["labels"]["task-name"] = format!("t{}", number % 3).into();
+            metadata["labels"]["username"] = ["ada", "bob"][number % 2].into();
+            metadata["annotations"]["num-nodes"] = "1".into();
+            metadata["annotations"]["created-at"] =
+                format!("2026-01-02T03:04:0{}.000000", number / 2).into();
+            job
+        });
+        let list = TaskList::of(jobs);
+        let now = "2026-01-02T03:04:06".parse().unwrap();
+        let ids = |tasks: &[TaskStatus]| -> String {
+            let ids = tasks
+                .iter()
+                .map(|task| task.task_id.as_str()[7..].to_owned());
+            ids.collect()
+        };
+        for (sort, whole) in [
+            (Sort::Created, "6452301"),
+            (Sort::Name, "6304152"),
+            (Sort::User, "6420531"),
+            (Sort::Status, "6452301"),
+        ] {
+            for limit in 1..8 {
+                let mut query = ListQuery {
+                    sort,
+                    limit: Some(limit),
+                    ..ListQuery::default()
+                };
+                let mut found = String::new();
+                loop {
+                    let page = list.page(&query, now).await;
+                    assert!(page.tasks.len() == limit || page.next.is_none());
+                    found += &ids(&page.tasks);
+                    let Some(next) = page.next else { break };
+                    query.after = Some(next);
+                }
+                assert_eq!(found, whole, "{sort} {limit}");
+            }
+        }
+        let query = ListQuery {
+            user: Some("bob".to_owned()),
+            name: Some("t[12]".to_owned()),
+            ..ListQuery::default()
+        };
+        assert_eq!(ids(&list.page(&query, now).await.tasks), "");
+        let query = ListQuery {
+            name: Some("t2".to_owned()),
+            ..query
+        };
+        assert_eq!(ids(&list.page(&query, now).await.tasks), "5");
     }
 
     #[test]

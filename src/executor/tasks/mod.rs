@@ -4,7 +4,9 @@
 //! [`LiveView::task`](super::view::LiveView::task). Logs and volumes are not here: `logs` and `volumes` stand beside this room.
 
 pub mod census;
+pub mod definition;
 pub mod dry_run;
+pub mod events;
 pub mod keyed;
 pub mod list;
 pub mod prepare;
@@ -12,3 +14,4 @@ pub mod reconcile;
 pub mod stop;
 pub mod submit;
 pub mod wait;
+pub mod watch;

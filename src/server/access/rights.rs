@@ -63,6 +63,11 @@ pub const RIGHTS: &[(&str, &[&str], Right)] = &[
     ),
     (path::TASK, &["GET", "HEAD"], Right::new("tasks", "get")),
     (path::TASK, &["DELETE"], Right::new("tasks", "delete")),
+    (
+        path::TASK_DEFINITION,
+        &["GET", "HEAD"],
+        Right::new("tasks", "get"),
+    ),
     (path::TASK_STOP, &["POST"], Right::new("tasks", "delete")),
     (
         path::TASK_LOGS,

@@ -51,6 +51,7 @@ impl Session<'_> {
             .env("PATH", path)
             .env("HOME", &self.home)
             .env("TERM", "dumb")
+            .env("TZ", "UTC")
             .env("SHELL", "/bin/bash")
             .env("K8S_CLI_API_URL", &self.world.url);
         Running::start(script, "")

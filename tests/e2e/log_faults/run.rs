@@ -177,7 +177,7 @@ pub fn pods(user: &Session<'_>, id: &str) -> Vec<String> {
     let task = user.status(id);
     let nodes = task["metadata"]["nodes"].as_array().unwrap().iter();
     nodes
-        .map(|node| node["pod_name"].as_str().unwrap().to_owned())
+        .map(|node| node["pod"].as_str().unwrap().to_owned())
         .collect()
 }
 

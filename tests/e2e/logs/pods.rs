@@ -86,7 +86,7 @@ fn the_log_of_a_deleted_pod_is_reported_as_missing() {
     let id = ada.submit("run: echo words");
     ada.wait_for_status(&id, "completed");
     let task = ada.status(&id);
-    world.delete_pod(task["metadata"]["nodes"][0]["pod_name"].as_str().unwrap());
+    world.delete_pod(task["metadata"]["nodes"][0]["pod"].as_str().unwrap());
     ada.run(["jobs", "logs", &id])
         .success()
         .stdout("")

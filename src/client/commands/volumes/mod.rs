@@ -7,17 +7,17 @@ use std::{
 
 use serde_json::json;
 
-use super::{documents, for_each};
+use super::{documents, find::Finder, for_each};
 use crate::{
     api::{Timestamp, VolumeDefinition, VolumeStatus, describe},
     cli::{
         Format, VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs,
-        VolumesCommand,
+        VolumesCommand, When,
     },
     client::{
         Context, Error, Exit,
         http::RequestKey,
-        output::{self, Columns},
+        output::{self, Columns, Sheet},
     },
 };
 
@@ -45,7 +45,8 @@ fn create(context: &mut Context<'_>, mut args: VolumeCreateArgs) -> Result<Exit,
 }
 
 fn list(context: &mut Context<'_>, mut args: VolumeListArgs) -> Result<Exit, Error> {
-    let (details, all_users) = (args.details, args.all_users);
+    let all_users = args.all_users;
+    let details = args.details || args.output == Some(Format::Wide);
     let answer = context
         .client(args.take_server())?
         .list_volumes(all_users)?;
@@ -55,10 +56,11 @@ fn list(context: &mut Context<'_>, mut args: VolumeListArgs) -> Result<Exit, Err
             output::document(context.out, format, &answer.body)?;
         }
         _ if volumes.is_empty() => context.say("no volumes"),
-        Format::Table => {
+        Format::Table | Format::Wide => {
             let columns = Columns { details, all_users };
             let now = answer.time.unwrap_or(context.now);
-            table(context.out, volumes, columns, now)?;
+            let sheet = context.sheet(When::Auto);
+            table(context.out, volumes, columns, sheet, now)?;
         }
         Format::Tsv => output::tsv(context.out, volumes.iter().map(cells))?,
         Format::Name => {
@@ -74,8 +76,9 @@ fn status(context: &mut Context<'_>, mut args: VolumeStatusArgs) -> Result<Exit,
     let (format, is_list) = (context.format(args.output), !args.ids.is_empty());
     let (mut bodies, mut is_first) = (Vec::new(), true);
     let ids = iter::once(args.id).chain(args.ids);
-    let shown = for_each(context, ids, |context, id| {
-        let answer = client.volume(&id)?;
+    let finder = Finder::volumes(&client);
+    let shown = for_each(context, ids, |context, typed| {
+        let answer = finder.with(&typed, |id| client.volume(id))?;
         match format {
             Format::Name => writeln!(context.out, "{}", answer.value.volume_id)?,
             Format::Json | Format::Yaml => bodies.push(answer.body),
@@ -83,7 +86,8 @@ fn status(context: &mut Context<'_>, mut args: VolumeStatusArgs) -> Result<Exit,
                 if !mem::take(&mut is_first) {
                     writeln!(context.out)?;
                 }
-                block(context.out, format, &answer.value)?;
+                let sheet = context.sheet(When::Auto);
+                block(context.out, format, sheet, &answer.value)?;
             }
         }
         Ok(())
@@ -104,15 +108,21 @@ fn delete(context: &mut Context<'_>, mut args: VolumeDeleteArgs) -> Result<Exit,
     }
     let mut bodies = Vec::new();
     let ids = iter::once(args.id).chain(args.ids);
-    let deleted = for_each(context, ids, |context, id| {
-        if !args.force {
-            context.ask(&question(&client.volume(&id)?.value))?;
-        }
-        let deleted = client.delete_volume(&id)?;
+    let finder = Finder::volumes(&client).with_care(context);
+    let deleted = for_each(context, ids, |context, typed| {
+        let deleted = match args.force {
+            true => finder.with(&typed, |id| client.delete_volume(id))?,
+            false => {
+                let volume = finder.with(&typed, |id| client.volume(id))?.value;
+                context.ask(&question(&volume))?;
+                client.delete_volume(&volume.volume_id)?
+            }
+        };
+        let id = deleted.value.volume_id;
         match format {
             Format::Name => writeln!(context.out, "{id}")?,
             Format::Json | Format::Yaml => bodies.push(deleted.body),
-            Format::Table | Format::Tsv => {
+            Format::Table | Format::Wide | Format::Tsv => {
                 writeln!(context.out, "{}", output::escape(&deleted.value.message))?;
             }
         }
@@ -141,6 +151,7 @@ fn table(
     out: &mut dyn Write,
     volumes: &[VolumeStatus],
     columns: Columns,
+    sheet: Sheet,
     now: Timestamp,
 ) -> io::Result<()> {
     let Columns { details, all_users } = columns;
@@ -170,7 +181,11 @@ fn table(
         row.extend(reasons.then(|| volume.reason.clone().unwrap_or_default()));
         row
     });
-    output::table(out, &header, rows.collect())
+    let sheet = Sheet {
+        is_whole: details,
+        ..sheet
+    };
+    output::table(out, sheet, &header, rows.collect())
 }
 
 /// The line for scripts. The columns do not depend on flags, and new ones are added at the end.
@@ -191,7 +206,12 @@ fn cells(volume: &VolumeStatus) -> Vec<String> {
 }
 
 /// One volume, key by key. Keys without a value are left out.
-fn block(out: &mut dyn Write, format: Format, volume: &VolumeStatus) -> io::Result<()> {
+fn block(
+    out: &mut dyn Write,
+    format: Format,
+    sheet: Sheet,
+    volume: &VolumeStatus,
+) -> io::Result<()> {
     let mut pairs = vec![
         ("id", volume.volume_id.to_string()),
         ("name", volume.name.clone()),
@@ -209,7 +229,7 @@ fn block(out: &mut dyn Write, format: Format, volume: &VolumeStatus) -> io::Resu
     let pairs = pairs
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));
-    output::pairs(out, format, pairs.collect())
+    output::pairs(out, format, sheet, pairs.collect())
 }
 
 fn modes(volume: &VolumeStatus) -> String {

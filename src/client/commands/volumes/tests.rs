@@ -40,7 +40,7 @@ fn a_table_lists_volumes_for_people() {
             details,
             all_users: false,
         };
-        let table = written(|out| table(out, &volumes(), columns, now));
+        let table = written(|out| table(out, &volumes(), columns, Sheet::default(), now));
         golden::assert(&format!("output/{file}"), &table);
     }
 }
@@ -54,7 +54,7 @@ fn tab_separated_lines_list_volumes_for_scripts() {
 #[test]
 fn a_block_shows_one_volume_for_people_and_for_scripts() {
     for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
-        let block = written(|out| block(out, format, &volumes()[0]));
+        let block = written(|out| block(out, format, Sheet::default(), &volumes()[0]));
         golden::assert(&format!("output/volumes-status.{extension}"), &block);
     }
 }

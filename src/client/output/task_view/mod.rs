@@ -1,23 +1,34 @@
 //! Prints tasks as a table, as tab-separated lines and as a block.
 
+mod nodes;
+
 use std::io::{self, Write};
 
-use super::{self as output, Columns};
+use super::{self as output, Clock, Columns, Sheet};
 use crate::{
     api::{NodeStatus, TaskState, TaskStatus, Timestamp},
     cli::Format,
 };
 
-/// The longest name in a table.
-const NAME_WIDTH: usize = 60;
-/// The longest reason in a table.
-const REASON_WIDTH: usize = 60;
+/// The titles of [`cells`].
+pub const TITLES: [&str; 9] = [
+    "ID",
+    "NAME",
+    "STATUS",
+    "NODES",
+    "CREATED",
+    "USER",
+    "JOB",
+    "NAMESPACE",
+    "REASON",
+];
 
 /// Prints the table for people. It has a column for reasons if a task has one.
 pub fn table(
     out: &mut dyn Write,
     tasks: &[TaskStatus],
     columns: Columns,
+    sheet: Sheet,
     now: Timestamp,
 ) -> io::Result<()> {
     let Columns { details, all_users } = columns;
@@ -29,14 +40,10 @@ pub fn table(
         header.extend(["JOB", "NAMESPACE"]);
     }
     header.extend(reasons.then_some("REASON"));
-    let fit = |text: &str, width| match details {
-        true => text.to_owned(),
-        false => output::cut(text, width),
-    };
     let rows = tasks.iter().map(|task| {
         let mut row = vec![
             task.task_id.to_string(),
-            fit(&task.name, NAME_WIDTH),
+            task.name.clone(),
             task.status.to_string(),
             nodes(task),
             output::ago(task.created_at, now),
@@ -46,62 +53,154 @@ pub fn table(
             row.push(task.metadata.job_name.clone());
             row.push(task.metadata.namespace.clone());
         }
-        let reason = task.reason.as_deref().unwrap_or_default();
-        row.extend(reasons.then(|| fit(reason, REASON_WIDTH)));
+        row.extend(reasons.then(|| task.reason.clone().unwrap_or_default()));
         row
     });
-    output::table(out, &header, rows.collect())
+    let sheet = Sheet {
+        is_whole: details,
+        ..sheet
+    };
+    output::table(out, sheet, &header, rows.collect())
 }
 
-/// Prints the lines for scripts. The columns do not depend on flags, and new ones are added at the end.
+/// Prints the lines for scripts.
 pub fn tsv(out: &mut dyn Write, tasks: &[TaskStatus]) -> io::Result<()> {
-    let rows = tasks.iter().map(|task| {
-        vec![
-            task.task_id.to_string(),
-            task.name.clone(),
-            task.status.to_string(),
-            task.metadata.num_nodes.to_string(),
-            task.created_at.to_string(),
-            task.username.clone(),
-            task.metadata.job_name.clone(),
-            task.metadata.namespace.clone(),
-            task.reason.clone().unwrap_or_default(),
-        ]
-    });
-    output::tsv(out, rows)
+    output::tsv(out, tasks.iter().map(|task| cells(task).into()))
 }
 
-/// Prints one task, with a line for each node. Keys without a value are left out.
-pub fn block(out: &mut dyn Write, format: Format, task: &TaskStatus) -> io::Result<()> {
+/// The line for scripts. The columns do not depend on flags, and new ones are added at the end.
+pub fn cells(task: &TaskStatus) -> [String; TITLES.len()] {
+    [
+        task.task_id.to_string(),
+        task.name.clone(),
+        task.status.to_string(),
+        task.metadata.num_nodes.to_string(),
+        task.created_at.to_string(),
+        task.username.clone(),
+        task.metadata.job_name.clone(),
+        task.metadata.namespace.clone(),
+        task.reason.clone().unwrap_or_default(),
+    ]
+}
+
+/// Prints one task for scripts: a key and a value a line. The lines of nodes have more cells: pod, machine, start, end, number of
+/// restarts and signal.
+pub fn lines(out: &mut dyn Write, task: &TaskStatus) -> io::Result<()> {
+    let time = |time: Option<Timestamp>| time.map_or_else(String::new, |time| time.to_string());
     let metadata = &task.metadata;
+    let reason = task.reason.clone().unwrap_or_default();
+    let (started, finished) = span(task);
+    let created = task.created_at.to_string();
+    let updated = task.updated_at.to_string();
     let mut pairs = vec![
         ("id", task.task_id.to_string()),
         ("name", task.name.clone()),
         ("status", task.status.to_string()),
-        ("reason", task.reason.clone().unwrap_or_default()),
+        ("reason", reason),
         ("nodes", count(task)),
-        ("created", task.created_at.to_string()),
-        ("updated", task.updated_at.to_string()),
+        ("created", created),
+        ("updated", updated),
+    ];
+    pairs.extend(owner_pairs(task));
+    pairs.extend([("started", time(started)), ("finished", time(finished))]);
+    pairs.retain(|(_, value)| !value.is_empty());
+    let pairs = pairs.into_iter();
+    let pairs = pairs.map(|(key, value)| vec![key.to_owned(), value]);
+    let nodes = metadata.nodes.iter().map(|node| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        vec![
+            format!("node-{}", node.rank),
+            self::node(node),
+            text(&node.pod),
+            text(&node.host),
+            time(node.started_at),
+            time(node.finished_at),
+            node.restarts.to_string(),
+            text(&node.signal),
+        ]
+    });
+    output::tsv(out, pairs.chain(nodes))
+}
+
+/// Prints one task for people: with times in their zone, equal nodes in one line, and the last events.
+pub fn block(
+    out: &mut dyn Write,
+    task: &TaskStatus,
+    sheet: Sheet,
+    clock: &Clock,
+) -> io::Result<()> {
+    let (started, finished) = span(task);
+    let took = started.map(|started| {
+        let end = finished.unwrap_or(clock.now);
+        output::duration(started.seconds_until(end))
+    });
+    let mut pairs = vec![
+        ("id", task.task_id.to_string()),
+        ("name", task.name.clone()),
+        ("status", task.status.to_string()),
+        ("reason", nodes::reason(task).unwrap_or_default()),
+        ("nodes", count(task)),
+        ("created", clock.show(task.created_at)),
+        (
+            "started",
+            started.map_or_else(String::new, |started| clock.show(started)),
+        ),
+        ("duration", took.unwrap_or_default()),
+        ("updated", clock.show(task.updated_at)),
+    ];
+    pairs.extend(owner_pairs(task));
+    pairs.retain(|(_, value)| !value.is_empty());
+    let pairs = pairs.into_iter();
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
+    let nodes = nodes::lines(&task.metadata.nodes, clock.now);
+    output::pairs(out, Format::Table, sheet, pairs.chain(nodes).collect())?;
+    events(out, task, clock)
+}
+
+fn owner_pairs(task: &TaskStatus) -> [(&'static str, String); 4] {
+    let metadata = &task.metadata;
+    let files = metadata.files.as_ref();
+    [
         ("user", task.username.clone()),
         ("job", metadata.job_name.clone()),
         ("namespace", metadata.namespace.clone()),
-        (
-            "files",
-            metadata
-                .files
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-        ),
-    ];
-    pairs.retain(|(_, value)| !value.is_empty());
-    let pairs = pairs
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value));
-    let nodes = metadata
-        .nodes
-        .iter()
-        .map(|node| (format!("node-{}", node.rank), self::node(node)));
-    output::pairs(out, format, pairs.chain(nodes).collect())
+        ("files", files.map_or_else(String::new, ToString::to_string)),
+    ]
+}
+
+/// The start of the first node, and the end of the last one if all have ended.
+fn span(task: &TaskStatus) -> (Option<Timestamp>, Option<Timestamp>) {
+    let nodes = &task.metadata.nodes;
+    let started = nodes.iter().filter_map(|node| node.started_at).min();
+    let finished = nodes.iter().filter_map(|node| node.finished_at).max();
+    (started, finished.filter(|_| task.status.is_terminal()))
+}
+
+fn events(out: &mut dyn Write, task: &TaskStatus, clock: &Clock) -> io::Result<()> {
+    // Of a task that has completed nobody asks why.
+    if task.events.is_empty() || task.status == TaskState::Completed {
+        return Ok(());
+    }
+    writeln!(out, "events:")?;
+    let rows = task.events.iter().map(|event| {
+        let age = event.time.map(|time| output::ago(time, clock.now));
+        let times = match event.count {
+            0 | 1 => String::new(),
+            count => format!(" ({count} times)"),
+        };
+        let text = format!("{}: {}{times}", event.object, event.message);
+        vec![
+            format!("  {}", age.unwrap_or_default()),
+            event.reason.clone(),
+            text,
+        ]
+    });
+    let sheet = Sheet {
+        has_header: false,
+        is_whole: true,
+        ..Sheet::default()
+    };
+    output::table(out, sheet, &["TIME", "EVENT", "MESSAGE"], rows.collect())
 }
 
 /// The number of nodes, with the number of those in the state of the task if not all are: `1/4 running`.

@@ -1,5 +1,6 @@
 //! Tests of printed lists and blocks: `fixtures/output/`.
 
+use jiff::tz::{self, TimeZone};
 use serde_json::json;
 
 use super::*;
@@ -36,10 +37,16 @@ fn tasks() -> Vec<TaskStatus> {
                 "succeeded_nodes": 1, "failed_nodes": 1, "running_nodes": 0, "pending_nodes": 0,
                 "nodes": [
                     {"rank": 0, "job_name": "train-fail0003-node-0", "status": "completed", "pod_name": "p0", "exit_code": 0},
-                    {"rank": 1, "job_name": "train-fail0003-node-1", "status": "failed", "pod_name": "p1", "exit_code": 137,
-                     "reason": "exit code 137 (OOMKilled)"}
+                    {"rank": 1, "job": "train-fail0003-node-1", "status": "failed", "pod": "p1", "host": "gpu-7", "exit_code": 137,
+                     "signal": "SIGKILL", "started_at": "2025-10-04T12:35:01.000000", "finished_at": "2025-10-04T12:40:00.000000",
+                     "restarts": 1, "reason": "exit code 137 (OOMKilled)"}
                 ]
-            }
+            },
+            "events": [
+                {"time": "2025-10-04T12:34:58.000000", "type": "Normal", "reason": "Scheduled", "message": "assigned to gpu-7\u{1b}",
+                 "object": "Pod/p1", "count": 1},
+                {"time": null, "type": "Warning", "reason": "BackOff", "message": "again", "object": "Pod/p1", "count": 3}
+            ]
         },
         {
             "task_id": "old00004", "name": "old", "status": "completed", "created_at": "2025-09-01T00:00:00",
@@ -58,8 +65,23 @@ fn now() -> Timestamp {
 
 #[track_caller]
 fn check_table(file: &str, columns: Columns) {
-    let table = written(|out| table(out, &tasks(), columns, now()));
+    let sheet = Sheet::default();
+    let table = written(|out| table(out, &tasks(), columns, sheet, now()));
     golden::assert(&format!("output/{file}"), &table);
+}
+
+#[test]
+fn a_table_fits_into_the_terminal() {
+    for width in [60, 80, 200] {
+        let sheet = Sheet {
+            width: Some(width),
+            has_colors: width == 80,
+            ..Sheet::default()
+        };
+        let columns = Columns::default();
+        let table = written(|out| table(out, &tasks(), columns, sheet, now()));
+        golden::assert(&format!("output/jobs-list-{width}.table"), &table);
+    }
 }
 
 #[test]
@@ -92,14 +114,15 @@ fn tab_separated_lines_list_tasks_for_scripts() {
 
 #[test]
 fn a_block_shows_one_task_for_people_and_for_scripts() {
-    for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
-        for task in &tasks()[1..] {
-            let block = written(|out| block(out, format, task));
-            golden::assert(
-                &format!("output/jobs-status-{}.{extension}", task.status),
-                &block,
-            );
-        }
+    let clock = Clock {
+        now: now(),
+        zone: TimeZone::fixed(tz::offset(2)),
+    };
+    for task in &tasks()[1..] {
+        let text = written(|out| block(out, task, Sheet::default(), &clock));
+        golden::assert(&format!("output/jobs-status-{}.table", task.status), &text);
+        let text = written(|out| lines(out, task));
+        golden::assert(&format!("output/jobs-status-{}.tsv", task.status), &text);
     }
 }
 

@@ -24,10 +24,15 @@ use crate::{
 fn ended(rank: u32, status: TaskState) -> NodeOutcome {
     NodeOutcome::Ended(NodeStatus {
         rank,
-        job_name: format!("train-ab12cd34-node-{rank}"),
         status,
-        pod_name: None,
+        job: format!("train-ab12cd34-node-{rank}"),
+        pod: None,
+        host: None,
         exit_code: None,
+        signal: None,
+        started_at: None,
+        finished_at: None,
+        restarts: 0,
         reason: (status == TaskState::Failed).then(|| "exit code 3".to_owned()),
         stopped_after: None,
     })

@@ -1,0 +1,50 @@
+//! `k8s-cli jobs show`: prints the file of a task.
+
+use super::find::Finder;
+use crate::{
+    cli::{Format, ShowArgs},
+    client::{Context, Error, Exit, output},
+    hidden,
+};
+
+pub fn run(context: &mut Context<'_>, mut args: ShowArgs) -> Result<Exit, Error> {
+    let client = context.client(args.take_server())?;
+    let finder = Finder::tasks(&client);
+    let answer = finder.with(&args.id, |id| client.task_definition(id))?;
+    let file = answer.value;
+    if let Some(format @ (Format::Json | Format::Yaml)) = args.output {
+        output::document(context.out, format, &answer.body)?;
+        return Ok(Exit::Done);
+    }
+    let id = file.task_id;
+    match (file.source, file.definition) {
+        (Some(text), _) => {
+            let options = file.origin.options;
+            if !options.is_empty() {
+                let options = output::escape(&options.join(" "));
+                writeln!(context.out, "# submitted with: {options}")?;
+            }
+            context.out.write_all(safe(&text).as_bytes())?;
+        }
+        (None, Some(definition)) => {
+            output::yaml_stream(context.out, &[definition])?;
+            context.say(&format!(
+                "the file of task {id} is not kept: this is what it asked for, without its scripts"
+            ));
+        }
+        (None, None) => return Err(Error::NoSource { id }),
+    }
+    Ok(Exit::Done)
+}
+
+/// A text that is safe for a terminal, line by line.
+fn safe(text: &str) -> String {
+    let is_space = |c: char| c == '\n' || c == '\t';
+    let parts = text.split_inclusive(is_space);
+    parts
+        .map(|part| match part.strip_suffix(is_space) {
+            Some(words) => hidden::escape(words) + &part[words.len()..],
+            None => hidden::escape(part),
+        })
+        .collect()
+}
