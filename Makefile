@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
 
-.PHONY: help demo test check corpus fuzz e2e golden record bench install
+.PHONY: help demo test check corpus fuzz e2e golden record bench release install
 
 help: ## list the targets (1 s)
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ bench: ## print the numbers of `k8s-cli help performance` (15 min)
 	test -z "$$KUBECONFIG" || tests/bench/logs.py target/release/k8s-cli
 	test -z "$$KUBECONFIG" || tests/bench/tasks.py target/release/k8s-cli
 	test -z "$$KUBECONFIG" || tests/bench/files.py target/release/k8s-cli
+
+# A static binary if the target of musl is installed (`rustup target add`), else one that needs the glibc that is printed.
+release: ## build the program to hand out, stripped, with its SHA-256, into target/dist (8 min)
+	tests/release.sh
 
 install: ## build the release and install it into ~/.cargo/bin (6 min)
 	$(CARGO) install --locked --path .

@@ -180,10 +180,13 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         None => ClusterConfig::Environment,
     };
     System::new().block_on(async {
-        let executor = Executor::connect(cluster, &namespace).await?;
+        let (executor, away) = Executor::connect(cluster, &namespace).await?;
         let with_tokens = access.tokens.is_some();
         if check {
             return report_rights(&executor, with_tokens).await;
+        }
+        if let Some(error) = away {
+            log::warn!("{}: the server waits for it", with_cause(&error));
         }
         let executor = executor.with_pod_rules(PodRules {
             any_pod_config: allow_pod_config,

@@ -15,6 +15,8 @@ use crate::{api::nearest, hidden};
 
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit of a release, which `make release` sets; none in other builds.
+const RELEASE: Option<&str> = option_env!("K8S_CLI_RELEASE");
 
 /// A text for the user, if there is no command to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,14 @@ pub enum EarlyExit {
     Topic(&'static str),
     /// An error in the command line: for stderr, then exit code 2.
     Usage(String),
+}
+
+/// The line of `--version`.
+pub fn version(commit_of_release: Option<&str>) -> String {
+    match commit_of_release {
+        Some(commit) => format!("{PROGRAM} {VERSION} (release of commit {commit})\n"),
+        None => format!("{PROGRAM} {VERSION} (no release)\n"),
+    }
 }
 
 impl Cli {
@@ -54,9 +64,7 @@ impl Cli {
             };
         }
         match Self::from_args(&[PROGRAM], &args) {
-            Ok(Self { version: true, .. }) => {
-                Err(EarlyExit::Answer(format!("{PROGRAM} {VERSION}\n")))
-            }
+            Ok(Self { version: true, .. }) => Err(EarlyExit::Answer(version(RELEASE))),
             Ok(Self {
                 command: Some(command),
                 ..

@@ -242,8 +242,17 @@ fn a_group_alone_prints_its_commands_as_an_error() {
 
 #[test]
 fn the_version_is_printed() {
-    let version = format!("k8s-cli {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(parse("--version"), Err(EarlyExit::Answer(version)));
+    let number = env!("CARGO_PKG_VERSION");
+    assert_eq!(version(None), format!("k8s-cli {number} (no release)\n"));
+    let release = version(Some("ab12cd3"));
+    assert_eq!(
+        release,
+        format!("k8s-cli {number} (release of commit ab12cd3)\n")
+    );
+    let Err(EarlyExit::Answer(printed)) = parse("--version") else {
+        panic!("the version is printed");
+    };
+    assert!(printed.starts_with(&format!("k8s-cli {number} (")));
 }
 
 #[test]

@@ -123,6 +123,15 @@ impl Error {
     pub fn reason(&self) -> Reason {
         self.reason
     }
+
+    /// Whether Kubernetes is away or overloaded, so that the same request may succeed later.
+    pub fn may_pass(&self) -> bool {
+        let is_about_trust = self.source.as_deref().is_some_and(|source| {
+            let source: &(dyn error::Error + 'static) = source;
+            certificate::describe(source).is_some()
+        });
+        matches!(self.reason, Reason::ServiceUnavailable | Reason::Timeout) && !is_about_trust
+    }
 }
 
 /// Whether a `Status` says that the namespace of the server does not exist.

@@ -35,12 +35,15 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
 use prometheus::HistogramVec;
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, mpsc},
+    time::timeout,
+};
 
 #[cfg(test)]
 pub use self::logs::{Block, LogSource, Piece};
 use self::{
-    cluster::Cluster,
+    cluster::{Cluster, DEADLINE},
     files::{Files, Upload},
     logs::Logs,
     objects::{Keyed, Origin, Submission, labels},
@@ -66,10 +69,16 @@ pub use self::{
     view::ListVersion,
 };
 use crate::api::{
-    ListQuery, LogQuery, SubmitFlags, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse,
-    TaskId, TaskSource, TaskStatus, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
-    VolumeDefinition, VolumeId, VolumeStatus, WaitQuery,
+    ListQuery, LogQuery, Reason, SubmitFlags, TaskCheckResponse, TaskDefinition,
+    TaskDefinitionResponse, TaskId, TaskSource, TaskStatus, TaskSubmitResponse, TaskWaitResponse,
+    Timestamp, User, VolumeDefinition, VolumeId, VolumeStatus, WaitQuery,
 };
+
+fn too_slow() -> Error {
+    let seconds = DEADLINE.as_secs();
+    let message = format!("Kubernetes did not answer within {seconds} s: try again");
+    Error::new(Reason::Timeout, message)
+}
 
 /// A handle on a cluster. Clones share its view and its connections.
 #[derive(Clone)]
@@ -84,13 +93,17 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Connects to a cluster and asks it for its version.
+    /// Connects to a cluster and asks it for its version. If Kubernetes is away for now, returns why too: the executor serves what it can,
+    /// and all once Kubernetes is there.
     ///
     /// # Errors
-    /// When there is no usable configuration, or Kubernetes does not answer.
-    pub async fn connect(from: ClusterConfig<'_>, namespace: &str) -> Result<Self> {
-        let cluster = Cluster::connect(from, namespace).await?;
-        Ok(Self {
+    /// When there is no usable configuration, or Kubernetes refuses the server.
+    pub async fn connect(
+        from: ClusterConfig<'_>,
+        namespace: &str,
+    ) -> Result<(Self, Option<Error>)> {
+        let (cluster, away) = Cluster::connect(from, namespace).await?;
+        let executor = Self {
             live: LiveView::new(cluster),
             pod_rules: Arc::default(),
             files: Arc::new(Files::new(FileRules::default())?),
@@ -98,7 +111,8 @@ impl Executor {
             creating_volume: Arc::default(),
             logs: Arc::new(Logs::new()),
             census: Arc::default(),
-        })
+        };
+        Ok((executor, away))
     }
 
     /// The same executor with connections of its own, for a thread with a runtime of its own. Call it within that runtime.
@@ -352,7 +366,11 @@ impl Executor {
             pods: &self.pod_rules,
             reserved_claim: store.map(|store| store.claim()),
         };
-        prepare::prepare(&self.live, user, origin, task, flags, files, rules).await
+        let prepared = prepare::prepare(&self.live, user, origin, task, flags, files, rules);
+        // It makes several requests, each with a deadline of its own.
+        timeout(DEADLINE, prepared)
+            .await
+            .unwrap_or_else(|_| Err(too_slow()))
     }
 
     /// One task of `user`, perhaps with the last events of its objects.

@@ -58,7 +58,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
         assert!(!outcome.stderr.is_empty(), "{args:?}");
     }
     let version = ada.run(["--version"]).success().stderr("");
-    assert_eq!(version.stdout, "k8s-cli 1.0.0\n");
+    assert_eq!(version.stdout, "k8s-cli 1.0.0 (no release)\n");
 }
 
 #[test]

@@ -2,12 +2,20 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
+    time::Duration,
 };
 
 use k8s_openapi::api::batch::v1::Job;
 
-use crate::harness::{Running, TempDir, World, is_real_cluster, k8s_cli, wait_for, wait_until};
+use crate::{
+    harness::{
+        Running, Server, TempDir, World, is_real_cluster, k8s_cli,
+        proxy::{FaultPlan, Proxy},
+        wait_for, wait_until,
+    },
+    http::{ADA, request},
+};
 
 #[test]
 fn a_signal_stops_the_server_and_its_streams() {
@@ -102,10 +110,54 @@ fn a_start_that_fails_prints_one_line() {
     command
         .args(["serve", "--host", "127.0.0.1", "--port", "0"])
         .env("KUBECONFIG", &broken);
+    command.arg("--check");
     let outcome = Running::start(command, "").finish().code(1).stdout("");
     assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
-    let outcome = outcome.says("k8s-cli: cannot use the cluster at http://127.0.0.1:9: Kubernetes cannot be reached: Connection refused");
-    drop(outcome);
+    outcome.says("Kubernetes cannot be reached: Connection refused");
+}
+
+#[test]
+fn a_server_that_starts_before_its_cluster_waits_for_it() {
+    let world = World::new();
+    let dir = TempDir::new();
+    // Nothing listens on the discard port.
+    let plan = FaultPlan::Seeded(0);
+    let proxy = Proxy::start(([127, 0, 0, 1], 9).into(), plan, 0, Duration::ZERO);
+    let kubeconfig = std::fs::read_to_string(&world.kubeconfig).unwrap();
+    let target = kubeconfig.split("server: ").nth(1).unwrap();
+    let (scheme, rest) = target.lines().next().unwrap().split_once("://").unwrap();
+    let host = rest.split('/').next().unwrap();
+    let redirected = dir.path().join("kubeconfig");
+    let moved = kubeconfig.replace(
+        &format!("{scheme}://{host}"),
+        &format!("{scheme}://{}", proxy.address),
+    );
+    std::fs::write(&redirected, moved).unwrap();
+    let env = [("KUBECONFIG", redirected.as_os_str())];
+    let server = Server::start(
+        &["--host", "127.0.0.1", "--namespace", &world.namespace],
+        dir.path(),
+        &env,
+    );
+    assert!(
+        server.log().contains(": the server waits for it"),
+        "{}",
+        server.log()
+    );
+    let status = |path| request(&server.url, "GET", path, &[ADA], b"").0;
+    assert_eq!(
+        ["/", "/healthz", "/readyz", "/tasks"].map(status),
+        [200, 200, 503, 503]
+    );
+    let host = host.to_socket_addrs().unwrap().next().unwrap();
+    proxy.set_target(host);
+    wait_until("the server is ready", || status("/readyz") == 200);
+    let ada = world.login("ada");
+    let id = ada.submit("run: 'true'");
+    assert_eq!(
+        request(&server.url, "GET", &format!("/tasks/{id}"), &[ADA], b"").0,
+        200
+    );
 }
 
 #[test]

@@ -113,8 +113,11 @@ struct ListMeta {
 }
 
 impl Cluster {
-    /// Reads the configuration, connects, and asks Kubernetes for its version.
-    pub async fn connect(from: ClusterConfig<'_>, namespace: &str) -> Result<Self> {
+    /// Reads the configuration, connects, and asks Kubernetes for its version. If it is away for now, returns why too.
+    pub async fn connect(
+        from: ClusterConfig<'_>,
+        namespace: &str,
+    ) -> Result<(Self, Option<Error>)> {
         let access = match from {
             ClusterConfig::Environment => kubeconfig::of_environment(),
             ClusterConfig::Kubeconfig(path) => kubeconfig::of_file(path),
@@ -135,17 +138,21 @@ impl Cluster {
         header.map_err(|problem| Error::new(Reason::InternalError, problem))?;
         let cluster = Self::new(access, Calls::default(), namespace)?;
         let doing = format!("use the cluster at {place}");
-        let version = call(doing, cluster.client.apiserver_version()).await?;
-        log::info!(
-            "connected to Kubernetes {} at {place}, namespace {namespace}",
-            version.git_version
-        );
+        match call(doing, cluster.client.apiserver_version()).await {
+            Ok(version) => log::info!(
+                "connected to Kubernetes {} at {place}, namespace {namespace}",
+                version.git_version
+            ),
+            // After a reboot of everything, the server may be the first to be there.
+            Err(error) if error.may_pass() => return Ok((cluster, Some(error))),
+            Err(error) => return Err(error),
+        }
         if cluster.lacks_namespace().await {
             log::warn!(
                 "the namespace {namespace} does not exist: no task can be submitted until it is created, with `kubectl create namespace {namespace}`"
             );
         }
-        Ok(cluster)
+        Ok((cluster, None))
     }
 
     /// Whether the namespace certainly does not exist. A list of its objects does not tell: it is empty.

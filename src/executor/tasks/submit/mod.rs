@@ -3,10 +3,12 @@
 use std::{
     collections::HashMap,
     ops::Range,
+    pin::pin,
     sync::{
         Arc, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -20,7 +22,10 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use tokio::sync::{Mutex, OwnedMutexGuard, RwLock, oneshot};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, RwLock, oneshot},
+    time::{Instant, sleep},
+};
 
 use super::{
     keyed,
@@ -41,6 +46,9 @@ use crate::{
 
 /// The Secrets with files that are created at the same time. Each takes 3 MB of memory meanwhile.
 const CONCURRENT_SECRETS: usize = 4;
+
+/// How long an answer waits for a roll-back. It goes on behind the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The tasks that are being created. The server waits for them before it stops, so that it leaves no incomplete task.
 #[derive(Default)]
@@ -123,21 +131,33 @@ pub async fn submit(
     }
     // The creation continues, or is rolled back, when its request is dropped.
     tokio::spawn(async move {
-        let mut created = creation.run(|| answer.is_closed()).await;
+        let begun = Instant::now();
+        let created = creation.run(|| answer.is_closed()).await;
         let gone = || log::warn!("task {id}: rolling back, since the client went away");
         if created.is_err() && answer.is_closed() {
             gone();
         }
         let is_begun = creation.is_begun.load(Ordering::Relaxed);
+        let patience = DEADLINE.saturating_sub(begun.elapsed()).min(PATIENCE);
         if matches!(created, Ok(Made::Elsewhere)) {
             creation.discard_files().await;
         }
-        if created.is_err() && is_begun && !creation.roll_back().await {
-            let rest = format!(
-                "some of its objects could not be deleted, so it may run: see `k8s-cli jobs status {id}`"
-            );
-            created = created.map_err(|error| error.and(&rest));
-        }
+        let has_failed = created.is_err() && is_begun;
+        let mut rolling_back = pin!(async { !has_failed || creation.roll_back().await });
+        let is_gone = tokio::select! {
+            biased;
+            is_gone = &mut rolling_back => Some(is_gone),
+            () = sleep(patience) => None,
+        };
+        let rest = match is_gone {
+            Some(true) => None,
+            Some(false) => Some("some of its objects could not be deleted, so it may run"),
+            None => Some("it is being rolled back, and may run until then"),
+        };
+        let created = created.map_err(|error| match rest {
+            Some(rest) => error.and(&format!("{rest}: see `k8s-cli jobs status {id}`")),
+            None => error,
+        });
         let is_keyed = creation.submission.keyed.is_some();
         // The caller is gone, so no user learns the id, unless the request comes again.
         if let Err(Ok(_)) = answer.send(created)
@@ -145,6 +165,9 @@ pub async fn submit(
         {
             gone();
             creation.roll_back().await;
+        }
+        if is_gone.is_none() {
+            rolling_back.await;
         }
         drop((under_way, turn));
     });
@@ -370,7 +393,7 @@ impl Creation {
                 Err(error) => {
                     is_left = true;
                     log::warn!("task {id}: rolling back, attempt {attempt} of {ATTEMPTS}: {error}");
-                    tokio::time::sleep(DEADLINE / 2).await;
+                    sleep(DEADLINE / 2).await;
                 }
             }
         }
