@@ -21,6 +21,7 @@ kind: Job
 metadata: {name: sleeps}
 spec:
   backoffLimit: 0
+  podFailurePolicy: {rules: [{action: FailJob, onPodConditions: [{type: DisruptionTarget, status: 'True'}]}]}
   template:
     spec:
       restartPolicy: Never
@@ -42,6 +43,8 @@ kind: Service
 metadata: {name: names}
 spec: {clusterIP: None, selector: {a: b}, ports: [{port: 80}]}
 ";
+
+const WHY_FAILED: &str = "get job sleeps -o jsonpath={.status.conditions[*].message}";
 
 /// kubectl on a sandbox.
 struct Kubectl {
@@ -248,8 +251,11 @@ fn a_node_is_cordoned_and_tainted() {
     kubectl.run("taint nodes sandbox a-").success();
     kubectl.pod();
     kubectl.run("taint nodes sandbox a=b:NoExecute").success();
-    let disruption = "get pods -o jsonpath={.items[*].status.conditions[0].reason}";
-    kubectl.wait(disruption, "DeletionByTaintManager");
+    // The pod goes, and the Job keeps what disturbed it.
+    kubectl.wait(
+        WHY_FAILED,
+        "has condition DisruptionTarget matching FailJob rule",
+    );
     kubectl.wait("get job sleeps", "Failed");
 }
 
@@ -270,8 +276,8 @@ fn a_pod_is_evicted() {
         .success()
         .has_output("Success");
     kubectl.wait(
-        "get job sleeps -o jsonpath={.status.conditions[*].reason}",
-        "BackoffLimitExceeded",
+        WHY_FAILED,
+        "has condition DisruptionTarget matching FailJob rule",
     );
 }
 

@@ -19,7 +19,6 @@ use super::{
     discovery, pod_logs,
     request::{self, Query, ResourcePath, Target},
     reviews::Reviews,
-    self_reviews,
     table::Tables,
     verbs::{self, Request},
 };
@@ -147,7 +146,6 @@ fn other(
     let answer = api
         .reviews
         .answer(path, &review)
-        .or_else(|| self_reviews::answer(path, &review))
         .ok_or_else(Status::no_such_path)?;
     Ok(verbs::answer(201, &answer))
 }

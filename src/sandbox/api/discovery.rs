@@ -119,7 +119,7 @@ fn resources(group: &str, version: &str) -> Value {
 
 fn entry(resource: &Resource) -> Value {
     let mut entry = json!({
-        "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
+        "name": resource.plural, "singularName": resource.kind.to_lowercase(), "namespaced": resource.namespaced,
         "kind": resource.kind,
         "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
     });

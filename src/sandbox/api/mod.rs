@@ -12,7 +12,6 @@ mod patch;
 mod pod_logs;
 mod request;
 mod reviews;
-mod self_reviews;
 mod table;
 mod verbs;
 mod watch;

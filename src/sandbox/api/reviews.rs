@@ -1,4 +1,4 @@
-//! Reviews: questions about identity and rights, `TokenReview`, `SubjectAccessReview` and `SelfSubjectAccessReview`.
+//! Reviews: questions about identity and rights, of others and of the caller (`kubectl auth whoami`, `kubectl auth can-i --list`).
 //!
 //! The holder of the sandbox's token has all rights. Further users stand in a file, a JSON object a line, which is read for each
 //! review. Reviews are answered and not stored.
@@ -13,6 +13,7 @@ use crate::sandbox::objects::object::{elements, text};
 /// The user with the sandbox's token.
 const ADMIN: &str = "sandbox-admin";
 const ADMIN_GROUP: &str = "system:masters";
+const EVERYBODY: &str = "system:authenticated";
 const OWN_AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// The users of the sandbox.
@@ -80,12 +81,27 @@ impl Reviews {
                 let status = json!({ "allowed": allowed });
                 ("authorization", "SelfSubjectAccessReview", status)
             }
+            "authentication.k8s.io/v1/selfsubjectreviews" => {
+                let groups = [ADMIN_GROUP, EVERYBODY];
+                let status = json!({ "userInfo": { "username": ADMIN, "groups": groups } });
+                ("authentication", "SelfSubjectReview", status)
+            }
+            "authorization.k8s.io/v1/selfsubjectrulesreviews" => {
+                let status = json!({
+                    "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }],
+                    "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }], "incomplete": false,
+                });
+                ("authorization", "SelfSubjectRulesReview", status)
+            }
             _ => return None,
         };
         let version = format!("{group}.k8s.io/v1");
-        Some(
-            json!({ "kind": kind, "apiVersion": version, "metadata": {}, "spec": spec, "status": status }),
-        )
+        let mut answer =
+            json!({ "kind": kind, "apiVersion": version, "metadata": {}, "status": status });
+        if !spec.is_null() {
+            answer["spec"] = spec.clone();
+        }
+        Some(answer)
     }
 
     fn token_review(&self, spec: &Value, accounts: &[Account]) -> Value {
@@ -116,7 +132,7 @@ impl Reviews {
             return json!({ "user": {}, "error": "token audiences do not match" });
         }
         let groups = account.groups.iter().map(String::as_str);
-        let groups: Vec<_> = groups.chain(["system:authenticated"]).collect();
+        let groups: Vec<_> = groups.chain([EVERYBODY]).collect();
         json!({
             "authenticated": true, "audiences": audiences,
             "user": { "username": account.name, "groups": groups },

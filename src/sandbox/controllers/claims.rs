@@ -11,7 +11,7 @@ use crate::sandbox::{
     objects::{
         defaults::STORAGE_CLASS,
         deletion,
-        events::{Component, Recorder, Severity},
+        events::{Component, Recorder},
         object::{Object, elements, text},
         registry::Registry,
         resource::Kind,
@@ -138,8 +138,7 @@ impl Claims {
     }
 
     fn fail(&self, claim: &Object, message: &str) {
-        let (severity, reason) = (Severity::Warning, "ProvisioningFailed");
-        self.recorder.record(claim, severity, reason, message);
+        self.recorder.warn(claim, "ProvisioningFailed", message);
     }
 
     /// Whether a pod that has not ended mounts the claim.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::sandbox::objects::{
-    deletion::{self, Options, Propagation},
+    deletion::{self, Propagation},
     object::{Object, elements, retain, text},
     registry::Registry,
     resource::{Kind, RESOURCES},
@@ -115,13 +115,7 @@ fn collect(registry: &Registry, dependent: &Object, gone: &str) {
     if wanted && !gone.is_empty() {
         return cut(registry, dependent, gone);
     }
-    let options = Options {
-        propagation: Some(Propagation::Background),
-        ..Options::default()
-    };
-    if let Err(status) = deletion::delete_object(registry, dependent, &options) {
-        log::debug!("collector: {status}");
-    }
+    deletion::remove(registry, dependent, Propagation::Background);
 }
 
 fn cut(registry: &Registry, dependent: &Object, owner: &str) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::sandbox::objects::{
     clock, deletion,
-    events::{Component, Recorder, Severity},
+    events::{Component, Recorder},
     node::{Amounts, NODE, capacity, fits_node, requests, tolerates, untolerated},
     object::{Object, elements, text},
     registry::Registry,
@@ -245,8 +245,7 @@ impl Scheduler {
         if is_bound {
             let (namespace, name) = (pod.namespace(), pod.name());
             let message = format!("Successfully assigned {namespace}/{name} to {NODE}");
-            let (severity, reason) = (Severity::Normal, "Scheduled");
-            self.recorder.record(pod, severity, reason, &message);
+            self.recorder.note(pod, "Scheduled", &message);
         }
     }
 
@@ -262,8 +261,7 @@ impl Scheduler {
             );
         });
         if is_written {
-            let (severity, reason) = (Severity::Warning, "FailedScheduling");
-            self.recorder.record(pod, severity, reason, problem);
+            self.recorder.warn(pod, "FailedScheduling", problem);
         }
     }
 }

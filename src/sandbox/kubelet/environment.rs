@@ -132,7 +132,7 @@ pub fn read_object(
     let resource = kind.resource();
     let found = registry.get(kind, namespace, name);
     let object = found
-        .map_err(|_| format!("{} \"{name}\" not found", resource.singular))?
+        .map_err(|_| format!("{} \"{name}\" not found", resource.kind.to_lowercase()))?
         .value();
     let mut entries = Vec::new();
     for (key, value) in object["data"].as_object().into_iter().flatten() {

@@ -130,6 +130,21 @@ pub fn delete_object(
     delete(registry, object.kind, namespace, name, options)
 }
 
+/// Deletes an object for a controller. A failure is only logged.
+pub fn remove(registry: &Registry, object: &Object, propagation: Propagation) {
+    let options = Options {
+        propagation: Some(propagation),
+        ..Options::default()
+    };
+    if let Err(status) = delete_object(registry, object, &options) {
+        log::debug!(
+            "{} {}: {status}",
+            object.kind.resource().kind,
+            object.name()
+        );
+    }
+}
+
 /// Deletes a pod, and says in its status what disturbs it.
 pub fn disrupt(
     registry: &Registry,

@@ -75,12 +75,17 @@ impl Recorder {
         }
     }
 
-    /// Records an event about `object`. A failure is only logged.
-    pub fn record(&self, object: &Object, severity: Severity, reason: &str, message: &str) {
-        self.record_field(object, "", severity, reason, message);
+    /// Records an event of the type `Normal`.
+    pub fn note(&self, object: &Object, reason: &str, message: &str) {
+        self.record_field(object, "", Severity::Normal, reason, message);
     }
 
-    /// Records an event about a part of `object`, such as `spec.containers{task}`.
+    /// Records an event of the type `Warning`.
+    pub fn warn(&self, object: &Object, reason: &str, message: &str) {
+        self.record_field(object, "", Severity::Warning, reason, message);
+    }
+
+    /// Records an event about a part of `object`, such as `spec.containers{task}`. A failure is only logged.
     pub fn record_field(
         &self,
         object: &Object,

@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::objects::{
-        deletion::{self, Options, Propagation},
+        deletion::{self, Propagation},
         resource::Kind,
     };
 
@@ -95,11 +95,8 @@ mod tests {
         put(Kind::Job, "");
         let mut feed = Feed::new(registry.clone());
         assert_eq!(feed.read().len(), 1);
-        let background = Options {
-            propagation: Some(Propagation::Background),
-            ..Options::default()
-        };
-        assert!(deletion::delete(&registry, Kind::Job, "b", "a", &background).is_ok());
+        let job = registry.get(Kind::Job, "b", "a").unwrap();
+        deletion::remove(&registry, &job, Propagation::Background);
         let large = "x".repeat(1 << 20);
         (0..100).for_each(|_| put(Kind::ConfigMap, &large));
         assert!(registry.store().changes_since(feed.seen).is_err());

@@ -23,6 +23,12 @@ use super::{
 /// The number of collisions of a name made from `generateName` after which a request fails.
 const NAME_ATTEMPTS: usize = 8;
 
+/// The fields of the metadata that a new object cannot bring.
+const GIVEN: &str = "resourceVersion uid creationTimestamp deletionTimestamp deletionGracePeriodSeconds selfLink generation \
+                     managedFields";
+/// The fields of the metadata that a client's write does not change.
+const KEPT: &str = "uid name namespace creationTimestamp deletionTimestamp deletionGracePeriodSeconds generation generateName";
+
 /// The store, and a channel that tells of its changes.
 pub struct Registry {
     store: Mutex<Store>,
@@ -219,7 +225,7 @@ impl Registry {
         };
         let edited = self.update(kind, namespace, name, Part::Anything, false, change);
         if let Err(status) = &edited {
-            log::debug!("{} {name}: {status}", kind.resource().singular);
+            log::debug!("{} {name}: {status}", kind.resource().kind);
         }
         edited.is_ok()
     }
@@ -235,18 +241,9 @@ impl Registry {
         let Some(metadata) = value["metadata"].as_object_mut() else {
             return Err(Status::bad_request("metadata is not an object"));
         };
-        for field in [
-            "resourceVersion",
-            "uid",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "selfLink",
-            "generation",
-        ] {
+        for field in GIVEN.split(' ') {
             metadata.remove(field);
         }
-        metadata.remove("managedFields");
-        metadata.remove("deletionGracePeriodSeconds");
         if resource.namespaced {
             metadata.insert("namespace".to_owned(), json!(namespace));
         } else {
@@ -390,16 +387,7 @@ fn keep(part: Part, old: &Value, new: &mut Value) {
         Some(status) => new["status"] = status.clone(),
         None => drop(new.as_object_mut().and_then(|map| map.remove("status"))),
     }
-    for field in [
-        "uid",
-        "name",
-        "namespace",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "generateName",
-    ] {
+    for field in KEPT.split(' ') {
         match old["metadata"].get(field) {
             Some(value) => new["metadata"][field] = value.clone(),
             None => drop(

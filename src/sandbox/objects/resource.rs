@@ -41,7 +41,7 @@ pub struct Resource {
     pub group: &'static str,
     pub version: &'static str,
     pub plural: &'static str,
-    pub singular: &'static str,
+    /// The kind. In lower case it is also the name of one object.
     pub kind: &'static str,
     pub short_names: &'static [&'static str],
     pub namespaced: bool,
@@ -64,7 +64,7 @@ pub static RESOURCES: [Resource; 12] = [
         group: "batch",
         has_status: true,
         selectable: &[NAME, NAMESPACE, ("status.successful", "/status/succeeded")],
-        ..row::<Job>(Kind::Job, "jobs", "job", "Job", &[])
+        ..row::<Job>(Kind::Job, "jobs", "Job", &[])
     },
     Resource {
         has_status: true,
@@ -78,33 +78,26 @@ pub static RESOURCES: [Resource; 12] = [
             ("status.phase", "/status/phase"),
             ("status.podIP", "/status/podIP"),
         ],
-        ..row::<Pod>(Kind::Pod, "pods", "pod", "Pod", &["po"])
+        ..row::<Pod>(Kind::Pod, "pods", "Pod", &["po"])
     },
     Resource {
         has_status: true,
         ..row::<PersistentVolumeClaim>(
             Kind::Claim,
             "persistentvolumeclaims",
-            "persistentvolumeclaim",
             "PersistentVolumeClaim",
             &["pvc"],
         )
     },
     Resource {
         has_status: true,
-        ..row::<Service>(Kind::Service, "services", "service", "Service", &["svc"])
+        ..row::<Service>(Kind::Service, "services", "Service", &["svc"])
     },
     Resource {
         selectable: &[NAME, NAMESPACE, ("type", "/type")],
-        ..row::<Secret>(Kind::Secret, "secrets", "secret", "Secret", &[])
+        ..row::<Secret>(Kind::Secret, "secrets", "Secret", &[])
     },
-    row::<ConfigMap>(
-        Kind::ConfigMap,
-        "configmaps",
-        "configmap",
-        "ConfigMap",
-        &["cm"],
-    ),
+    row::<ConfigMap>(Kind::ConfigMap, "configmaps", "ConfigMap", &["cm"]),
     Resource {
         selectable: &[
             NAME,
@@ -124,30 +117,23 @@ pub static RESOURCES: [Resource; 12] = [
             ("source", "/source/component"),
             ("type", "/type"),
         ],
-        ..row::<Event>(Kind::Event, "events", "event", "Event", &["ev"])
+        ..row::<Event>(Kind::Event, "events", "Event", &["ev"])
     },
     Resource {
         namespaced: false,
         has_status: true,
         selectable: &[NAME, ("status.phase", "/status/phase")],
-        ..row::<Namespace>(
-            Kind::Namespace,
-            "namespaces",
-            "namespace",
-            "Namespace",
-            &["ns"],
-        )
+        ..row::<Namespace>(Kind::Namespace, "namespaces", "Namespace", &["ns"])
     },
     Resource {
         namespaced: false,
         has_status: true,
         selectable: &[NAME],
-        ..row::<Node>(Kind::Node, "nodes", "node", "Node", &["no"])
+        ..row::<Node>(Kind::Node, "nodes", "Node", &["no"])
     },
     row::<ServiceAccount>(
         Kind::ServiceAccount,
         "serviceaccounts",
-        "serviceaccount",
         "ServiceAccount",
         &["sa"],
     ),
@@ -158,7 +144,6 @@ pub static RESOURCES: [Resource; 12] = [
         ..row::<StorageClass>(
             Kind::StorageClass,
             "storageclasses",
-            "storageclass",
             "StorageClass",
             &["sc"],
         )
@@ -170,7 +155,6 @@ pub static RESOURCES: [Resource; 12] = [
         ..row::<PersistentVolume>(
             Kind::Volume,
             "persistentvolumes",
-            "persistentvolume",
             "PersistentVolume",
             &["pv"],
         )
@@ -220,7 +204,6 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Resourc
 const fn row<T: Serialize + DeserializeOwned + JsonSchema>(
     id: Kind,
     plural: &'static str,
-    singular: &'static str,
     kind: &'static str,
     short_names: &'static [&'static str],
 ) -> Resource {
@@ -229,7 +212,6 @@ const fn row<T: Serialize + DeserializeOwned + JsonSchema>(
         group: "",
         version: "v1",
         plural,
-        singular,
         kind,
         short_names,
         namespaced: true,

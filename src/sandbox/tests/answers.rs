@@ -76,7 +76,7 @@ fn seed(cluster: &Cluster) -> Vec<(String, String)> {
     let recorded = ["th46z", "x6gls", "96hnp", "l87d8", "gkgg8"];
     let mut names = Vec::new();
     for (object, suffix) in objects.iter().zip(recorded) {
-        assert_eq!(cluster.create(JOBS, object).code, 201);
+        cluster.make(JOBS, object);
         let name = object["metadata"]["name"].as_str().unwrap();
         let path = format!("{PODS}?labelSelector=job-name%3D{name}");
         let settled = |list: &Value| {

@@ -34,7 +34,7 @@ fn variables_wait_for_the_objects_they_come_from() {
         { "name": "LEVEL", "valueFrom": { "configMapKeyRef": { "name": "paint", "key": "level" } } },
         { "name": "NONE", "valueFrom": { "secretKeyRef": { "name": "login", "key": "no", "optional": true } } },
     ]);
-    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.make(PODS, &pod);
     let missing = |what: &str| json!({ "reason": "CreateContainerConfigError", "message": what });
     let waits = |what: &str| {
         cluster.wait(&format!("{PODS}/reader"), |pod| {
@@ -44,16 +44,10 @@ fn variables_wait_for_the_objects_they_come_from() {
     waits("secret \"login\" not found");
     let secret =
         json!({ "metadata": { "name": "login" }, "stringData": { "USER": "ada", "token": "t0p" } });
-    let created = cluster.create("/api/v1/namespaces/default/secrets", &secret);
-    assert_eq!(created.code, 201);
+    cluster.make("/api/v1/namespaces/default/secrets", &secret);
     waits("configmap \"paint\" not found");
     let map = json!({ "metadata": { "name": "paint" }, "data": { "COLOR": "red", "level": "3" } });
-    assert_eq!(
-        cluster
-            .create("/api/v1/namespaces/default/configmaps", &map)
-            .code,
-        201
-    );
+    cluster.make("/api/v1/namespaces/default/configmaps", &map);
     cluster.wait_log(&format!("{PODS}/reader/log"), "t0p ada 3 red .\n");
 }
 
@@ -123,8 +117,7 @@ fn a_container_leaves_a_message() {
         ),
     ];
     for (name, script, fields, _) in &cases {
-        let created = cluster.create(PODS, &with(name, script, fields.clone()));
-        assert_eq!(created.code, 201, "{}", created.body);
+        cluster.make(PODS, &with(name, script, fields.clone()));
     }
     for (name, _, _, message) in cases {
         let state = wait_state(&cluster, name, "terminated");
@@ -151,7 +144,7 @@ fn a_missing_program_is_told_as_recorded() {
         .unwrap();
     let mut job = job("nobash", "true");
     job["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["/bin/nope"]);
-    assert_eq!(cluster.create(JOBS, &job).code, 201);
+    cluster.make(JOBS, &job);
     let list = cluster.wait(PODS, |list| list["items"][0]["status"]["phase"] == "Failed");
     let state = |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone();
     let present = state(&list["items"][0]);
@@ -170,7 +163,7 @@ fn a_volume_follows_the_objects_it_comes_from() {
     let cluster = Cluster::start();
     let secrets = "/api/v1/namespaces/default/secrets";
     let secret = json!({ "metadata": { "name": "login" }, "stringData": { "token": "t0p" } });
-    assert_eq!(cluster.create(secrets, &secret).code, 201);
+    cluster.make(secrets, &secret);
     let script = "cd /no/such; cat meta/notes all/go/notes all/token all/labels; stat -Lc ' %a' all/token; \
                   until grep -q yes all/go/notes && grep -q yes meta/notes; do sleep 0.02; done; cat meta/notes all/go/notes; \
                   until grep -q new all/token; do sleep 0.02; done; cat all/token; ls all";
@@ -191,8 +184,7 @@ fn a_volume_follows_the_objects_it_comes_from() {
     pod["spec"]["containers"][0]["volumeMounts"] = json!([
         { "name": "meta", "mountPath": "/no/such/meta" }, { "name": "all", "mountPath": "/no/such/all" },
     ]);
-    let created = cluster.create(PODS, &pod);
-    assert_eq!(created.code, 201, "{}", created.body);
+    cluster.make(PODS, &pod);
     let log = format!("{PODS}/reader/log");
     let first = "go=\"no\"go=\"no\"t0px 400\n";
     cluster.wait_log(&log, first);
@@ -214,11 +206,11 @@ fn a_volume_follows_the_objects_it_comes_from() {
 fn a_container_has_a_home_of_its_own() {
     let cluster = Cluster::start();
     let script = "cd && touch mine && ls -A ~ && [ ! $HOME -ef $(getent passwd $(id -u) | cut -d: -f6) ]; echo $?";
-    assert_eq!(cluster.create(PODS, &pod("own", script)).code, 201);
+    cluster.make(PODS, &pod("own", script));
     cluster.wait_log(&format!("{PODS}/own/log"), "mine\n0\n");
     let mut pod = pod("given", "echo $HOME");
     pod["spec"]["containers"][0]["env"] = json!([{ "name": "HOME", "value": "/given" }]);
-    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.make(PODS, &pod);
     cluster.wait_log(&format!("{PODS}/given/log"), "/given\n");
 }
 
@@ -229,7 +221,7 @@ fn only_the_program_obeys_the_loader_variables_of_a_pod() {
     pod["spec"]["containers"][0]["env"] = json!([
         { "name": "LD_PRELOAD", "value": "/no/such/library.so" }, { "name": "odd.name", "value": "1" },
     ]);
-    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.make(PODS, &pod);
     wait_state(&cluster, "preload", "terminated");
     let log = cluster.send(
         "GET",
@@ -257,7 +249,7 @@ fn a_pod_gets_no_file_that_the_server_inherited() {
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
     let cluster = Cluster::start();
     let script = "readlink /proc/$$/fd/* | grep -c inherited; ls /proc/1/fd | wc -w";
-    assert_eq!(cluster.create(PODS, &pod("files", script)).code, 201);
+    cluster.make(PODS, &pod("files", script));
     let state = wait_state(&cluster, "files", "terminated");
     std::fs::remove_file(path).unwrap();
     assert_eq!(state["exitCode"], 0);

@@ -34,12 +34,7 @@ fn wait_failed(cluster: &Cluster, name: &str) -> (Value, Value) {
 fn a_running_pod_is_stopped_by_its_deadline() {
     let cluster = Cluster::start();
     for way in WAYS {
-        assert_eq!(
-            cluster
-                .create(JOBS, &job(way, "echo started; exec sleep 1000"))
-                .code,
-            201
-        );
+        cluster.make(JOBS, &job(way, "echo started; exec sleep 1000"));
         let list = format!("{PODS}?labelSelector=job-name%3D{way}");
         let running = cluster.wait(&list, |list| {
             list["items"][0]["status"]["phase"] == "Running"
@@ -72,7 +67,7 @@ fn a_job_that_waits_is_stopped_by_its_deadline() {
         let mut job = job(way, "true");
         job["spec"]["template"]["spec"]["containers"][0]["resources"] =
             json!({ "limits": { "cpu": "100" } });
-        assert_eq!(cluster.create(JOBS, &job).code, 201);
+        cluster.make(JOBS, &job);
         let list = format!("{PODS}?labelSelector=job-name%3D{way}");
         cluster.wait(&list, |list| {
             list["items"][0]["status"]["conditions"][0]["reason"] == "Unschedulable"
@@ -98,7 +93,7 @@ fn a_deadline_only_comes_nearer() {
     let cluster = Cluster::start();
     let mut pod = json!({ "metadata": { "name": "busy" }, "spec": job("busy", "sleep 1000")["spec"]["template"]["spec"] });
     pod["spec"]["activeDeadlineSeconds"] = json!(1000);
-    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.make(PODS, &pod);
     for (seconds, why) in [
         (
             json!(1001),

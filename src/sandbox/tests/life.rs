@@ -15,7 +15,7 @@ fn a_job_is_created_runs_and_is_deleted_as_recorded() {
     let jobs = cluster.watch(&format!("{JOBS}?watch=true&resourceVersion=0"));
     let pods = cluster.watch(&format!("{PODS}?watch=true&resourceVersion=0"));
     let script = "trap 'exit 0' TERM; echo ready; sleep 1000 & wait";
-    assert_eq!(cluster.create(JOBS, &job("todelete", script)).code, 201);
+    cluster.make(JOBS, &job("todelete", script));
     let pod = cluster.wait(PODS, |list| {
         list["items"][0]["status"]["phase"] == "Running"
     });
@@ -47,12 +47,7 @@ fn a_job_is_created_runs_and_is_deleted_as_recorded() {
 #[test]
 fn a_lowered_deadline_ends_a_running_pod_as_recorded() {
     let cluster = Cluster::start();
-    assert_eq!(
-        cluster
-            .create(JOBS, &job("running", "echo started; sleep 3600"))
-            .code,
-        201
-    );
+    cluster.make(JOBS, &job("running", "echo started; sleep 3600"));
     let list = cluster.wait(PODS, |list| {
         list["items"][0]["status"]["phase"] == "Running"
     });
@@ -114,7 +109,7 @@ fn finished_jobs_have_the_recorded_status() {
     let text = std::fs::read_to_string("fixtures/recorded/jobs.json").unwrap();
     let recorded: Value = serde_json::from_str(&text).unwrap();
     for job in jobs {
-        assert_eq!(cluster.create(JOBS, &job).code, 201);
+        cluster.make(JOBS, &job);
         let name = job["metadata"]["name"].as_str().unwrap();
         let all = recorded["items"].as_array().unwrap();
         let recorded = all
@@ -143,7 +138,7 @@ fn finished_jobs_have_the_recorded_status() {
 fn a_suspended_job_loses_its_pods_without_a_failure_and_resumes_as_recorded() {
     let cluster = Cluster::start();
     let jobs = cluster.watch(&format!("{JOBS}?watch=true&resourceVersion=0"));
-    assert_eq!(cluster.create(JOBS, &job("queued", "sleep 1000")).code, 201);
+    cluster.make(JOBS, &job("queued", "sleep 1000"));
     let path = format!("{JOBS}/queued");
     let suspend = |suspend: bool| {
         cluster.wait(&path, |job| job["status"]["ready"] == u8::from(suspend));
@@ -204,7 +199,7 @@ fn a_pod_whose_job_is_gone_is_not_held() {
         "name": "left", "finalizers": ["batch.kubernetes.io/job-tracking"], "ownerReferences": [owner],
     });
     let pod = json!({ "metadata": metadata, "spec": template["spec"] });
-    assert_eq!(cluster.create(PODS, &pod).code, 201);
+    cluster.make(PODS, &pod);
     cluster.wait(PODS, |list| list["items"] == json!([]));
 }
 

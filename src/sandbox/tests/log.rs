@@ -10,7 +10,7 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// Runs a script in a pod, waits for its log and returns the path of the log.
 fn run(cluster: &Cluster, script: &str) -> String {
-    assert_eq!(cluster.create(JOBS, &job("writer", script)).code, 201);
+    cluster.make(JOBS, &job("writer", script));
     let list = cluster.wait(PODS, |list| {
         let phase = &list["items"][0]["status"]["phase"];
         ["Running", "Succeeded"].iter().any(|known| phase == known)

@@ -78,6 +78,14 @@ impl Cluster {
         self.send("POST", path, &object.to_string(), Some(&self.token))
     }
 
+    /// Creates an object that is accepted, and returns it.
+    #[track_caller]
+    pub fn make(&self, path: &str, object: &Value) -> Value {
+        let answer = self.create(path, object);
+        assert_eq!(answer.code, 201, "{}", answer.body);
+        answer.json()
+    }
+
     pub fn send(&self, method: &str, path: &str, body: &str, token: Option<&str>) -> Answer {
         let mut reader = self.open(method, path, body, "application/json", token);
         let mut code = String::new();

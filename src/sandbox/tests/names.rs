@@ -57,15 +57,15 @@ fn pod(hostname: &str, command: &[&str]) -> Value {
 #[test]
 fn pods_of_a_headless_service_reach_each_other_by_name() {
     let cluster = Cluster::start();
-    assert_eq!(cluster.create(SERVICES, &service()).code, 201);
+    cluster.make(SERVICES, &service());
     // The pod that connects starts first and waits for the name of the other.
     let connect = pod("node-1", &["python3", "-c", CONNECT]);
-    assert_eq!(cluster.create(PODS, &connect).code, 201);
+    cluster.make(PODS, &connect);
     cluster.wait(&format!("{PODS}/node-1"), |pod| {
         pod["status"]["phase"] == "Running"
     });
     let listen = pod("node-0", &["python3", "-c", LISTEN]);
-    assert_eq!(cluster.create(PODS, &listen).code, 201);
+    cluster.make(PODS, &listen);
     let ended = |pod: &Value| {
         ["Succeeded", "Failed"]
             .iter()
@@ -98,15 +98,15 @@ fn a_name_comes_with_its_service_and_goes_with_its_pod() {
         pod("node-0", &["bash", "-c", script]),
         pod("node-1", &["sleep", "1000"]),
     );
-    assert_eq!(cluster.create(PODS, &other).code, 201);
-    assert_eq!(cluster.create(PODS, &watcher).code, 201);
+    cluster.make(PODS, &other);
+    cluster.make(PODS, &watcher);
     for name in ["node-0", "node-1"] {
         cluster.wait(&format!("{PODS}/{name}"), |pod| {
             pod["status"]["phase"] == "Running"
         });
     }
     let log = format!("{PODS}/node-0/log");
-    assert_eq!(cluster.create(SERVICES, &service()).code, 201);
+    cluster.make(SERVICES, &service());
     cluster.wait_log(&format!("{log}?tailLines=1"), "++\n");
     cluster.send(
         "DELETE",

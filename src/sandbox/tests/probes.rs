@@ -18,9 +18,8 @@ fn create(cluster: &Cluster, name: &str, probe: &str, threshold: i64) {
     container["startupProbe"] = json!({
         "exec": { "command": ["sh", "-c", probe] }, "periodSeconds": 1, "failureThreshold": threshold,
     });
-    let created = cluster.create(PODS, &json!({ "metadata": { "name": name }, "spec": spec }));
-    assert_eq!(created.code, 201, "{}", created.body);
-    let probe = &created.json()["spec"]["containers"][0]["startupProbe"];
+    let created = cluster.make(PODS, &json!({ "metadata": { "name": name }, "spec": spec }));
+    let probe = &created["spec"]["containers"][0]["startupProbe"];
     assert_eq!(
         (&probe["timeoutSeconds"], &probe["successThreshold"]),
         (&json!(1), &json!(1))

@@ -20,7 +20,7 @@ use self::status::{Backoff, TRACKING, condition};
 use crate::sandbox::objects::{
     clock,
     deletion::{self, Options, Propagation},
-    events::{Component, Recorder, Severity},
+    events::{Component, Recorder},
     object::{Object, text},
     registry::Registry,
     resource::Kind,
@@ -179,25 +179,17 @@ impl JobController {
     fn announce(&self, job: &Object, old: &Value, new: &Value, settled: bool) {
         let became = |kind: &str| condition(new, kind).filter(|_| condition(old, kind).is_none());
         if settled && became("Complete").is_some() {
-            self.note(job, "Completed", "Job completed");
+            self.recorder.note(job, "Completed", "Job completed");
         }
         if let Some(failed) = became("Failed").filter(|_| settled) {
-            self.warn(job, text(&failed["reason"]), text(&failed["message"]));
+            self.recorder
+                .warn(job, text(&failed["reason"]), text(&failed["message"]));
         }
         if became("Suspended").is_some() {
-            self.note(job, "Suspended", "Job suspended");
+            self.recorder.note(job, "Suspended", "Job suspended");
         } else if condition(old, "Suspended").is_some() && condition(new, "Suspended").is_none() {
-            self.note(job, "Resumed", "Job resumed");
+            self.recorder.note(job, "Resumed", "Job resumed");
         }
-    }
-
-    fn note(&self, job: &Object, reason: &str, message: &str) {
-        self.recorder.record(job, Severity::Normal, reason, message);
-    }
-
-    fn warn(&self, job: &Object, reason: &str, message: &str) {
-        self.recorder
-            .record(job, Severity::Warning, reason, message);
     }
 
     /// Deletes a finished Job whose time to live is over.
@@ -215,13 +207,7 @@ impl JobController {
             self.later.insert((expiry, object.uid.clone()));
             return;
         }
-        let options = Options {
-            propagation: Some(Propagation::Foreground),
-            ..Options::default()
-        };
-        if let Err(status) = deletion::delete_object(&self.registry, object, &options) {
-            log::debug!("job {}: {status}", object.name());
-        }
+        deletion::remove(&self.registry, object, Propagation::Foreground);
     }
 
     fn pods(&self, uid: &str) -> Vec<Arc<Object>> {
@@ -264,11 +250,12 @@ impl JobController {
         match self.registry.create(Kind::Pod, namespace, pod, false) {
             Ok(pod) => {
                 let message = format!("Created pod: {}", text(&pod["metadata"]["name"]));
-                self.note(object, "SuccessfulCreate", &message);
+                self.recorder.note(object, "SuccessfulCreate", &message);
                 true
             }
             Err(status) => {
-                self.warn(object, "FailedCreate", &format!("Error creating: {status}"));
+                self.recorder
+                    .warn(object, "FailedCreate", &format!("Error creating: {status}"));
                 false
             }
         }
@@ -277,7 +264,8 @@ impl JobController {
     fn delete_pod(&self, job: &Object, name: &str) {
         let options = Options::default();
         if deletion::delete(&self.registry, Kind::Pod, job.namespace(), name, &options).is_ok() {
-            self.note(job, "SuccessfulDelete", &format!("Deleted pod: {name}"));
+            self.recorder
+                .note(job, "SuccessfulDelete", &format!("Deleted pod: {name}"));
         }
     }
 

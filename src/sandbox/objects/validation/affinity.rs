@@ -5,10 +5,7 @@ use serde_json::Value;
 use super::Errors;
 use crate::{
     k8s::names,
-    sandbox::objects::{
-        object::{elements, text},
-        status::FieldError,
-    },
+    sandbox::objects::object::{elements, text},
 };
 
 pub fn check_affinity(path: &str, affinity: &Value, errors: &mut Errors) {
@@ -68,7 +65,7 @@ fn check_expressions(path: &str, term: &Value, errors: &mut Errors) {
             }
             "Exists" | "DoesNotExist" if !values.is_empty() => {
                 let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.0.push(FieldError::forbidden(field("values"), why));
+                errors.forbidden(field("values"), why);
             }
             "Gt" | "Lt" if values.len() != 1 => {
                 let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";

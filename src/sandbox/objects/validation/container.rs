@@ -61,7 +61,7 @@ pub fn check_container(
         let name = text(&port["name"]);
         if !name.is_empty() && !ports.insert(name) {
             let field = format!("{path}.ports[{index}].name");
-            errors.0.push(FieldError::duplicate(field, name));
+            errors.duplicate(field, name);
         }
     }
     for source in elements(&container["envFrom"]) {
@@ -185,7 +185,7 @@ fn check_resources(path: &str, resources: &Value, errors: &mut Errors) {
     if has(|name| name.starts_with("hugepages-")) && !has(|name| ["cpu", "memory"].contains(&name))
     {
         let why = "HugePages require cpu or memory";
-        errors.0.push(FieldError::forbidden(path, why));
+        errors.forbidden(path, why);
     }
     for list in ["limits", "requests"] {
         for (name, amount) in resources[list].as_object().into_iter().flatten() {

@@ -47,6 +47,14 @@ impl Errors {
         self.0.push(FieldError::required(field, why));
     }
 
+    fn forbidden(&mut self, field: impl Into<String>, why: &str) {
+        self.0.push(FieldError::forbidden(field, why));
+    }
+
+    fn duplicate(&mut self, field: impl Into<String>, value: &str) {
+        self.0.push(FieldError::duplicate(field, value));
+    }
+
     fn not_supported(&mut self, field: &str, value: &str, supported: &[&str]) {
         self.0
             .push(FieldError::not_supported(field, value, supported));
@@ -255,9 +263,7 @@ fn check_claim(spec: &Value, errors: &mut Errors) {
     let modes = elements(&spec["accessModes"]);
     if modes.iter().any(alone) && !modes.iter().all(alone) {
         let why = "may not use ReadWriteOncePod with other access modes";
-        errors
-            .0
-            .push(FieldError::forbidden("spec.accessModes", why));
+        errors.forbidden("spec.accessModes", why);
     }
     for mode in modes {
         if !ACCESS_MODES.contains(&text(mode)) {
@@ -336,7 +342,7 @@ fn check_service(spec: &Value, errors: &mut Errors) {
         if name.is_empty() && ports.len() > 1 {
             errors.required(field, "");
         } else if !name.is_empty() && !taken.insert(name) {
-            errors.0.push(FieldError::duplicate(field, name));
+            errors.duplicate(field, name);
         }
     }
 }

@@ -7,10 +7,7 @@ use serde_json::Value;
 use super::{Errors, affinity::check_affinity, container::check_container, rules};
 use crate::{
     k8s::{names, quantity::Quantity},
-    sandbox::objects::{
-        object::{elements, text},
-        status::FieldError,
-    },
+    sandbox::objects::object::{elements, text},
 };
 
 /// The sources of a volume that the sandbox knows, in the order of the API server's checks.
@@ -76,7 +73,7 @@ pub fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
         } else if let Some(why) = names::check_dns_label(name) {
             errors.invalid(field, name, &why);
         } else if !volumes.insert(name.to_owned()) {
-            errors.0.push(FieldError::duplicate(field, name));
+            errors.duplicate(field, name);
         }
         let fields = volume.as_object().into_iter().flatten();
         let sources = fields.filter(|(field, source)| *field != "name" && !source.is_null());
@@ -88,7 +85,7 @@ pub fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
         for source in sources.iter().skip(1) {
             let field = format!("{path}.volumes[{index}].{source}");
             let why = "may not specify more than 1 volume type";
-            errors.0.push(FieldError::forbidden(field, why));
+            errors.forbidden(field, why);
         }
         check_volume(&format!("{path}.volumes[{index}]"), volume, errors);
     }
@@ -105,9 +102,7 @@ pub fn check_pod_spec(path: &str, spec: &Value, errors: &mut Errors) {
             } else if let Some(why) = names::check_dns_label(name) {
                 errors.invalid(format!("{path}.name"), name, &why);
             } else if !taken.insert(name.to_owned()) {
-                errors
-                    .0
-                    .push(FieldError::duplicate(format!("{path}.name"), name));
+                errors.duplicate(format!("{path}.name"), name);
             }
             check_container(&path, container, &volumes, errors);
         }
@@ -119,7 +114,7 @@ fn check_volume(path: &str, volume: &Value, errors: &mut Errors) {
     if limit.is_some_and(|limit| limit.nanos() < 0) {
         let why = "SizeLimit field must be a valid resource quantity";
         let field = format!("{path}.emptyDir.sizeLimit");
-        errors.0.push(FieldError::forbidden(field, why));
+        errors.forbidden(field, why);
     }
     for item in elements(&volume["downwardAPI"]["items"]) {
         let path = format!("{path}.downwardAPI");
@@ -134,7 +129,7 @@ fn check_volume(path: &str, volume: &Value, errors: &mut Errors) {
         if source.as_object().is_some_and(|sources| sources.len() > 1) {
             let field = format!("{path}.projected.sources[{index}]");
             let why = "may not specify more than 1 volume type per source";
-            errors.0.push(FieldError::forbidden(field, why));
+            errors.forbidden(field, why);
         }
         for source in source
             .as_object()

@@ -60,93 +60,79 @@ const HOST_PATH_TYPES: Rule = OneOf(&[
     "Socket",
 ]);
 
+const DNS: Rule = OneOf(&["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
+const PREEMPTIONS: Rule = OneOf(&["PreemptLowerPriority", "Never"]);
+const GROUP_CHANGES: Rule = OneOf(&["Always", "OnRootMismatch"]);
+const EFFECTS: Rule = OneOf(&["", "NoSchedule", "PreferNoSchedule", "NoExecute"]);
+const SPREADS: Rule = OneOf(&["DoNotSchedule", "ScheduleAnyway"]);
+const PULLS: Rule = OneOf(&["Always", "IfNotPresent", "Never"]);
+const SERVICES: Rule = OneOf(&["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
+const LABEL: Rule = Text(names::check_label_key);
+const SUBDOMAIN: Rule = Text(names::check_subdomain);
+const KEY: Rule = Text(check_data_key);
+const INNER: Rule = Text(check_inner_path);
+const PORT_NAME: Rule = Text(names::check_port_name);
+
 /// The rules for the spec of a pod. `[]` means each element of a list, and `C` each container and init container.
 pub const POD: &[(&str, Rule)] = &[
     ("restartPolicy", OneOf(&["Always", "Never", "OnFailure"])),
-    (
-        "dnsPolicy",
-        OneOf(&["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]),
-    ),
-    (
-        "preemptionPolicy",
-        OneOf(&["PreemptLowerPriority", "Never"]),
-    ),
+    ("dnsPolicy", DNS),
+    ("preemptionPolicy", PREEMPTIONS),
     ("hostname", Text(names::check_dns_label)),
     ("subdomain", Text(names::check_dns_label)),
-    ("serviceAccountName", Text(names::check_subdomain)),
-    ("nodeName", Text(names::check_subdomain)),
+    ("serviceAccountName", SUBDOMAIN),
+    ("nodeName", SUBDOMAIN),
     ("nodeSelector", Labels),
     ("hostAliases[].ip", Text(check_address)),
-    (
-        "readinessGates[].conditionType",
-        Text(names::check_label_key),
-    ),
+    ("readinessGates[].conditionType", LABEL),
     ("securityContext.runAsUser", ID),
     ("securityContext.runAsGroup", ID),
     ("securityContext.fsGroup", ID),
     ("securityContext.supplementalGroups[]", ID),
-    (
-        "securityContext.fsGroupChangePolicy",
-        OneOf(&["Always", "OnRootMismatch"]),
-    ),
+    ("securityContext.fsGroupChangePolicy", GROUP_CHANGES),
     ("securityContext.sysctls[].name", Text(check_sysctl)),
-    ("tolerations[].key", Text(names::check_label_key)),
+    ("tolerations[].key", LABEL),
     ("tolerations[].operator", OneOf(&["", "Equal", "Exists"])),
-    (
-        "tolerations[].effect",
-        OneOf(&["", "NoSchedule", "PreferNoSchedule", "NoExecute"]),
-    ),
+    ("tolerations[].effect", EFFECTS),
     ("topologySpreadConstraints[].maxSkew", AtLeast(1)),
     ("topologySpreadConstraints[].topologyKey", Required),
-    (
-        "topologySpreadConstraints[].whenUnsatisfiable",
-        OneOf(&["DoNotSchedule", "ScheduleAnyway"]),
-    ),
+    ("topologySpreadConstraints[].whenUnsatisfiable", SPREADS),
     ("activeDeadlineSeconds", Between(1, i32::MAX as i64)),
     ("volumes[].secret.secretName", Required),
     ("volumes[].secret.defaultMode", MODE),
     ("volumes[].secret.items[].key", Required),
     ("volumes[].secret.items[].path", Required),
-    ("volumes[].secret.items[].path", Text(check_inner_path)),
+    ("volumes[].secret.items[].path", INNER),
     ("volumes[].configMap.name", Required),
     ("volumes[].configMap.defaultMode", MODE),
     ("volumes[].configMap.items[].key", Required),
     ("volumes[].configMap.items[].path", Required),
-    ("volumes[].configMap.items[].path", Text(check_inner_path)),
+    ("volumes[].configMap.items[].path", INNER),
     ("volumes[].persistentVolumeClaim.claimName", Required),
     ("volumes[].hostPath.path", Required),
     ("volumes[].hostPath.path", Text(check_no_backsteps)),
     ("volumes[].hostPath.type", HOST_PATH_TYPES),
     ("volumes[].downwardAPI.items[].path", Required),
-    (
-        "C.imagePullPolicy",
-        OneOf(&["Always", "IfNotPresent", "Never"]),
-    ),
+    ("C.imagePullPolicy", PULLS),
     ("C.terminationMessagePolicy", Text(check_message_policy)),
     ("C.env[].name", Required),
     ("C.env[].name", Text(names::check_environment_name)),
     ("C.env[].valueFrom.secretKeyRef.key", Required),
-    ("C.env[].valueFrom.secretKeyRef.key", Text(check_data_key)),
+    ("C.env[].valueFrom.secretKeyRef.key", KEY),
     ("C.env[].valueFrom.configMapKeyRef.key", Required),
-    (
-        "C.env[].valueFrom.configMapKeyRef.key",
-        Text(check_data_key),
-    ),
+    ("C.env[].valueFrom.configMapKeyRef.key", KEY),
     ("C.env[].valueFrom.fieldRef.fieldPath", Required),
     ("C.env[].valueFrom.resourceFieldRef.resource", Required),
     ("C.envFrom[].secretRef.name", Required),
-    ("C.envFrom[].secretRef.name", Text(names::check_subdomain)),
+    ("C.envFrom[].secretRef.name", SUBDOMAIN),
     ("C.envFrom[].configMapRef.name", Required),
-    (
-        "C.envFrom[].configMapRef.name",
-        Text(names::check_subdomain),
-    ),
+    ("C.envFrom[].configMapRef.name", SUBDOMAIN),
     ("C.ports[].containerPort", Required),
     ("C.ports[].containerPort", PORT),
     ("C.ports[].hostPort", Between(0, 65535)),
     ("C.ports[].protocol", Required),
     ("C.ports[].protocol", PROTOCOLS),
-    ("C.ports[].name", Text(names::check_port_name)),
+    ("C.ports[].name", PORT_NAME),
     ("C.startupProbe", HANDLERS),
     ("C.livenessProbe", HANDLERS),
     ("C.readinessProbe", HANDLERS),
@@ -154,9 +140,9 @@ pub const POD: &[(&str, Rule)] = &[
     ("C.lifecycle.postStart", HANDLERS),
     ("C.probe.exec.command", Required),
     ("C.probe.httpGet.scheme", OneOf(&["HTTP", "HTTPS"])),
-    ("C.probe.httpGet.port", Text(names::check_port_name)),
+    ("C.probe.httpGet.port", PORT_NAME),
     ("C.probe.httpGet.port", PORT),
-    ("C.probe.tcpSocket.port", Text(names::check_port_name)),
+    ("C.probe.tcpSocket.port", PORT_NAME),
     ("C.probe.tcpSocket.port", PORT),
     ("C.probe.initialDelaySeconds", AtLeast(0)),
     ("C.probe.timeoutSeconds", AtLeast(0)),
@@ -172,22 +158,19 @@ pub const POD: &[(&str, Rule)] = &[
 
 /// The rules for the spec of a Service.
 pub const SERVICE: &[(&str, Rule)] = &[
-    (
-        "type",
-        OneOf(&["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]),
-    ),
+    ("type", SERVICES),
     ("sessionAffinity", OneOf(&["ClientIP", "None"])),
     ("selector", Labels),
     ("ports[].port", PORT),
     ("ports[].targetPort", PORT),
-    ("ports[].targetPort", Text(names::check_port_name)),
+    ("ports[].targetPort", PORT_NAME),
     ("ports[].protocol", PROTOCOLS),
     ("ports[].name", Text(names::check_dns_label)),
 ];
 
 /// The rules for the spec of a claim.
 pub const CLAIM: &[(&str, Rule)] = &[
-    ("storageClassName", Text(names::check_subdomain)),
+    ("storageClassName", SUBDOMAIN),
     ("volumeMode", OneOf(&["Block", "Filesystem"])),
     ("selector.matchLabels", Labels),
 ];
