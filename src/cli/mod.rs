@@ -116,7 +116,7 @@ pub use volumes::{
     VolumesCommand,
 };
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -331,6 +331,10 @@ command! {
         /// most tasks that a user may submit in a minute (default: no limit)
         #[argh(option, arg_name = "number")]
         pub max_submits: Option<usize>,
+
+        /// delete tasks, with their logs, this long after they have finished, such as 7d (default: never)
+        #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+        pub ttl_after_finished: Option<Duration>,
 
         /// listen on this socket, and know users by the names that this machine has for them; `auto` is
         /// /run/k8s-cli/k8s-cli.sock, else $XDG_RUNTIME_DIR/k8s-cli.sock

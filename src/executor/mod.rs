@@ -43,7 +43,7 @@ use self::{
     logs::Logs,
     objects::{Submission, labels},
     tasks::{
-        definition, dry_run, events, list, prepare, reconcile, stop,
+        definition, dry_run, events, expire, list, prepare, reconcile, stop,
         submit::{self, Creations},
         wait,
     },
@@ -136,6 +136,11 @@ impl Executor {
     /// Never returns.
     pub async fn reconcile(&self) {
         reconcile::run(&self.live, &self.files).await;
+    }
+
+    /// Deletes tasks when `ttl` has passed since their end. Never returns.
+    pub async fn expire(&self, ttl: Duration) {
+        expire::run(&self.live, ttl).await;
     }
 
     /// Lets no further task begin, and rolls back the tasks that are being created. Returns when no task is incomplete, as far as

@@ -13,6 +13,7 @@ mod auth;
 mod barrier;
 mod corpus;
 mod delete;
+mod expire;
 mod fail_fast;
 mod files;
 mod jobs;

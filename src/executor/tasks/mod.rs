@@ -6,6 +6,7 @@
 pub mod definition;
 pub mod dry_run;
 pub mod events;
+pub mod expire;
 pub mod list;
 pub mod prepare;
 pub mod reconcile;
