@@ -155,6 +155,7 @@ pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),
     Volumes(VolumesArgs),
+    Nodes(NodesArgs),
     Manifest(ManifestArgs),
     DialStdio(DialStdioArgs),
 }
@@ -176,6 +177,7 @@ impl SubCommands for Command {
         AuthArgs::COMMAND,
         JobsArgs::COMMAND,
         VolumesArgs::COMMAND,
+        NodesArgs::COMMAND,
         ManifestArgs::COMMAND,
         DialStdioArgs::COMMAND,
     ];
@@ -208,6 +210,16 @@ command! {
         #[argh(switch)]
         pub systemd: bool,
     }
+}
+
+command! {
+    /// Show the machines of the cluster, and what of them is free.
+    #[argh(
+        name = "nodes",
+        example = "{command_name}\n{command_name} -o json",
+        note = "Free is what no pod asks for. It is `unknown` if the server may not see the pods of other namespaces: k8s-cli help clusters."
+    )]
+    pub struct NodesArgs {} with output server
 }
 
 command! {

@@ -16,6 +16,7 @@ mod http10;
 mod limits;
 mod log_body;
 mod log_streams;
+mod nodes;
 mod routes;
 mod submission;
 mod task_list;

@@ -27,6 +27,7 @@ fn every_help_text_is_a_golden_file() {
         "jobs logs",
         "jobs wait",
         "jobs delete",
+        "nodes",
         "volumes",
         "volumes create",
         "volumes list",

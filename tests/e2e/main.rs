@@ -22,6 +22,7 @@ mod log_faults;
 mod logs;
 mod many_users;
 mod names;
+mod nodes;
 mod pending;
 mod pods;
 mod registry;

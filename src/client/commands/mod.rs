@@ -10,6 +10,7 @@ mod jobs;
 mod list;
 mod logs;
 mod manifest;
+mod nodes;
 mod show;
 mod stop;
 mod submit;
@@ -26,6 +27,7 @@ pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Er
         ClientCommand::Auth(args) => auth::run(context, args.command),
         ClientCommand::Jobs(args) => jobs::run(context, args.command),
         ClientCommand::Volumes(args) => volumes::run(context, args.command),
+        ClientCommand::Nodes(args) => nodes::run(context, args),
         ClientCommand::Manifest(args) => manifest::run(context, args),
         ClientCommand::DialStdio(args) => dial_stdio::run(context, args),
     }

@@ -39,10 +39,10 @@ pub use self::{
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
-    ListQuery, LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
-    TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse,
-    TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
-    TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
+    ListQuery, LogQuery, NDJSON, NodeListResponse, PLAIN_TEXT, SubmitFlags, TaskCheckResponse,
+    TaskDefinition, TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId,
+    TaskListResponse, TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse,
+    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
     VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::proxy::Proxy;
@@ -357,6 +357,10 @@ impl ApiClient {
             return Err(self.not_ours(&page::describe(response.status(), response.headers())));
         };
         Ok(open(Box::new(response.into_body().into_reader())))
+    }
+
+    pub fn list_nodes(&self) -> Result<Answer<NodeListResponse>, Error> {
+        self.get(path::NODES)
     }
 
     pub fn create_volume(
