@@ -141,7 +141,7 @@ impl ApiClient {
         if source.text.is_some() {
             let form = Form::new(wire(task)?, flags, None, source);
             match self.again(|| self.send_form(&form, None)) {
-                Err(error) if is_about_form(&error) => (),
+                Err(error) if is_about_form(&error) || is_about_source(&error) => (),
                 answer => return self.typed(answer?),
             }
         }
