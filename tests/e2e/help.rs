@@ -28,6 +28,7 @@ fn every_help_text_is_a_golden_file() {
         "jobs wait",
         "jobs delete",
         "nodes",
+        "completion",
         "volumes",
         "volumes create",
         "volumes list",

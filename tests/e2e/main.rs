@@ -11,6 +11,7 @@ mod harness;
 mod access;
 mod auth;
 mod barrier;
+mod completion;
 mod corpus;
 mod delete;
 mod expire;
