@@ -86,6 +86,7 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         max_env_size,
         max_tasks,
         max_submits,
+        ttl_after_finished,
         socket,
         socket_user_domain,
         tls_cert,
@@ -219,6 +220,10 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
                 spawn(async move { reconciler.reconcile().await }),
             ),
         ];
+        if let Some(ttl) = ttl_after_finished {
+            let executor = executor.clone();
+            spawn(async move { executor.expire(ttl).await });
+        }
         let asking = executor.clone();
         spawn(async move { warn_of_rights(&asking, with_tokens).await });
         let (mut interrupt, mut terminate) = (

@@ -19,6 +19,7 @@ mod id;
 mod list;
 mod logs;
 mod masked;
+mod nodes;
 mod query;
 mod resources;
 mod shape;
@@ -47,6 +48,7 @@ pub use logs::{
     line_prefix, read_bool,
 };
 pub use masked::{mask, masked};
+pub use nodes::{Amounts, ClusterNode, GpuType, NodeListResponse};
 pub use query::encode_query;
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};

@@ -42,6 +42,9 @@ pub const VOLUMES: &str = "/volumes";
 /// `GET`: one volume. `DELETE`: delete it.
 pub const VOLUME: &str = "/volumes/{volume_id}";
 
+/// `GET`: the machines of the cluster.
+pub const NODES: &str = "/nodes";
+
 /// `GET`: wait until tasks have reached a state.
 pub const TASKS_WAIT: &str = "/tasks/wait";
 

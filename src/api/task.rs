@@ -264,16 +264,21 @@ pub struct TaskStopAllResponse {
     /// Always `stopped`.
     pub status: String,
     pub message: String,
+    /// Their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_ids: Vec<TaskId>,
 }
 
 impl TaskStopAllResponse {
-    /// The answer after `count` tasks were stopped, of one user or of all.
-    pub fn new(count: usize, all_users: bool) -> Self {
+    /// The answer after these tasks were stopped, of one user or of all.
+    pub fn new(task_ids: Vec<TaskId>, all_users: bool) -> Self {
+        let count = task_ids.len();
         let whose = if all_users { " for all users" } else { "" };
         Self {
             count,
             status: "stopped".to_owned(),
             message: format!("Stopped {count} tasks{whose}"),
+            task_ids,
         }
     }
 }

@@ -29,9 +29,10 @@ fn answers_about_tasks() {
         TaskStopResponse::new(id)
     );
     let stopped: TaskStopAllResponse = check("task-stop-all-response");
-    assert_eq!(stopped, TaskStopAllResponse::new(5, true));
+    let ids = ["ab12cd34", "ef56gh78"].map(|id| id.parse().unwrap());
+    assert_eq!(stopped, TaskStopAllResponse::new(ids.into(), true));
     assert_eq!(
-        TaskStopAllResponse::new(0, false).message,
+        TaskStopAllResponse::new(Vec::new(), false).message,
         "Stopped 0 tasks"
     );
 }

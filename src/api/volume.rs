@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Problem, Timestamp, VolumeId, resources::read_volume_size};
+use super::{Problem, TaskId, Timestamp, VolumeId, resources::read_volume_size};
 use crate::k8s::names::is_dns_subdomain;
 
 /// Kubernetes' access modes of a volume.
@@ -154,12 +154,14 @@ fn access_modes(value: Option<&Value>, problems: &mut Vec<Problem>) -> Vec<Acces
     read
 }
 
-/// The state of a volume: the phase of its claim in Kubernetes.
+/// The state of a volume: the phase of its claim in Kubernetes, or that it is being deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumePhase {
     Pending,
     Bound,
     Lost,
+    /// It is deleted as soon as no pod uses it any more.
+    Terminating,
 }
 
 impl fmt::Display for VolumePhase {
@@ -184,6 +186,9 @@ pub struct VolumeStatus {
     /// Why the volume is not bound, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The unfinished tasks that mount it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_by: Vec<TaskId>,
     pub metadata: VolumeMetadata,
 }
 

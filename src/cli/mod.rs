@@ -19,6 +19,7 @@ macro_rules! server_options {
                     header_command: self.header_command.take(),
                     insecure_http: self.insecure_http,
                     ca_file: self.ca_file.take(),
+                    quiet: self.quiet,
                 }
             }
         }
@@ -70,6 +71,10 @@ macro_rules! command {
             /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
             #[argh(option, arg_name = "file")]
             pub ca_file: Option<std::path::PathBuf>,
+
+            /// print no messages but errors
+            #[argh(switch, short = 'q')]
+            pub quiet: bool,
         }
         }
         server_options! { $name }
@@ -93,8 +98,10 @@ pub struct ServerOptions {
     pub header_command: Option<String>,
     pub insecure_http: bool,
     pub ca_file: Option<std::path::PathBuf>,
+    pub quiet: bool,
 }
 
+mod complete;
 mod jobs;
 mod parse;
 mod reference;
@@ -103,6 +110,7 @@ mod topics;
 mod value;
 mod volumes;
 
+pub use complete::{Candidates, Objects, candidates};
 pub use jobs::{
     DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, ShowArgs, StatusArgs, StopArgs, WaitArgs,
 };
@@ -110,13 +118,13 @@ pub use parse::EarlyExit;
 pub use reference::Reference;
 pub use submit::{Changes, RerunArgs, RunArgs, StartOptions, SubmitArgs, ValidateArgs};
 pub use topics::role;
-pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, When};
+pub use value::{Auth, Format, LogFormat, PodSecurity, Prefix, Shell, When};
 pub use volumes::{
     VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs, VolumesArgs,
     VolumesCommand,
 };
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -155,6 +163,8 @@ pub enum ClientCommand {
     Auth(AuthArgs),
     Jobs(JobsArgs),
     Volumes(VolumesArgs),
+    Nodes(NodesArgs),
+    Completion(CompletionArgs),
     Manifest(ManifestArgs),
     DialStdio(DialStdioArgs),
 }
@@ -176,6 +186,8 @@ impl SubCommands for Command {
         AuthArgs::COMMAND,
         JobsArgs::COMMAND,
         VolumesArgs::COMMAND,
+        NodesArgs::COMMAND,
+        CompletionArgs::COMMAND,
         ManifestArgs::COMMAND,
         DialStdioArgs::COMMAND,
     ];
@@ -207,6 +219,33 @@ command! {
         /// print a unit file for a machine that the users log in to by ssh
         #[argh(switch)]
         pub systemd: bool,
+    }
+}
+
+command! {
+    /// Show the machines of the cluster, and what of them is free.
+    #[argh(
+        name = "nodes",
+        example = "{command_name}\n{command_name} -o json",
+        note = "Free is what no pod asks for. It is `unknown` if the server may not see the pods of other namespaces: k8s-cli help clusters."
+    )]
+    pub struct NodesArgs {} with output server
+}
+
+command! {
+    /// Print what completes command lines in a shell.
+    #[argh(
+        name = "completion",
+        example = "source <({command_name} bash)\n{command_name} zsh > ~/.zfunc/_k8s-cli\n{command_name} fish > ~/.config/fish/completions/k8s-cli.fish"
+    )]
+    pub struct CompletionArgs {
+        /// bash, zsh or fish; `words` is for these: it prints what fits the last of the words behind `--`
+        #[argh(positional)]
+        pub shell: Shell,
+
+        /// with `words`: the words of the command line
+        #[argh(positional, arg_name = "word")]
+        pub words: Vec<String>,
     }
 }
 
@@ -331,6 +370,10 @@ command! {
         /// most tasks that a user may submit in a minute (default: no limit)
         #[argh(option, arg_name = "number")]
         pub max_submits: Option<usize>,
+
+        /// delete tasks, with their logs, this long after they have finished, such as 7d (default: never)
+        #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+        pub ttl_after_finished: Option<Duration>,
 
         /// listen on this socket, and know users by the names that this machine has for them; `auto` is
         /// /run/k8s-cli/k8s-cli.sock, else $XDG_RUNTIME_DIR/k8s-cli.sock

@@ -173,7 +173,7 @@ fn command_words<'a>(args: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// The help of the command that `words` name; `None` if there is no such command.
-fn help(words: &[&str]) -> Option<String> {
+pub(super) fn help(words: &[&str]) -> Option<String> {
     // Words after a whole command, such as `serve`, are its arguments. argh refuses arguments that the command does not have.
     let args: Vec<&str> = words.iter().copied().chain(["--help"]).collect();
     match Cli::from_args(&[PROGRAM], &args) {

@@ -166,6 +166,10 @@ macro_rules! with_submission {
             /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
             #[argh(option, arg_name = "file")]
             pub ca_file: Option<std::path::PathBuf>,
+
+            /// print no messages but errors
+            #[argh(switch, short = 'q')]
+            pub quiet: bool,
         }
         }
         server_options! { $name }

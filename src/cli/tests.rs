@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::*;
+use super::{parse::version, *};
 use crate::api::AccessMode;
 
 fn parse(line: &str) -> Result<Command, EarlyExit> {
@@ -52,6 +52,7 @@ fn serve_has_the_defaults_of_the_contract() {
         max_env_size: None,
         max_tasks: None,
         max_submits: None,
+        ttl_after_finished: None,
         socket: None,
         socket_user_domain: None,
         tls_cert: None,

@@ -55,6 +55,30 @@ impl FromStr for When {
     }
 }
 
+/// What `completion` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    /// Candidates for a word, which the scripts of the shells ask for.
+    Words,
+}
+
+impl FromStr for Shell {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bash" => Ok(Self::Bash),
+            "zsh" => Ok(Self::Zsh),
+            "fish" => Ok(Self::Fish),
+            "words" => Ok(Self::Words),
+            _ => Err("expected bash, zsh or fish".to_owned()),
+        }
+    }
+}
+
 /// How the server knows the users who come to its port: `--auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {

@@ -58,11 +58,20 @@ struct Context<'a> {
     now: Timestamp,
     env: Env<'a>,
     terminal: Terminal,
+    /// Whether messages are dropped, except errors.
+    is_quiet: bool,
 }
 
 impl Context<'_> {
-    /// Writes a message to stderr. A failed write is ignored, because there is no other place to report it.
+    /// Writes a message to stderr, unless the user wants none.
     fn say(&mut self, message: &str) {
+        if !self.is_quiet {
+            self.report(message);
+        }
+    }
+
+    /// Writes an error to stderr. A failed write is ignored, because there is no other place to report it.
+    fn report(&mut self, message: &str) {
         // One write, so that the lines of programs that run at the same time do not mix.
         let lines = message.lines().map(|line| output::escape(line) + "\n");
         drop(self.err.write_all(lines.collect::<String>().as_bytes()));
@@ -87,7 +96,8 @@ impl Context<'_> {
     }
 
     /// A client for the server and the user that the options or the environment name.
-    fn client(&self, mut options: ServerOptions) -> Result<ApiClient, Error> {
+    fn client(&mut self, mut options: ServerOptions) -> Result<ApiClient, Error> {
+        self.is_quiet |= options.quiet;
         let url = config::api_url(options.api_url.take(), self.env)?;
         let roots = config::roots(options.ca_file.take(), self.env)?;
         let credentials = Credentials::find(options, &url, self.env)?;
@@ -96,7 +106,7 @@ impl Context<'_> {
 
     /// A line on the terminal that shows how far a transfer is.
     fn progress(&mut self, doing: &'static str) -> Progress<'_> {
-        let is_terminal = self.terminal.err;
+        let is_terminal = self.terminal.err && !self.is_quiet;
         Progress::new(
             is_terminal.then_some(&mut *self.err as &mut dyn Write),
             doing,
@@ -157,6 +167,7 @@ fn in_process(work: impl FnOnce(&mut Context<'_>) -> Result<Exit, Error>) -> Exi
         now: Timestamp::from(OffsetDateTime::now_utc()),
         env,
         terminal: Terminal::of_process(env),
+        is_quiet: false,
     };
     let exit = finish(&mut context, work);
     ExitCode::from(exit.code())
@@ -183,7 +194,7 @@ fn finish(
         Error::Detached { .. } if context.terminal.err => context.say(&format!("\n{error}")),
         Error::Detached { .. } => context.say(&error.to_string()),
         _ if exit == Exit::Done => (),
-        _ => context.say(&format!("k8s-cli: {error}")),
+        _ => context.report(&format!("k8s-cli: {error}")),
     }
     if let Some(hint) = error.hint() {
         context.say(&format!("hint: {hint}"));

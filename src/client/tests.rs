@@ -44,6 +44,7 @@ impl Session {
             now: "2025-10-05T12:34:56".parse().unwrap(),
             env: &find,
             terminal: self.terminal,
+            is_quiet: false,
         })
     }
 
@@ -116,10 +117,6 @@ fn contradictory_flags_are_usage_errors() {
             "give ids of tasks or --all, not both",
         ),
         ("jobs stop ab12cd34 --all-users", "--all-users needs --all"),
-        (
-            "jobs stop --all -o name",
-            "`-o name` does not work with --all: the answer names no ids",
-        ),
         (
             "jobs logs ab12cd34 --follow --no-follow",
             "--follow and --no-follow exclude each other",
@@ -218,6 +215,7 @@ fn a_closed_pipe_is_not_an_error() {
             now: "2025-10-05T12:34:56".parse().unwrap(),
             env: &|_| Some("/no/such/home".into()),
             terminal: Terminal::default(),
+            is_quiet: false,
         },
         |context| commands::auth::run(context, logout),
     );

@@ -47,9 +47,10 @@ use self::{
     files::{Files, Upload},
     logs::Logs,
     objects::{Keyed, Origin, Submission, labels},
+    observed::AskedRow,
     tasks::{
         census::Census,
-        definition, dry_run, events,
+        definition, dry_run, events, expire,
         keyed::{self, Earlier},
         list, prepare, reconcile, stop,
         submit::{self, Creations},
@@ -69,9 +70,10 @@ pub use self::{
     view::ListVersion,
 };
 use crate::api::{
-    ListQuery, LogQuery, Reason, SubmitFlags, TaskCheckResponse, TaskDefinition,
-    TaskDefinitionResponse, TaskId, TaskSource, TaskStatus, TaskSubmitResponse, TaskWaitResponse,
-    Timestamp, User, VolumeDefinition, VolumeId, VolumeStatus, WaitQuery,
+    ListQuery, LogQuery, NodeListResponse, NodeStatus, Reason, SubmitFlags, TaskCheckResponse,
+    TaskDefinition, TaskDefinitionResponse, TaskId, TaskSource, TaskState, TaskStatus,
+    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeDefinition, VolumeId,
+    VolumeStatus, WaitQuery,
 };
 
 fn too_slow() -> Error {
@@ -158,6 +160,11 @@ impl Executor {
     /// Never returns.
     pub async fn reconcile(&self) {
         reconcile::run(&self.live, &self.files).await;
+    }
+
+    /// Deletes tasks when `ttl` has passed since their end. Never returns.
+    pub async fn expire(&self, ttl: Duration) {
+        expire::run(&self.live, ttl).await;
     }
 
     /// Lets no further task begin, and rolls back the tasks that are being created. Returns when no task is incomplete, as far as
@@ -386,8 +393,32 @@ impl Executor {
             let mut own = task.of(|owner| owner.is(user));
             own.pods.retain(|pod| pod.owner.is(user));
             status.events = events::last(&self.live, &own).await;
+            if status.status == TaskState::Pending
+                && let Some(shortage) = self.shortage(&status).await
+            {
+                let reason = status.reason.take().unwrap_or_default();
+                status.reason = Some(format!("{reason} ({shortage})"));
+            }
         }
         Ok(status)
+    }
+
+    /// What the cluster lacks for a task that waits for its scheduler. An error is only logged: this explains, and decides nothing.
+    async fn shortage(&self, task: &TaskStatus) -> Option<String> {
+        let waits = |node: &&NodeStatus| {
+            let reason = node.reason.as_deref().unwrap_or_default();
+            node.status == TaskState::Pending && reason.contains("nodes are available")
+        };
+        let node = task.metadata.nodes.iter().find(waits)?;
+        let job = self.live.cluster.get::<AskedRow>(&node.job);
+        match futures::join!(job, self.nodes()) {
+            (Ok(Some(AskedRow(asked))), Ok(cluster)) => objects::shortage(asked, &cluster.nodes),
+            (_, Err(error)) => {
+                log::debug!("cannot tell what the cluster lacks: {error}");
+                None
+            }
+            _ => None,
+        }
     }
 
     /// The file of a task of `user`, as it was submitted.
@@ -466,6 +497,23 @@ impl Executor {
         query: LogQuery,
     ) -> Result<mpsc::Receiver<LogItem>> {
         logs::open(&self.logs, &self.live, user, id, query).await
+    }
+
+    // === Nodes ===
+
+    /// The nodes of the cluster, and what is free on them, if the server may see the pods of all namespaces.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer, or the server may not see the nodes.
+    pub async fn nodes(&self) -> Result<NodeListResponse> {
+        let cluster = &self.live.cluster;
+        let (nodes, pods) = futures::join!(cluster.nodes(), cluster.all_pods());
+        let pods = match pods {
+            Err(error) if error.reason() == Reason::Forbidden => None,
+            pods => Some(pods?),
+        };
+        let nodes = objects::cluster_nodes(&nodes?, pods.as_deref());
+        Ok(NodeListResponse::new(nodes))
     }
 
     // === Volumes ===

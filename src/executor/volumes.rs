@@ -123,8 +123,10 @@ impl Volumes<'_> {
         let is_pending = |claim: &&Arc<ClaimRow>| claim.phase == VolumePhase::Pending;
         let pending: Vec<_> = claims.iter().filter(is_pending).collect();
         let mut reasons = self.last_events(&pending).await;
+        let users = self.0.view.users_of_claims();
         let volumes = claims.iter().filter_map(|claim| {
             let mut volume = claim.status(&self.0.cluster.namespace)?;
+            volume.used_by = users.get(&claim.name).cloned().unwrap_or_default();
             if is_pending(&claim) {
                 volume.reason = reasons.remove(&claim.uid);
             }
@@ -272,7 +274,8 @@ impl Volumes<'_> {
         let claim = self.0.cluster.get::<ClaimRow>(name);
         let claim = call(format!("look for claim `{name}`"), claim).await?;
         // A claim with an owner is free for that owner only.
-        let is_free = |claim: &ClaimRow| !claim.is_taken || claim.owner.is(user);
+        let is_own = |claim: &ClaimRow| !claim.is_taken || claim.owner.is(user);
+        let is_free = |claim: &ClaimRow| !claim.is_deleted && is_own(claim);
         Ok(claim.filter(is_free).map(Arc::new))
     }
 
@@ -281,7 +284,7 @@ impl Volumes<'_> {
         let claims = self.volume_claims(Some(user)).await?.into_iter();
         let named = claims.filter(|claim| {
             let volume = claim.volume.as_ref();
-            volume.is_some_and(|(_, volume)| **volume == *name)
+            !claim.is_deleted && volume.is_some_and(|(_, volume)| **volume == *name)
         });
         Ok(named.min_by_key(|claim| claim.created_at))
     }

@@ -17,6 +17,7 @@ mod limits;
 mod log_body;
 mod log_streams;
 mod metrics;
+mod nodes;
 mod panics;
 mod request_key;
 mod routes;

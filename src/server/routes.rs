@@ -9,7 +9,7 @@ use actix_web::{
 };
 use serde_json::json;
 
-use super::{access::Known, error, limits::Limits, metrics, tasks, volumes};
+use super::{access::Known, error, limits::Limits, metrics, nodes, tasks, volumes};
 use crate::{
     api::{KEY_HEADER, Whoami, path},
     executor::{Error, Executor},
@@ -53,6 +53,7 @@ pub fn configure(config: &mut ServiceConfig, limits: &Limits, hides_metrics: boo
                 .route(get().to(tasks::logs))
                 .route(post().to(tasks::logs_by_form)),
         )
+        .service(resource(path::NODES, "GET, HEAD").route(get().to(nodes::list)))
         .service(resource(path::VOLUMES_CREATE, "POST").route(post().to(volumes::create)))
         .service(resource(path::VOLUMES, "GET, HEAD").route(get().to(volumes::list)))
         .service(

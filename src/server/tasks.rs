@@ -155,7 +155,7 @@ pub async fn stop_all(
     executor: Data<Executor>,
 ) -> Result<HttpResponse, Error> {
     let stopped = executor.stop_all(&user, filter.of(&user)).await?;
-    let answer = TaskStopAllResponse::new(stopped.len(), filter.all_users);
+    let answer = TaskStopAllResponse::new(stopped.clone(), filter.all_users);
     Ok(Subjects::of(HttpResponse::Ok().json(answer), stopped))
 }
 

@@ -27,6 +27,8 @@ fn every_help_text_is_a_golden_file() {
         "jobs logs",
         "jobs wait",
         "jobs delete",
+        "nodes",
+        "completion",
         "volumes",
         "volumes create",
         "volumes list",

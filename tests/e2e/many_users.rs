@@ -103,10 +103,14 @@ fn stopping_all_tasks_skips_finished_ones() {
     }
 
     let outcome = ada.run(["jobs", "stop", "--all", "-o", "json"]).success();
-    let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let mut answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let ids = answer["task_ids"].as_array_mut().unwrap();
+    ids.sort_by_key(|id| id.to_string());
+    let mut expected = hers.clone();
+    expected.sort();
     assert_eq!(
         answer,
-        serde_json::json!({"count": 2, "status": "stopped", "message": "Stopped 2 tasks"})
+        serde_json::json!({"count": 2, "status": "stopped", "message": "Stopped 2 tasks", "task_ids": expected})
     );
     for id in &hers {
         ada.run(["jobs", "status", id]).code(1);
@@ -119,7 +123,11 @@ fn stopping_all_tasks_skips_finished_ones() {
         .success();
     let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(answer["message"], "Stopped 1 tasks for all users");
+    assert_eq!(answer["task_ids"], serde_json::json!([his]));
     bob.run(["jobs", "status", &his]).code(1);
+    ada.run(["jobs", "stop", "--all", "-o", "name"])
+        .success()
+        .stdout("");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_pending_volume_has_a_reason() {
     .success();
     let listed = ada.run(["volumes", "list"]).success().stdout;
     let line = listed.lines().find(|line| line.starts_with(&id)).unwrap();
-    assert!(line.ends_with(expected), "{line}");
+    assert_eq!(line.split('\t').nth(10), Some(expected), "{line}");
 }
 
 #[test]
@@ -219,4 +219,32 @@ fn a_mount_below_a_symlink_is_visible_in_the_task_only() {
     let expected = format!("\nbelow {path}\n");
     assert!(outcome.stdout.ends_with(&expected), "{}", outcome.stdout);
     assert!(!std::path::Path::new(&path).exists());
+}
+
+#[test]
+fn a_volume_shows_who_uses_it() {
+    let world = World::new();
+    let ada = world.login("ada");
+    ada.run(["volumes", "create", "data", "1Gi"]).success();
+    let id = ada.submit("volumes: {/data: data}\nrun: sleep 1000");
+    ada.wait_for_status(&id, "running");
+    let list = ada.run(["volumes", "list"]).success().stdout;
+    assert!(list.trim_end().ends_with(&format!("\t{id}")), "{list}");
+    let table = ada.run(["volumes", "list", "-o", "table"]).success().stdout;
+    assert!(table.contains("USED BY") && table.contains(&id), "{table}");
+    // Kubernetes keeps a claim that a pod uses.
+    let claim = &world.names::<PersistentVolumeClaim>()[0];
+    world.delete_claim(claim);
+    wait_until("the volume is being deleted", || {
+        let list = ada.run(["volumes", "list"]).success().stdout;
+        list.contains("\tTerminating\t")
+    });
+    let task = ada.file("volumes: {/data: data}\nrun: 'true'");
+    ada.run(["jobs", "submit", &task])
+        .code(1)
+        .says("you have no volume `data`");
+    ada.run(["jobs", "stop", &id]).success();
+    wait_until("the volume is gone", || {
+        ada.run(["volumes", "list"]).success().stdout.is_empty()
+    });
 }

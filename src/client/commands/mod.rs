@@ -3,6 +3,7 @@
 //! Only the client's `mod.rs` imports this module. It parses no arguments (`cli` does) and formats no tables (`output` does).
 
 pub mod auth;
+mod completion;
 mod delete;
 mod dial_stdio;
 mod find;
@@ -10,6 +11,7 @@ mod jobs;
 mod list;
 mod logs;
 mod manifest;
+mod nodes;
 mod show;
 mod stop;
 mod submit;
@@ -26,6 +28,8 @@ pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Er
         ClientCommand::Auth(args) => auth::run(context, args.command),
         ClientCommand::Jobs(args) => jobs::run(context, args.command),
         ClientCommand::Volumes(args) => volumes::run(context, args.command),
+        ClientCommand::Completion(args) => completion::run(context, args),
+        ClientCommand::Nodes(args) => nodes::run(context, args),
         ClientCommand::Manifest(args) => manifest::run(context, args),
         ClientCommand::DialStdio(args) => dial_stdio::run(context, args),
     }
@@ -44,7 +48,7 @@ fn for_each<I>(
             Err(error @ Error::Output(_)) => return Err(error),
             Err(error) => {
                 if let Some(earlier) = failed.replace(error) {
-                    context.say(&format!("k8s-cli: {earlier}"));
+                    context.report(&format!("k8s-cli: {earlier}"));
                 }
             }
         }

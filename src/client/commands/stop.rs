@@ -34,9 +34,6 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         (false, true) => return usage("give ids of tasks or --all, not both"),
         (true, false) => return usage("give a task's id, or --all"),
         _ if all_users && !all => return usage("--all-users needs --all"),
-        (true, true) if format == Format::Name => {
-            return usage("`-o name` does not work with --all: the answer names no ids");
-        }
         _ => (),
     }
     let client = context.client(server)?;
@@ -63,6 +60,13 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         }
         match format {
             Format::Json | Format::Yaml => output::document(context.out, format, &stopped.body)?,
+            Format::Name if stopped.value.task_ids.len() < stopped.value.count => {
+                return Err(client.not_ours("its answer does not name the stopped tasks"));
+            }
+            Format::Name => {
+                let ids = stopped.value.task_ids.iter();
+                output::tsv(context.out, ids.map(|id| vec![id.to_string()]))?;
+            }
             _ => writeln!(context.out, "{}", output::escape(&stopped.value.message))?,
         }
         return Ok(Exit::Done);

@@ -89,12 +89,20 @@ pub fn is_about_form(error: &Error) -> bool {
     }
 }
 
-/// Whether a server knows forms, but keeps no files of tasks.
+/// Whether a server knows forms, but keeps no files of tasks, or the file makes the request too large.
 pub fn is_about_source(error: &Error) -> bool {
     let names = |detail: &str| {
         ["source", "origin"]
             .iter()
             .any(|part| detail.contains(&format!("{part}: is not a part of the form")))
     };
-    matches!(error, Error::Api { status: 422, detail, .. } if names(detail))
+    match error {
+        Error::Api { status: 413, .. } => true,
+        Error::Api {
+            status: 422,
+            detail,
+            ..
+        } => names(detail),
+        _ => false,
+    }
 }

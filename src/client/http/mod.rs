@@ -41,10 +41,10 @@ pub use self::{
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
-    ListQuery, LogQuery, NDJSON, PLAIN_TEXT, SubmitFlags, TaskCheckResponse, TaskDefinition,
-    TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse,
-    TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
-    TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
+    ListQuery, LogQuery, NDJSON, NodeListResponse, PLAIN_TEXT, SubmitFlags, TaskCheckResponse,
+    TaskDefinition, TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId,
+    TaskListResponse, TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse,
+    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
     VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::proxy::Proxy;
@@ -144,7 +144,7 @@ impl ApiClient {
         if source.text.is_some() {
             let form = Form::new(wire(task)?, flags, None, source);
             match self.again(|| self.send_form(&form, None, Some(key))) {
-                Err(error) if is_about_form(&error) => (),
+                Err(error) if is_about_form(&error) || is_about_source(&error) => (),
                 answer => return self.typed(answer?),
             }
         }
@@ -367,6 +367,10 @@ impl ApiClient {
             return Err(self.not_ours(&page::describe(response.status(), response.headers())));
         };
         Ok(open(Box::new(response.into_body().into_reader())))
+    }
+
+    pub fn list_nodes(&self) -> Result<Answer<NodeListResponse>, Error> {
+        self.get(path::NODES)
     }
 
     pub fn create_volume(

@@ -23,12 +23,20 @@ mod reviews;
 mod tls;
 mod warnings;
 
-use std::{fmt, future::Future, path::Path, time::Duration};
+use std::{
+    fmt::{self, Debug},
+    future::Future,
+    path::Path,
+    time::Duration,
+};
 
 use futures::Stream;
 use k8s_openapi::{
     NamespaceResourceScope,
-    api::{batch::v1::Job, core::v1::Namespace},
+    api::{
+        batch::v1::Job,
+        core::v1::{Namespace, Node, Pod},
+    },
     apimachinery::pkg::version::Info,
 };
 use kube::{
@@ -245,16 +253,31 @@ impl Cluster {
     }
 
     /// The nodes of the cluster, which belong to no namespace.
-    pub async fn nodes(&self) -> Result<Vec<k8s_openapi::api::core::v1::Node>> {
-        let api = Api::all(self.client.clone());
-        let mut nodes = Vec::new();
-        let mut page = ListParams::default().limit(PAGE);
+    pub async fn nodes(&self) -> Result<Vec<Node>> {
+        self.all("list nodes", ListParams::default()).await
+    }
+
+    /// The pods of all namespaces that take room on a node.
+    pub async fn all_pods(&self) -> Result<Vec<Pod>> {
+        let unfinished = "status.phase!=Succeeded,status.phase!=Failed";
+        let params = ListParams::default().fields(unfinished);
+        self.all("list the pods of all namespaces", params).await
+    }
+
+    /// The objects of a kind in all namespaces.
+    async fn all<K>(&self, doing: &str, params: ListParams) -> Result<Vec<K>>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        let mut items = Vec::new();
+        let mut page = params.limit(PAGE);
         loop {
-            let list = call("list nodes", api.list(&page)).await?;
-            nodes.extend(list.items);
+            let list = call(doing, api.list(&page)).await?;
+            items.extend(list.items);
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = page.continue_token(&token),
-                None => return Ok(nodes),
+                None => return Ok(items),
             }
         }
     }

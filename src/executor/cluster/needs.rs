@@ -98,7 +98,8 @@ const NEEDS: &[Need] = &[
     need("", "secrets", "delete", Kind::Always, "the files of tasks are kept until their tasks are deleted"),
     need("authentication.k8s.io", "tokenreviews", "create", Kind::ForTokens, NO_USERS),
     need("authorization.k8s.io", "subjectaccessreviews", "create", Kind::ForTokens, NO_USERS),
-    need("", "nodes", "list", Kind::Optional, "tasks do not get the type of GPU that they ask for"),
+    need("", "nodes", "list", Kind::Optional, "tasks do not get the type of GPU that they ask for, and `k8s-cli nodes` fails"),
+    need("", "pods", "list", Kind::Optional, "`k8s-cli nodes` does not say what is free"),
 ];
 
 impl Cluster {

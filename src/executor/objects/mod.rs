@@ -7,6 +7,7 @@
 //! object of Kubernetes; `observed` does that.
 
 mod barrier;
+mod capacity;
 mod defaults;
 mod environment;
 mod files;
@@ -26,6 +27,7 @@ mod submission;
 mod tests;
 
 pub use self::{
+    capacity::{nodes as cluster_nodes, requests as requests_of_pod, shortage},
     defaults::Defaults,
     files::{Files, FilesPlace, KeptFiles, PART, check_claim, files_secret},
     gpus::{Placement, choose, place},

@@ -49,10 +49,14 @@ impl ClaimRow {
             access_modes: modes
                 .filter_map(|mode| mode.parse::<AccessMode>().ok())
                 .collect(),
-            status: self.phase,
+            status: match self.is_deleted {
+                true => VolumePhase::Terminating,
+                false => self.phase,
+            },
             created_at: self.created_at,
             username: self.owner.label.to_string(),
             reason: None,
+            used_by: Vec::new(),
             metadata: VolumeMetadata {
                 pvc_name: self.name.to_string(),
                 namespace: namespace.to_owned(),
@@ -66,7 +70,8 @@ impl Resource for ClaimRow {
     const KIND: &'static str = "volumes";
 }
 
-impl_row!(ClaimRow, |row: &Self| row.is_deleted);
+// A claim that is being deleted exists until no pod uses it any more.
+impl_row!(ClaimRow, |_| false);
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]

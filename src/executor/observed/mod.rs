@@ -7,6 +7,7 @@
 //! `view`, `volumes`, `tasks` and `logs` import this module. It is pure and asks Kubernetes nothing. It keeps no state either: `view`
 //! keeps the rows.
 
+mod asked;
 mod barrier;
 mod claim;
 mod ends;
@@ -21,6 +22,7 @@ mod task;
 mod tests;
 
 pub use self::{
+    asked::AskedRow,
     barrier::{Barrier, has_come, is_waiting, may_open},
     claim::ClaimRow,
     ends::{Ends, NodeEnd},

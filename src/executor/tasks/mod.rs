@@ -7,6 +7,7 @@ pub mod census;
 pub mod definition;
 pub mod dry_run;
 pub mod events;
+pub mod expire;
 pub mod keyed;
 pub mod list;
 pub mod prepare;

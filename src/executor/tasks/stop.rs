@@ -78,6 +78,15 @@ pub async fn delete_finished(live: &LiveView, user: &User, id: TaskId) -> Result
     Ok(())
 }
 
+/// Deletes a task, whosever it is.
+///
+/// # Errors
+/// When Kubernetes refuses.
+pub async fn delete_whole(live: &LiveView, id: TaskId, task: &Observed) -> Result<()> {
+    delete(live, [Objects::of(id, task, None)], None).await?;
+    Ok(())
+}
+
 /// Deletes the Jobs of a task that is only partly created; returns how many there were.
 pub async fn roll_back(live: &LiveView, id: TaskId) -> Result<usize> {
     live.refresh_jobs(id).await?;

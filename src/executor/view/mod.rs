@@ -201,6 +201,20 @@ impl View {
         self.state().volumes.list(user)
     }
 
+    /// The unfinished tasks that mount each claim, by its name.
+    pub fn users_of_claims(&self) -> HashMap<Box<str>, Vec<TaskId>> {
+        let state = self.state();
+        let mut users: HashMap<Box<str>, Vec<TaskId>> = HashMap::new();
+        for (claim, task) in state.tasks.mounts() {
+            let tasks = users.entry(claim.into()).or_default();
+            if !tasks.contains(&task) {
+                tasks.push(task);
+            }
+        }
+        users.values_mut().for_each(|tasks| tasks.sort_unstable());
+        users
+    }
+
     /// Whether a running pod of a task mounts a claim.
     pub fn is_mounted(&self, claim: &str) -> bool {
         let state = self.state();

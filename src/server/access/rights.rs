@@ -74,6 +74,7 @@ pub const RIGHTS: &[(&str, &[&str], Right)] = &[
         &["GET", "HEAD", "POST"],
         Right::new("tasks/log", "get"),
     ),
+    (path::NODES, &["GET", "HEAD"], Right::new("nodes", "list")),
     (
         path::VOLUMES_CREATE,
         &["POST"],

@@ -26,6 +26,7 @@ pub const MEMBER: &[&str] = &[
     "get volumes",
     "list volumes",
     "delete volumes",
+    "list nodes",
 ];
 
 /// A server with its users.

@@ -219,6 +219,15 @@ impl World {
         });
     }
 
+    /// Deletes a claim without the server. It exists as long as a pod uses it.
+    pub fn delete_claim(&self, name: &str) {
+        with_client(&self.kubeconfig, async |client| {
+            let api: Api<k8s_openapi::api::core::v1::PersistentVolumeClaim> =
+                Api::namespaced(client, &self.namespace);
+            api.delete(name, &DeleteParams::default()).await.unwrap();
+        });
+    }
+
     /// Merges a patch into an object without the server.
     pub fn patch<K: Object>(&self, name: &str, patch: &serde_json::Value) {
         with_client(&self.kubeconfig, async |client| {

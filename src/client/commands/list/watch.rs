@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Look;
 use crate::{
-    api::{ListQuery, ListRecord, TaskId, TaskStatus, Timestamp},
+    api::{ListQuery, ListRecord, TaskId, TaskState, TaskStatus, Timestamp},
     backoff::Backoff,
     cli::Format,
     client::{
@@ -78,14 +78,23 @@ struct Watched {
     query: ListQuery,
     look: Look,
     began: Instant,
-    /// The tasks of the list with the lines that were printed for them; none before the first answer.
-    rows: Option<HashMap<TaskId, (TaskStatus, String)>>,
+    /// The tasks of the list; none before the first answer.
+    rows: Option<HashMap<TaskId, Row>>,
     /// The tasks that this stream has named.
     again: HashSet<TaskId>,
     /// Whether this stream has named all.
     is_synced: bool,
     /// The drawing, if there is one.
     screen: Option<Screen>,
+}
+
+/// A task of the list.
+struct Row {
+    task: TaskStatus,
+    /// The line that was printed for it.
+    line: String,
+    /// Whether it had finished before its pods were removed.
+    has_finished: bool,
 }
 
 impl Watched {
@@ -163,8 +172,16 @@ impl Watched {
         let is_first = self.rows.as_ref().is_none_or(HashMap::is_empty);
         let line = self.line(&task, &task.status.to_string())?;
         let rows = self.rows.get_or_insert_default();
-        let before = rows.insert(task.task_id, (task.clone(), line.clone()));
-        if self.screen.is_some() || before.is_some_and(|(_, before)| before == line) {
+        let before = rows.remove(&task.task_id);
+        let had_finished = before.as_ref().is_some_and(|before| before.has_finished);
+        let is_removed = task.status == TaskState::Stopping;
+        let row = Row {
+            task: task.clone(),
+            line: line.clone(),
+            has_finished: task.status.is_terminal() || is_removed && had_finished,
+        };
+        rows.insert(task.task_id, row);
+        if self.screen.is_some() || before.is_some_and(|before| before.line == line) {
             return Ok(());
         }
         if is_first && self.look.format == Format::Tsv {
@@ -187,12 +204,12 @@ impl Watched {
         task: Option<TaskStatus>,
     ) -> Result<(), Error> {
         let rows = self.rows.get_or_insert_default();
-        let Some((last, _)) = rows.remove(&id) else {
+        let Some(last) = rows.remove(&id) else {
             return Ok(());
         };
         let status = match &task {
             Some(task) => task.status.to_string(),
-            None if last.status.is_terminal() => "deleted".to_owned(),
+            None if last.has_finished => "deleted".to_owned(),
             None => "stopped".to_owned(),
         };
         if self.screen.is_some() {
@@ -202,7 +219,7 @@ impl Watched {
             context.say(&format!("task {id} {status}"));
             return Ok(());
         }
-        let line = self.line(&task.unwrap_or(last), &status)?;
+        let line = self.line(&task.unwrap_or(last.task), &status)?;
         Ok(context.out.write_all(line.as_bytes())?)
     }
 
@@ -233,7 +250,7 @@ impl Watched {
         };
         context.terminal.measure(context.env);
         self.look.sheet.width = context.terminal.width();
-        let mut tasks: Vec<_> = rows.values().map(|(task, _)| task.clone()).collect();
+        let mut tasks: Vec<_> = rows.values().map(|row| row.task.clone()).collect();
         tasks.sort_by_cached_key(|task| self.query.sort.place(task));
         let now: Timestamp = context.now.later(self.began.elapsed());
         let mut table = Vec::new();

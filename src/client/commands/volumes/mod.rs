@@ -162,6 +162,8 @@ fn table(
     if details {
         header.extend(["CLASS", "MODES", "CLAIM", "NAMESPACE"]);
     }
+    let is_used = volumes.iter().any(|volume| !volume.used_by.is_empty());
+    header.extend(is_used.then_some("USED BY"));
     header.extend(reasons.then_some("REASON"));
     let rows = volumes.iter().map(|volume| {
         let mut row = vec![
@@ -178,6 +180,7 @@ fn table(
             row.push(volume.metadata.pvc_name.clone());
             row.push(volume.metadata.namespace.clone());
         }
+        row.extend(is_used.then(|| used_by(volume)));
         row.extend(reasons.then(|| volume.reason.clone().unwrap_or_default()));
         row
     });
@@ -202,6 +205,7 @@ fn cells(volume: &VolumeStatus) -> Vec<String> {
         volume.metadata.pvc_name.clone(),
         volume.metadata.namespace.clone(),
         volume.reason.clone().unwrap_or_default(),
+        used_by(volume),
     ]
 }
 
@@ -224,12 +228,19 @@ fn block(
         ("modes", modes(volume)),
         ("claim", volume.metadata.pvc_name.clone()),
         ("namespace", volume.metadata.namespace.clone()),
+        ("used by", used_by(volume)),
     ];
     pairs.retain(|(_, value)| !value.is_empty());
     let pairs = pairs
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value));
     output::pairs(out, format, sheet, pairs.collect())
+}
+
+/// The unfinished tasks that mount a volume.
+fn used_by(volume: &VolumeStatus) -> String {
+    let users = volume.used_by.iter().map(ToString::to_string);
+    users.collect::<Vec<_>>().join(",")
 }
 
 fn modes(volume: &VolumeStatus) -> String {

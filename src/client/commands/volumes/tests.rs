@@ -21,7 +21,7 @@ fn volumes() -> Vec<VolumeStatus> {
         {
             "volume_id": "vol00002", "name": "models", "size": "1Ti", "storage_class": "fast",
             "access_modes": ["ReadWriteMany"], "status": "Bound", "created_at": "2025-09-01T00:00:00",
-            "username": "user-example.com", "metadata": {"pvc_name": "models-vol00002", "namespace": "default"}
+            "username": "user-example.com", "used_by": ["ab12cd34", "ef56gh78"], "metadata": {"pvc_name": "models-vol00002", "namespace": "default"}
         }
     ]});
     serde_json::from_value::<VolumeListResponse>(body)

@@ -12,6 +12,9 @@ const AMD: &str = "amd.com/gpu";
 const NEURON: &str = "aws.amazon.com/neuron";
 const TPU: &str = "google.com/tpu";
 
+/// The resources of accelerators.
+pub const RESOURCES: [&str; 5] = [NVIDIA, AMD, NEURON, TPU, "habana.ai/gaudi"];
+
 /// The GPUs that a pod asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Placement {
@@ -186,6 +189,12 @@ pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String
     }
     let labels = vec![(key.to_string(), values)];
     (Placement { labels, ..anywhere }, None)
+}
+
+/// The type of the GPUs of a node, if a label says it.
+pub fn type_of(node: &Node) -> Option<String> {
+    let mut schemes = SCHEMES.iter();
+    schemes.find_map(|(key, canonical)| Some(canonical(label(node, key)?)))
 }
 
 /// Whether a wanted name means a GPU type. Case does not matter, and `H200` means every `H200-...`.

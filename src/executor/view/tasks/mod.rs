@@ -133,6 +133,15 @@ impl Tasks {
         pods.map(|pod| &**pod)
     }
 
+    /// The claims that unfinished Jobs mount, each with its task.
+    pub fn mounts(&self) -> impl Iterator<Item = (&str, TaskId)> {
+        let jobs = self.tasks.iter().flat_map(|(id, task)| {
+            let unfinished = task.jobs.iter().filter(|job| !job.state.has_ended());
+            unfinished.map(|job| (*id, job))
+        });
+        jobs.flat_map(|(id, job)| job.claims.iter().map(move |claim| (&**claim, id)))
+    }
+
     /// The files that are kept for tasks.
     pub fn kept_files(&self) -> impl Iterator<Item = &KeptFiles> {
         let first_jobs = self.tasks.values().filter_map(|task| task.jobs.first());
