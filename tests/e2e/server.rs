@@ -124,8 +124,10 @@ fn a_server_that_starts_before_its_cluster_waits_for_it() {
     let plan = FaultPlan::Seeded(0);
     let proxy = Proxy::start(([127, 0, 0, 1], 9).into(), plan, 0, Duration::ZERO);
     let kubeconfig = std::fs::read_to_string(&world.kubeconfig).unwrap();
-    let target = kubeconfig.split("server: ").nth(1).unwrap();
-    let (scheme, rest) = target.lines().next().unwrap().split_once("://").unwrap();
+    let (_, target) = kubeconfig.split_once("server").unwrap();
+    let target = target.trim_start_matches(['"', ':', ' ']);
+    let target = target.split(['"', '\n']).next().unwrap();
+    let (scheme, rest) = target.split_once("://").unwrap();
     let host = rest.split('/').next().unwrap();
     let redirected = dir.path().join("kubeconfig");
     let moved = kubeconfig.replace(

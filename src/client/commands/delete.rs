@@ -1,11 +1,14 @@
-//! `k8s-cli jobs delete`: deletes finished tasks.
+//! `k8s-cli jobs delete`: deletes finished tasks, and waits until their pods are gone.
 
-use super::{documents, find::Finder, for_each};
+use super::{documents, find::Finder, for_each, stop};
 use crate::{
     api::{ListQuery, TaskStatus, matches_glob},
     cli::{DeleteArgs, Format, Reference},
     client::{Context, Error, Exit, http::ApiClient, output},
 };
+
+const DELETED: &str =
+    "deleted; waiting until Kubernetes has removed the pods (Ctrl-C ends the waiting only)";
 
 pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Error> {
     let server = args.take_server();
@@ -36,10 +39,14 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
             ))?;
         }
     }
+    // All are deleted before the pods of the first are waited for.
+    let delete = |typed| finder.with(typed, |id| client.delete_task(id));
+    let deleted: Vec<_> = ids.iter().map(delete).collect();
     let mut bodies = Vec::new();
-    let deleted = for_each(context, ids, |context, typed| {
-        let answer = finder.with(&typed, |id| client.delete_task(id))?;
+    let deleted = for_each(context, deleted, |context, answer| {
+        let answer = answer?;
         let id = answer.value.task_id;
+        stop::wait(context, DELETED, || stop::stopping(&client, &id))?;
         match format {
             Format::Table | Format::Wide | Format::Tsv => {
                 writeln!(context.out, "{}", output::escape(&answer.value.message))?;

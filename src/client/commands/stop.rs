@@ -14,6 +14,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The number of pauses, 1.5 s together, after which the command says that it waits.
 const SILENT_PAUSES: u32 = 4;
+const STOPPED: &str =
+    "stopped; waiting until the processes have ended (Ctrl-C ends the waiting only)";
 /// The number of pauses, about a minute together, after which it names the pods. The usual grace period is over by then.
 const LONG: u32 = 64;
 
@@ -44,7 +46,7 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         let stopped = client.stop_all_tasks(all_users)?;
         if !no_wait {
             let mut ids: Option<Vec<TaskId>> = None;
-            wait(context, || {
+            wait(context, STOPPED, || {
                 let mut tasks = client
                     .list_tasks(all_users, &ListQuery::default())?
                     .value
@@ -81,7 +83,7 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         let stopped = stopped?;
         let id = &stopped.value.task_id;
         if !no_wait {
-            wait(context, || stopping(&client, id))?;
+            wait(context, STOPPED, || stopping(&client, id))?;
         }
         match format {
             Format::Table | Format::Wide | Format::Tsv => {
@@ -98,9 +100,10 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
     done
 }
 
-/// Waits until there are no tasks whose processes still run although they were stopped.
-fn wait(
+/// Waits until there are no tasks whose pods still exist although they were stopped or deleted. `note` is said if that takes a while.
+pub fn wait(
     context: &mut Context<'_>,
+    note: &str,
     mut stopping: impl FnMut() -> Result<Vec<TaskStatus>, Error>,
 ) -> Result<(), Error> {
     for pauses in 0.. {
@@ -109,9 +112,7 @@ fn wait(
             break;
         }
         if pauses == SILENT_PAUSES {
-            context.say(
-                "stopped; waiting until the processes have ended (Ctrl-C ends the waiting only)",
-            );
+            context.say(note);
         }
         if pauses == LONG {
             let nodes = tasks.iter().flat_map(|task| &task.metadata.nodes);
@@ -126,8 +127,8 @@ fn wait(
     Ok(())
 }
 
-/// The task of this id, if its processes still run although it was stopped.
-fn stopping(client: &ApiClient, id: &TaskId) -> Result<Vec<TaskStatus>, Error> {
+/// The task of this id, if its pods still exist although it was stopped or deleted.
+pub fn stopping(client: &ApiClient, id: &TaskId) -> Result<Vec<TaskStatus>, Error> {
     match client.task(id) {
         Ok(task) if task.value.status == TaskState::Stopping => Ok(vec![task.value]),
         Ok(_) | Err(Error::Api { status: 404, .. }) => Ok(Vec::new()),

@@ -280,11 +280,6 @@ impl Observed {
             .filter(|job| user.is_none_or(|user| job.owner.is(user)))
             .collect();
         let jobless = self.jobless_pods(user);
-        // A deleted task is gone with its processes. Kubernetes collects the ended pods later.
-        let is_left = |pod: &&PodRow| pod.is_orphan() || !pod.has_ended();
-        if jobs.is_empty() && !jobless.iter().any(is_left) {
-            return None;
-        }
         let of_job = jobs.first().map(|job| Facts::of_job(job));
         let facts = of_job.or_else(|| jobless.first().map(|pod| Facts::of_pod(pod)))?;
         let pods = self.newest_pods();

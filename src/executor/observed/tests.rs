@@ -226,27 +226,6 @@ fn a_pod_that_another_object_controls_is_ignored() {
 }
 
 #[test]
-fn a_task_without_jobs_is_gone_once_its_pods_have_ended() {
-    let of_node = |rank: u32, phase| {
-        let mut pod = pod(rank, phase);
-        let labels = pod.metadata.labels.as_mut().unwrap();
-        labels.insert(labels::NODE_IDX.to_owned(), rank.to_string());
-        pod
-    };
-    let status = |pods: [Pod; 2]| status_of(&observed([], pods)).map(|task| task.status);
-    let stopping = [of_node(0, "Running"), of_node(1, "Failed")];
-    assert_eq!(status(stopping), Some(TaskState::Stopping));
-    let ended = [of_node(0, "Succeeded"), of_node(1, "Failed")];
-    assert_eq!(status(ended.clone()), None);
-    // Nobody collects a pod that has lost its owner.
-    let kept = ended.map(|mut pod| {
-        pod.metadata.owner_references = None;
-        pod
-    });
-    assert_eq!(status(kept), Some(TaskState::Failed));
-}
-
-#[test]
 fn only_a_node_that_has_not_started_needs_events() {
     assert!(observed([job(0, None)], []).lacks_reasons());
     assert!(observed([job(0, None)], [pod(0, "Pending")]).lacks_reasons());
