@@ -184,7 +184,10 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         let (executor, away) = Executor::connect(cluster, &namespace).await?;
         let with_tokens = access.tokens.is_some();
         if check {
-            return report_rights(&executor, with_tokens).await;
+            return match away {
+                Some(error) => Err(error.into()),
+                None => report_rights(&executor, with_tokens).await,
+            };
         }
         if let Some(error) = away {
             log::warn!("{}: the server waits for it", with_cause(&error));

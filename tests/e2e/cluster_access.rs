@@ -110,7 +110,7 @@ impl Cluster {
     fn refused(&self, kubeconfig: impl AsRef<OsStr>, env: &[(&str, &str)]) -> Outcome {
         let mut command = k8s_cli();
         command
-            .args(["serve", "--host", "127.0.0.1", "--port", "0"])
+            .args(["serve", "--check"])
             .env("HOME", self.dir.path())
             .env("KUBECONFIG", kubeconfig)
             .envs(env.iter().copied());
