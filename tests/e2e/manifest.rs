@@ -9,7 +9,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{MEMBER, Running, Team, TempDir, is_real_cluster, k8s_cli, wait_for, wait_until},
+    harness::{
+        MEMBER, Running, Team, TempDir, copy_k8s_cli, is_real_cluster, k8s_cli, wait_for,
+        wait_until,
+    },
     http::request,
 };
 
@@ -64,14 +67,14 @@ fn the_server_runs_in_the_cluster_with_these_rights() {
     assert!(print.status.success());
     let dir = TempDir::new();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_k8s-cli"), dir.path().join("k8s-cli")).unwrap();
+    let program = copy_k8s_cli(dir.path());
     kubectl(
         &["apply", "-f", "-"],
         &String::from_utf8(print.stdout).unwrap(),
     );
     // The image of the tests has no k8s-cli, so the node lends it.
     let patch = json!({"spec": {"template": {"spec": {
-        "volumes": [{"name": "program", "hostPath": {"path": dir.path().join("k8s-cli"), "type": "File"}}],
+        "volumes": [{"name": "program", "hostPath": {"path": program, "type": "File"}}],
         "containers": [{"name": "k8s-cli", "volumeMounts": [
             {"name": "program", "mountPath": "/usr/local/bin/k8s-cli", "readOnly": true},
         ]}],

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Running, Session, TempDir, World, wait_until};
+use crate::harness::{Running, Session, TempDir, World, copy_k8s_cli, wait_until};
 
 /// A socket that other users of this machine can reach, too.
 fn reachable() -> TempDir {
@@ -72,11 +72,7 @@ fn the_kernel_says_who_comes_over_the_socket() {
     list(&world.login("ada"), &[]).success();
 
     if is_root() {
-        let bin = Path::new(env!("CARGO_BIN_EXE_k8s-cli"));
-        let own = dir.path().join("k8s-cli");
-        // A program of its own: a file that this process writes may be open in children of other tests, and cannot be run then.
-        let copied = Command::new("cp").arg(bin).arg(&own).status();
-        assert!(copied.unwrap().success());
+        let own = copy_k8s_cli(dir.path());
         let other = |args: &[&str]| {
             let mut command = Command::new("setpriv");
             command.args(["--reuid", "daemon", "--regid", "daemon", "--clear-groups"]);

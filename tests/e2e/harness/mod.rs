@@ -90,6 +90,18 @@ impl Drop for TempDir {
     }
 }
 
+/// Copies the binary under test into `dir`, for other users of this machine to run it. `cp` writes it: a file that this process
+/// writes may be open in the children of other tests, and such a file cannot be run ("Text file busy").
+pub fn copy_k8s_cli(dir: &Path) -> PathBuf {
+    let copy = dir.join("k8s-cli");
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_k8s-cli"))
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
+    copy
+}
+
 /// The binary under test, without the variables of the environment that change its behaviour.
 pub fn k8s_cli() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_k8s-cli"));
