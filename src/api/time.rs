@@ -61,8 +61,10 @@ impl Timestamp {
 }
 
 impl From<OffsetDateTime> for Timestamp {
+    /// The same time in UTC. A time whose year in UTC has more than four digits becomes the last one that does not.
     fn from(time: OffsetDateTime) -> Self {
-        Self(time.to_offset(time::UtcOffset::UTC))
+        let utc = time.checked_to_offset(time::UtcOffset::UTC);
+        Self(utc.unwrap_or(PrimitiveDateTime::MAX.assume_utc()))
     }
 }
 
@@ -134,6 +136,13 @@ mod tests {
         ] {
             assert!(text.parse::<Timestamp>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_last_hour_of_the_calendar_has_a_time_in_utc() {
+        use time::macros::datetime;
+        let latest = Timestamp::from(datetime!(9999-12-31 23:59:59 -1));
+        assert_eq!(latest.to_string(), "9999-12-31T23:59:59.999999");
     }
 
     #[test]

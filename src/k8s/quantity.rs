@@ -109,7 +109,7 @@ impl Quantity {
         let mut place = unit;
         let mut has_rest = false;
         for digit in spelling.fraction.bytes() {
-            has_rest |= place % 10 != 0 && digit != b'0';
+            has_rest |= (place == 0 || place % 10 != 0) && digit != b'0';
             place /= 10;
             nanos = nanos.checked_add(i128::from(digit - b'0') * place)?;
         }
@@ -191,6 +191,7 @@ mod tests {
         check("1e3", "1k");
         check("0", "0");
         check("0.1m", "100u");
+        check("0.01n", "1n");
         check("100", "100");
         check("-1", "-1");
     }

@@ -56,8 +56,13 @@ fn merge_list(list: &mut Vec<Value>, elements: &[Value], key: &str) {
     }
 }
 
+/// The most bytes that the copies of one patch may add (`JSONPatchMaxCopyBytes` in `apiserver/pkg/server/config.go`, v1.36): a few dozen
+/// operations that copy a document into itself would fill the memory.
+const MAX_COPIED: usize = 3 * 1024 * 1024;
+
 /// Applies a JSON patch (RFC 6902). Returns None if an operation cannot be applied; then `target` is half changed.
 pub fn apply(target: &mut Value, operations: &[Value]) -> Option<()> {
+    let mut copied = 0;
     for operation in operations {
         let path = operation["path"].as_str()?;
         match operation["op"].as_str()? {
@@ -66,7 +71,10 @@ pub fn apply(target: &mut Value, operations: &[Value]) -> Option<()> {
             "remove" => drop(remove(target, path)?),
             "replace" => *target.pointer_mut(path)? = operation.get("value")?.clone(),
             "copy" => {
-                let value = target.pointer(operation["from"].as_str()?)?.clone();
+                let value = target.pointer(operation["from"].as_str()?)?;
+                copied += value.to_string().len();
+                (copied <= MAX_COPIED).then_some(())?;
+                let value = value.clone();
                 insert(target, path, value)?;
             }
             "move" => {
@@ -188,5 +196,7 @@ mod tests {
         ] {
             assert_eq!(apply_to(json!([operation])), None, "{operation}");
         }
+        let double = json!({ "op": "copy", "from": "", "path": "/c" });
+        assert_eq!(apply_to(Value::Array(vec![double; 40])), None);
     }
 }
