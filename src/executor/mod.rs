@@ -330,7 +330,7 @@ impl Executor {
         let content = task.to_wire().map_err(Error::internal)?;
         let files = files.map(|files| files.sha256.as_str());
         let request = key.digest(&(content, flags.fail_fast, flags.barrier, files));
-        let turn = self.creations.turn(id).await;
+        let turn = self.creations.turn(id).await?;
         let earlier = keyed::find(&self.live, user, id, &request).await?;
         let nonce = match &earlier {
             Earlier::Begun { nonce, .. } => nonce.clone(),

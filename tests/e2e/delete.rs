@@ -1,8 +1,10 @@
 //! `jobs delete`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use k8s_openapi::api::batch::v1::Job;
 
-use crate::harness::World;
+use crate::harness::{TempDir, Verdict, World, is_real_cluster, with_headers};
 
 #[test]
 fn finished_tasks_are_deleted_with_their_objects() {
@@ -55,4 +57,31 @@ fn names_choose_what_is_deleted() {
     assert_eq!(ada.run(args).success().stdout.trim(), first);
     ada.status(&second);
     ada.run(["jobs", "delete", "--name", "x", &second]).code(2);
+}
+
+#[test]
+fn a_deletion_that_was_broken_off_goes_on() {
+    if is_real_cluster() {
+        eprintln!("the requests to this cluster are encrypted, so none can be refused");
+        return;
+    }
+    let world = World::new();
+    let ada = world.login("ada");
+    let dir = TempDir::new();
+    let deletions = AtomicUsize::new(0);
+    let server = world.server_behind(&dir, move |head| {
+        let is_deletion = head.starts_with("DELETE ") && head.contains("/jobs/");
+        match is_deletion && deletions.fetch_add(1, Ordering::SeqCst) == 1 {
+            true => Verdict::Answer(String::new()),
+            false => Verdict::Forward(with_headers(head, &[])),
+        }
+    });
+    let id = ada.submit("num_nodes: 2\nrun: 'true'");
+    ada.wait_for_status(&id, "completed");
+    let delete = || ada.start_at(&server.url, ["jobs", "delete", &id]).finish();
+    delete().code(1).says("Kubernetes cannot be reached");
+    assert_eq!(world.names::<Job>().len(), 1);
+    assert_eq!(ada.status(&id)["status"], "stopping");
+    delete().success();
+    assert!(world.names::<Job>().is_empty());
 }

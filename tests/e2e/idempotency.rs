@@ -1,6 +1,10 @@
 //! Requests that are sent twice with the same `Idempotency-Key`.
 
-use std::{thread, time::Duration};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     batch::v1::Job,
@@ -10,9 +14,9 @@ use serde_json::Value;
 
 use crate::{
     harness::{
-        TempDir, World,
+        TempDir, Verdict, World, is_real_cluster,
         proxy::{Fault, FaultEvent, FaultPlan, Proxy},
-        wait_until,
+        wait_until, with_headers,
     },
     http::{ADA, JSON, refused, request},
 };
@@ -118,6 +122,37 @@ fn a_key_is_free_once_its_task_is_gone() {
         let secrets = world.names::<Secret>();
         secrets.iter().filter(|name| name.contains(&id)).count() == 1
     });
+}
+
+#[test]
+fn a_key_does_not_give_a_task_that_is_being_rolled_back() {
+    if is_real_cluster() {
+        eprintln!("the requests to this cluster are encrypted, so no answer can be lost");
+        return;
+    }
+    let world = World::new();
+    let ada = world.login("ada");
+    let dir = TempDir::new();
+    let jobs = AtomicUsize::new(0);
+    let server = world.server_behind(&dir, move |head| {
+        let is_job = head.starts_with("POST ") && head.contains("/jobs");
+        let sent_on = with_headers(head, &[]);
+        match is_job && jobs.fetch_add(1, Ordering::SeqCst) == 0 {
+            true => Verdict::Lose(sent_on),
+            false => Verdict::Forward(sent_on),
+        }
+    });
+    // The processes of the first task take a while to end.
+    let task = r#"{"run": "trap 'sleep 3; exit 1' TERM; for i in 1 2 3 4 5 6 7 8; do sleep 0.2; done; echo done"}"#;
+    let (status, body) = submit(&server.url, "k1", task);
+    assert_eq!(
+        (status, &body["reason"]),
+        (503, &"ServiceUnavailable".into()),
+        "{body}"
+    );
+    let id = id_of(submit(&server.url, "k1", task));
+    ada.wait_for_status(&id, "completed");
+    assert_eq!(ada.run(["jobs", "logs", &id]).success().stdout, "done\n");
 }
 
 #[test]

@@ -297,7 +297,13 @@ impl Observed {
         });
         let of_pods = jobless.iter().filter_map(|pod| pod.changed_at);
         let changed_at = changes.chain(of_pods).fold(facts.created_at, Ord::max);
-        let status = overall(&nodes, num_nodes);
+        let status = match overall(&nodes, num_nodes) {
+            // Some of its Jobs are deleted already.
+            status if !status.is_terminal() && jobs.iter().any(|job| job.is_stopping) => {
+                TaskState::Stopping
+            }
+            status => status,
+        };
         let is_begun = jobs.first().is_some_and(|job| job.is_begun());
         let running = count(TaskState::Running) + count(TaskState::Stopping);
         let rest = num_nodes

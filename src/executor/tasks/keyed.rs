@@ -80,6 +80,9 @@ fn state(first: &KeyedJobRow, user: &User, id: TaskId, request: &str) -> Result<
         );
         return Err(Error::new(Reason::Invalid, message));
     }
+    if job.is_held && job.is_deleted && !job.is_complete && !job.is_stopping {
+        return Err(submit_again(id, "is being rolled back"));
+    }
     if job.is_complete || !job.is_held || job.state.has_ended() || job.is_stopping || job.is_deleted
     {
         return Ok(Earlier::Task);
@@ -100,16 +103,18 @@ pub async fn wait_for_other(live: &LiveView, user: &User, id: TaskId, request: &
         match find(live, user, id, request).await? {
             Earlier::Task => return Ok(()),
             Earlier::Nothing => {
-                let message =
-                    format!("another server has rolled task `{id}` back: submit it again");
-                return Err(Error::new(Reason::ServiceUnavailable, message));
+                return Err(submit_again(id, "was rolled back by another server"));
             }
             Earlier::Begun { .. } if Instant::now() > deadline => {
-                let message =
-                    format!("another server has not created task `{id}` yet: submit it again");
-                return Err(Error::new(Reason::ServiceUnavailable, message));
+                return Err(submit_again(id, "is still being created by another server"));
             }
             Earlier::Begun { .. } => sleep(PAUSE).await,
         }
     }
+}
+
+/// The error for a request whose task cannot be created or given now.
+pub fn submit_again(id: TaskId, why: &str) -> Error {
+    let message = format!("task `{id}` {why}: submit it again");
+    Error::new(Reason::ServiceUnavailable, message)
 }

@@ -69,7 +69,8 @@ pub async fn delete_finished(live: &LiveView, user: &User, id: TaskId) -> Result
     let task = task.ok_or_else(|| Error::no_such_task(id))?;
     let status = task.status(id, Some(user), &live.cluster.namespace);
     let state = status.ok_or_else(|| Error::no_such_task(id))?.status;
-    if !state.is_terminal() {
+    // A deletion that was broken off goes on.
+    if !state.is_terminal() && !task.is_stopping() {
         let message = format!("task `{id}` is {state}: stop it first (`k8s-cli jobs stop {id}`)");
         return Err(Error::new(Reason::Conflict, message));
     }

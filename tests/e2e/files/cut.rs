@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +17,7 @@ use serde_json::Value;
 
 use super::{FORM, form};
 use crate::{
-    harness::{Front, Server, TempDir, Verdict, World, is_real_cluster, wait_until, with_headers},
+    harness::{Server, TempDir, Verdict, World, is_real_cluster, wait_until, with_headers},
     http::{ADA, agent},
 };
 
@@ -31,9 +30,6 @@ fn a_submit_that_is_cut_anywhere_leaves_nothing_hidden() {
     }
     let world = World::new();
     let ada = world.login("ada");
-    let kubeconfig = fs::read_to_string(&world.kubeconfig).unwrap();
-    let (_, target) = kubeconfig.split_once("http://").unwrap();
-    let host = target.split('/').next().unwrap();
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
@@ -52,7 +48,7 @@ fn a_submit_that_is_cut_anywhere_leaves_nothing_hidden() {
     for most in 1.. {
         let server: Arc<Mutex<Option<Server>>> = Arc::default();
         let (killed, writes) = (server.clone(), AtomicUsize::new(0));
-        let front = Front::start(host.parse().unwrap(), None, move |head| {
+        let judge = move |head: &str| {
             let is_of_submit = head.starts_with("POST ") && !head.contains("authorization.k8s.io");
             let is_write = is_of_submit || head.starts_with("PATCH");
             if is_write && writes.fetch_add(1, Ordering::SeqCst) >= most {
@@ -62,13 +58,9 @@ fn a_submit_that_is_cut_anywhere_leaves_nothing_hidden() {
                 return Verdict::Answer(String::new());
             }
             Verdict::Forward(with_headers(head, &[]))
-        });
+        };
         let dir = TempDir::new();
-        let redirected = dir.path().join("kubeconfig");
-        let url = front.address.to_string();
-        fs::write(&redirected, kubeconfig.replace(host, &url)).unwrap();
-        let env = [("KUBECONFIG", redirected.as_os_str())];
-        let started = Server::start(&["--host", "127.0.0.1"], dir.path(), &env);
+        let started = world.server_behind(&dir, judge);
         let url = format!("{}/tasks/submit", started.url);
         *server.lock().unwrap() = Some(started);
         let submitted = agent()

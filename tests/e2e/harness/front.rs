@@ -1,21 +1,32 @@
-//! A server in front of another one: it speaks TLS, and examines the head of each request.
+//! A server in front of another one: it speaks TLS, examines the head of each request, and may answer it, hold it up or swallow it.
 
 use std::{
     net::SocketAddr,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy_bidirectional},
+    io::{
+        AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy, copy_bidirectional,
+        sink,
+    },
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// What becomes of a request: its head as it is sent on, or the answer.
 pub enum Verdict {
     Forward(String),
+    /// The same, after a time.
+    Delay(Duration, String),
     Answer(String),
+    /// The request is sent on with this head, and its answer is lost.
+    Lose(String),
+    /// The connection stays open, and nothing comes.
+    Silence,
 }
 
 /// A running server. It ends with the process.
@@ -84,13 +95,37 @@ async fn forward(
             connection.write_all(answer.as_bytes()).await?;
             connection.shutdown().await
         }
-        Verdict::Forward(head) => {
-            let mut server = TcpStream::connect(target).await?;
+        Verdict::Forward(head) => pass_on(connection, target, &head).await,
+        Verdict::Delay(time, head) => {
+            sleep(time).await;
+            pass_on(connection, target, &head).await
+        }
+        Verdict::Lose(head) => {
+            let (mut answer, mut server) = TcpStream::connect(target).await?.into_split();
             server.write_all(head.as_bytes()).await?;
-            copy_bidirectional(&mut connection, &mut server).await?;
-            Ok(())
+            let mut nowhere = sink();
+            tokio::select! {
+                sent = copy(&mut connection, &mut server) => sent.map(drop),
+                // The server has read the request when it has answered.
+                lost = copy(&mut answer, &mut nowhere) => lost.map(drop),
+            }
+        }
+        Verdict::Silence => {
+            // The body of the request, and then the end of the connection.
+            copy(&mut connection, &mut sink()).await.map(drop)
         }
     }
+}
+
+async fn pass_on(
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
+    target: SocketAddr,
+    head: &str,
+) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(target).await?;
+    server.write_all(head.as_bytes()).await?;
+    copy_bidirectional(&mut connection, &mut server).await?;
+    Ok(())
 }
 
 /// The head with these headers instead of its own, and with the end of the connection after the answer.

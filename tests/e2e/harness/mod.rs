@@ -31,7 +31,7 @@ pub use self::{
     command::{Outcome, Running},
     front::{Front, Verdict, with_headers},
     route::FaultyRoute,
-    server::Server,
+    server::{Server, Usage},
     session::Session,
     team::{MEMBER, Team},
     tunnel::Tunnel,

@@ -22,6 +22,15 @@ pub struct Server {
     log_reader: Option<JoinHandle<()>>,
 }
 
+/// What a process uses: memory in KiB, and numbers of threads, open files and child processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    pub memory: usize,
+    pub threads: usize,
+    pub files: usize,
+    pub children: usize,
+}
+
 impl Server {
     /// Starts a server on a free port, and waits until it listens.
     pub fn start(args: &[&str], home: &Path, env: &[(&str, &OsStr)]) -> Self {
@@ -70,13 +79,33 @@ impl Server {
 
     /// The peak of its memory, in KiB.
     pub fn peak_memory(&self) -> usize {
+        self.status("VmHWM")
+    }
+
+    /// What it uses now.
+    pub fn usage(&self) -> Usage {
+        let process = format!("/proc/{}", self.child.id());
+        let children = |thread: fs::DirEntry| {
+            let children = fs::read_to_string(thread.path().join("children"));
+            children.map_or(0, |children| children.split_whitespace().count())
+        };
+        let threads = fs::read_dir(format!("{process}/task")).unwrap();
+        Usage {
+            memory: self.status("VmRSS"),
+            threads: self.status("Threads"),
+            files: fs::read_dir(format!("{process}/fd")).unwrap().count(),
+            children: threads.flatten().map(children).sum(),
+        }
+    }
+
+    /// A number of the kernel about the process; sizes are in KiB.
+    fn status(&self, name: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak.unwrap()
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .unwrap()
+        let value = |line: &str| {
+            let value = line.strip_prefix(name)?.strip_prefix(':')?;
+            value.trim().trim_end_matches(" kB").parse().ok()
+        };
+        status.lines().find_map(value).unwrap()
     }
 
     /// Sends a signal.

@@ -26,7 +26,9 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Server, Session, TempDir, is_real_cluster, rights, wait_for, wait_until};
+use super::{
+    Front, Server, Session, TempDir, Usage, Verdict, is_real_cluster, rights, wait_for, wait_until,
+};
 
 /// An object in a namespace.
 pub trait Object:
@@ -61,6 +63,11 @@ impl World {
     /// The peak of the server's memory, in KiB. With the sandbox, that is the memory of both.
     pub fn peak_memory(&self) -> usize {
         self.server.peak_memory()
+    }
+
+    /// What the server uses now. With the sandbox, that is the usage of both.
+    pub fn usage(&self) -> Usage {
+        self.server.usage()
     }
 
     pub fn new() -> Self {
@@ -305,6 +312,23 @@ impl World {
         let args = ["--host", "127.0.0.1", "--namespace", &self.namespace];
         let env = [("KUBECONFIG", self.server_kubeconfig.as_os_str())];
         Server::start(&args, dir.path(), &env)
+    }
+
+    /// Starts another server for the sandbox, with its files in `dir`; `judge` decides on each of its requests to Kubernetes.
+    pub fn server_behind(
+        &self,
+        dir: &TempDir,
+        judge: impl Fn(&str) -> Verdict + Send + Sync + 'static,
+    ) -> Server {
+        let kubeconfig = fs::read_to_string(&self.kubeconfig).unwrap();
+        let (_, target) = kubeconfig.split_once("http://").unwrap();
+        let host = target.split('/').next().unwrap();
+        let front = Front::start(host.parse().unwrap(), None, judge);
+        let redirected = dir.path().join("kubeconfig");
+        let url = front.address.to_string();
+        fs::write(&redirected, kubeconfig.replace(host, &url)).unwrap();
+        let env = [("KUBECONFIG", redirected.as_os_str())];
+        Server::start(&["--host", "127.0.0.1"], dir.path(), &env)
     }
 
     /// Sends the server a signal and waits for its end.

@@ -24,7 +24,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, RwLock, oneshot},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -50,6 +50,9 @@ const CONCURRENT_SECRETS: usize = 4;
 /// How long an answer waits for a roll-back. It goes on behind the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The longest wait for the processes of a task that was rolled back.
+const MAX_ENDING: Duration = Duration::from_secs(60);
+
 /// The tasks that are being created. The server waits for them before it stops, so that it leaves no incomplete task.
 #[derive(Default)]
 pub struct Creations {
@@ -73,7 +76,10 @@ impl Creations {
     }
 
     /// Waits until no other request creates the task of this id, which a key has decided, and lets none begin before the guard is dropped.
-    pub async fn turn(&self, id: TaskId) -> OwnedMutexGuard<()> {
+    ///
+    /// # Errors
+    /// When another request takes too long.
+    pub async fn turn(&self, id: TaskId) -> Result<OwnedMutexGuard<()>> {
         let turn = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
             turns.retain(|_, turn| turn.strong_count() > 0);
@@ -81,7 +87,10 @@ impl Creations {
             turns.insert(id, Arc::downgrade(&turn));
             turn
         };
-        turn.lock_owned().await
+        let turn = timeout(DEADLINE, turn.lock_owned()).await;
+        turn.map_err(|_| {
+            keyed::submit_again(id, "is being created, or rolled back, by another request")
+        })
     }
 
     fn is_stopping(&self) -> bool {
@@ -169,7 +178,11 @@ pub async fn submit(
         if is_gone.is_none() {
             rolling_back.await;
         }
-        drop((under_way, turn));
+        drop(under_way);
+        if has_failed && is_keyed {
+            creation.wait_until_gone().await;
+        }
+        drop(turn);
     });
     let cut_off = || {
         Error::new(
@@ -401,6 +414,19 @@ impl Creation {
             log::error!("task {id}: roll-back failed, delete its Jobs by hand");
         }
         !is_left
+    }
+
+    /// Waits until the processes of a task that was rolled back have ended. Until then a request of the same key would take it for its
+    /// task.
+    async fn wait_until_gone(&self) {
+        let mut changes = self.live.view.changes();
+        let is_left = || {
+            let task = self.live.view.task(self.id());
+            task.is_some_and(|task| !task.jobs.is_empty() || !task.pods.is_empty())
+        };
+        let gone = async { while is_left() && changes.changed().await.is_ok() {} };
+        // Afterwards the key gives the old task, which is stopping.
+        drop(timeout(MAX_ENDING, gone).await);
     }
 }
 
