@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
 
-.PHONY: help demo test check corpus fuzz e2e golden record bench release install
+.PHONY: help demo test check corpus deny fuzz soak e2e golden record bench release install
 
 help: ## list the targets (1 s)
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,7 @@ check: ## run the checks that a change has to pass: format, lints (with shellche
 	shellcheck -s bash src/executor/objects/script/shell.sh src/executor/objects/script/files.sh src/executor/objects/script/nodes.sh
 	$(CARGO) test --locked
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) check --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 	$(MAKE) corpus
 
 # The task files are not in this tree: K8S_CLI_CORPUS names their folder, and the default is ../shared/skypilot. `make test` makes
@@ -30,9 +31,20 @@ corpus: ## compare the verdicts on real task files with SkyPilot's, if the files
 	$(CARGO) test --locked --bin k8s-cli client::task_file::corpus -- --nocapture --test-threads 1
 
 # It needs only the compiler; see tests/fuzz.
-FUZZ_SECONDS ?= 600
-fuzz: ## feed the parser of task files with random input (10 min, or FUZZ_SECONDS)
-	tests/fuzz/run.sh $(FUZZ_SECONDS)
+FUZZ_RUNS ?= 10000000
+fuzz: ## feed the parsers with random input (some hours for 10 million inputs each; fewer with FUZZ_RUNS)
+	tests/fuzz/run.sh $(FUZZ_RUNS)
+
+# K8S_CLI_SOAK_SECONDS is the time, and K8S_CLI_SOAK_SEED repeats what was decided in another run.
+soak: ## let 200 clients use a sandbox at random, with faults in between; then 200 runs of each fault of Kubernetes (45 min)
+	$(CARGO) test --locked --test e2e soak:: -- --ignored --nocapture
+	K8S_CLI_SOAK_RUNS=200 K8S_CLI_SOAK_SEED=$${K8S_CLI_SOAK_SEED:-$$(date +%s)} \
+		$(CARGO) test --locked --test e2e cluster_faults:: -- --nocapture --test-threads 8
+
+# It needs cargo-deny and cargo-machete (`cargo install --locked cargo-deny cargo-machete`), and no network.
+deny: ## check the licences, the sources and the duplicates of the crates, and that each one is used (5 s)
+	$(CARGO) deny --offline check bans licenses sources
+	$(CARGO) machete
 
 # Each test creates a namespace of its own and deletes it. The kubelet of a cluster reports five states a second, and compare_jobs runs
 # dozens of pods at once, so it runs alone. If K8S_CLI_E2E_RESTART names a program that restarts components of the

@@ -35,6 +35,7 @@ mod run;
 mod several;
 mod shell;
 mod signals;
+mod soak;
 mod socket;
 mod status;
 mod stop;
@@ -45,6 +46,7 @@ mod wait;
 // Interfaces.
 mod check;
 mod cluster_access;
+mod cluster_faults;
 mod compare_api;
 mod compare_jobs;
 mod hostile;

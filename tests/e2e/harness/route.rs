@@ -10,6 +10,7 @@ use std::{
     ffi::OsStr,
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use kube::config::Kubeconfig;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    Server, TempDir, World,
+    Server, TempDir, Usage, World,
     proxy::{Counts, FaultPlan, Proxy},
 };
 
@@ -38,11 +39,27 @@ pub struct FaultyRoute {
 impl FaultyRoute {
     /// Starts the server and the proxies. Faults are off, and `seed` determines them.
     pub fn new(world: &World, seed: u64) -> Self {
+        Self::with(world, seed, |random| {
+            let max_faults = random.random_range(3..=6);
+            (
+                max_faults,
+                Duration::from_millis(random.random_range(0..400)),
+            )
+        })
+    }
+
+    /// The same, whose faults do not end by themselves.
+    pub fn lasting(world: &World, seed: u64) -> Self {
+        Self::with(world, seed, |_| (usize::MAX, Duration::from_millis(500)))
+    }
+
+    /// `limits` returns the most faults of a proxy, and the least time between two.
+    fn with(world: &World, seed: u64, limits: impl Fn(&mut StdRng) -> (usize, Duration)) -> Self {
         let dir = TempDir::new();
         let mut random = StdRng::seed_from_u64(seed);
         let mut proxy = |target| {
-            let (plan, max_faults) = (random.random(), random.random_range(3..=6));
-            let gap = Duration::from_millis(random.random_range(0..400));
+            let plan = random.random();
+            let (max_faults, gap) = limits(&mut random);
             Proxy::start(target, FaultPlan::Seeded(plan), max_faults, gap)
         };
         let kubeconfig = Kubeconfig::read_from(&world.kubeconfig).unwrap();
@@ -90,6 +107,21 @@ impl FaultyRoute {
         self.server.as_ref().expect("it runs").peak_memory()
     }
 
+    /// What the server uses now.
+    pub fn usage(&self) -> Usage {
+        self.server.as_ref().expect("it runs").usage()
+    }
+
+    /// Enables or disables the faults of both proxies.
+    pub fn set_faults(&self, enabled: bool) {
+        for proxy in [&self.upstream, &self.downstream] {
+            match enabled {
+                true => proxy.switch().enable(),
+                false => proxy.switch().disable(),
+            }
+        }
+    }
+
     /// The log of the server and of those before it.
     pub fn log(&self) -> String {
         let last = self.server.as_ref().map(Server::log).unwrap_or_default();
@@ -99,6 +131,17 @@ impl FaultyRoute {
     /// The counts of the proxies: upstream, downstream.
     pub fn counts(&self) -> [Counts; 2] {
         [self.upstream.counts(), self.downstream.counts()]
+    }
+}
+
+impl Drop for FaultyRoute {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!(
+                "--- the log of the server behind faults ---\n{}",
+                self.log()
+            );
+        }
     }
 }
 
