@@ -3,10 +3,10 @@
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
 
-.PHONY: help demo test check corpus fuzz e2e golden record bench release install
+.PHONY: help demo test check corpus fuzz fuzz-api e2e golden record bench release install
 
 help: ## list the targets (1 s)
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build, then show a tour in a sandbox: a volume, a task on two nodes (4 min the first time, then 2 s)
 	$(CARGO) build --locked
@@ -33,6 +33,12 @@ corpus: ## compare the verdicts on real task files with SkyPilot's, if the files
 FUZZ_SECONDS ?= 600
 fuzz: ## feed the parser of task files with random input (10 min, or FUZZ_SECONDS)
 	tests/fuzz/run.sh $(FUZZ_SECONDS)
+
+# Its tasks run on this machine: tests/fuzz_api/hooks.py makes them harmless. It needs python3-venv, and PyPI the first time.
+FUZZ_API_SECONDS ?= 180
+fuzz-api: ## send random requests to the API of a sandbox, as /openapi.json describes them (3 min, or FUZZ_API_SECONDS)
+	$(CARGO) build --locked
+	tests/fuzz_api/run.sh $(BIN) $(FUZZ_API_SECONDS)
 
 # Each test creates a namespace of its own and deletes it. The kubelet of a cluster reports five states a second, and compare_jobs runs
 # dozens of pods at once, so it runs alone. If K8S_CLI_E2E_RESTART names a program that restarts components of the

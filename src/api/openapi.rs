@@ -138,18 +138,15 @@ fn sentence(part: &str) -> String {
 }
 
 fn body(bodies: &[Body]) -> Option<RequestBody> {
-    let first = bodies.first()?;
-    let required = match first {
-        // Each of its fields has a default.
-        Body::Form(_) => Required::False,
-        Body::Json(..) | Body::Multipart(_) => Required::True,
-    };
+    if bodies.is_empty() {
+        return None;
+    }
     let doc = bodies.iter().find_map(|body| match body {
         Body::Json(_, doc) if !doc.is_empty() => Some(sentence(doc)),
         _ => None,
     });
     let mut body = RequestBodyBuilder::new()
-        .required(Some(required))
+        .required(Some(Required::True))
         .description(doc);
     for form in bodies {
         body = match form {
@@ -167,7 +164,7 @@ fn body(bodies: &[Body]) -> Option<RequestBody> {
 /// The schema of a form with these fields. A server ignores others.
 fn fields_of(fields: &[Parameter]) -> RefOr<Schema> {
     let field = |field: &Parameter| {
-        let mut schema = field.schema();
+        let mut schema = field.field_schema();
         schema["description"] = sentence(field.doc).into();
         (field.name.to_owned(), schema)
     };

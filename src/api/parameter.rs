@@ -91,6 +91,14 @@ impl Parameter {
         }
         schema
     }
+
+    /// The JSON Schema of its field in a form, where one value looks the same as a list of one.
+    pub fn field_schema(&self) -> Value {
+        match self.is_repeated {
+            true => json!({"anyOf": [self.kind.schema(), self.schema()]}),
+            false => self.schema(),
+        }
+    }
 }
 
 impl Kind {

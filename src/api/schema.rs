@@ -8,6 +8,10 @@ pub fn of_json(json: Value) -> RefOr<Schema> {
     serde_json::from_value(json).expect("the text of the program is a schema")
 }
 
+/// The pattern of amounts: a number, perhaps a unit, and perhaps SkyPilot's `+`. Each reader has further rules.
+pub const AMOUNT: &str =
+    "^\\s*\\+?[0-9_]*\\.?[0-9_]*([eE][+-]?[0-9_]+)?\\s*[A-Za-z]{0,2}\\s*\\+?\\s*$";
+
 /// A schema of all values. The crate reads no schema without a type.
 pub fn any() -> Value {
     json!({"type": ["null", "boolean", "object", "array", "number", "string"]})

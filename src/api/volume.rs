@@ -12,7 +12,7 @@ use utoipa::{
 use super::{
     Problem, TaskId, Timestamp, VolumeId,
     resources::read_volume_size,
-    schema::{of_json, or_null},
+    schema::{AMOUNT, of_json, or_null},
 };
 use crate::k8s::names::is_dns_subdomain;
 
@@ -167,6 +167,7 @@ impl PartialSchema for VolumeDefinition {
                 "size": {
                     "type": ["string", "number"],
                     "description": "A quantity; a number is in Gi.",
+                    "pattern": AMOUNT,
                     "examples": ["10Gi"],
                 },
                 "storage_class": or_null(class),

@@ -12,7 +12,7 @@ use utoipa::{
 use super::{MAX_NUM_NODES, TaskDefinition, schema};
 use crate::api::{
     Resources,
-    schema::{of_json, or_null},
+    schema::{AMOUNT, of_json, or_null},
 };
 
 /// A value of a variable: text, or a scalar that becomes text.
@@ -38,7 +38,7 @@ fn volumes() -> Value {
                 "type": "object",
                 "required": ["size"],
                 "properties": {
-                    "size": {"type": ["string", "number"], "examples": ["10Gi"]},
+                    "size": {"type": ["string", "number"], "pattern": AMOUNT, "examples": ["10Gi"]},
                     "type": or_null(json!({"type": "string", "enum": ["k8s-pvc"]})),
                     "labels": or_null(json!({"type": "object", "additionalProperties": text()})),
                     "config": or_null(json!({

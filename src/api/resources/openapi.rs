@@ -7,14 +7,14 @@ use utoipa::{
 };
 
 use super::{ALTERNATIVES, Resources, schema};
-use crate::api::schema::{names, of_json, or_null};
+use crate::api::schema::{AMOUNT, names, of_json, or_null};
 
 /// An amount: a number, or a text that begins like one.
 fn amount(doc: &str, example: &str) -> Value {
     json!({
         "type": ["string", "number", "null"],
         "description": doc,
-        "pattern": "^\\s*[0-9.+_-]+\\s*[A-Za-z0-9_+-]*\\s*\\+?\\s*$",
+        "pattern": AMOUNT,
         "examples": [example],
     })
 }
