@@ -50,7 +50,7 @@ e2e: ## run the end-to-end tests on the cluster that KUBECONFIG names (10 min)
 	test -z "$$K8S_CLI_E2E_RESTART" || \
 		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 
-golden: ## rewrite the golden files under fixtures/; check the diff (as long as make test)
+golden: ## rewrite the golden files under fixtures/, and the routes in the topic api; check the diff (as long as make test)
 	UPDATE_GOLDEN=1 $(CARGO) test --locked
 
 record: ## record fixtures/recorded again from the cluster that KUBECONFIG names; check the diff (1 min)

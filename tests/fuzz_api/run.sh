@@ -16,8 +16,9 @@ if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
   cp "$here/requirements.txt" "$venv/requirements.txt"
 fi
 
-# The files of the sandbox lie here, and its processes run here.
-dir=$(mktemp -d)
+# The files of the sandbox lie here, and its processes run here. A run that was killed has left its directory.
+rm -rf "$work"/run.*
+dir=$(mktemp -d "$work/run.XXXXXX")
 server=
 # The processes whose files are those of this run.
 own_processes() {
@@ -55,9 +56,10 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 mkdir "$dir/run"
+# The server also ends if this script is killed.
 (
   cd "$dir"
-  exec env XDG_RUNTIME_DIR="$dir/run" HOME="$dir" "$binary" serve --sandbox --port 0 --max-nodes 3 --max-tasks 100 \
+  exec env XDG_RUNTIME_DIR="$dir/run" HOME="$dir" setpriv --pdeathsig TERM "$binary" serve --sandbox --port 0 --max-nodes 3 --max-tasks 100 \
     --ttl-after-finished 1m >"$dir/out" 2>"$dir/log"
 ) &
 server=$!
