@@ -3,10 +3,10 @@
 CARGO ?= cargo
 BIN = target/debug/k8s-cli
 
-.PHONY: help demo test check corpus deny fuzz soak e2e golden record bench release install
+.PHONY: help demo test check corpus deny fuzz fuzz-api soak e2e golden record bench release install
 
 help: ## list the targets (1 s)
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## build, then show a tour in a sandbox: a volume, a task on two nodes (4 min the first time, then 2 s)
 	$(CARGO) build --locked
@@ -46,6 +46,12 @@ deny: ## check the licences, the sources and the duplicates of the crates, and t
 	$(CARGO) deny --offline check bans licenses sources
 	$(CARGO) machete
 
+# Its tasks run on this machine: tests/fuzz_api/hooks.py makes them harmless. It needs python3-venv, and PyPI the first time.
+FUZZ_API_SECONDS ?= 180
+fuzz-api: ## send random requests to the API of a sandbox, as /openapi.json describes them (3 min, or FUZZ_API_SECONDS)
+	$(CARGO) build --locked
+	tests/fuzz_api/run.sh $(BIN) $(FUZZ_API_SECONDS)
+
 # Each test creates a namespace of its own and deletes it. The kubelet of a cluster reports five states a second, and compare_jobs runs
 # dozens of pods at once, so it runs alone. If K8S_CLI_E2E_RESTART names a program that restarts components of the
 # cluster, tests follow logs during restarts.
@@ -56,7 +62,7 @@ e2e: ## run the end-to-end tests on the cluster that KUBECONFIG names (10 min)
 	test -z "$$K8S_CLI_E2E_RESTART" || \
 		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 
-golden: ## rewrite the golden files under fixtures/; check the diff (as long as make test)
+golden: ## rewrite the golden files under fixtures/, and the routes in the topic api; check the diff (as long as make test)
 	UPDATE_GOLDEN=1 $(CARGO) test --locked
 
 record: ## record fixtures/recorded again from the cluster that KUBECONFIG names; check the diff (1 min)

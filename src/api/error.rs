@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::masked;
 
 /// The reason why a request was refused: Kubernetes' `Status.reason` values (apimachinery `pkg/apis/meta/v1/types.go`, v1.36).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Reason {
     BadRequest,
     Unauthorized,
@@ -26,6 +27,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::AlreadyExists,
+        Self::Conflict,
+        Self::RequestEntityTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::TooManyRequests,
+        Self::InternalError,
+        Self::ServiceUnavailable,
+        Self::Timeout,
+    ];
+
     /// The HTTP status code of the reason. No other code maps reasons to status codes.
     pub fn http_status(self) -> u16 {
         match self {
@@ -47,7 +65,7 @@ impl Reason {
 }
 
 /// The body of every answer that is not 2xx.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// One sentence for a person, with a remedy if there is one.
     pub detail: String,

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The working directory of SkyPilot's tasks.
 pub const SKY_WORKDIR: &str = "~/sky_workdir";
@@ -40,7 +41,7 @@ pub fn archive_path(destination: &str) -> Result<String, String> {
 }
 
 /// The files that a server keeps for a task: a part of its status.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskFiles {
     /// The length of the archive in bytes.
     pub size: u64,
@@ -56,7 +57,7 @@ impl fmt::Display for TaskFiles {
 }
 
 /// The answer to a request with the part `check`: the task would be accepted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskCheckResponse {
     /// Always `accepted`.
     pub status: String,

@@ -3,6 +3,12 @@
 use std::{error::Error, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use super::schema;
 
 /// The error for a text that is not an id.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +28,9 @@ impl fmt::Display for InvalidId {
 }
 
 impl Error for InvalidId {}
+
+/// The form of an id, for the OpenAPI document.
+const ID_PATTERN: &str = "^[a-z0-9]{8}$";
 
 fn checked(text: &str, what: &'static str) -> Result<[u8; 8], InvalidId> {
     let is_id_byte = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -75,6 +84,15 @@ macro_rules! id {
                 f.write_str(self.as_str())
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let doc = concat!("The id of a ", $what, ".");
+                schema::text(doc, ID_PATTERN, "ab12cd34")
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,10 +3,11 @@
 use std::{cmp::Reverse, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
-    Problem, Since, TaskId, TaskState, TaskStatus, Timestamp, encode_query, logs::read_bool,
-    matches_glob,
+    Kind, Parameter, Problem, Since, TaskId, TaskState, TaskStatus, Timestamp, encode_query,
+    logs::read_bool, matches_glob,
 };
 
 /// The order of a list. Tasks that are equal in it are listed newest first.
@@ -138,6 +139,49 @@ pub struct ListQuery {
 }
 
 impl ListQuery {
+    /// The parameters that [`ListQuery::from_pairs`] reads.
+    pub const PARAMETERS: &[Parameter] = &[
+        Parameter::new(
+            "status",
+            Kind::Words(TaskState::WORDS),
+            "only tasks in this state",
+        )
+        .repeated(),
+        Parameter::new(
+            "name",
+            Kind::Text,
+            "only tasks whose name matches this pattern with `*` and `?`",
+        ),
+        Parameter::new(
+            "user",
+            Kind::Text,
+            "only tasks of this user, by the exact name or the one that lists show",
+        ),
+        Parameter::new("since", Kind::Since, "only tasks that were created since"),
+        Parameter::new(
+            "sort",
+            Kind::Word(&["created", "updated", "name", "status", "user"]),
+            "the order",
+        )
+        .or("created"),
+        Parameter::new(
+            "limit",
+            Kind::Number(1, u64::MAX),
+            "the most tasks of the answer",
+        ),
+        Parameter::new(
+            "continue",
+            Kind::Place,
+            "only the tasks behind the answer with this `continue`",
+        ),
+        Parameter::new(
+            "watch",
+            Kind::Flag,
+            "the answer goes on with each change, as records",
+        )
+        .or("false"),
+    ];
+
     /// Reads the pairs of a query, and ignores unknown keys, as other HTTP servers do.
     ///
     /// # Errors
@@ -226,7 +270,7 @@ fn read_limit(text: &str) -> Result<usize, String> {
 }
 
 /// One line of a watched list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ListRecord {
     /// A task of the list: at first each of them, and then each that has changed.
@@ -235,6 +279,7 @@ pub enum ListRecord {
     Gone {
         task_id: TaskId,
         /// The task, if it exists and only does not match any more.
+        #[schema(required)]
         task: Option<TaskStatus>,
     },
     /// All tasks of the list were sent once.

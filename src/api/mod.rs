@@ -15,13 +15,18 @@ mod definition;
 mod error;
 mod files;
 mod glob;
+mod health;
 mod id;
 mod list;
 mod logs;
 mod masked;
 mod nodes;
+mod openapi;
+mod parameter;
 mod query;
 mod resources;
+mod routes;
+mod schema;
 mod shape;
 mod signal;
 mod source;
@@ -41,6 +46,7 @@ pub use files::{
     archive_path, format_size,
 };
 pub use glob::matches_glob;
+pub use health::Health;
 pub use id::{TaskId, VolumeId};
 pub use list::{ListPlace, ListQuery, ListRecord, Sort, read_statuses};
 pub use logs::{
@@ -49,8 +55,11 @@ pub use logs::{
 };
 pub use masked::{mask, masked};
 pub use nodes::{Amounts, ClusterNode, GpuType, NodeListResponse};
+pub use openapi::openapi;
+pub use parameter::{Kind, Parameter};
 pub use query::encode_query;
 pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
+pub use routes::{Answer, Body, JSON, Part, PartContent, REFUSALS, Route, Type, methods, routes};
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
 pub use source::{TaskDefinitionResponse, TaskOrigin, TaskSource};

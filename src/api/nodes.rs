@@ -1,9 +1,10 @@
 //! `GET /nodes`: what the machines of the cluster have, and what of it is free.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The answer of `GET /nodes`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeListResponse {
     pub nodes: Vec<ClusterNode>,
     /// The GPUs of all nodes together, by type.
@@ -11,20 +12,22 @@ pub struct NodeListResponse {
 }
 
 /// A machine of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterNode {
     pub name: String,
     /// Whether it takes new pods.
     pub ready: bool,
     pub total: Amounts,
     /// Null if the server may not see the pods of other namespaces.
+    #[schema(required)]
     pub free: Option<Amounts>,
     /// The type of its GPUs, if it says so.
+    #[schema(required)]
     pub gpu_type: Option<String>,
 }
 
 /// Amounts of what pods ask for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Amounts {
     pub cpus: f64,
     /// In bytes.
@@ -33,12 +36,14 @@ pub struct Amounts {
 }
 
 /// The GPUs of one type.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GpuType {
     /// Null if their nodes do not say it.
     #[serde(rename = "type")]
+    #[schema(required)]
     pub name: Option<String>,
     pub total: u64,
+    #[schema(required)]
     pub free: Option<u64>,
 }
 

@@ -17,6 +17,9 @@ pub const READYZ: &str = "/readyz";
 /// `GET`: numbers about the server, for Prometheus. Needs no user.
 pub const METRICS: &str = "/metrics";
 
+/// `GET`: the description of this API, for programs. Needs no user.
+pub const OPENAPI: &str = "/openapi.json";
+
 /// `GET`: the user of the request, and how the server knows them.
 pub const WHOAMI: &str = "/whoami";
 

@@ -3,9 +3,9 @@
 //! Most of SkyPilot's fields have no effect here, but a mistake in one of them is reported all the same. Tables give each field a
 //! shape to check it against. Only the fields with an effect have code of their own.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Problem, masked};
+use super::{Problem, masked, schema};
 
 /// From this number on, problems are counted and not described: a description may cost more than its field.
 const MANY: usize = 50;
@@ -128,6 +128,67 @@ impl Shape {
             Self::Map(_) | Self::Single(_) | Self::Fields(_) | Self::Open(_) => value.is_object(),
             Self::Either(shapes) => shapes.iter().any(|shape| shape.is_kind_of(value)),
             Self::Given(shape) => shape.is_kind_of(value),
+        }
+    }
+
+    /// The JSON Schema of the values that [`Shape::check`] accepts, or of some more: not every rule can be written as one.
+    pub fn schema(&self) -> Value {
+        match self {
+            Self::Given(shape) => shape.schema_of_given(),
+            Self::Any => schema::any(),
+            shape => schema::or_null(shape.schema_of_given()),
+        }
+    }
+
+    /// The same without null.
+    fn schema_of_given(&self) -> Value {
+        let fields = |known: &[(&str, Self)]| -> Map<String, Value> {
+            let fields = known.iter();
+            fields
+                .map(|(key, shape)| ((*key).to_owned(), shape.schema()))
+                .collect()
+        };
+        match self {
+            Self::Any => schema::any(),
+            Self::Text => json!({"type": "string"}),
+            Self::TextLike(_, expected) => json!({"type": "string", "description": expected}),
+            Self::Word(words) => json!({"type": "string", "pattern": schema::any_case(words)}),
+            Self::Bool => json!({"type": "boolean"}),
+            Self::Integer(least, most) => {
+                let mut schema = json!({"type": "integer"});
+                if *least != i64::MIN {
+                    schema["minimum"] = (*least).into();
+                }
+                if *most != i64::MAX {
+                    schema["maximum"] = (*most).into();
+                }
+                schema
+            }
+            Self::From(f64::NEG_INFINITY) => json!({"type": "number"}),
+            Self::From(least) => json!({"type": "number", "minimum": least}),
+            Self::Positive => json!({"type": "number", "exclusiveMinimum": 0}),
+            Self::List(of, usize::MAX) => json!({"type": "array", "items": of.schema_of_given()}),
+            Self::List(of, most) => {
+                json!({"type": "array", "items": of.schema_of_given(), "maxItems": most})
+            }
+            Self::Map(of) => {
+                json!({"type": "object", "additionalProperties": of.schema_of_given()})
+            }
+            Self::Single(of) => json!({
+                "type": "object",
+                "additionalProperties": of.schema_of_given(),
+                "minProperties": 1,
+                "maxProperties": 1,
+            }),
+            Self::Fields(known) => {
+                json!({"type": "object", "properties": fields(known), "additionalProperties": false})
+            }
+            Self::Open(known) => json!({"type": "object", "properties": fields(known)}),
+            Self::Either(shapes) => {
+                let schemas: Vec<_> = shapes.iter().map(Self::schema_of_given).collect();
+                json!({"anyOf": schemas})
+            }
+            Self::Given(shape) => shape.schema_of_given(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{TaskDefinition, TaskId};
 
@@ -23,7 +24,7 @@ pub struct TaskSource {
 }
 
 /// The place from which a task was submitted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TaskOrigin {
     /// The options of the command line that change the file.
@@ -74,12 +75,14 @@ fn without_script(task: &TaskDefinition) -> Option<Value> {
 }
 
 /// `GET /tasks/{task_id}/definition`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDefinitionResponse {
     pub task_id: TaskId,
     /// The text of the file; null if it is not kept.
+    #[schema(required)]
     pub source: Option<String>,
     /// Without the text: the definition without its scripts, if it is kept.
+    #[schema(required)]
     pub definition: Option<Value>,
     #[serde(flatten)]
     pub origin: TaskOrigin,

@@ -4,11 +4,12 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{TaskFiles, TaskId, Timestamp};
 
 /// The state of a task, or of one of its nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
     /// No node runs yet.
@@ -24,6 +25,9 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// All states, as they are written.
+    pub const WORDS: &[&str] = &["pending", "running", "stopping", "failed", "completed"];
+
     /// Whether the state is final.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Failed | Self::Completed)
@@ -82,7 +86,7 @@ impl Default for SubmitFlags {
 }
 
 /// `GET /tasks/{task_id}`: the status of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskStatus {
     pub task_id: TaskId,
     /// The name that the user gave, or `task-{task_id}`.
@@ -103,18 +107,26 @@ pub struct TaskStatus {
 }
 
 /// The objects of a task in the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TaskMetadata {
     /// `{task-name}-{task-id}`, for one node and for many.
+    #[schema(required)]
     pub job_name: String,
+    #[schema(required)]
     pub namespace: String,
+    #[schema(required)]
     pub num_nodes: u32,
     /// The names of the Jobs, in rank order.
+    #[schema(required)]
     pub node_jobs: Vec<String>,
+    #[schema(required)]
     pub succeeded_nodes: u32,
+    #[schema(required)]
     pub failed_nodes: u32,
+    #[schema(required)]
     pub running_nodes: u32,
+    #[schema(required)]
     pub pending_nodes: u32,
     /// The files that travelled with it, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +137,7 @@ pub struct TaskMetadata {
 }
 
 /// One node of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeStatus {
     /// Its 0-based index, `NODE_RANK` in its environment.
     pub rank: u32,
@@ -135,35 +147,44 @@ pub struct NodeStatus {
     pub job: String,
     /// The name of its pod, if there is one.
     #[serde(alias = "pod_name")]
+    #[schema(required)]
     pub pod: Option<String>,
     /// The machine that runs its pod.
     #[serde(default)]
+    #[schema(required)]
     pub host: Option<String>,
     /// The exit code of its process, once it has ended.
+    #[schema(required)]
     pub exit_code: Option<i32>,
     /// The signal that ended its process, such as `SIGKILL`.
     #[serde(default)]
+    #[schema(required)]
     pub signal: Option<String>,
     /// When its process started and ended, by the clock of the machine.
     #[serde(default)]
+    #[schema(required)]
     pub started_at: Option<Timestamp>,
     #[serde(default)]
+    #[schema(required)]
     pub finished_at: Option<Timestamp>,
     /// How many times its container was started again.
     #[serde(default)]
+    #[schema(required)]
     pub restarts: u32,
     /// Why the node is pending or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The rank of the node whose failure stopped this one.
     #[serde(default)]
+    #[schema(required)]
     pub stopped_after: Option<u32>,
 }
 
 /// Something that Kubernetes has said about an object of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskEvent {
     /// When it was last said.
+    #[schema(required)]
     pub time: Option<Timestamp>,
     /// `Normal` or `Warning`.
     #[serde(rename = "type")]
@@ -178,7 +199,7 @@ pub struct TaskEvent {
 }
 
 /// `POST /tasks/submit`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskSubmitResponse {
     pub task_id: TaskId,
     /// Always `submitted`.
@@ -201,7 +222,7 @@ impl TaskSubmitResponse {
 }
 
 /// `POST /tasks/submit?dry_run=true`: the effect that a submission would have.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDryRunResponse {
     /// The objects that would be created, in the order of creation.
     pub manifests: Vec<Value>,
@@ -210,7 +231,7 @@ pub struct TaskDryRunResponse {
 }
 
 /// `GET /tasks`: newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskListResponse {
     pub tasks: Vec<TaskStatus>,
     /// With a `limit`: where the next part of the list begins, if there is more.
@@ -219,7 +240,7 @@ pub struct TaskListResponse {
 }
 
 /// `POST /tasks/{task_id}/stop`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskStopResponse {
     pub task_id: TaskId,
     /// Always `stopped`.
@@ -238,7 +259,7 @@ impl TaskStopResponse {
 }
 
 /// `DELETE /tasks/{task_id}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDeleteResponse {
     pub task_id: TaskId,
     /// Always `deleted`.
@@ -257,7 +278,7 @@ impl TaskDeleteResponse {
 }
 
 /// `POST /tasks/stop`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskStopAllResponse {
     /// The number of tasks that were stopped; a task with many nodes counts once.
     pub count: usize,

@@ -7,6 +7,12 @@ use time::{
     OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem,
     macros::format_description,
 };
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
+
+use super::schema;
 
 const WIRE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
@@ -59,6 +65,18 @@ impl Timestamp {
         (later.0 - self.0).whole_seconds()
     }
 }
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        schema::text(
+            "A moment, in UTC.",
+            "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}$",
+            "2025-10-05T12:34:56.789012",
+        )
+    }
+}
+
+impl ToSchema for Timestamp {}
 
 impl From<OffsetDateTime> for Timestamp {
     /// The same time in UTC. A time whose year in UTC has more than four digits becomes the last one that does not.

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The most bytes of a user name. It has to fit into an annotation, a log line and a header.
 const MAX_LENGTH: usize = 256;
@@ -20,7 +21,7 @@ impl User {
 }
 
 /// The answer to `GET /whoami`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Whoami {
     pub username: String,
     /// How the server knows the user: `header`, `proxy`, `socket` or `token`.

@@ -3,14 +3,22 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use super::{Problem, TaskId, Timestamp, VolumeId, resources::read_volume_size};
+use super::{
+    Problem, TaskId, Timestamp, VolumeId,
+    resources::read_volume_size,
+    schema::{AMOUNT, of_json, or_null},
+};
 use crate::k8s::names::is_dns_subdomain;
 
 /// Kubernetes' access modes of a volume.
 #[expect(clippy::enum_variant_names, reason = "the words are not ours")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum AccessMode {
     ReadWriteOnce,
     ReadWriteMany,
@@ -130,6 +138,51 @@ impl VolumeDefinition {
     }
 }
 
+impl PartialSchema for VolumeDefinition {
+    fn schema() -> RefOr<Schema> {
+        let modes = json!({
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/AccessMode"},
+            "minItems": 1,
+            "description": "`ReadWriteOnce` if it is absent.",
+        });
+        let class = json!({
+            "type": "string",
+            "description": "The cluster's default if it is absent.",
+            "pattern": DNS_SUBDOMAIN,
+            "maxLength": 253,
+        });
+        of_json(json!({
+            "type": "object",
+            "description": "A volume that a user wants.",
+            "required": ["name", "size"],
+            "properties": {
+                "name": {
+                    "type": "string",
+                    "description": "The name by which tasks mount it.",
+                    "pattern": DNS_SUBDOMAIN,
+                    "maxLength": 63,
+                    "examples": ["data"],
+                },
+                "size": {
+                    "type": ["string", "number"],
+                    "description": "A quantity; a number is in Gi.",
+                    "pattern": AMOUNT,
+                    "examples": ["10Gi"],
+                },
+                "storage_class": or_null(class),
+                "access_modes": or_null(modes),
+            },
+            "additionalProperties": false,
+        }))
+    }
+}
+
+impl ToSchema for VolumeDefinition {}
+
+/// The form of a name, for the OpenAPI document.
+const DNS_SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+
 const FIELDS: [&str; 4] = ["name", "size", "storage_class", "access_modes"];
 
 fn access_modes(value: Option<&Value>, problems: &mut Vec<Problem>) -> Vec<AccessMode> {
@@ -155,7 +208,7 @@ fn access_modes(value: Option<&Value>, problems: &mut Vec<Problem>) -> Vec<Acces
 }
 
 /// The state of a volume: the phase of its claim in Kubernetes, or that it is being deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum VolumePhase {
     Pending,
     Bound,
@@ -172,11 +225,12 @@ impl fmt::Display for VolumePhase {
 }
 
 /// `GET /volumes/{volume_id}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VolumeStatus {
     pub volume_id: VolumeId,
     pub name: String,
     pub size: String,
+    #[schema(required)]
     pub storage_class: Option<String>,
     pub access_modes: Vec<AccessMode>,
     pub status: VolumePhase,
@@ -193,16 +247,18 @@ pub struct VolumeStatus {
 }
 
 /// The objects of a volume in the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct VolumeMetadata {
     /// The name of the claim.
+    #[schema(required)]
     pub pvc_name: String,
+    #[schema(required)]
     pub namespace: String,
 }
 
 /// `POST /volumes/create`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VolumeCreateResponse {
     pub volume_id: VolumeId,
     /// Always `created`.
@@ -221,13 +277,13 @@ impl VolumeCreateResponse {
 }
 
 /// `GET /volumes`: newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VolumeListResponse {
     pub volumes: Vec<VolumeStatus>,
 }
 
 /// `DELETE /volumes/{volume_id}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VolumeDeleteResponse {
     pub volume_id: VolumeId,
     /// Always `deleted`.

@@ -3,9 +3,10 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
-    Problem, TaskId, TaskState, TaskStatus,
+    Kind, Parameter, Problem, TaskId, TaskState, TaskStatus,
     logs::{parse_duration, read_bool},
 };
 
@@ -77,6 +78,26 @@ pub struct WaitQuery {
 }
 
 impl WaitQuery {
+    /// The parameters that [`WaitQuery::from_pairs`] reads.
+    pub const PARAMETERS: &[Parameter] = &[
+        Parameter::new("id", Kind::TaskId, "a task to wait for")
+            .required()
+            .repeated(),
+        Parameter::new(
+            "for",
+            Kind::Word(&["running", "completed", "finished"]),
+            "the state to wait for",
+        )
+        .or("finished"),
+        Parameter::new("any", Kind::Flag, "whether one of the tasks is enough").or("false"),
+        Parameter::new(
+            "timeout",
+            Kind::Duration,
+            "how long the request may take, 50 seconds at most",
+        )
+        .or("50s"),
+    ];
+
     /// Reads the pairs of a query, and ignores unknown keys, as other HTTP servers do.
     ///
     /// # Errors
@@ -141,7 +162,7 @@ impl WaitQuery {
 }
 
 /// The answer of `GET /tasks/wait`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskWaitResponse {
     /// The tasks that are asked for, without those that were stopped meanwhile.
     pub tasks: Vec<TaskStatus>,

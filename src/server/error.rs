@@ -62,13 +62,13 @@ fn start_of_path(request: &HttpRequest) -> String {
 }
 
 /// The answer for a method that a path does not have.
-pub fn method_not_allowed(request: &HttpRequest, allowed: &'static str) -> HttpResponse {
+pub fn method_not_allowed(request: &HttpRequest, allowed: &str) -> HttpResponse {
     let (method, path) = (request.method(), start_of_path(request));
     let message = format!("{path} has no method {method}: expected {allowed}");
     let mut response = Error::new(Reason::MethodNotAllowed, message).error_response();
-    response
-        .headers_mut()
-        .insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    if let Ok(allowed) = header::HeaderValue::from_str(allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
     response
 }
 

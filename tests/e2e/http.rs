@@ -97,6 +97,15 @@ fn health_needs_no_user() {
 }
 
 #[test]
+fn the_description_of_the_api_needs_no_user() {
+    let world = World::new();
+    let (status, document) = request(&world.url, "GET", "/openapi.json", &[], b"");
+    assert_eq!(status, 200);
+    let golden = include_str!("../../fixtures/wire/openapi.json");
+    assert!(document == serde_json::from_str::<Value>(golden).unwrap());
+}
+
+#[test]
 fn a_head_is_answered_as_a_get_without_its_body() {
     let world = World::new();
     let ada = world.login("ada");

@@ -110,6 +110,7 @@ fn owners(external: &str) -> &'static [&'static str] {
         "granit_parser" => &["yaml"],
         "rustix" => &["client", "executor", "sandbox", "server"],
         "prometheus" => &["executor", "server"],
+        "utoipa" => &["api"],
         "close_fds" => &["sandbox"],
         _ => panic!("{external} is not a crate that tests/e2e/tidy.rs knows"),
     }
@@ -339,6 +340,7 @@ fn modules_import_only_allowed_modules_and_crates() {
             "rustix",
             "close_fds",
             "granit_parser",
+            "utoipa",
         ] {
             let is_word =
                 |before: &str| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');

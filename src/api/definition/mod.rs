@@ -5,6 +5,7 @@
 
 mod env;
 mod mount;
+mod openapi;
 mod schema;
 mod size;
 mod warnings;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::api::TaskState;
 
 /// The end of a log stream, and perhaps of its task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogEnd {
     Completed,
@@ -34,7 +35,7 @@ impl From<TaskState> for LogEnd {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A line of a node, without its newline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine<'a> {
     pub node: u32,
     #[serde(borrow, default)]
@@ -44,6 +45,7 @@ pub struct LogLine<'a> {
     pub time: Cow<'a, str>,
     /// The text of the line, if it is UTF-8.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     text: Option<Text<'a>>,
     /// The bytes of the line, if they are not UTF-8. JSON has no bytes, so each byte is one character from U+0000 to U+00FF.
     #[serde(borrow, default, skip_serializing_if = "str::is_empty")]
@@ -51,7 +53,7 @@ pub struct LogLine<'a> {
     /// Whether the line continues in the node's next record.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
-    /// A [`super::LogCursor`].
+    /// The place behind the line, for `after`.
     #[serde(borrow, default)]
     pub cursor: Cow<'a, str>,
 }
@@ -94,20 +96,20 @@ impl<'a> LogLine<'a> {
 }
 
 /// One line of an NDJSON log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum LogRecord<'a> {
     /// The first record.
     Start { num_nodes: u32 },
     #[serde(borrow)]
     Line(LogLine<'a>),
-    /// Several lines of a node in one record, if the client asked for that ([`super::LogQuery::joined`]).
+    /// Several lines of a node in one record, if the client asked for that with `joined`.
     Lines {
         node: u32,
         /// Whole lines, each with its newline.
         #[serde(borrow)]
         text: Cow<'a, str>,
-        /// A [`super::LogCursor`]: the place behind the last line.
+        /// The place behind the last line, for `after`.
         #[serde(borrow)]
         cursor: Cow<'a, str>,
     },
@@ -144,6 +146,7 @@ pub enum LogRecord<'a> {
     NodeEnd {
         node: u32,
         status: TaskState,
+        #[schema(required)]
         exit_code: Option<i32>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -152,6 +155,7 @@ pub enum LogRecord<'a> {
         stopped_after: Option<u32>,
         /// The end of the node's log: a query behind it gets no more lines.
         #[serde(default)]
+        #[schema(required)]
         cursor: String,
     },
     /// The last record.

@@ -5,6 +5,7 @@ mod alternatives;
 mod image;
 mod instance_type;
 mod labels;
+mod openapi;
 mod ports;
 mod quantity;
 mod schema;

@@ -3,6 +3,9 @@
 //! Each topic is a Markdown file in this folder. Its first line is `# <name>: <summary>`. The tests in `tests/e2e/readme.rs`
 //! run the `console` blocks of every file.
 
+#[cfg(test)]
+mod api;
+
 /// A topic of the manual.
 #[derive(Debug)]
 pub struct Topic {

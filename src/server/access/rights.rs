@@ -99,6 +99,23 @@ pub fn needed(pattern: &str, method: &Method) -> Option<Right> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::routes;
+
+    #[test]
+    fn each_route_with_a_user_needs_a_right() {
+        for route in routes() {
+            for method in route.methods() {
+                let right = needed(route.path, &method.parse().unwrap());
+                assert_eq!(right.is_some(), route.needs_user, "{method} {}", route.path);
+            }
+        }
+        for (path, methods, _) in RIGHTS {
+            let known = routes().filter(|route| route.path == *path);
+            let known: Vec<_> = known.flat_map(|route| route.methods()).collect();
+            let is_known = methods.iter().all(|method| known.contains(&method));
+            assert!(is_known, "{path} {methods:?}");
+        }
+    }
 
     #[test]
     fn only_routes_with_a_user_have_a_right() {

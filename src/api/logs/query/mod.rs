@@ -5,10 +5,12 @@ use std::{fmt, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::LogCursor;
-use crate::api::{Problem, Timestamp};
+use crate::api::{Kind, Parameter, Problem, Timestamp};
 
 /// The default for [`LogQuery::wait`].
 const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
+
+const NUMBER: Kind = Kind::Number(0, u32::MAX as u64);
 
 /// The time at which a log begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,6 +113,47 @@ impl Default for LogQuery {
 }
 
 impl LogQuery {
+    /// The parameters that [`LogQuery::from_pairs`] reads.
+    pub const PARAMETERS: &[Parameter] = &[
+        Parameter::new(
+            "follow",
+            Kind::Flag,
+            "whether the log is followed until the task ends",
+        )
+        .or("true"),
+        Parameter::new(
+            "tail",
+            NUMBER,
+            "the most lines of each node from before the request",
+        ),
+        Parameter::new("since", Kind::Since, "only lines since then"),
+        Parameter::new(
+            "timestamps",
+            Kind::Flag,
+            "whether each line of the text begins with its time",
+        )
+        .or("false"),
+        Parameter::new("node", NUMBER, "only the node of this rank").repeated(),
+        Parameter::new(
+            "wait",
+            Kind::Duration,
+            "how long the log waits for pods that have not started",
+        )
+        .or("5m"),
+        Parameter::new(
+            "joined",
+            Kind::Flag,
+            "whether a record may hold several lines, without their times",
+        )
+        .or("false"),
+        Parameter::new(
+            "after",
+            Kind::Cursor,
+            "only the lines of its node behind this cursor",
+        )
+        .repeated(),
+    ];
+
     /// Reads the pairs of a query, and ignores unknown keys, as other HTTP servers do.
     ///
     /// # Errors
