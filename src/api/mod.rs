@@ -27,6 +27,7 @@ mod signal;
 mod source;
 mod task;
 mod time;
+mod time_limit;
 mod user;
 mod volume;
 mod wait;
@@ -59,6 +60,7 @@ pub use task::{
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;
+pub use time_limit::TimeLimit;
 pub use user::{InvalidUser, User, Whoami};
 pub use volume::{
     AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,

@@ -59,6 +59,10 @@ macro_rules! with_changes {
             /// working directory: a local one, which travels with the task, or an absolute path in the container
             #[argh(option, arg_name = "path")]
             pub workdir: Option<String>,
+
+            /// the longest time that a node may run, such as 90s, 2h or 1d12h; or forever
+            #[argh(option, arg_name = "duration")]
+            pub time_limit: Option<String>,
         }
         }
 
@@ -77,6 +81,7 @@ macro_rules! with_changes {
                     gpus: self.gpus.take(),
                     image_id: self.image_id.take(),
                     workdir: self.workdir.take(),
+                    time_limit: self.time_limit.take(),
                 }
             }
         }
@@ -97,6 +102,7 @@ pub struct Changes {
     pub gpus: Option<String>,
     pub image_id: Option<String>,
     pub workdir: Option<String>,
+    pub time_limit: Option<String>,
 }
 
 /// Defines the arguments of a command that starts a task: its own arguments, how the task starts, and the options that change a file.
@@ -219,6 +225,7 @@ impl Changes {
             ("--gpus", &self.gpus),
             ("--image-id", &self.image_id),
             ("--workdir", &self.workdir),
+            ("--time-limit", &self.time_limit),
         ];
         let single = single
             .into_iter()
@@ -245,6 +252,7 @@ impl Changes {
             gpus: later.gpus.or(self.gpus),
             image_id: later.image_id.or(self.image_id),
             workdir: later.workdir.or(self.workdir),
+            time_limit: later.time_limit.or(self.time_limit),
             ..self
         }
     }

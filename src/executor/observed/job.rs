@@ -9,7 +9,7 @@ use super::{
     row::{Condition, Meta, Owner, PodSpec, Row, Wire, impl_row, moment},
 };
 use crate::{
-    api::{TaskId, TaskState, Timestamp},
+    api::{TaskId, TaskState, TimeLimit, Timestamp},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -60,6 +60,8 @@ pub struct JobRow {
     /// The ends of nodes of its task.
     pub ends: Option<Arc<Ends>>,
     pub state: JobState,
+    /// The longest time that its pod may run.
+    pub time_limit: Option<TimeLimit>,
     /// The claims that its pods mount.
     pub claims: Box<[Box<str>]>,
 }
@@ -177,6 +179,7 @@ impl From<Wire<Spec, Status>> for JobRow {
                 status.state(ends.as_ref().and_then(|ends| ends.get(meta.rank())))
             }),
             ends: ends.map(Arc::new),
+            time_limit: spec.template.spec.time_limit(),
             claims: spec.template.spec.claims(),
             name: meta.name.into(),
         }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
-    api::{MAX_NUM_NODES, TaskId, Timestamp, User, masked},
+    api::{MAX_NUM_NODES, TaskId, TimeLimit, Timestamp, User, masked},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -217,6 +217,7 @@ impl Condition {
 pub struct PodSpec {
     pub restart_policy: Option<String>,
     pub termination_grace_period_seconds: Option<i64>,
+    active_deadline_seconds: Option<i64>,
     pub node_name: Option<Box<str>>,
     pub containers: Vec<Named>,
     volumes: Option<Vec<Volume>>,
@@ -241,6 +242,12 @@ struct ClaimSource {
 }
 
 impl PodSpec {
+    /// The longest time that a pod may run.
+    pub fn time_limit(&self) -> Option<TimeLimit> {
+        self.active_deadline_seconds
+            .and_then(TimeLimit::from_seconds)
+    }
+
     /// The names of the claims that a pod mounts.
     pub fn claims(self) -> Box<[Box<str>]> {
         let volumes = self.volumes.into_iter().flatten();

@@ -11,7 +11,7 @@ use super::{
     node::{SETTING_UP, node_status, pod_status, signal},
 };
 use crate::{
-    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
+    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, TimeLimit, Timestamp, User},
     executor::{identity::Uid, objects::names},
 };
 
@@ -431,9 +431,11 @@ impl Observed {
     }
 }
 
-/// Whether the reason of a node says by itself which node it is about.
+/// Whether the reason of a node says by itself which node it is about, or is about the whole task.
 pub fn names_its_node(reason: &str) -> bool {
-    reason.starts_with(DELETED_JOB) || reason.starts_with(INCOMPLETE)
+    reason.starts_with(DELETED_JOB)
+        || reason.starts_with(INCOMPLETE)
+        || TimeLimit::is_reached(reason)
 }
 
 /// The beginning of the reason of a node whose Job was deleted, up to its rank.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use super::{self as output, Clock, Columns, Sheet};
 use crate::{
-    api::{NodeStatus, TaskState, TaskStatus, Timestamp},
+    api::{NodeStatus, TaskState, TaskStatus, TimeLimit, Timestamp},
     cli::Format,
 };
 
@@ -251,8 +251,12 @@ pub fn ending(exit_code: Option<i32>, reason: Option<&str>) -> Option<String> {
     match (exit_code, reason) {
         (None, reason) => reason.map(str::to_owned),
         (Some(code), None) => Some(format!("exit code {code}")),
-        // The server's reason contains the exit code.
-        (Some(_), Some(reason)) if reason.starts_with("exit code") => Some(reason.to_owned()),
+        // The server's reason contains the exit code, or explains it: Kubernetes ends a node at its limit with a signal.
+        (Some(_), Some(reason))
+            if reason.starts_with("exit code") || TimeLimit::is_reached(reason) =>
+        {
+            Some(reason.to_owned())
+        }
         (Some(code), Some(reason)) => Some(format!("exit code {code} ({reason})")),
     }
 }

@@ -142,6 +142,11 @@ fn a_node_shows_its_exit_code_and_reason() {
             Some("exit code 137 (OOMKilled)"),
             Some("exit code 137 (OOMKilled)"),
         ),
+        (
+            Some(143),
+            Some("time limit of 2h reached"),
+            Some("time limit of 2h reached"),
+        ),
     ] {
         assert_eq!(ending(exit_code, reason).as_deref(), expected);
     }
