@@ -25,6 +25,7 @@ mod resources;
 mod shape;
 mod signal;
 mod source;
+mod sweep;
 mod task;
 mod time;
 mod time_limit;
@@ -42,7 +43,7 @@ pub use files::{
     archive_path, format_size,
 };
 pub use glob::matches_glob;
-pub use id::{TaskId, VolumeId};
+pub use id::{GroupId, InvalidId, TaskId, VolumeId};
 pub use list::{ListPlace, ListQuery, ListRecord, Sort, read_statuses};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
@@ -55,6 +56,7 @@ pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
 pub use source::{TaskDefinitionResponse, TaskOrigin, TaskSource};
+pub use sweep::{GroupSubmitResponse, MAX_GROUP, Parameter, Sweep, TaskGroup};
 pub use task::{
     NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,

@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 use argh::FromArgs;
 
 use super::{Format, Reference, ServerOptions, value};
-use crate::api::Awaited;
+use crate::api::{Awaited, Parameter, Sweep};
 
 /// Defines the arguments of a command that reads task files: its own arguments and the options that change a file. A macro,
 /// because argh cannot share fields between commands.
@@ -133,6 +133,18 @@ macro_rules! with_submission {
             #[argh(switch)]
             pub no_barrier: bool,
 
+            /// run the file once for each value of a variable: lr=0.1,0.01 or seed=1..5; repeated, for all combinations
+            #[argh(option, arg_name = "variable=values")]
+            pub sweep: Vec<Parameter>,
+
+            /// run the file this many times; each task has its number in SKYPILOT_JOB_RANK
+            #[argh(option, arg_name = "count", from_str_fn(value::num_tasks))]
+            pub array: Option<u32>,
+
+            /// with --sweep or --array: at most this many tasks run at a time
+            #[argh(option, arg_name = "count", from_str_fn(value::num_tasks))]
+            pub max_running: Option<u32>,
+
             /// the same key gives the same task for as long as it exists, however often it is submitted (default: a new one)
             #[argh(option, arg_name = "key")]
             pub idempotency_key: Option<String>,
@@ -190,6 +202,9 @@ macro_rules! with_submission {
                     dry_run: self.dry_run,
                     no_fail_fast: self.no_fail_fast,
                     no_barrier: self.no_barrier,
+                    sweep: mem::take(&mut self.sweep),
+                    array: self.array,
+                    max_running: self.max_running,
                     idempotency_key: self.idempotency_key.take(),
                     wait: self.wait,
                     output: self.output,
@@ -208,9 +223,29 @@ pub struct StartOptions {
     pub dry_run: bool,
     pub no_fail_fast: bool,
     pub no_barrier: bool,
+    pub sweep: Vec<Parameter>,
+    pub array: Option<u32>,
+    pub max_running: Option<u32>,
     pub idempotency_key: Option<String>,
     pub wait: Option<Duration>,
     pub output: Option<Format>,
+}
+
+impl StartOptions {
+    /// The tasks that the file becomes, if it is not one.
+    ///
+    /// # Errors
+    /// The options do not go together, as a sentence.
+    pub fn sweep(&self) -> Result<Option<Sweep>, String> {
+        let sweep = Sweep::new(self.sweep.clone(), self.array, self.max_running);
+        sweep.map_err(|problems| {
+            let lines = problems.iter().map(|problem| {
+                let option = problem.field.replace('_', "-");
+                format!("--{option}: {}", problem.message)
+            });
+            lines.collect::<Vec<_>>().join("; ")
+        })
+    }
 }
 
 impl Changes {

@@ -58,6 +58,7 @@ mod python_server;
 mod server;
 mod server_access;
 mod submission;
+mod sweep;
 mod time_limit;
 mod tokens;
 

@@ -25,7 +25,7 @@ fn a_task_fails_when_its_time_is_over() {
     assert_eq!(task["reason"], reason);
     assert_eq!(task["metadata"]["nodes"][0]["reason"], reason);
     let row = ada.run(["jobs", "list"]).success().stdout;
-    assert!(row.ends_with(&format!("\t{reason}\n")), "{row}");
+    assert!(row.ends_with(&format!("\t{reason}\t\t\n")), "{row}");
     ada.run(["jobs", "wait", id]).code(100);
     // The Job itself has no deadline: the time without a machine would count, too.
     let jobs = world.objects::<Job>();
@@ -45,7 +45,7 @@ fn the_limit_of_a_file_ends_all_nodes() {
         .code(100);
     let reason = "time limit of 12s reached";
     assert!(
-        run.stdout.ends_with(&format!("\t{reason}\n")),
+        run.stdout.ends_with(&format!("\t{reason}\t\t\n")),
         "{}",
         run.stdout
     );

@@ -6,7 +6,7 @@
 use std::{cell::OnceCell, fmt, str::FromStr};
 
 use crate::{
-    api::{ListQuery, TaskId, VolumeId},
+    api::{GroupId, ListQuery, TaskId, TaskStatus, VolumeId},
     cli::Reference,
     client::{Context, Error, http::ApiClient},
 };
@@ -32,6 +32,26 @@ pub struct Finder<'a, I> {
     list: Box<dyn Fn() -> Result<Vec<Candidate<I>>, Error> + 'a>,
     listed: OnceCell<Vec<Candidate<I>>>,
     takes_beginnings: bool,
+}
+
+/// The tasks of the group of this id, by rank; none if the user has no such group.
+///
+/// # Errors
+/// The server does not list the tasks.
+pub fn group(
+    client: &ApiClient,
+    typed: &Reference,
+) -> Result<Option<(GroupId, Vec<TaskStatus>)>, Error> {
+    let Ok(id) = typed.as_str().parse() else {
+        return Ok(None);
+    };
+    let query = ListQuery {
+        group: Some(id),
+        ..ListQuery::default()
+    };
+    let mut tasks = client.list_tasks(false, &query)?.value.tasks;
+    tasks.sort_by_key(|task| task.metadata.group.as_ref().map(|group| group.rank));
+    Ok((!tasks.is_empty()).then_some((id, tasks)))
 }
 
 impl<'a> Finder<'a, TaskId> {

@@ -124,6 +124,7 @@ pub fn settings(changes: Changes, env: Env<'_>) -> Result<Settings, Error> {
         envs: variables("--env", envs, env_file, env)?,
         secrets: variables("--secret", secrets, secret_file, env)?,
         fields: fields.into_iter().flatten().collect(),
+        swept: Vec::new(),
     })
 }
 

@@ -182,6 +182,10 @@ fn pending(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> Option<St
     match (&job.state, pod) {
         (JobState::Suspended(why), _) => why.as_deref().map(str::to_owned),
         (_, Some(pod)) => pending_pod(pod, observed),
+        (_, None) if job.is_waiting_in_group() => {
+            let most = job.group.as_ref().and_then(|group| group.max_running)?;
+            Some(format!("queued: at most {most} of its group run at a time"))
+        }
         (_, None) => {
             let failure = observed.failures.get(&job.uid)?;
             Some(failure.why.to_string())

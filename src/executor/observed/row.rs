@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
-    api::{MAX_NUM_NODES, TaskId, TimeLimit, Timestamp, User, masked},
+    api::{MAX_GROUP, MAX_NUM_NODES, TaskGroup, TaskId, TimeLimit, Timestamp, User, masked},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -179,6 +179,19 @@ impl Meta {
         exact
             .or_else(|| self.label(labels::TASK_NAME))
             .map(Into::into)
+    }
+
+    /// The place of its task in a group.
+    pub fn group(&self) -> Option<TaskGroup> {
+        let number = |key| self.annotation(key)?.parse::<u32>().ok();
+        let parameters = self.annotation(labels::PARAMETERS)?;
+        Some(TaskGroup {
+            group_id: self.label(labels::GROUP)?.parse().ok()?,
+            rank: number(labels::JOB_RANK)?,
+            num_tasks: number(labels::NUM_JOBS).filter(|number| *number <= MAX_GROUP)?,
+            max_running: number(labels::MAX_RUNNING),
+            parameters: serde_json::from_str(parameters).ok()?,
+        })
     }
 
     /// The object that controls this one.

@@ -66,7 +66,7 @@ fn now() -> Timestamp {
 #[track_caller]
 fn check_table(file: &str, columns: Columns) {
     let sheet = Sheet::default();
-    let table = written(|out| table(out, &tasks(), columns, sheet, now()));
+    let table = written(|out| table(out, &rows(&tasks(), false), columns, sheet, now()));
     golden::assert(&format!("output/{file}"), &table);
 }
 
@@ -79,7 +79,7 @@ fn a_table_fits_into_the_terminal() {
             ..Sheet::default()
         };
         let columns = Columns::default();
-        let table = written(|out| table(out, &tasks(), columns, sheet, now()));
+        let table = written(|out| table(out, &rows(&tasks(), false), columns, sheet, now()));
         golden::assert(&format!("output/jobs-list-{width}.table"), &table);
     }
 }
