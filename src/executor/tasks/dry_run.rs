@@ -3,6 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::task::yield_now;
 
 use super::prepare::{check_size, job, try_first};
 use crate::{
@@ -59,6 +60,8 @@ pub async fn dry_run(cluster: &Cluster, submissions: Vec<Submission>) -> Result<
         }
         let others = others(&submission, &first, tasks.is_empty())?;
         tasks.push((submission, others));
+        // Other requests have their turn.
+        yield_now().await;
     }
     Ok(DryRun { tasks, warnings })
 }

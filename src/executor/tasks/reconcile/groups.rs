@@ -131,6 +131,10 @@ fn plan(group: &[(TaskId, Arc<Observed>)]) -> Vec<Step> {
             active += usize::from(task.jobs.iter().any(|job| !job.state.has_ended()));
         }
     }
+    if firsts().any(|(_, first)| first.is_begun()) {
+        // Its server is marking the tasks, and starts the first ones.
+        return steps;
+    }
     let most = firsts().find_map(|(_, first)| first.group.as_ref()?.max_running);
     let most = most.map_or(usize::MAX, |most| most as usize);
     let room = most.saturating_sub(active);
@@ -228,6 +232,10 @@ mod tests {
             (
                 ["running", "begun", "begun", "running", "queued"],
                 &["complete job-1", "complete job-2"],
+            ),
+            (
+                ["running", "begun", "queued", "queued", "queued"],
+                &["complete job-1"],
             ),
         ] {
             assert_eq!(planned(states), expected, "{states:?}");

@@ -23,6 +23,7 @@ use k8s_openapi::{
 use kube::api::ListParams;
 use tokio::{
     sync::{OwnedMutexGuard, oneshot},
+    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -40,7 +41,7 @@ use crate::{
         files::{Archive, Files, Travelling},
         fresh,
         key::{RequestKey, member_id},
-        objects::{self, Keyed, Origin, PART, Submission, files_secret, labels},
+        objects::{self, Keyed, Origin, PART, files_secret, labels},
         observed::{JobRow, KeyedJobRow},
         tasks::{
             dry_run::{self, DryRun},
@@ -209,17 +210,18 @@ pub async fn dry_run_group(
     let (user, flags) = (request.user, request.flags);
     let decided = decide(live, user, request.task, flags, of_task, rules).await?;
     let sweep = request.sweep;
-    let submissions: Result<Vec<Submission>> = (0..sweep.num_tasks)
-        .map(|rank| {
-            let origin = Origin {
-                id: member_id(id, rank),
-                keyed: None,
-                group: Some(sweep.member(id, rank)),
-            };
-            decided.submission(origin).map(|(submission, _)| submission)
-        })
-        .collect();
-    dry_run::dry_run(&live.cluster, submissions?).await
+    let mut submissions = Vec::new();
+    for rank in 0..sweep.num_tasks {
+        let origin = Origin {
+            id: member_id(id, rank),
+            keyed: None,
+            group: Some(sweep.member(id, rank)),
+        };
+        submissions.push(decided.submission(origin)?.0);
+        // Other requests have their turn.
+        yield_now().await;
+    }
+    dry_run::dry_run(&live.cluster, submissions).await
 }
 
 /// The id of the group, what an earlier request of its key has left, and the turn to create it.
