@@ -1,4 +1,4 @@
-//! The ids of tasks and volumes: eight characters that are safe in a path, a label and a selector.
+//! The ids of tasks, groups and volumes: eight characters that are safe in a path, a label and a selector.
 
 use std::{error::Error, fmt, str::FromStr};
 
@@ -105,6 +105,11 @@ macro_rules! id {
 id! {
     /// The id of a task.
     TaskId, "task"
+}
+
+id! {
+    /// The id of a group of tasks.
+    GroupId, "group"
 }
 
 id! {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Kind, Parameter, Problem, Since, TaskId, TaskState, TaskStatus, Timestamp, encode_query,
-    logs::read_bool, matches_glob,
+    GroupId, InvalidId, Kind, Parameter, Problem, Since, TaskId, TaskState, TaskStatus, Timestamp,
+    encode_query, logs::read_bool, matches_glob,
 };
 
 /// The order of a list. Tasks that are equal in it are listed newest first.
@@ -127,6 +127,8 @@ pub struct ListQuery {
     pub name: Option<String>,
     /// Only tasks of this user, by the exact name or by the one that lists show.
     pub user: Option<String>,
+    /// Only tasks of this group.
+    pub group: Option<GroupId>,
     /// Only tasks that were created since.
     pub since: Option<Since>,
     pub sort: Sort,
@@ -157,6 +159,7 @@ impl ListQuery {
             Kind::Text,
             "only tasks of this user, by the exact name or the one that lists show",
         ),
+        Parameter::new("group", Kind::GroupId, "only tasks of this group"),
         Parameter::new("since", Kind::Since, "only tasks that were created since"),
         Parameter::new(
             "sort",
@@ -200,6 +203,10 @@ impl ListQuery {
                     query.user = Some(value.clone());
                     Ok(())
                 }
+                "group" => value
+                    .parse()
+                    .map(|id| query.group = Some(id))
+                    .map_err(|invalid: InvalidId| invalid.to_string()),
                 "since" => value.parse().map(|since| query.since = Some(since)),
                 "sort" => value.parse().map(|sort| query.sort = sort),
                 "limit" => read_limit(value).map(|limit| query.limit = Some(limit)),
@@ -227,6 +234,7 @@ impl ListQuery {
             ("status", (!statuses.is_empty()).then(|| statuses.join(","))),
             ("name", text(&self.name)),
             ("user", text(&self.user)),
+            ("group", self.group.map(|group| group.to_string())),
             ("since", self.since.map(|since| since.to_string())),
             (
                 "sort",
@@ -246,6 +254,10 @@ impl ListQuery {
     pub fn matches(&self, task: &TaskStatus, now: Timestamp) -> bool {
         let has_status = self.statuses.is_empty() || self.statuses.contains(&task.status);
         let has_name = (self.name.as_ref()).is_none_or(|pattern| matches_glob(pattern, &task.name));
+        let is_member = self.group.is_none_or(|wanted| {
+            let group = task.metadata.group.as_ref();
+            group.is_some_and(|group| group.group_id == wanted)
+        });
         let is_young = self.since.is_none_or(|since| match since {
             Since::Ago(most) => {
                 let age = task.created_at.seconds_until(now);
@@ -253,7 +265,7 @@ impl ListQuery {
             }
             Since::At(moment) => task.created_at >= moment,
         });
-        has_status && has_name && is_young
+        has_status && has_name && is_member && is_young
     }
 }
 
@@ -320,7 +332,7 @@ mod tests {
     #[test]
     fn a_query_is_read_as_it_was_written() {
         assert_eq!(ListQuery::default().to_query(), "");
-        let text = "status=pending,running&name=a&user=b&since=60s&sort=name&limit=7&continue=-5.ab12cd34.6120";
+        let text = "status=pending,running&name=a&user=b&group=gr00up00&since=60s&sort=name&limit=7&continue=-5.ab12cd34.6120";
         let query = ListQuery::from_pairs(&pairs(text)).unwrap();
         assert_eq!(query.to_query(), text.replace(',', "%2C"));
         assert_eq!(query.after.unwrap().key, "a ");
@@ -329,6 +341,7 @@ mod tests {
         for wrong in [
             "status=done",
             "status=",
+            "group=G",
             "since=x",
             "sort=age",
             "limit=0",

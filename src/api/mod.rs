@@ -30,8 +30,10 @@ mod schema;
 mod shape;
 mod signal;
 mod source;
+mod sweep;
 mod task;
 mod time;
+mod time_limit;
 mod user;
 mod volume;
 mod wait;
@@ -47,7 +49,7 @@ pub use files::{
 };
 pub use glob::matches_glob;
 pub use health::Health;
-pub use id::{TaskId, VolumeId};
+pub use id::{GroupId, InvalidId, TaskId, VolumeId};
 pub use list::{ListPlace, ListQuery, ListRecord, Sort, read_statuses};
 pub use logs::{
     LogCursor, LogEnd, LogLine, LogPlace, LogPoint, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Since,
@@ -63,11 +65,13 @@ pub use routes::{Answer, Body, JSON, Part, PartContent, REFUSALS, Route, Type, m
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
 pub use source::{TaskDefinitionResponse, TaskOrigin, TaskSource};
+pub use sweep::{GroupSubmitResponse, MAX_GROUP, Sweep, SweepParameter, TaskGroup};
 pub use task::{
     NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,
 };
 pub use time::Timestamp;
+pub use time_limit::TimeLimit;
 pub use user::{InvalidUser, User, Whoami};
 pub use volume::{
     AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,

@@ -17,8 +17,9 @@ use utoipa::openapi::{
 };
 
 use super::{
-    Answer, Body, ErrorBody, JSON, Parameter, Part, PartContent, REFUSALS, REQUEST_ID_HEADER,
-    Reason, Route, TOKEN_HEADER, TaskId, Type, USER_HEADER, VolumeId, routes, schema::of_json,
+    Answer, Body, ErrorBody, GroupId, JSON, Parameter, Part, PartContent, REFUSALS,
+    REQUEST_ID_HEADER, Reason, Route, TOKEN_HEADER, TaskId, Type, USER_HEADER, VolumeId, routes,
+    schema::of_json,
 };
 
 /// The document as JSON. It is the same for the life of the program.
@@ -361,6 +362,7 @@ fn schemas() -> BTreeMap<String, RefOr<Schema>> {
     };
     let others = [
         Type::of::<ErrorBody>(),
+        Type::of::<GroupId>(),
         Type::of::<TaskId>(),
         Type::of::<VolumeId>(),
     ];

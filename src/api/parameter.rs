@@ -29,6 +29,9 @@ pub enum Kind {
     Words(&'static [&'static str]),
     Text,
     TaskId,
+    GroupId,
+    /// [`super::SweepParameter`].
+    Sweep,
     /// [`super::LogCursor`].
     Cursor,
     /// [`super::ListPlace`].
@@ -120,6 +123,8 @@ impl Kind {
             }
             Self::Text => json!({"type": "string"}),
             Self::TaskId => json!({"$ref": "#/components/schemas/TaskId"}),
+            Self::GroupId => json!({"$ref": "#/components/schemas/GroupId"}),
+            Self::Sweep => text("[A-Za-z_][A-Za-z0-9_]*=[^\\x00]+".to_owned(), "lr=0.1,0.01"),
             Self::Cursor => text("[0-9]+-[a-z0-9._~-]+".to_owned(), "0-begin"),
             Self::Place => text(
                 "[+-]?[0-9]+\\.[a-z0-9]{8}\\.[0-9a-fA-F+]*".to_owned(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{TaskFiles, TaskId, Timestamp};
+use super::{TaskFiles, TaskGroup, TaskId, Timestamp};
 
 /// The state of a task, or of one of its nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -131,6 +131,9 @@ pub struct TaskMetadata {
     /// The files that travelled with it, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<TaskFiles>,
+    /// Its place in the group with which it was submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<TaskGroup>,
     /// Every node, in rank order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<NodeStatus>,

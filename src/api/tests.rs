@@ -22,6 +22,14 @@ fn answers_about_tasks() {
     assert_eq!(submitted, TaskSubmitResponse::new(id, Vec::new()));
     let submitted: TaskSubmitResponse = check("task-submit-response");
     assert_eq!(submitted.warnings.len(), 1);
+    let group: GroupSubmitResponse = check("group-submit-response");
+    let ids = ["ab12cd34", "ef56gh78"].map(|id| id.parse().unwrap());
+    let group_id = "gr00up00".parse().unwrap();
+    assert_eq!(
+        group,
+        GroupSubmitResponse::new(group_id, ids.into(), Vec::new())
+    );
+    check::<TaskGroup>("task-group");
     check::<TaskStatus>("task-status");
     check::<TaskListResponse>("task-list-response");
     assert_eq!(

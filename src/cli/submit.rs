@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 use argh::FromArgs;
 
 use super::{Format, Reference, ServerOptions, value};
-use crate::api::Awaited;
+use crate::api::{Awaited, Sweep, SweepParameter};
 
 /// Defines the arguments of a command that reads task files: its own arguments and the options that change a file. A macro,
 /// because argh cannot share fields between commands.
@@ -59,6 +59,10 @@ macro_rules! with_changes {
             /// working directory: a local one, which travels with the task, or an absolute path in the container
             #[argh(option, arg_name = "path")]
             pub workdir: Option<String>,
+
+            /// the longest time that a node may run, such as 90s, 2h or 1d12h; or forever
+            #[argh(option, arg_name = "duration")]
+            pub time_limit: Option<String>,
         }
         }
 
@@ -77,6 +81,7 @@ macro_rules! with_changes {
                     gpus: self.gpus.take(),
                     image_id: self.image_id.take(),
                     workdir: self.workdir.take(),
+                    time_limit: self.time_limit.take(),
                 }
             }
         }
@@ -97,6 +102,7 @@ pub struct Changes {
     pub gpus: Option<String>,
     pub image_id: Option<String>,
     pub workdir: Option<String>,
+    pub time_limit: Option<String>,
 }
 
 /// Defines the arguments of a command that starts a task: its own arguments, how the task starts, and the options that change a file.
@@ -126,6 +132,18 @@ macro_rules! with_submission {
             /// let each node begin `run` when its own `setup` has ended
             #[argh(switch)]
             pub no_barrier: bool,
+
+            /// run the file once for each value of a variable: lr=0.1,0.01 or seed=1..5; repeated, for all combinations
+            #[argh(option, arg_name = "variable=values")]
+            pub sweep: Vec<SweepParameter>,
+
+            /// run the file this many times; each task has its number in SKYPILOT_JOB_RANK
+            #[argh(option, arg_name = "count", from_str_fn(value::num_tasks))]
+            pub array: Option<u32>,
+
+            /// with --sweep or --array: at most this many tasks run at a time
+            #[argh(option, arg_name = "count", from_str_fn(value::num_tasks))]
+            pub max_running: Option<u32>,
 
             /// the same key gives the same task for as long as it exists, however often it is submitted (default: a new one)
             #[argh(option, arg_name = "key")]
@@ -184,6 +202,9 @@ macro_rules! with_submission {
                     dry_run: self.dry_run,
                     no_fail_fast: self.no_fail_fast,
                     no_barrier: self.no_barrier,
+                    sweep: mem::take(&mut self.sweep),
+                    array: self.array,
+                    max_running: self.max_running,
                     idempotency_key: self.idempotency_key.take(),
                     wait: self.wait,
                     output: self.output,
@@ -202,9 +223,29 @@ pub struct StartOptions {
     pub dry_run: bool,
     pub no_fail_fast: bool,
     pub no_barrier: bool,
+    pub sweep: Vec<SweepParameter>,
+    pub array: Option<u32>,
+    pub max_running: Option<u32>,
     pub idempotency_key: Option<String>,
     pub wait: Option<Duration>,
     pub output: Option<Format>,
+}
+
+impl StartOptions {
+    /// The tasks that the file becomes, if it is not one.
+    ///
+    /// # Errors
+    /// The options do not go together, as a sentence.
+    pub fn sweep(&self) -> Result<Option<Sweep>, String> {
+        let sweep = Sweep::new(self.sweep.clone(), self.array, self.max_running);
+        sweep.map_err(|problems| {
+            let lines = problems.iter().map(|problem| {
+                let option = problem.field.replace('_', "-");
+                format!("--{option}: {}", problem.message)
+            });
+            lines.collect::<Vec<_>>().join("; ")
+        })
+    }
 }
 
 impl Changes {
@@ -219,6 +260,7 @@ impl Changes {
             ("--gpus", &self.gpus),
             ("--image-id", &self.image_id),
             ("--workdir", &self.workdir),
+            ("--time-limit", &self.time_limit),
         ];
         let single = single
             .into_iter()
@@ -245,6 +287,7 @@ impl Changes {
             gpus: later.gpus.or(self.gpus),
             image_id: later.image_id.or(self.image_id),
             workdir: later.workdir.or(self.workdir),
+            time_limit: later.time_limit.or(self.time_limit),
             ..self
         }
     }

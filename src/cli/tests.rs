@@ -91,7 +91,7 @@ fn every_flag_of_logs_is_parsed() {
 #[test]
 fn every_option_that_changes_a_file_is_parsed() {
     let changes = "--env A=b=c --env=B --env-file a.env --secret C=d --secret-file c.env --name n --num-nodes 2 --cpus 4+ \
-                   --memory 16Gi --gpus H100:8 --image-id ubuntu --workdir /work";
+                   --memory 16Gi --gpus H100:8 --image-id ubuntu --workdir /work --time-limit 2h";
     let expected = Changes {
         env: vec!["A=b=c".to_owned(), "B".to_owned()],
         env_file: vec!["a.env".to_owned()],
@@ -104,6 +104,7 @@ fn every_option_that_changes_a_file_is_parsed() {
         gpus: Some("H100:8".to_owned()),
         image_id: Some("ubuntu".to_owned()),
         workdir: Some("/work".to_owned()),
+        time_limit: Some("2h".to_owned()),
     };
     let JobsCommand::Submit(mut args) = jobs(&format!(
         "jobs submit --dry-run --no-fail-fast {changes} a.yaml"

@@ -185,6 +185,10 @@ pub(super) fn num_nodes(text: &str) -> Result<u32, String> {
     number(text, "a number of nodes")
 }
 
+pub(super) fn num_tasks(text: &str) -> Result<u32, String> {
+    number(text, "a number of tasks")
+}
+
 pub(super) fn rank(text: &str) -> Result<u32, String> {
     number(text, "the rank of a node, 0 for the first")
 }

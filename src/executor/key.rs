@@ -11,7 +11,7 @@ use ring::{
 };
 use serde::Serialize;
 
-use crate::api::User;
+use crate::api::{GroupId, TaskId, User};
 
 /// The most characters of a key.
 const MAX_LENGTH: usize = 255;
@@ -38,20 +38,7 @@ impl FromStr for RequestKey {
 impl RequestKey {
     /// The id of what a request of this key and `user` makes. `kind` keeps those of different kinds apart.
     pub fn id<T: FromStr>(&self, kind: &str, user: &User) -> T {
-        const DIGITS: u128 = 36;
-        // No key and no user has a character of this value.
-        let text = [kind, user.as_str(), &self.0].join("\0");
-        let hash = digest::digest(&SHA256, text.as_bytes());
-        let (first, _) = hash.as_ref().split_at(16);
-        let mut rest = u128::from_be_bytes(first.try_into().expect("16 bytes"));
-        let mut id = String::with_capacity(8);
-        for _ in 0..8 {
-            let digit = u32::try_from(rest % DIGITS).unwrap_or_default();
-            id.extend(char::from_digit(digit, DIGITS as u32));
-            rest /= DIGITS;
-        }
-        let id = id.parse().ok();
-        id.expect("eight digits of base 36 have the form of an id")
+        id_of(&[kind, user.as_str(), &self.0])
     }
 
     /// The digest of a request. Whoever reads it and does not know the key cannot guess the secrets in the request.
@@ -64,6 +51,29 @@ impl RequestKey {
             digits
         })
     }
+}
+
+/// The id of a task of a group.
+pub fn member_id(group: GroupId, rank: u32) -> TaskId {
+    id_of(&["member", group.as_str(), &rank.to_string()])
+}
+
+/// The id that follows from some texts.
+fn id_of<T: FromStr>(texts: &[&str]) -> T {
+    const DIGITS: u128 = 36;
+    // No key and no user has a character of this value.
+    let text = texts.join("\0");
+    let hash = digest::digest(&SHA256, text.as_bytes());
+    let (first, _) = hash.as_ref().split_at(16);
+    let mut rest = u128::from_be_bytes(first.try_into().expect("16 bytes"));
+    let mut id = String::with_capacity(8);
+    for _ in 0..8 {
+        let digit = u32::try_from(rest % DIGITS).unwrap_or_default();
+        id.extend(char::from_digit(digit, DIGITS as u32));
+        rest /= DIGITS;
+    }
+    let id = id.parse().ok();
+    id.expect("eight digits of base 36 have the form of an id")
 }
 
 #[cfg(test)]

@@ -35,15 +35,12 @@ use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::batch::v1::Job;
 use prometheus::HistogramVec;
-use tokio::{
-    sync::{Mutex, OwnedMutexGuard, mpsc},
-    time::timeout,
-};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 #[cfg(test)]
 pub use self::logs::{Block, LogSource, Piece};
 use self::{
-    cluster::{Cluster, DEADLINE},
+    cluster::Cluster,
     files::{Files, Upload},
     logs::Logs,
     objects::{Keyed, Origin, Submission, labels},
@@ -66,21 +63,17 @@ pub use self::{
     key::RequestKey,
     logs::{LogItem, LogLines},
     objects::{Defaults, PodRules},
-    tasks::{census::Numbers, dry_run::DryRun, list::TaskList, watch::ListWatch},
+    tasks::{
+        census::Numbers, dry_run::DryRun, list::TaskList, submit::GroupRequest, watch::ListWatch,
+    },
     view::ListVersion,
 };
 use crate::api::{
-    ListQuery, LogQuery, NodeListResponse, NodeStatus, Reason, SubmitFlags, TaskCheckResponse,
-    TaskDefinition, TaskDefinitionResponse, TaskId, TaskSource, TaskState, TaskStatus,
-    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeDefinition, VolumeId,
-    VolumeStatus, WaitQuery,
+    GroupId, GroupSubmitResponse, ListQuery, LogQuery, NodeListResponse, NodeStatus, Reason,
+    SubmitFlags, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse, TaskId, TaskSource,
+    TaskState, TaskStatus, TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeDefinition,
+    VolumeId, VolumeStatus, WaitQuery,
 };
-
-fn too_slow() -> Error {
-    let seconds = DEADLINE.as_secs();
-    let message = format!("Kubernetes did not answer within {seconds} s: try again");
-    Error::new(Reason::Timeout, message)
-}
 
 /// A handle on a cluster. Clones share its view and its connections.
 #[derive(Clone)]
@@ -337,7 +330,12 @@ impl Executor {
             Earlier::Nothing | Earlier::Task => fresh::nonce(),
         };
         let keyed = Some(Keyed { nonce, request });
-        Ok((Origin { id, keyed }, earlier, Some(turn)))
+        let origin = Origin {
+            id,
+            keyed,
+            group: None,
+        };
+        Ok((origin, earlier, Some(turn)))
     }
 
     /// The effect that a submission would have, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
@@ -356,8 +354,26 @@ impl Executor {
         let travelling = files.map(admit).transpose()?;
         let files = travelling.map(|travelling| travelling.files);
         let origin = keyed::random_origin();
-        let (submission, first) = self.prepare(user, origin, task, flags, files).await?;
-        dry_run::dry_run(&self.live.cluster, submission, first).await
+        let (submission, _) = self.prepare(user, origin, task, flags, files).await?;
+        dry_run::dry_run(&self.live.cluster, vec![submission]).await
+    }
+
+    /// Starts the tasks of a sweep: all of them, or nothing. A second request with the same key finds the group of the first.
+    ///
+    /// # Errors
+    /// Those of [`Executor::submit`].
+    pub async fn submit_group(&self, request: GroupRequest<'_>) -> Result<GroupSubmitResponse> {
+        let rules = self.rules();
+        submit::submit_group(&self.live, &self.creations, &self.files, request, rules).await
+    }
+
+    /// The effect that a sweep would have, as [`Executor::dry_run`].
+    ///
+    /// # Errors
+    /// Those of [`Executor::dry_run`].
+    pub async fn dry_run_group(&self, request: GroupRequest<'_>) -> Result<DryRun> {
+        let rules = self.rules();
+        submit::dry_run_group(&self.live, &self.files, request, rules).await
     }
 
     async fn prepare(
@@ -368,16 +384,15 @@ impl Executor {
         flags: SubmitFlags,
         files: Option<objects::Files>,
     ) -> Result<(Submission, Job)> {
+        prepare::prepare(&self.live, user, origin, task, flags, files, self.rules()).await
+    }
+
+    fn rules(&self) -> prepare::Rules<'_> {
         let store = self.files.store.as_ref();
-        let rules = prepare::Rules {
+        prepare::Rules {
             pods: &self.pod_rules,
             reserved_claim: store.map(|store| store.claim()),
-        };
-        let prepared = prepare::prepare(&self.live, user, origin, task, flags, files, rules);
-        // It makes several requests, each with a deadline of its own.
-        timeout(DEADLINE, prepared)
-            .await
-            .unwrap_or_else(|_| Err(too_slow()))
+        }
     }
 
     /// One task of `user`, perhaps with the last events of its objects.
@@ -477,12 +492,17 @@ impl Executor {
         stop::delete_finished(&self.live, user, id).await
     }
 
-    /// Stops the unfinished tasks of `user`, or of all users, in the name of `asking`; returns their ids.
+    /// Stops the unfinished tasks of `user`, or of all users, or only those of a group, in the name of `asking`; returns their ids.
     ///
     /// # Errors
     /// When Kubernetes does not answer, or refuses. Some tasks may be stopped already.
-    pub async fn stop_all(&self, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
-        stop::stop_all(&self.live, asking, user).await
+    pub async fn stop_all(
+        &self,
+        asking: &User,
+        user: Option<&User>,
+        group: Option<GroupId>,
+    ) -> Result<Vec<TaskId>> {
+        stop::stop_all(&self.live, asking, user, group).await
     }
 
     /// The log of a task of `user`, as a channel that ends with [`LogRecord::End`](crate::api::LogRecord). Dropping the receiver

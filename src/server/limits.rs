@@ -96,7 +96,7 @@ pub struct Submits {
 }
 
 impl Submits {
-    /// Lets a user submit a task now. Hold the returned value until the task is created.
+    /// Lets a user submit this number of tasks now. Hold the returned value until the task is created.
     ///
     /// # Errors
     /// The user has too many unfinished tasks, or submits too often.
@@ -105,11 +105,17 @@ impl Submits {
         limits: &Limits,
         user: &User,
         executor: &Executor,
+        num_tasks: usize,
     ) -> Result<Option<OwnedMutexGuard<()>>, Error> {
         let refused = |message: String| Error::new(Reason::TooManyRequests, message);
         if let Some(most) = limits.submits_per_minute
-            && let Some(wait) = self.note(user, most, Instant::now())
+            && let Some(wait) = self.note(user, num_tasks, most, Instant::now())
         {
+            if num_tasks > most {
+                return Err(refused(format!(
+                    "you may submit {most} tasks a minute, and these are {num_tasks}"
+                )));
+            }
             let seconds = wait.as_secs() + 1;
             return Err(refused(format!(
                 "you may submit {most} tasks a minute: try again in {seconds} s"
@@ -122,27 +128,33 @@ impl Submits {
         let tasks = executor.list(Some(user)).await?;
         let statuses = (0..tasks.len()).filter_map(|index| tasks.status(index));
         let unfinished = statuses.filter(|task| !task.status.is_terminal()).count();
-        if unfinished >= most {
+        if unfinished + num_tasks > most {
+            let more = match num_tasks {
+                1 => String::new(),
+                number => format!(", which {number} more would exceed"),
+            };
             return Err(refused(format!(
-                "you have {unfinished} unfinished tasks, and this server allows {most}: stop one, or wait until one ends"
+                "you have {unfinished} unfinished tasks, and this server allows {most}{more}: stop one, or wait until one ends"
             )));
         }
         Ok(Some(turn))
     }
 
-    /// Notes a submission, or says how long the user has to wait with it.
-    fn note(&self, user: &User, most: usize, now: Instant) -> Option<Duration> {
+    /// Notes a submission of tasks, or says how long the user has to wait with it.
+    fn note(&self, user: &User, num_tasks: usize, most: usize, now: Instant) -> Option<Duration> {
         let mut all = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, times| {
             times.retain(|time| now.duration_since(*time) < MINUTE);
             !times.is_empty()
         });
         let times = all.entry(user.clone()).or_default();
-        if times.len() >= most {
-            let first = times.front().copied().unwrap_or(now);
+        if times.len() + num_tasks > most {
+            // The oldest of those that have to be forgotten last.
+            let surplus = (times.len() + num_tasks - most).min(times.len());
+            let first = times.get(surplus.saturating_sub(1)).copied().unwrap_or(now);
             return Some(MINUTE.saturating_sub(now.duration_since(first)));
         }
-        times.push_back(now);
+        times.extend(std::iter::repeat_n(now, num_tasks));
         None
     }
 
@@ -204,7 +216,7 @@ mod tests {
         let (submits, start) = (Submits::default(), Instant::now());
         let note = |user: &str, second| {
             let now = start + Duration::from_secs(second);
-            let wait = submits.note(&user.parse().unwrap(), 2, now);
+            let wait = submits.note(&user.parse().unwrap(), 1, 2, now);
             wait.map(|wait| wait.as_secs())
         };
         assert_eq!((note("ada", 0), note("ada", 20)), (None, None));

@@ -1,7 +1,8 @@
 //! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`, and the
 //! archive of its files in the part `files`. The parts `source` and `origin` hold the text of the task file, and where it came from.
 //!
-//! The flags `fail_fast`, `barrier`, `dry_run` and `check` come in the query, or as parts of the form. A server that knows no form refuses
+//! The flags `fail_fast`, `barrier`, `dry_run` and `check`, and the sweep in `sweep`, `array` and `max_running`, come in the query, or as
+//! parts of the form. A server that knows no form refuses
 //! it. A client that wants a dry run or a check sends one, since a server that does not know the flag would start the task. The archive is
 //! the last part, so that the other parts are refused before it is sent.
 
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use super::{access::read_flag, error, limits::Limits};
 use crate::{
-    api::{Problem, Reason, SubmitFlags, TaskSource},
+    api::{Got, Problem, Reason, SubmitFlags, Sweep, SweepParameter, TaskSource},
     executor::{Archive, Error, Executor},
 };
 
@@ -28,6 +29,8 @@ pub struct Submission {
     pub definition: Value,
     pub flags: SubmitFlags,
     pub purpose: Purpose,
+    /// The tasks that it becomes, if it is not one.
+    pub sweep: Option<Sweep>,
     /// The files that travel with the task.
     pub files: Option<Archive>,
     /// The file of the task, as far as the client sends it.
@@ -81,13 +84,13 @@ impl FromRequest for Submission {
 impl Submission {
     fn new(
         definition: Value,
-        flags: &[(String, String)],
+        pairs: &[(String, String)],
         files: Option<Archive>,
         source: TaskSource,
     ) -> Result<Self, Error> {
         let mut problems = Vec::new();
         let mut flag = |name, default| {
-            read_flag(flags, name, default).unwrap_or_else(|problem| {
+            read_flag(pairs, name, default).unwrap_or_else(|problem| {
                 problems.push(problem);
                 default
             })
@@ -98,11 +101,13 @@ impl Submission {
             fail_fast: flag("fail_fast", usual.fail_fast),
             barrier: flag("barrier", usual.barrier),
         };
+        let sweep = read_sweep(pairs, &mut problems);
         if !problems.is_empty() {
             return Err(error::invalid(&problems));
         }
         Ok(Self {
             definition,
+            sweep,
             flags,
             purpose: match (check, dry_run) {
                 (true, _) => Purpose::Check,
@@ -161,17 +166,25 @@ async fn of_form(
                 let read = serde_json::from_slice(&bytes);
                 source.origin = read.map_err(|_| refused("origin", "is not JSON"))?;
             }
-            "fail_fast" | "barrier" | "dry_run" | "check" if !given.contains(&name) => {
+            "sweep" => {
+                let text = String::from_utf8(bytes);
+                let text = text.map_err(|_| refused("sweep", "is not UTF-8 text"))?;
+                flags.push((name, text.trim().to_owned()));
+            }
+            "fail_fast" | "barrier" | "dry_run" | "check" | "array" | "max_running"
+                if !given.contains(&name) =>
+            {
                 given.push(name.clone());
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
-            "task" | "files" | "source" | "fail_fast" | "barrier" | "dry_run" | "check" => {
+            "task" | "files" | "source" | "fail_fast" | "barrier" | "dry_run" | "check"
+            | "array" | "max_running" => {
                 return Err(refused(&name, "is given more than once"));
             }
             _ => {
                 return Err(refused(
                     &name,
-                    "is not a part of the form: expected task, source, origin, fail_fast, barrier, dry_run, check, files",
+                    "is not a part of the form: expected task, source, origin, fail_fast, barrier, dry_run, check, sweep, array, max_running, files",
                 ));
             }
         }
@@ -179,6 +192,41 @@ async fn of_form(
     let definition =
         definition.ok_or_else(|| refused("task", "is required: the definition as JSON"))?;
     Submission::new(definition, &flags, files, source)
+}
+
+/// The sweep of a query, if there is one.
+fn read_sweep(pairs: &[(String, String)], problems: &mut Vec<Problem>) -> Option<Sweep> {
+    let values = |key: &'static str| {
+        let given = pairs.iter().filter(move |(name, _)| name == key);
+        given.map(|(_, value)| value)
+    };
+    let mut parameters: Vec<SweepParameter> = Vec::new();
+    for value in values("sweep") {
+        match value.parse() {
+            Ok(parameter) => parameters.push(parameter),
+            Err(message) => problems.push(Problem::new("sweep", message)),
+        }
+    }
+    let mut number = |key| {
+        let value = values(key).next_back()?;
+        let number = value.parse().ok();
+        if number.is_none() {
+            let message = format!(
+                "expected a whole number, got {}",
+                Got(&value.as_str().into())
+            );
+            problems.push(Problem::new(key, message));
+        }
+        number
+    };
+    let (array, max_running) = (number("array"), number("max_running"));
+    if !problems.is_empty() {
+        return None;
+    }
+    Sweep::new(parameters, array, max_running).unwrap_or_else(|more| {
+        problems.extend(more);
+        None
+    })
 }
 
 fn refused(part: &str, problem: &str) -> Error {

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     api::{
-        ListQuery, LogQuery, NDJSON, Reason, TaskDefinition, TaskDefinitionResponse,
-        TaskDeleteResponse, TaskId, TaskStopAllResponse, TaskStopResponse, TaskWaitResponse, User,
-        WaitQuery,
+        InvalidId, ListQuery, LogQuery, NDJSON, Problem, Reason, TaskDefinition,
+        TaskDefinitionResponse, TaskDeleteResponse, TaskId, TaskStopAllResponse, TaskStopResponse,
+        TaskWaitResponse, User, WaitQuery,
     },
-    executor::{Error, Executor},
+    executor::{Error, Executor, GroupRequest},
 };
 
 /// `POST /tasks/submit`: starts a task and answers with its id; with `dry_run`, answers with the objects that would be created, and with
@@ -42,15 +42,40 @@ pub async fn submit(
         definition,
         flags,
         purpose,
+        sweep,
         files,
         source,
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
     limits.check(&task)?;
+    if let Some(sweep) = sweep.filter(|_| purpose != Purpose::Check) {
+        let problems = sweep.problems(&task);
+        if !problems.is_empty() {
+            return Err(error::invalid(&problems));
+        }
+        let num_tasks = sweep.num_tasks as usize;
+        let request = GroupRequest {
+            user: &user,
+            task,
+            flags,
+            sweep,
+            files,
+            source,
+            key: key.0.as_ref(),
+        };
+        if purpose == Purpose::DryRun {
+            let dry_run = executor.dry_run_group(request).await?;
+            return Ok(Subjects::none(dry_runs.respond(dry_run)));
+        }
+        let _turn = submits.admit(&limits, &user, &executor, num_tasks).await?;
+        let submitted = executor.submit_group(request).await?;
+        let answer = HttpResponse::Ok().json(&submitted);
+        return Ok(Subjects::of(answer, submitted.task_ids));
+    }
     Ok(match purpose {
         Purpose::Start => {
-            let _turn = submits.admit(&limits, &user, &executor).await?;
+            let _turn = submits.admit(&limits, &user, &executor, 1).await?;
             let key = key.0.as_ref();
             let submitted = executor.submit(&user, task, flags, files, source, key);
             let submitted = submitted.await?;
@@ -148,13 +173,19 @@ pub async fn delete(
     Ok(Json(TaskDeleteResponse::new(id.into_inner())))
 }
 
-/// `POST /tasks/stop`: stops every unfinished task.
+/// `POST /tasks/stop`: stops every unfinished task, or those of a group.
 pub async fn stop_all(
     user: User,
     filter: UserFilter,
+    query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
 ) -> Result<HttpResponse, Error> {
-    let stopped = executor.stop_all(&user, filter.of(&user)).await?;
+    let group = query.iter().rfind(|(key, _)| key == "group");
+    let group = group.map(|(_, id)| id.parse()).transpose();
+    let group = group.map_err(|invalid: InvalidId| {
+        error::invalid(&[Problem::new("group", invalid.to_string())])
+    })?;
+    let stopped = executor.stop_all(&user, filter.of(&user), group).await?;
     let answer = TaskStopAllResponse::new(stopped.clone(), filter.all_users);
     Ok(Subjects::of(HttpResponse::Ok().json(answer), stopped))
 }

@@ -60,6 +60,8 @@ mod python_server;
 mod server;
 mod server_access;
 mod submission;
+mod sweep;
+mod time_limit;
 mod tokens;
 
 // Documentation and source rules.

@@ -12,7 +12,8 @@ fn a_list_in_a_pipe_is_tab_separated_and_has_no_header() {
     let task = ada.wait_for_status(&id, "completed");
     let created_at = task["created_at"].as_str().unwrap();
     let namespace = &world.namespace;
-    let row = format!("{id}\thello\tcompleted\t1\t{created_at}\tada\thello-{id}\t{namespace}\t\n");
+    let row =
+        format!("{id}\thello\tcompleted\t1\t{created_at}\tada\thello-{id}\t{namespace}\t\t\t\n");
     ada.run(["jobs", "list"]).success().stdout(&row).stderr("");
     ada.run(["jobs", "list", "--details"])
         .success()

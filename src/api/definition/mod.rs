@@ -26,8 +26,9 @@ pub use size::MAX_JOBS;
 pub(super) use warnings::has_effect;
 
 use super::{
-    Problem, Resources, limit_problems, resources,
+    Problem, Resources, TimeLimit, limit_problems, resources,
     shape::{Got, refuse_unknown},
+    time_limit::read_time_limit,
 };
 
 /// The most nodes that a task can have.
@@ -55,6 +56,8 @@ pub struct TaskDefinition {
     pub volumes: BTreeMap<String, VolumeMount>,
     pub setup: Option<String>,
     pub run: String,
+    /// `max_duration`: the longest time that a node may run.
+    pub time_limit: Option<TimeLimit>,
     /// `config.kubernetes.pod_config`: fields of a Pod that override those of the task.
     pub pod_config: Option<Map<String, Value>>,
     /// SkyPilot's other fields, as given: without effect on the server. They include the whole of `config`, and the files that a
@@ -73,6 +76,7 @@ const USED: &[&str] = &[
     "volumes",
     "setup",
     "run",
+    "max_duration",
 ];
 
 impl TaskDefinition {
@@ -103,6 +107,7 @@ impl TaskDefinition {
             volumes: mount::read(fields.get("volumes"), &mut problems),
             setup: read(fields, "setup", &mut problems, read_script),
             run: read(fields, "run", &mut problems, read_script).unwrap_or_default(),
+            time_limit: read(fields, "max_duration", &mut problems, read_time_limit).flatten(),
             pod_config: fields.get("config").and_then(|config| {
                 config
                     .pointer("/kubernetes/pod_config")?
@@ -274,6 +279,9 @@ impl Serialize for TaskDefinition {
             fields.serialize_entry("setup", setup)?;
         }
         fields.serialize_entry("run", &self.run)?;
+        if let Some(limit) = &self.time_limit {
+            fields.serialize_entry("max_duration", &limit.to_string())?;
+        }
         for (key, value) in &self.unused {
             fields.serialize_entry(key, value)?;
         }

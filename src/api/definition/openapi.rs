@@ -58,7 +58,7 @@ fn volumes() -> Value {
 }
 
 /// The fields with an effect.
-fn used() -> [(&'static str, Value); 9] {
+fn used() -> [(&'static str, Value); 10] {
     let name = json!({
         "type": "string",
         "description": "Letters and digits, joined by at most two of `.`, `_`, `-`.",
@@ -94,6 +94,12 @@ fn used() -> [(&'static str, Value); 9] {
             {"type": "null"},
         ],
     });
+    let max_duration = json!({
+        "type": "string",
+        "description": "The longest time that a node may run, with its unit.",
+        "pattern": "^(forever|([0-9]+[smhd])+)$",
+        "examples": ["2h"],
+    });
     let workdir = json!({"anyOf": [{"type": "string"}, schema::GIT.schema()]});
     [
         ("name", or_null(name)),
@@ -108,6 +114,7 @@ fn used() -> [(&'static str, Value); 9] {
         ("volumes", or_null(volumes())),
         ("setup", or_null(script("Commands that run before `run`."))),
         ("run", run),
+        ("max_duration", or_null(max_duration)),
     ]
 }
 

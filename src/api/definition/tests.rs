@@ -269,7 +269,7 @@ fn a_definition_survives_the_wire() {
         json!({
             "name": "train", "num_nodes": 2, "workdir": "/work", "envs": {"A": "1"}, "secrets": {"B": "2", "C": null},
             "volumes": {"/data": "data", "/x": {"name": "data", "sub_path": "x"}, "~/y": {"size": 5, "labels": {"a": "b"}}},
-            "setup": "true", "run": "true", "file_mounts": {"/x": "y"}, "api_server_access": true,
+            "setup": "true", "run": "true", "max_duration": "90m", "file_mounts": {"/x": "y"}, "api_server_access": true,
             "config": {"kubernetes": {"pod_config": {"spec": {"priorityClassName": "high"}}, "x": 1}},
             "resources": {"cpus": "4+", "memory": "16GB", "accelerators": {"V100": 2, "A100": 1}, "ports": [80],
                           "image_id": "docker:python:3.11", "labels": {"a": "b"}, "disk_size": "1TB", "autostop": "1h",

@@ -2,10 +2,10 @@
 
 use super::{Answer, Body, DELETE, GET, POST, Part, PartContent, Route, Type, json};
 use crate::api::{
-    KEY_HEADER, Kind, ListQuery, ListRecord, LogQuery, LogRecord, NDJSON, PLAIN_TEXT, Parameter,
-    TaskCheckResponse, TaskDefinition, TaskDefinitionResponse, TaskDeleteResponse,
-    TaskDryRunResponse, TaskListResponse, TaskOrigin, TaskStatus, TaskStopAllResponse,
-    TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, WaitQuery, path,
+    GroupSubmitResponse, KEY_HEADER, Kind, ListQuery, ListRecord, LogQuery, LogRecord, NDJSON,
+    PLAIN_TEXT, Parameter, Sweep, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse,
+    TaskDeleteResponse, TaskDryRunResponse, TaskListResponse, TaskOrigin, TaskStatus,
+    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, WaitQuery, path,
 };
 
 pub const ALL_USERS: Parameter = Parameter::new(
@@ -47,6 +47,10 @@ const CHECK: Parameter = Parameter::new(
 )
 .or("false");
 
+const SWEEP: Parameter = Sweep::PARAMETERS[0];
+const ARRAY: Parameter = Sweep::PARAMETERS[1];
+const MAX_RUNNING: Parameter = Sweep::PARAMETERS[2];
+
 const fn part(name: &'static str, content: PartContent, doc: &'static str) -> Part {
     Part {
         name,
@@ -83,6 +87,9 @@ const PARTS: &[Part] = &[
     flag(BARRIER),
     flag(DRY_RUN),
     flag(CHECK),
+    flag(SWEEP),
+    flag(ARRAY),
+    flag(MAX_RUNNING),
     part(
         "files",
         PartContent::File("application/gzip"),
@@ -115,7 +122,15 @@ pub const ROUTES: &[Route] = &[
         name: "submit_task",
         summary: "Starts a task.",
         notes: "A server that does not know a part of the form refuses it, and does not start the task.",
-        query: &[FAIL_FAST, BARRIER, DRY_RUN, CHECK],
+        query: &[
+            FAIL_FAST,
+            BARRIER,
+            DRY_RUN,
+            CHECK,
+            SWEEP,
+            ARRAY,
+            MAX_RUNNING,
+        ],
         headers: &[KEY],
         bodies: &[
             Body::Json(
@@ -126,6 +141,10 @@ pub const ROUTES: &[Route] = &[
         ],
         answers: &[
             json(&[Type::of::<TaskSubmitResponse>()], ""),
+            json(
+                &[Type::of::<GroupSubmitResponse>()],
+                "with `sweep` or `array`",
+            ),
             json(&[Type::of::<TaskDryRunResponse>()], "with `dry_run`"),
             json(&[Type::of::<TaskCheckResponse>()], "with `check`"),
         ],
@@ -195,8 +214,11 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: path::TASKS_STOP,
         name: "stop_tasks",
-        summary: "Stops every unfinished task.",
-        query: &[ALL_USERS],
+        summary: "Stops every unfinished task, or those of a group.",
+        query: &[
+            ALL_USERS,
+            Parameter::new("group", Kind::GroupId, "only tasks of this group"),
+        ],
         answers: &[json(&[Type::of::<TaskStopAllResponse>()], "")],
         ..POST
     },

@@ -36,12 +36,13 @@ fn either(words: &[&str]) -> String {
 /// The form of a value, where the name and the default do not say it.
 fn form(kind: Kind) -> Option<String> {
     match kind {
-        Kind::Flag | Kind::Text | Kind::TaskId | Kind::Cursor | Kind::Place => None,
+        Kind::Flag | Kind::Text | Kind::GroupId | Kind::TaskId | Kind::Cursor | Kind::Place => None,
         Kind::Number(..) => Some("a number".to_owned()),
         Kind::Duration => Some("a duration such as `10m`".to_owned()),
         Kind::Since => Some("a duration such as `10m`, or a time".to_owned()),
         Kind::Word(words) => Some(either(words)),
         Kind::Words(words) => Some(format!("{}, several with commas", either(words))),
+        Kind::Sweep => Some("such as `lr=0.1,0.01` or `seed=1..5`".to_owned()),
         Kind::Key => Some("1 to 255 visible ASCII characters".to_owned()),
     }
 }

@@ -1,6 +1,10 @@
 //! `k8s-cli jobs delete`: deletes finished tasks, and waits until their pods are gone.
 
-use super::{documents, find::Finder, for_each, stop};
+use super::{
+    documents,
+    find::{self, Finder},
+    for_each, stop,
+};
 use crate::{
     api::{ListQuery, TaskStatus, matches_glob},
     cli::{DeleteArgs, Format, Reference},
@@ -40,8 +44,19 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
         }
     }
     // All are deleted before the pods of the first are waited for.
-    let delete = |typed| finder.with(typed, |id| client.delete_task(id));
-    let deleted: Vec<_> = ids.iter().map(delete).collect();
+    let delete = |typed| match finder.with(typed, |id| client.delete_task(id)) {
+        Err(error) if error.is_about_missing() => match find::group(&client, typed) {
+            Ok(Some((_, tasks))) => {
+                let tasks = tasks.iter().map(|task| client.delete_task(&task.task_id));
+                tasks.collect()
+            }
+            Ok(None) => vec![Err(error)],
+            Err(error) => vec![Err(error)],
+        },
+        deleted => vec![deleted],
+    };
+    let deleted: Vec<_> = ids.iter().flat_map(delete).collect();
+    let is_list = is_list || deleted.len() > 1;
     let mut bodies = Vec::new();
     let deleted = for_each(context, deleted, |context, answer| {
         let answer = answer?;

@@ -6,7 +6,7 @@
 use std::{cell::OnceCell, fmt, str::FromStr};
 
 use crate::{
-    api::{ListQuery, TaskId, VolumeId},
+    api::{GroupId, ListQuery, TaskId, TaskStatus, VolumeId},
     cli::Reference,
     client::{Context, Error, http::ApiClient},
 };
@@ -24,6 +24,8 @@ struct Candidate<I> {
     /// Its state, for a person who chooses.
     state: String,
     is_finished: bool,
+    /// The id of its group.
+    group: Option<String>,
 }
 
 /// The objects of one kind, newest first, which are listed when they are needed.
@@ -32,6 +34,26 @@ pub struct Finder<'a, I> {
     list: Box<dyn Fn() -> Result<Vec<Candidate<I>>, Error> + 'a>,
     listed: OnceCell<Vec<Candidate<I>>>,
     takes_beginnings: bool,
+}
+
+/// The tasks of the group of this id, by rank; none if the user has no such group.
+///
+/// # Errors
+/// The server does not list the tasks.
+pub fn group(
+    client: &ApiClient,
+    typed: &Reference,
+) -> Result<Option<(GroupId, Vec<TaskStatus>)>, Error> {
+    let Ok(id) = typed.as_str().parse() else {
+        return Ok(None);
+    };
+    let query = ListQuery {
+        group: Some(id),
+        ..ListQuery::default()
+    };
+    let mut tasks = client.list_tasks(false, &query)?.value.tasks;
+    tasks.sort_by_key(|task| task.metadata.group.as_ref().map(|group| group.rank));
+    Ok((!tasks.is_empty()).then_some((id, tasks)))
 }
 
 impl<'a> Finder<'a, TaskId> {
@@ -43,6 +65,7 @@ impl<'a> Finder<'a, TaskId> {
                 name: task.name,
                 state: task.status.to_string(),
                 is_finished: task.status.is_terminal(),
+                group: (task.metadata.group).map(|group| group.group_id.to_string()),
             });
             Ok(tasks.collect())
         })
@@ -58,6 +81,7 @@ impl<'a> Finder<'a, VolumeId> {
                 name: volume.name,
                 state: volume.status.to_string(),
                 is_finished: true,
+                group: None,
             });
             Ok(volumes.collect())
         })
@@ -96,7 +120,7 @@ impl<'a, I: Copy + PartialEq + FromStr + fmt::Display> Finder<'a, I> {
         match work(&id) {
             Err(error) if error.is_about_missing() => match self.find(typed) {
                 Ok(other) if other != id => work(&other),
-                Err(several @ Error::Several { .. }) => Err(several),
+                Err(clear @ (Error::Several { .. } | Error::Group { .. })) => Err(clear),
                 _ => Err(error),
             },
             done => done,
@@ -132,6 +156,9 @@ impl<'a, I: Copy + PartialEq + FromStr + fmt::Display> Finder<'a, I> {
                 )))
             }
             ([one], _) => Ok(one.id),
+            ([], _) if is_group(typed.as_str(), listed) => Err(Error::Group {
+                id: typed.to_string(),
+            }),
             ([], kind) => Err(Error::NoSuch {
                 detail: match typed.as_str() {
                     Reference::LATEST => format!("you have no unfinished {kind}"),
@@ -172,6 +199,11 @@ fn meant<'a, I: fmt::Display>(typed: &str, all: &'a [Candidate<I>]) -> Vec<&'a C
         .unwrap_or_else(beginnings)
 }
 
+/// Whether a text is the id of the group of one of the objects.
+fn is_group<I>(typed: &str, all: &[Candidate<I>]) -> bool {
+    all.iter().any(|it| it.group.as_deref() == Some(typed))
+}
+
 /// Whether a text is only the beginning of the id of an object.
 fn is_beginning<I: fmt::Display>(typed: &str, it: &Candidate<I>) -> bool {
     let id = it.id.to_string();
@@ -197,6 +229,7 @@ mod tests {
                 name: name.to_owned(),
                 state: "pending".to_owned(),
                 is_finished,
+                group: Some("gr00up00".to_owned()),
             });
             Ok(rows.to_vec())
         };
@@ -215,6 +248,7 @@ mod tests {
             ("run", Ok("abc00006")),
             ("old", Ok("old00004")),
             ("@latest", Ok("run00002")),
+            ("gr00up00", Err("`gr00up00` is a group of tasks, not one")),
             ("ol", Err("you have no task with the id or the name `ol`")),
             (
                 "evaluation",

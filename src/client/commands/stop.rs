@@ -2,11 +2,19 @@
 
 use std::{thread::sleep, time::Duration};
 
-use super::{documents, find::Finder, for_each};
+use super::{
+    documents,
+    find::{self, Finder},
+    for_each,
+};
 use crate::{
-    api::{ListQuery, TaskId, TaskState, TaskStatus},
+    api::{ListQuery, TaskId, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse},
     cli::{Format, StopArgs},
-    client::{Context, Error, Exit, http::ApiClient, output},
+    client::{
+        Context, Error, Exit,
+        http::{Answer, ApiClient},
+        output,
+    },
 };
 
 /// The first pause between two looks at a stopping task. Pauses double up to [`LONGEST_PAUSE`].
@@ -75,21 +83,29 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
     }
     // All are told before the first is waited for.
     let finder = Finder::tasks(&client).with_care(context);
-    let stop = |typed| finder.with(typed, |id| client.stop_task(id));
+    let stop = |typed| match finder.with(typed, |id| client.stop_task(id)) {
+        Err(error) if error.is_about_missing() => match find::group(&client, typed)? {
+            Some((group, _)) => Ok(Stopped::group(client.stop_group(&group)?)),
+            None => Err(error),
+        },
+        stopped => Ok(Stopped::task(stopped?)),
+    };
     let stopped: Vec<_> = ids.iter().map(stop).collect();
     let is_list = ids.len() > 1;
     let mut bodies = Vec::new();
     let done = for_each(context, stopped, |context, stopped| {
         let stopped = stopped?;
-        let id = &stopped.value.task_id;
-        if !no_wait {
+        for id in stopped.ids.iter().filter(|_| !no_wait) {
             wait(context, STOPPED, || stopping(&client, id))?;
         }
         match format {
             Format::Table | Format::Wide | Format::Tsv => {
-                writeln!(context.out, "{}", output::escape(&stopped.value.message))?;
+                writeln!(context.out, "{}", output::escape(&stopped.message))?;
             }
-            Format::Name => writeln!(context.out, "{id}")?,
+            Format::Name => {
+                let ids = stopped.ids.iter();
+                output::tsv(context.out, ids.map(|id| vec![id.to_string()]))?;
+            }
             Format::Json | Format::Yaml => bodies.push(stopped.body),
         }
         Ok(())
@@ -98,6 +114,31 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         documents(context, format, &bodies, is_list)?;
     }
     done
+}
+
+/// What one argument has stopped: a task, or the tasks of a group.
+struct Stopped {
+    ids: Vec<TaskId>,
+    message: String,
+    body: Vec<u8>,
+}
+
+impl Stopped {
+    fn task(answer: Answer<TaskStopResponse>) -> Self {
+        Self {
+            ids: vec![answer.value.task_id],
+            message: answer.value.message,
+            body: answer.body,
+        }
+    }
+
+    fn group(answer: Answer<TaskStopAllResponse>) -> Self {
+        Self {
+            ids: answer.value.task_ids,
+            message: answer.value.message,
+            body: answer.body,
+        }
+    }
 }
 
 /// Waits until there are no tasks whose pods still exist although they were stopped or deleted. `note` is said if that takes a while.

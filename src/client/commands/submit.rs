@@ -6,7 +6,10 @@ use serde_json::Map;
 
 use super::{find::Finder, logs, wait};
 use crate::{
-    api::{LogQuery, SubmitFlags, TaskOrigin, TaskSource, TaskSubmitResponse},
+    api::{
+        GroupSubmitResponse, LogQuery, SubmitFlags, Sweep, TaskOrigin, TaskSource,
+        TaskSubmitResponse,
+    },
     cli::{Changes, Format, LogFormat, Prefix, RerunArgs, RunArgs, StartOptions, SubmitArgs},
     client::{
         Context, Error, Exit,
@@ -28,7 +31,8 @@ pub fn run(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Erro
     let mut origin = origin(&changes);
     let settings = task_file::settings(changes, context.env)?;
     let options = args.take_start();
-    check(context, &options)?;
+    let sweep = check(context, &options)?;
+    let settings = settings.with_sweep(sweep.as_ref());
     for (is_set, option) in [
         (args.ignore_file_mounts, "--ignore-file-mounts"),
         (options.no_fail_fast, "--no-fail-fast"),
@@ -49,7 +53,7 @@ pub fn run(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Erro
 pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Error> {
     let changes = args.take_changes();
     let mut options = args.take_start();
-    check(context, &options)?;
+    let sweep = check(context, &options)?;
     let client = context.client(options.server.clone())?;
     let finder = Finder::tasks(&client);
     let kept = finder.with(&args.id, |id| client.task_definition(id))?;
@@ -69,6 +73,7 @@ pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Err
     }
     origin.options.extend(changes.to_options());
     let settings = task_file::settings(before.take_changes().and(changes), context.env)?;
+    let settings = settings.with_sweep(sweep.as_ref());
     options.no_fail_fast |= before.no_fail_fast;
     options.no_barrier |= before.no_barrier;
     let name = format!("the file of task {id}");
@@ -112,7 +117,8 @@ pub fn run_command(context: &mut Context<'_>, mut args: RunArgs) -> Result<Exit,
     let origin = origin(&changes);
     let settings = task_file::settings(changes, context.env)?;
     let options = args.take_start();
-    check(context, &options)?;
+    let sweep = check(context, &options)?;
+    let settings = settings.with_sweep(sweep.as_ref());
     if args.command.is_empty() {
         return Err(Error::Usage(
             "give a command: k8s-cli jobs run -- python train.py".to_owned(),
@@ -147,10 +153,11 @@ fn command_line(words: &[String]) -> String {
     }
 }
 
-/// Checks options that exclude each other.
-fn check(context: &Context<'_>, args: &StartOptions) -> Result<(), Error> {
+/// Checks options that exclude each other; returns the sweep, if there is one.
+fn check(context: &Context<'_>, args: &StartOptions) -> Result<Option<Sweep>, Error> {
     let format = context.format(args.output);
-    let follows = !args.detach && args.wait_for.is_none();
+    let sweep = args.sweep().map_err(Error::Usage)?;
+    let follows = !args.detach && args.wait_for.is_none() && sweep.is_none();
     if follows && !args.dry_run && matches!(format, Format::Json | Format::Yaml) {
         return Err(Error::Usage(
             "`-o json` and `-o yaml` need --detach: the log would follow the document".to_owned(),
@@ -161,7 +168,7 @@ fn check(context: &Context<'_>, args: &StartOptions) -> Result<(), Error> {
             "--dry-run prints objects: `-o yaml`, `-o json` or `-o name`".to_owned(),
         ));
     }
-    Ok(())
+    Ok(sweep)
 }
 
 /// Starts a task, and follows its log unless the options say otherwise. `name` is that of the file in messages.
@@ -180,6 +187,7 @@ fn start(
     };
     let format = context.format(args.output);
     let follows = !args.detach && args.wait_for.is_none();
+    let sweep = check(context, &args)?;
     let client = context.client(args.server)?;
     let flags = SubmitFlags {
         fail_fast: !args.no_fail_fast,
@@ -196,7 +204,7 @@ fn start(
     )?;
     if args.dry_run {
         let answer = with_stream(context, archive.as_mut(), |files| {
-            client.submit_dry_run(&file.task, flags, files)
+            client.submit_dry_run(&file.task, flags, sweep.as_ref(), files)
         })?;
         match args.output {
             Some(Format::Json) => output::document(context.out, Format::Json, &answer.body)?,
@@ -211,6 +219,32 @@ fn start(
         return Ok(Exit::Done);
     }
     let key = &RequestKey::new(args.idempotency_key.as_deref())?;
+    if let Some(sweep) = sweep {
+        let submitted = client.until_answered(|| {
+            with_stream(context, archive.as_mut(), |files| {
+                client.submit_group(&file.task, flags, &sweep, files, &source, key)
+            })
+        })?;
+        let GroupSubmitResponse {
+            group_id,
+            task_ids,
+            warnings,
+            ..
+        } = submitted.value;
+        let body = &submitted.body;
+        output::made(context.out, format, "group", &group_id, "submitted", body)?;
+        warn(context, name, &file.warnings, &warnings);
+        if let Some(awaited) = args.wait_for {
+            return wait::for_submitted(context, &client, task_ids, awaited);
+        }
+        if context.terminal.err {
+            context.say(&format!(
+                "hint: see its {} tasks with `k8s-cli jobs list --group {group_id}`",
+                task_ids.len()
+            ));
+        }
+        return Ok(Exit::Done);
+    }
     let submitted = client.until_answered(|| {
         with_stream(context, archive.as_mut(), |files| match files {
             Some(files) => client.submit_with_files(&file.task, flags, files, &source, key),
@@ -254,11 +288,11 @@ fn start(
                 output: LogFormat::Text,
                 reports_success: true,
             };
-            let followed = follow(context, &client, feed, task_id, query, style);
+            let followed = follow(context, &client, feed, task_id, query, style, None);
             logs::or_unfinished(&client, &task_id, followed)
         }
         None if let Some(awaited) = args.wait_for => {
-            wait::for_submitted(context, &client, task_id, awaited)
+            wait::for_submitted(context, &client, vec![task_id], awaited)
         }
         None => {
             if context.terminal.err {

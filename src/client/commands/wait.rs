@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::find::Finder;
+use super::find::{self, Finder};
 use crate::{
     api::{Awaited, LONGEST_WAIT, TaskId, TaskState, TaskStatus, TaskWaitResponse, WaitQuery},
     cli::{Format, Reference, WaitArgs},
@@ -38,7 +38,7 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
     };
     let mut waited = wait(&client, &query);
     if let Err(Error::TaskNotFound { .. }) = &waited
-        && let Ok(ids) = typed.iter().map(|typed| finder.find(typed)).collect()
+        && let Ok(ids) = all(&client, &finder, &typed)
         && ids != query.ids
     {
         query.ids = ids;
@@ -64,32 +64,63 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
     Ok(exit(&query, tasks, answer.value.done))
 }
 
-/// Waits for a task that was just submitted, and reports its state.
+/// The ids of the tasks that are meant, each by an id or a name of its own or together as a group.
+fn all(
+    client: &ApiClient,
+    finder: &Finder<'_, TaskId>,
+    typed: &[Reference],
+) -> Result<Vec<TaskId>, Error> {
+    let mut ids = Vec::new();
+    for typed in typed {
+        match (finder.find(typed), find::group(client, typed)?) {
+            (Ok(id), _) => ids.push(id),
+            (Err(_), Some((_, tasks))) => ids.extend(tasks.iter().map(|task| task.task_id)),
+            (Err(error), None) => return Err(error),
+        }
+    }
+    Ok(ids)
+}
+
+/// Waits for tasks that were just submitted, and reports their states.
 pub fn for_submitted(
     context: &mut Context<'_>,
     client: &ApiClient,
-    id: TaskId,
+    ids: Vec<TaskId>,
     awaited: Awaited,
 ) -> Result<Exit, Error> {
     let query = WaitQuery {
-        ids: vec![id],
+        ids,
         awaited,
         any: false,
         timeout: Duration::MAX,
     };
     let Some(answer) = wait(client, &query)? else {
-        context.say(&format!("task {id} was stopped"));
+        let what = match query.ids[..] {
+            [id] => format!("task {id} was stopped"),
+            _ => "all of the tasks were stopped".to_owned(),
+        };
+        context.say(&what);
         return Ok(Exit::TaskStopped);
     };
     report(context, &answer.value.tasks);
     Ok(exit(&query, &answer.value.tasks, answer.value.done))
 }
 
+/// Names the tasks with their states; of many only some of those that have failed, and how many have ended in which way.
 fn report(context: &mut Context<'_>, tasks: &[TaskStatus]) {
-    for task in tasks {
+    const MANY: usize = 10;
+    let is_told = |task: &&TaskStatus| tasks.len() <= MANY || task.status == TaskState::Failed;
+    for task in tasks.iter().filter(is_told).take(MANY) {
         let reason = task.reason.as_ref();
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         context.say(&format!("task {} {}{reason}", task.task_id, task.status));
+    }
+    if tasks.len() > MANY {
+        context.say(&format!(
+            "{} tasks: {}",
+            tasks.len(),
+            task_view::counts(tasks)
+        ));
     }
 }
 

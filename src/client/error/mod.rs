@@ -146,6 +146,10 @@ pub enum Error {
         /// How many are not named.
         more: usize,
     },
+    /// The user typed the id of a group where a task is meant.
+    Group {
+        id: String,
+    },
     /// The server has no file of the task.
     NoSource {
         id: TaskId,
@@ -226,7 +230,7 @@ impl Error {
     pub fn is_about_missing(&self) -> bool {
         matches!(
             self,
-            Self::TaskNotFound { .. } | Self::Api { status: 404, .. }
+            Self::TaskNotFound { .. } | Self::Group { .. } | Self::Api { status: 404, .. }
         )
     }
 
@@ -282,6 +286,7 @@ impl Error {
             | Self::Elsewhere { .. }
             | Self::NoSuch { .. }
             | Self::Several { .. }
+            | Self::Group { .. }
             | Self::NotConfirmed => Exit::Failed,
         }
     }
@@ -329,6 +334,11 @@ impl Error {
             Self::NoSource { .. } | Self::Elsewhere { .. } => {
                 "submit it again from its file: `k8s-cli jobs submit`"
             }
+            Self::Group { id } => {
+                return Some(format!(
+                    "see its tasks with `k8s-cli jobs list --group {id}`"
+                ));
+            }
             Self::Cut { id, .. } => {
                 return Some(format!(
                     "the task may go on; read its log again with `k8s-cli jobs logs {id}`"
@@ -355,6 +365,7 @@ impl fmt::Display for Error {
                 f,
                 "the files of task {id} travelled from `{directory}` on `{host}`, which is not here"
             ),
+            Self::Group { id } => write!(f, "`{id}` is a group of tasks, not one"),
             Self::Several {
                 typed,
                 kind,

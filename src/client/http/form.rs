@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use crate::{
-    api::{SubmitFlags, TaskSource},
+    api::{SubmitFlags, Sweep, TaskSource},
     client::Error,
 };
 
@@ -26,11 +26,12 @@ pub struct Form {
 }
 
 impl Form {
-    /// A form with the definition of a task, perhaps a flag that is set, and the file of the task, if it is known.
+    /// A form with the definition of a task, perhaps a flag that is set and a sweep, and the file of the task, if it is known.
     pub fn new(
         task: Value,
         flags: SubmitFlags,
         flag: Option<&'static str>,
+        sweep: Option<&Sweep>,
         source: &TaskSource,
     ) -> Self {
         let mut parts = vec![
@@ -39,6 +40,8 @@ impl Form {
             ("barrier", "text/plain", flags.barrier.to_string()),
         ];
         parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
+        let pairs = sweep.iter().flat_map(|sweep| sweep.to_pairs());
+        parts.extend(pairs.map(|(name, value)| (name, "text/plain", value)));
         let text = source.text.clone();
         let text = text.filter(|text| !text.contains(BOUNDARY));
         if let Some(text) = text {

@@ -41,11 +41,12 @@ pub use self::{
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
-    ListQuery, LogQuery, NDJSON, NodeListResponse, PLAIN_TEXT, SubmitFlags, TaskCheckResponse,
-    TaskDefinition, TaskDefinitionResponse, TaskDeleteResponse, TaskDryRunResponse, TaskId,
-    TaskListResponse, TaskSource, TaskStatus, TaskStopAllResponse, TaskStopResponse,
-    TaskSubmitResponse, TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
-    VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, WaitQuery, Whoami, path,
+    GroupId, GroupSubmitResponse, ListQuery, LogQuery, NDJSON, NodeListResponse, PLAIN_TEXT,
+    SubmitFlags, Sweep, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse,
+    TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse, TaskSource, TaskStatus,
+    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
+    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
+    VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::proxy::Proxy;
 
@@ -142,7 +143,7 @@ impl ApiClient {
         key: &RequestKey,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
         if source.text.is_some() {
-            let form = Form::new(wire(task)?, flags, None, source);
+            let form = Form::new(wire(task)?, flags, None, None, source);
             match self.again(|| self.send_form(&form, None, Some(key))) {
                 Err(error) if is_about_form(&error) || is_about_source(&error) => (),
                 answer => return self.typed(answer?),
@@ -162,7 +163,7 @@ impl ApiClient {
         flags: SubmitFlags,
         source: &mut TaskSource,
     ) -> Result<TaskCheckResponse, Error> {
-        let form = Form::new(wire(task)?, flags, Some("check"), source);
+        let form = Form::new(wire(task)?, flags, Some("check"), None, source);
         let answer = self.again(|| self.send_form(&form, None, None));
         match answer {
             Err(error) if is_about_source(&error) && source.text.is_some() => {
@@ -190,9 +191,26 @@ impl ApiClient {
         source: &TaskSource,
         key: &RequestKey,
     ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let form = Form::new(wire(task)?, flags, None, source);
+        let form = Form::new(wire(task)?, flags, None, None, source);
         let answer = self.send_form(&form, Some(files), Some(key))?;
         self.typed(answer)
+    }
+
+    /// Starts the tasks of a sweep. A server that knows no sweeps refuses the form, and starts nothing.
+    pub fn submit_group(
+        &self,
+        task: &TaskDefinition,
+        flags: SubmitFlags,
+        sweep: &Sweep,
+        files: Option<Stream<'_>>,
+        source: &TaskSource,
+        key: &RequestKey,
+    ) -> Result<Answer<GroupSubmitResponse>, Error> {
+        let form = Form::new(wire(task)?, flags, None, Some(sweep), source);
+        match self.send_form(&form, files, Some(key)) {
+            Err(error) if is_about_form(&error) => Err(self.not_ours("it knows no sweeps")),
+            answer => self.typed(answer?),
+        }
     }
 
     /// Returns the objects that submitting a task would create. The request is a form, which a server without dry runs refuses.
@@ -203,13 +221,15 @@ impl ApiClient {
         &self,
         task: &TaskDefinition,
         flags: SubmitFlags,
+        sweep: Option<&Sweep>,
         files: Option<Stream<'_>>,
     ) -> Result<Answer<TaskDryRunResponse>, Error> {
         let no_dry_run = |started| Error::NoDryRun {
             url: self.url.clone(),
             started,
         };
-        let form = Form::new(wire(task)?, flags, Some("dry_run"), &TaskSource::default());
+        let source = &TaskSource::default();
+        let form = Form::new(wire(task)?, flags, Some("dry_run"), sweep, source);
         let answer = self.send_form(&form, files, None);
         let answer = match answer {
             Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
@@ -312,6 +332,12 @@ impl ApiClient {
 
     pub fn delete_task(&self, id: &TaskId) -> Result<Answer<TaskDeleteResponse>, Error> {
         self.answer(Method::DELETE, &path::task(id), (), WRITE_TIMEOUT)
+    }
+
+    /// Stops the unfinished tasks of a group.
+    pub fn stop_group(&self, id: &GroupId) -> Result<Answer<TaskStopAllResponse>, Error> {
+        let path = format!("{}?group={id}", path::TASKS_STOP);
+        self.answer(Method::POST, &path, (), WRITE_TIMEOUT)
     }
 
     pub fn stop_all_tasks(&self, all_users: bool) -> Result<Answer<TaskStopAllResponse>, Error> {

@@ -37,7 +37,7 @@ pub struct Style {
     pub reports_success: bool,
 }
 
-/// Shows the log of a task until it ends, and returns how the task ended.
+/// Shows the log of a task until it ends, and returns how the task ended. `label` stands before each line.
 ///
 /// # Errors
 /// The task does not exist, the server refuses the request, the user pressed Ctrl-C, or stdout cannot be written.
@@ -48,6 +48,7 @@ pub fn follow(
     id: TaskId,
     query: LogQuery,
     style: Style,
+    label: Option<&str>,
 ) -> Result<Exit, Error> {
     let line_style = LineStyle {
         prefix: style.prefix,
@@ -57,6 +58,7 @@ pub fn follow(
     let only_for_records = only_for_records(&query);
     let asked = query.clone();
     let mut view = LogView::new(id, line_style, style.output);
+    view.label = label.map(str::to_owned);
     view.follows = query.follow;
     view.reports_success = style.reports_success;
     let mut followed = FollowedLog::new(client, feed, view, id, query);

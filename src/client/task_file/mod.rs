@@ -107,6 +107,7 @@ pub fn settings(changes: Changes, env: Env<'_>) -> Result<Settings, Error> {
         gpus,
         image_id,
         workdir,
+        time_limit,
     } = changes;
     let text = |flag, path, value: Option<String>| Some((flag, path, Value::String(value?)));
     let fields = [
@@ -117,11 +118,13 @@ pub fn settings(changes: Changes, env: Env<'_>) -> Result<Settings, Error> {
         text("--gpus", "resources.accelerators", gpus),
         text("--image-id", "resources.image_id", image_id),
         text("--workdir", "workdir", workdir),
+        text("--time-limit", "max_duration", time_limit),
     ];
     Ok(Settings {
         envs: variables("--env", envs, env_file, env)?,
         secrets: variables("--secret", secrets, secret_file, env)?,
         fields: fields.into_iter().flatten().collect(),
+        swept: Vec::new(),
     })
 }
 

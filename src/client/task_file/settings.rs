@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::api::{Problem, secret_variable};
+use crate::api::{Problem, Sweep, SweepParameter, secret_variable};
 
 /// The most bytes that variables may add to the paths of a file.
 const MAX_SUBSTITUTED: usize = 1024 * 1024;
@@ -16,9 +16,22 @@ pub struct Settings {
     pub secrets: Vec<(String, String)>,
     /// Flags, fields and values. The path of a field is at most one level deep: `name`, `resources.cpus`.
     pub fields: Vec<(&'static str, &'static str, Value)>,
+    /// The variables of a sweep.
+    pub swept: Vec<String>,
 }
 
 impl Settings {
+    /// The same with the variables of a sweep. In the file they have their first values; the server gives each task its own.
+    #[must_use]
+    pub fn with_sweep(mut self, sweep: Option<&Sweep>) -> Self {
+        for SweepParameter { name, values } in sweep.iter().flat_map(|sweep| &sweep.parameters) {
+            self.swept.push(name.clone());
+            let first = values.first().cloned().unwrap_or_default();
+            self.envs.push((name.clone(), first));
+        }
+        self
+    }
+
     /// The name for messages of a field that the command line gives: its flag, or the field itself if several flags can set it.
     /// `None` for a field of the file, which has a line.
     pub fn given_as<'a>(&self, field: &'a str) -> Option<&'a str> {
@@ -43,7 +56,30 @@ impl Settings {
             override_field(fields, path, value);
         }
         let warnings = secrets_in_paths(fields);
-        (substitute(fields), warnings)
+        let mut problems = self.swept_in_paths(fields);
+        problems.extend(substitute(fields));
+        (problems, warnings)
+    }
+}
+
+impl Settings {
+    /// A problem for each field of paths that mentions a variable of the sweep: paths are the same for all tasks of a group.
+    fn swept_in_paths(&self, fields: &Map<String, Value>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for key in PATHS {
+            let text = fields.get(key).map(Value::to_string).unwrap_or_default();
+            let used = self
+                .swept
+                .iter()
+                .find(|name| variables_of(&text).any(|used| used == *name));
+            problems.extend(used.map(|name| {
+                let message = format!(
+                    "`${name}` differs between the tasks of the sweep, and paths do not: use it in `run`"
+                );
+                Problem::new(key, message)
+            }));
+        }
+        problems
     }
 }
 

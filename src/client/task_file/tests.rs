@@ -110,7 +110,7 @@ fn with(envs: &[(&str, &str)], secrets: &[(&str, &str)]) -> Settings {
     Settings {
         envs: owned(envs),
         secrets: owned(secrets),
-        fields: Vec::new(),
+        ..Settings::default()
     }
 }
 

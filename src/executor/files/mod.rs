@@ -253,6 +253,7 @@ impl Files {
                     None => FilesPlace::Secrets(size.div_ceil(PART as u64) as u32),
                 }),
                 nonce: None,
+                holder: None,
             },
             claim: store.map(|store| store.claim().to_owned()),
             roots: roots

@@ -8,6 +8,10 @@ use super::{
     submission::{NODE_IPS, Submission},
 };
 
+/// The number of a task in its group, and how many there are.
+const JOB_RANK: &str = "SKYPILOT_JOB_RANK";
+const NUM_JOBS: &str = "SKYPILOT_NUM_JOBS";
+
 /// The variables of the container of a node, those of the user first, so that those of the program override them. Variables in the
 /// task's Secret are left out, since a container's own variables override those of `envFrom`.
 pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
@@ -23,6 +27,14 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
         ("SKYPILOT_NODE_RANK", rank.to_string()),
         ("SKYPILOT_NUM_NODES", task.num_nodes.to_string()),
     ];
+    // As in SkyPilot (0.14.1, `sky jobs launch --num-jobs`), ranks begin with 0.
+    let of_group = submission.group.iter().flat_map(|group| {
+        [
+            (JOB_RANK, group.rank.to_string()),
+            (NUM_JOBS, group.num_tasks.to_string()),
+        ]
+    });
+    let own: Vec<_> = own.into_iter().chain(of_group).collect();
     let unless_given = [
         // Python buffers its output when it does not write to a terminal. SkyPilot sets this too.
         ("PYTHONUNBUFFERED", "1".to_owned()),
@@ -44,6 +56,7 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
     let mut environment: Vec<_> = task
         .node_envs()
         .filter(|(name, _)| !task.secrets.contains_key(*name))
+        .filter(|(name, _)| !own.iter().any(|(own, _)| own == name))
         .map(|(name, value)| variable(name, escape_dollars(value)))
         .collect();
     environment.extend(own.into_iter().map(|(name, value)| variable(name, value)));

@@ -43,6 +43,9 @@ pub struct KeptFiles {
     /// The nonce in the names of the Secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
+    /// The task whose id is in the names of the Secrets, if the tasks of a group share them: the first one of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<TaskId>,
 }
 
 /// The place of an archive.
@@ -82,7 +85,7 @@ impl KeptFiles {
             FilesPlace::Secrets(parts) => parts,
             FilesPlace::File(_) => 0,
         };
-        let stem = Stem::new(id, self.nonce.as_deref());
+        let stem = Stem::new(self.holder.unwrap_or(id), self.nonce.as_deref());
         (0..parts).map(move |part| stem.files_secret(part))
     }
 }
@@ -201,6 +204,7 @@ mod tests {
                 },
                 place: FilesPlace::File("ab-x".to_owned()),
                 nonce: None,
+                holder: None,
             },
             claim: Some("team".to_owned()),
             roots: vec!["home"],
@@ -246,23 +250,27 @@ mod tests {
             size: 1_000_000,
             sha256: "ab".to_owned(),
         };
-        for (place, nonce, text) in [
+        for (place, nonce, holder, text) in [
             (
                 FilesPlace::Secrets(2),
                 Some("x1y2z"),
-                r#"{"size":1000000,"sha256":"ab","secrets":2,"nonce":"x1y2z"}"#,
+                Some("ab12cd34"),
+                r#"{"size":1000000,"sha256":"ab","secrets":2,"nonce":"x1y2z","holder":"ab12cd34"}"#,
             ),
             (
                 FilesPlace::File("ab-x".to_owned()),
+                None,
                 None,
                 r#"{"size":1000000,"sha256":"ab","file":"ab-x"}"#,
             ),
         ] {
             let (about, nonce) = (about.clone(), nonce.map(str::to_owned));
+            let holder = holder.map(|id| id.parse().unwrap());
             let kept = KeptFiles {
                 about,
                 place,
                 nonce,
+                holder,
             };
             assert_eq!(serde_json::to_string(&kept).unwrap(), text);
             assert_eq!(KeptFiles::parse(text), Some(kept));

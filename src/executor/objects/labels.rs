@@ -5,7 +5,7 @@
 //! Python predecessor, whose objects have no other keys.
 
 use super::names;
-use crate::api::{TaskId, User};
+use crate::api::{GroupId, TaskId, User};
 
 pub const TASK: &str = "skypilot-task";
 pub const TASK_ID: &str = "task-id";
@@ -51,6 +51,16 @@ pub const FILES_DELETED: &str = "k8s-cli/files-deleted";
 /// The file of the task, on the first Job: see `source`.
 pub const SOURCE: &str = "k8s-cli/source";
 
+/// The label of all objects of the tasks of a group: its id.
+pub const GROUP: &str = "k8s-cli/group";
+/// The place of the task in its group: its number, and how many there are.
+pub const JOB_RANK: &str = "k8s-cli/job-rank";
+pub const NUM_JOBS: &str = "k8s-cli/num-jobs";
+/// How many tasks of the group run at the same time.
+pub const MAX_RUNNING: &str = "k8s-cli/max-running";
+/// The variables in which the task differs from the others of its group, as JSON.
+pub const PARAMETERS: &str = "k8s-cli/parameters";
+
 /// The label of a pod by which Kubernetes names its Job.
 pub const JOB_NAME: &str = "job-name";
 
@@ -74,6 +84,11 @@ pub fn is_ours(key: &str) -> bool {
 /// Selects the Jobs and pods of one task.
 pub fn task_selector(id: TaskId) -> String {
     format!("{TASK}=true,{TASK_ID}={id}")
+}
+
+/// Selects the Jobs and pods of the tasks of a group.
+pub fn group_selector(id: GroupId) -> String {
+    format!("{TASK}=true,{GROUP}={id}")
 }
 
 /// Selects the Jobs and pods of the tasks of one user, or of all users.

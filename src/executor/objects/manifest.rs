@@ -63,6 +63,8 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
         },
         spec: Some(JobSpec {
             backoff_limit: Some(0),
+            // A task of a group starts when it is its turn.
+            parallelism: submission.group.as_ref().map(|_| 0),
             pod_failure_policy: Some(failure_policy()),
             template,
             ..JobSpec::default()

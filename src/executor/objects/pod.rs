@@ -20,7 +20,7 @@ use super::{
     names, script,
     submission::Submission,
 };
-use crate::api::{self, TaskDefinition};
+use crate::api::{self, TaskDefinition, TimeLimit};
 
 /// The name of the task's container in a pod.
 pub const CONTAINER: &str = "task";
@@ -52,6 +52,8 @@ pub fn pod(submission: &Submission, rank: u32) -> PodSpec {
     };
     let is_multi_node = submission.is_multi_node();
     let mut pod = PodSpec {
+        // Counted from the start of the pod. A deadline of the Job would count the time without a machine, too.
+        active_deadline_seconds: task.time_limit.map(TimeLimit::seconds),
         affinity: affinity(&submission.placement),
         automount_service_account_token: Some(false),
         containers: vec![container],

@@ -11,7 +11,7 @@ use super::{
     script::{MAX_ARGUMENT, Script},
 };
 use crate::api::{
-    RegistryLogin, SubmitFlags, TaskDefinition, TaskId, Timestamp, User, VolumeMount,
+    RegistryLogin, SubmitFlags, TaskDefinition, TaskGroup, TaskId, Timestamp, User, VolumeMount,
 };
 
 /// The variable that holds the addresses of all nodes.
@@ -23,6 +23,8 @@ pub struct Origin {
     pub id: TaskId,
     /// What tells the task from others of the same id, if a key has decided it.
     pub keyed: Option<Keyed>,
+    /// Its place in a group.
+    pub group: Option<TaskGroup>,
 }
 
 /// What tells a task from others whose id the same key has decided.
@@ -43,6 +45,8 @@ pub fn is_nonce(text: &str) -> bool {
 pub struct Submission {
     pub id: TaskId,
     pub keyed: Option<Keyed>,
+    /// Its place in a group, whose tasks wait for each other before they start.
+    pub group: Option<TaskGroup>,
     /// What the names of its objects begin with.
     pub stem: Stem,
     pub user: User,
@@ -96,7 +100,7 @@ impl Submission {
             files,
             registry_login,
         } = found;
-        let Origin { id, keyed } = origin;
+        let Origin { id, keyed, group } = origin;
         let stem = Stem::new(id, keyed.as_ref().map(|keyed| keyed.nonce.as_str()));
         let domain = stem.service();
         let node_names = node_names(&domain, task.num_nodes);
@@ -117,6 +121,7 @@ impl Submission {
             warnings: warning.into_iter().collect(),
             id,
             keyed,
+            group,
             stem,
             user,
             task,
@@ -135,6 +140,11 @@ impl Submission {
         self.task.num_nodes > 1
     }
 
+    /// Whether Kubernetes makes no pod for its Jobs at first.
+    pub fn is_held(&self) -> bool {
+        self.group.is_some() || self.has_other_objects()
+    }
+
     /// Whether the first Job owns objects that a pod needs.
     pub fn has_other_objects(&self) -> bool {
         let mut mounts = self.task.volumes.values();
@@ -148,12 +158,15 @@ impl Submission {
 
     /// The labels of all its objects.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let group = self.group.as_ref();
+        let group = group.map(|group| (labels::GROUP.to_owned(), group.group_id.to_string()));
+        let labels = [
             (labels::TASK.to_owned(), "true".to_owned()),
             (labels::TASK_ID.to_owned(), self.id.to_string()),
             (labels::TASK_NAME.to_owned(), names::task_name(&self.name())),
             (labels::USERNAME.to_owned(), names::username(&self.user)),
-        ])
+        ];
+        labels.into_iter().chain(group).collect()
     }
 
     pub fn annotations(&self) -> BTreeMap<String, String> {
@@ -169,6 +182,16 @@ impl Submission {
         if let Some(Keyed { nonce, request }) = &self.keyed {
             annotations.insert(labels::NONCE.to_owned(), nonce.clone());
             annotations.insert(labels::REQUEST.to_owned(), request.clone());
+        }
+        if let Some(group) = &self.group {
+            let parameters = serde_json::to_string(&group.parameters).unwrap_or_default();
+            let max_running = group.max_running.map(|most| most.to_string());
+            annotations.extend([
+                (labels::JOB_RANK.to_owned(), group.rank.to_string()),
+                (labels::NUM_JOBS.to_owned(), group.num_tasks.to_string()),
+                (labels::PARAMETERS.to_owned(), parameters),
+            ]);
+            annotations.extend(max_running.map(|most| (labels::MAX_RUNNING.to_owned(), most)));
         }
         if !self.fail_fast {
             annotations.insert(labels::FAIL_FAST.to_owned(), "false".to_owned());

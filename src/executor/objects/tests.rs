@@ -46,6 +46,7 @@ fn submission(mut task: TaskDefinition) -> Submission {
         Origin {
             id: "ab12cd34".parse().unwrap(),
             keyed: None,
+            group: None,
         },
         "ada@example.com".parse().unwrap(),
         task,

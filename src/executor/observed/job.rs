@@ -9,7 +9,7 @@ use super::{
     row::{Condition, Meta, Owner, PodSpec, Row, Wire, impl_row, moment},
 };
 use crate::{
-    api::{TaskId, TaskState, Timestamp},
+    api::{TaskGroup, TaskId, TaskState, TimeLimit, Timestamp},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -49,6 +49,8 @@ pub struct JobRow {
     pub is_complete: bool,
     /// Whether Kubernetes makes no pod for it, since its task is being created.
     pub is_held: bool,
+    /// The place of its task in a group.
+    pub group: Option<Arc<TaskGroup>>,
     /// Whether a user stops its task.
     pub is_stopping: bool,
     /// Whether Kubernetes has counted a failed pod, although the Job has not ended yet.
@@ -60,6 +62,8 @@ pub struct JobRow {
     /// The ends of nodes of its task.
     pub ends: Option<Arc<Ends>>,
     pub state: JobState,
+    /// The longest time that its pod may run.
+    pub time_limit: Option<TimeLimit>,
     /// The claims that its pods mount.
     pub claims: Box<[Box<str>]>,
 }
@@ -88,6 +92,16 @@ pub enum JobState {
 }
 
 impl JobRow {
+    /// Whether its task is whole, and waits until others of its group have ended.
+    pub fn is_queued(&self) -> bool {
+        self.is_waiting_in_group() && self.is_complete && !self.is_stopping
+    }
+
+    /// Whether Kubernetes makes no pod for it, since its task waits for its turn or is being created.
+    pub fn is_waiting_in_group(&self) -> bool {
+        self.group.is_some() && self.is_held && self.state == JobState::Active
+    }
+
     /// Whether the creation of its task has begun with it, and has not ended.
     pub fn is_begun(&self) -> bool {
         self.rank == 0
@@ -168,6 +182,7 @@ impl From<Wire<Spec, Status>> for JobRow {
             stopped_after: meta.stopped_after(),
             is_complete: says(labels::COMPLETE),
             is_held: spec.parallelism == Some(0),
+            group: meta.group().map(Arc::new),
             is_stopping: says(labels::STOPPING),
             files: (meta.annotation(labels::FILES).and_then(KeptFiles::parse)).map(Arc::new),
             has_deleted_files: says(labels::FILES_DELETED),
@@ -177,6 +192,7 @@ impl From<Wire<Spec, Status>> for JobRow {
                 status.state(ends.as_ref().and_then(|ends| ends.get(meta.rank())))
             }),
             ends: ends.map(Arc::new),
+            time_limit: spec.template.spec.time_limit(),
             claims: spec.template.spec.claims(),
             name: meta.name.into(),
         }

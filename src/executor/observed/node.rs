@@ -1,7 +1,7 @@
 //! The status of one node, from its Job and its pod. Pure.
 
 use super::{Container, JobRow, JobState, NodeEnd, Observed, PodRow, Start, Subject};
-use crate::api::{NodeStatus, TaskState, signal_name};
+use crate::api::{NodeStatus, TaskState, TimeLimit, signal_name};
 
 /// The reason of a running node whose `setup` has not ended.
 pub const SETTING_UP: &str = "setting up";
@@ -54,7 +54,11 @@ pub fn pod_status(pod: &PodRow) -> NodeStatus {
         // Kubernetes deletes the pods of a deleted Job.
         _ if pod.is_deleted || pod.job.is_some() => (TaskState::Stopping, out_of_contact(pod)),
         Some("Succeeded") => (TaskState::Completed, None),
-        Some("Failed") => (TaskState::Failed, failed_pod(pod)),
+        Some("Failed") => {
+            let limit = pod.reached_limit.filter(|_| pod.stopped_after.is_none());
+            let reached = limit.map(TimeLimit::reached);
+            (TaskState::Failed, reached.or_else(|| failed_pod(pod)))
+        }
         _ if pod.has_run() => (TaskState::Running, out_of_contact(pod)),
         _ => (
             TaskState::Pending,
@@ -108,7 +112,7 @@ fn failed(job: &JobRow, pod: Option<&PodRow>, reason: Option<&str>) -> NodeEnd {
     let reason = match stopped_after {
         Some(first) => Some(format!("stopped: node-{first} failed first")),
         None => pod
-            .and_then(failed_pod)
+            .and_then(|pod| limit_reached(job, pod).or_else(|| failed_pod(pod)))
             .or_else(|| reason.map(|reason| job_failure(reason, pod))),
     };
     NodeEnd {
@@ -117,6 +121,15 @@ fn failed(job: &JobRow, pod: Option<&PodRow>, reason: Option<&str>) -> NodeEnd {
         reason,
         stopped_after,
     }
+}
+
+/// The reason of a node that has reached the time limit of its task. Another deadline of its pod is not the task's: somebody has
+/// lowered it.
+fn limit_reached(job: &JobRow, pod: &PodRow) -> Option<String> {
+    let limit = job
+        .time_limit
+        .filter(|_| job.time_limit == pod.reached_limit);
+    limit.map(TimeLimit::reached)
 }
 
 /// The reason why a pod failed. A pod that is deleted says so, with the cause if the cluster named one.
@@ -169,6 +182,10 @@ fn pending(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> Option<St
     match (&job.state, pod) {
         (JobState::Suspended(why), _) => why.as_deref().map(str::to_owned),
         (_, Some(pod)) => pending_pod(pod, observed),
+        (_, None) if job.is_waiting_in_group() => {
+            let most = job.group.as_ref().and_then(|group| group.max_running)?;
+            Some(format!("queued: at most {most} of its group run at a time"))
+        }
         (_, None) => {
             let failure = observed.failures.get(&job.uid)?;
             Some(failure.why.to_string())

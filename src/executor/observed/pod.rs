@@ -7,7 +7,7 @@ use super::{
     row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment, sentence},
 };
 use crate::{
-    api::{TaskId, Timestamp},
+    api::{TaskId, TimeLimit, Timestamp},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -56,6 +56,8 @@ pub struct PodRow {
     pub disruption: Option<Box<str>>,
     /// The reason why it failed.
     pub failure: Option<Box<str>>,
+    /// The longest time that it may run, if it has run as long as that.
+    pub reached_limit: Option<TimeLimit>,
     /// Whether neither Kubernetes nor a user ended it.
     pub ended_by_itself: bool,
     /// The name of the task's container; none if it is the usual one.
@@ -260,6 +262,10 @@ impl From<Wire<PodSpec, Status>> for PodRow {
             is_hopeless: containers.waiting().is_some_and(WaitingState::is_hopeless),
             disruption: status.disruption(),
             failure: status.failure(&containers),
+            reached_limit: status
+                .has_passed_deadline()
+                .then(|| spec.time_limit())
+                .flatten(),
             ended_by_itself: status.reason.is_none() && meta.deletion_timestamp.is_none(),
             container_name: own
                 .map(|own| own.name.as_str())
@@ -389,6 +395,11 @@ impl Status {
     fn failure(&self, containers: &Containers<'_>) -> Option<Box<str>> {
         let of_pod = sentence(self.reason.as_deref(), self.message.as_deref());
         of_pod.or_else(|| containers.failure())
+    }
+
+    /// Whether its kubelet has ended it because of `activeDeadlineSeconds` (`pkg/kubelet/active_deadline.go`, 1.20 to 1.36).
+    fn has_passed_deadline(&self) -> bool {
+        self.reason.as_deref() == Some("DeadlineExceeded")
     }
 
     /// The condition that a cluster of version 1.26 or newer adds before it deletes a pod.

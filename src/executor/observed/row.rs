@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
-    api::{MAX_NUM_NODES, TaskId, Timestamp, User, masked},
+    api::{MAX_GROUP, MAX_NUM_NODES, TaskGroup, TaskId, TimeLimit, Timestamp, User, masked},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -181,6 +181,19 @@ impl Meta {
             .map(Into::into)
     }
 
+    /// The place of its task in a group.
+    pub fn group(&self) -> Option<TaskGroup> {
+        let number = |key| self.annotation(key)?.parse::<u32>().ok();
+        let parameters = self.annotation(labels::PARAMETERS)?;
+        Some(TaskGroup {
+            group_id: self.label(labels::GROUP)?.parse().ok()?,
+            rank: number(labels::JOB_RANK)?,
+            num_tasks: number(labels::NUM_JOBS).filter(|number| *number <= MAX_GROUP)?,
+            max_running: number(labels::MAX_RUNNING),
+            parameters: serde_json::from_str(parameters).ok()?,
+        })
+    }
+
     /// The object that controls this one.
     pub fn controller(&self) -> Option<&OwnerReference> {
         let mut owners = self.owner_references.iter().flatten();
@@ -217,6 +230,7 @@ impl Condition {
 pub struct PodSpec {
     pub restart_policy: Option<String>,
     pub termination_grace_period_seconds: Option<i64>,
+    active_deadline_seconds: Option<i64>,
     pub node_name: Option<Box<str>>,
     pub containers: Vec<Named>,
     volumes: Option<Vec<Volume>>,
@@ -241,6 +255,12 @@ struct ClaimSource {
 }
 
 impl PodSpec {
+    /// The longest time that a pod may run.
+    pub fn time_limit(&self) -> Option<TimeLimit> {
+        self.active_deadline_seconds
+            .and_then(TimeLimit::from_seconds)
+    }
+
     /// The names of the claims that a pod mounts.
     pub fn claims(self) -> Box<[Box<str>]> {
         let volumes = self.volumes.into_iter().flatten();

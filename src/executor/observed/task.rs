@@ -11,8 +11,11 @@ use super::{
     node::{SETTING_UP, node_status, pod_status, signal},
 };
 use crate::{
-    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
-    executor::{identity::Uid, objects::names},
+    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, TimeLimit, Timestamp, User},
+    executor::{
+        identity::Uid,
+        objects::{KeptFiles, names},
+    },
 };
 
 /// The rows of one task, or of one of its nodes, at about the same moment.
@@ -160,10 +163,11 @@ impl Observed {
         of_job.or_else(|| pods.next().map(|pod| pod.task_created_at))
     }
 
-    /// The first Job, if the task has ended and its files are still kept.
+    /// The first Job, if the task has ended and its own files are still kept. Those of a group are not its own.
     pub fn with_files_to_delete(&self) -> Option<&JobRow> {
         let first = self.jobs.first()?;
-        let is_due = first.files.is_some()
+        let is_own = |files: &Arc<KeptFiles>| files.holder.is_none();
+        let is_due = first.files.as_ref().is_some_and(is_own)
             && !first.has_deleted_files
             && self.jobs.iter().all(|job| job.state.has_ended());
         is_due.then_some(first)
@@ -335,6 +339,7 @@ impl Observed {
                 files: jobs
                     .iter()
                     .find_map(|job| Some(job.files.as_ref()?.about.clone())),
+                group: jobs.first().and_then(|job| job.group.as_deref().cloned()),
                 nodes,
             },
             events: Vec::new(),
@@ -437,9 +442,11 @@ impl Observed {
     }
 }
 
-/// Whether the reason of a node says by itself which node it is about.
+/// Whether the reason of a node says by itself which node it is about, or is about the whole task.
 pub fn names_its_node(reason: &str) -> bool {
-    reason.starts_with(DELETED_JOB) || reason.starts_with(INCOMPLETE)
+    reason.starts_with(DELETED_JOB)
+        || reason.starts_with(INCOMPLETE)
+        || TimeLimit::is_reached(reason)
 }
 
 /// The beginning of the reason of a node whose Job was deleted, up to its rank.

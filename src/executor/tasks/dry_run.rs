@@ -3,6 +3,7 @@
 use k8s_openapi::api::batch::v1::Job;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::task::yield_now;
 
 use super::prepare::{check_size, job, try_first};
 use crate::{
@@ -21,55 +22,73 @@ const RANK: u32 = 3_999_999_967;
 
 /// The effect that a submission would have.
 pub struct DryRun {
-    submission: Submission,
-    /// The objects beside the Jobs.
-    others: Vec<String>,
+    /// Each task, with the objects beside its Jobs.
+    tasks: Vec<(Submission, Vec<String>)>,
     pub warnings: Vec<String>,
 }
 
 impl DryRun {
-    /// The JSON of the objects that would be created, in the order of creation. A task with many nodes has many of them, so each is
-    /// made when it is asked for.
+    /// The JSON of the objects that would be created. A task with many nodes has many of them, so each is made when it is asked for.
     pub fn into_manifests(self) -> impl Iterator<Item = Result<String>> {
-        let num_nodes = self.submission.task.num_nodes;
-        let template = Template::new(&self.submission);
-        let jobs = (0..num_nodes).map(move |rank| match &template {
-            Some(template) => Ok(template.fill(rank)),
-            None => to_json(&job(&self.submission, rank)?),
-        });
-        jobs.chain(self.others.into_iter().map(Ok))
+        let tasks = self.tasks.into_iter();
+        tasks.flat_map(|(submission, others)| manifests(submission, others))
     }
 }
 
-/// The effect of a submission, after Kubernetes has checked the first Job. The values of `secrets` are omitted.
-pub async fn dry_run(cluster: &Cluster, submission: Submission, first: Job) -> Result<DryRun> {
-    check_size(&submission, &first, MAX_SHOWN, "`dry_run`")?;
-    let of_kubernetes = try_first(cluster, &first).await?;
+/// The JSON of the objects of a task, in the order of creation.
+fn manifests(submission: Submission, others: Vec<String>) -> impl Iterator<Item = Result<String>> {
+    let num_nodes = submission.task.num_nodes;
+    let template = Template::new(&submission);
+    let jobs = (0..num_nodes).map(move |rank| match &template {
+        Some(template) => Ok(template.fill(rank)),
+        None => to_json(&job(&submission, rank)?),
+    });
+    jobs.chain(others.into_iter().map(Ok))
+}
+
+/// The effect of a submission of one task, or of the tasks of a group, after Kubernetes has checked the first Job. The values of
+/// `secrets` are omitted.
+pub async fn dry_run(cluster: &Cluster, submissions: Vec<Submission>) -> Result<DryRun> {
+    let (mut tasks, mut warnings) = (Vec::new(), Vec::new());
+    let most = MAX_SHOWN / submissions.len().max(1);
+    for submission in submissions {
+        let first = job(&submission, 0)?;
+        check_size(&submission, &first, most, "`dry_run`")?;
+        if tasks.is_empty() {
+            warnings.extend(submission.warnings.clone());
+            warnings.extend(try_first(cluster, &first).await?);
+        }
+        let others = others(&submission, &first, tasks.is_empty())?;
+        tasks.push((submission, others));
+        // Other requests have their turn.
+        yield_now().await;
+    }
+    Ok(DryRun { tasks, warnings })
+}
+
+/// The objects of a task beside its Jobs. Those with the files of a group stand `with_files` of its first task.
+fn others(submission: &Submission, first: &Job, with_files: bool) -> Result<Vec<String>> {
     let first = &first.metadata;
     let mut others = Vec::new();
     if submission.is_multi_node() {
-        others.push(to_json(&objects::service(&submission, first))?);
+        others.push(to_json(&objects::service(submission, first))?);
     }
-    let kept = submission.files.as_ref().map(|files| &files.kept);
-    let parts = kept.map_or(0, |kept| kept.secrets(submission.id).count());
+    let kept = submission.files.as_ref().filter(|_| with_files);
+    let parts = kept.map_or(0, |files| files.kept.secrets(submission.id).count());
     let files = (0..)
         .take(parts)
-        .map(|part| objects::files_secret(&submission, first, part, Vec::new()));
-    let secrets = objects::secrets(&submission, first);
+        .map(|part| objects::files_secret(submission, first, part, Vec::new()));
+    let secrets = objects::secrets(submission, first);
     for mut secret in secrets.into_iter().chain(files) {
         for value in secret.data.iter_mut().flatten() {
             value.1.0.clear();
         }
         others.push(to_json(&secret)?);
     }
-    for claim in objects::ephemeral_claims(&submission, first) {
+    for claim in objects::ephemeral_claims(submission, first) {
         others.push(to_json(&claim)?);
     }
-    Ok(DryRun {
-        warnings: [submission.warnings.clone(), of_kubernetes].concat(),
-        submission,
-        others,
-    })
+    Ok(others)
 }
 
 /// The JSON of a Job, split where its rank stands. The Jobs of a task differ in nothing else, and to make each of them costs much.
@@ -145,8 +164,7 @@ mod tests {
         let each = each.collect();
         let has_template = Template::new(&submission).is_some();
         let dry_run = DryRun {
-            submission,
-            others: Vec::new(),
+            tasks: vec![(submission, Vec::new())],
             warnings: Vec::new(),
         };
         let manifests = dry_run.into_manifests().map(Result::unwrap);

@@ -6,7 +6,7 @@ use kube::api::ListParams;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    api::{Reason, TaskId, User},
+    api::{GroupId, Reason, TaskId, User},
     executor::{
         error::{Error, Result},
         fresh,
@@ -37,6 +37,7 @@ pub fn random_origin() -> Origin {
     Origin {
         id: fresh::id(),
         keyed: None,
+        group: None,
     }
 }
 
@@ -61,12 +62,33 @@ pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Re
     }
     let first = jobs.into_iter().min_by_key(|job| job.job.rank);
     match first {
-        Some(first) => state(&first, user, id, request),
+        Some(first) => state(&first, user, id.as_str(), request),
         None => Ok(Earlier::Nothing),
     }
 }
 
-fn state(first: &KeyedJobRow, user: &User, id: TaskId, request: &str) -> Result<Earlier> {
+/// Looks for the group of `user` with this id, which a key has decided. `request` is the digest of the request.
+///
+/// # Errors
+/// When the key has made another group, or Kubernetes does not answer.
+pub async fn find_group(
+    live: &LiveView,
+    user: &User,
+    id: GroupId,
+    request: &str,
+) -> Result<Earlier> {
+    let selected = ListParams::default().labels(&labels::group_selector(id));
+    let (mut jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
+    jobs.retain(|job| job.job.rank == 0);
+    // One that is whole tells that all are: see `submit::group`.
+    let whole = jobs.iter().find(|job| job.job.is_complete);
+    match whole.or(jobs.first()) {
+        Some(first) => state(first, user, id.as_str(), request),
+        None => Ok(Earlier::Nothing),
+    }
+}
+
+fn state(first: &KeyedJobRow, user: &User, id: &str, request: &str) -> Result<Earlier> {
     let job = &first.job;
     let keyed = first.keyed.as_ref().filter(|_| job.owner.is(user));
     let Some(keyed) = keyed else {
@@ -98,9 +120,26 @@ fn state(first: &KeyedJobRow, user: &User, id: TaskId, request: &str) -> Result<
 /// # Errors
 /// When it has not after a while, or has rolled it back.
 pub async fn wait_for_other(live: &LiveView, user: &User, id: TaskId, request: &str) -> Result<()> {
+    wait(id.as_str(), || find(live, user, id, request)).await
+}
+
+/// Waits until another server has created the group.
+///
+/// # Errors
+/// When it has not after a while, or has rolled it back.
+pub async fn wait_for_other_group(
+    live: &LiveView,
+    user: &User,
+    id: GroupId,
+    request: &str,
+) -> Result<()> {
+    wait(id.as_str(), || find_group(live, user, id, request)).await
+}
+
+async fn wait<F: Future<Output = Result<Earlier>>>(id: &str, find: impl Fn() -> F) -> Result<()> {
     let deadline = Instant::now() + MAX_WAIT;
     loop {
-        match find(live, user, id, request).await? {
+        match find().await? {
             Earlier::Task => return Ok(()),
             Earlier::Nothing => {
                 return Err(submit_again(id, "was rolled back by another server"));
@@ -114,7 +153,7 @@ pub async fn wait_for_other(live: &LiveView, user: &User, id: TaskId, request: &
 }
 
 /// The error for a request whose task cannot be created or given now.
-pub fn submit_again(id: TaskId, why: &str) -> Error {
+pub fn submit_again(id: &str, why: &str) -> Error {
     let message = format!("task `{id}` {why}: submit it again");
     Error::new(Reason::ServiceUnavailable, message)
 }

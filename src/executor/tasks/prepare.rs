@@ -1,16 +1,19 @@
 //! Turns the definition of a task into a submission: looks up volumes and GPUs, and refuses a definition that is not allowed.
 //! Creates nothing.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::batch::v1::Job;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{
     api::{
-        MAX_JOBS, Problem, Reason, Resources, SubmitFlags, TaskDefinition, User, VolumeMount,
-        describe, masked,
+        MAX_JOBS, Problem, Reason, RegistryLogin, Resources, SubmitFlags, TaskDefinition, User,
+        VolumeMount, describe, masked,
     },
     executor::{
-        cluster::{Cluster, call},
+        cluster::{Cluster, DEADLINE, call},
         error::{Error, Result},
         fresh,
         objects::{self, Files, Found, Origin, Placement, PodRules, Stem, Submission},
@@ -36,14 +39,67 @@ pub async fn prepare(
     live: &LiveView,
     user: &User,
     origin: Origin,
+    task: TaskDefinition,
+    flags: SubmitFlags,
+    files: Option<Files>,
+    rules: Rules<'_>,
+) -> Result<(Submission, Job)> {
+    let decided = decide(live, user, task, flags, files, rules).await?;
+    decided.submission(origin)
+}
+
+/// What is decided about a task, and about all tasks of a group alike.
+pub struct Decided {
+    user: User,
+    pub task: TaskDefinition,
+    flags: SubmitFlags,
+    files: Option<Files>,
+    registry_login: Option<RegistryLogin>,
+    may_install: bool,
+    is_restricted: bool,
+    reserved_claim: Option<String>,
+    /// The claims of named volumes, by mount path.
+    claims: BTreeMap<String, String>,
+    placement: Placement,
+    warnings: Vec<String>,
+}
+
+/// Looks up what a task needs, and refuses a definition that is not allowed.
+///
+/// # Errors
+/// When the definition is not allowed, or names a volume that does not exist.
+pub async fn decide(
+    live: &LiveView,
+    user: &User,
+    task: TaskDefinition,
+    flags: SubmitFlags,
+    files: Option<Files>,
+    rules: Rules<'_>,
+) -> Result<Decided> {
+    let decided = look_up(live, user, task, flags, files, rules);
+    // It makes several requests, each with a deadline of its own.
+    timeout(DEADLINE, decided)
+        .await
+        .unwrap_or_else(|_| Err(too_slow()))
+}
+
+fn too_slow() -> Error {
+    let seconds = DEADLINE.as_secs();
+    let message = format!("Kubernetes did not answer within {seconds} s: try again");
+    Error::new(Reason::Timeout, message)
+}
+
+async fn look_up(
+    live: &LiveView,
+    user: &User,
     mut task: TaskDefinition,
     flags: SubmitFlags,
-    mut files: Option<Files>,
+    files: Option<Files>,
     Rules {
         pods: rules,
         reserved_claim,
     }: Rules<'_>,
-) -> Result<(Submission, Job)> {
+) -> Result<Decided> {
     let mut problems = rules.refusals(&task);
     if files.is_some() && objects::sets_command(&task) {
         let message = "they are unpacked by the command of the task's container, which pod_config replaces: submit without `workdir` and `file_mounts`";
@@ -51,11 +107,6 @@ pub async fn prepare(
     }
     if !problems.is_empty() {
         return Err(Error::new(Reason::Invalid, describe(&problems)));
-    }
-    let nonce = origin.keyed.as_ref().map(|keyed| keyed.nonce.clone());
-    let stem = Stem::new(origin.id, nonce.as_deref());
-    if let Some(files) = &mut files {
-        files.kept.nonce = nonce;
     }
     let mut warnings = task.warnings();
     if files.is_none() {
@@ -66,42 +117,87 @@ pub async fn prepare(
     warnings.extend(missing);
     let volumes = Volumes(live).resolve(user, &task).await?;
     warnings.extend(volumes.warnings);
-    let mut claims = volumes.claims;
-    let ephemeral = task.volumes.iter().filter_map(|(path, mount)| match mount {
-        VolumeMount::Ephemeral { access_mode, .. } => Some((path, access_mode)),
-        VolumeMount::Named { .. } => None,
-    });
-    for (index, (path, mode)) in ephemeral.enumerate() {
-        claims.insert(path.clone(), stem.ephemeral_claim(index));
-        let is_for_one = mode.as_ref().is_none_or(|mode| is_for_one_machine(mode));
+    for (path, mount) in &task.volumes {
+        let VolumeMount::Ephemeral { access_mode, .. } = mount else {
+            continue;
+        };
+        let is_for_one = access_mode
+            .as_ref()
+            .is_none_or(|mode| is_for_one_machine(mode));
         if is_for_one && task.num_nodes > 1 {
             warnings.push(format!("volumes.{path}: the volume {WAITS}"));
         }
     }
     let (placement, warning) = place(&live.cluster, &mut task.resources).await;
     warnings.extend(warning);
-    let user = user.clone();
-    let found = Found {
-        claims,
-        placement,
+    Ok(Decided {
+        user: user.clone(),
+        task,
+        flags,
         files,
         registry_login,
-    };
-    let mut submission = Submission::new(origin, user, task, fresh::now(), flags, found);
-    submission.is_restricted = rules.is_restricted;
-    submission.may_install = may_install;
-    submission.warnings.splice(0..0, warnings);
-    let first = job(&submission, 0)?;
-    let pod = first
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref());
-    if let (Some(claim), Some(pod)) = (reserved_claim, pod) {
-        objects::check_claim(pod, claim, submission.files.as_ref())
-            .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))?;
+        may_install,
+        is_restricted: rules.is_restricted,
+        reserved_claim: reserved_claim.map(str::to_owned),
+        claims: volumes.claims,
+        placement,
+        warnings,
+    })
+}
+
+impl Decided {
+    /// The submission of one task, and the Job of rank 0.
+    ///
+    /// # Errors
+    /// When the task is not allowed, or too large.
+    pub fn submission(&self, origin: Origin) -> Result<(Submission, Job)> {
+        let mut task = self.task.clone();
+        let num_tasks = origin.group.as_ref().map_or(1, |group| group.num_tasks);
+        if let Some(group) = &origin.group {
+            let name = task.name.take();
+            let name = name.unwrap_or_else(|| format!("task-{}", group.group_id));
+            task.name = Some(format!("{name}-{}", group.rank));
+            task.envs.extend(group.parameters.clone());
+        }
+        let nonce = origin.keyed.as_ref().map(|keyed| keyed.nonce.clone());
+        let stem = Stem::new(origin.id, nonce.as_deref());
+        let mut files = self.files.clone();
+        if let Some(files) = &mut files {
+            files.kept.nonce = nonce;
+        }
+        let mut claims = self.claims.clone();
+        let mounts = task.volumes.iter();
+        let ephemeral = mounts.filter(|(_, mount)| matches!(mount, VolumeMount::Ephemeral { .. }));
+        for (index, (path, _)) in ephemeral.enumerate() {
+            claims.insert(path.clone(), stem.ephemeral_claim(index));
+        }
+        let found = Found {
+            claims,
+            placement: self.placement.clone(),
+            files,
+            registry_login: self.registry_login.clone(),
+        };
+        let (user, flags) = (self.user.clone(), self.flags);
+        let mut submission = Submission::new(origin, user, task, fresh::now(), flags, found);
+        submission.is_restricted = self.is_restricted;
+        submission.may_install = self.may_install;
+        submission.warnings.splice(0..0, self.warnings.clone());
+        let first = job(&submission, 0)?;
+        let pod = first
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.template.spec.as_ref());
+        if let (Some(claim), Some(pod)) = (&self.reserved_claim, pod) {
+            objects::check_claim(pod, claim, submission.files.as_ref())
+                .map_err(|problem| Error::new(Reason::Invalid, describe(&[problem])))?;
+        }
+        let (most, doing) = match num_tasks {
+            1 => (MAX_JOBS, "a task"),
+            number => (MAX_JOBS / number as usize, "each task of this sweep"),
+        };
+        check_size(&submission, &first, most, doing)?;
+        Ok((submission, first))
     }
-    check_size(&submission, &first, MAX_JOBS, "a task")?;
-    Ok((submission, first))
 }
 
 /// The Job of the node of a rank.

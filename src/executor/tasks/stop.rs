@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use crate::{
-    api::{Reason, TaskId, User},
+    api::{GroupId, Reason, TaskId, User},
     executor::{
         cluster::{CONCURRENCY, call},
         error::{Error, Result},
@@ -33,11 +33,16 @@ pub async fn stop(live: &LiveView, user: &User, id: TaskId) -> Result<()> {
     Ok(())
 }
 
-/// Stops the unfinished tasks of `user`, or of all users, in the name of `asking`; returns their ids.
+/// Stops the unfinished tasks of `user`, or of all users, or only those of a group, in the name of `asking`; returns their ids.
 ///
 /// # Errors
 /// When Kubernetes does not answer, or refuses. Some tasks may be stopped already.
-pub async fn stop_all(live: &LiveView, asking: &User, user: Option<&User>) -> Result<Vec<TaskId>> {
+pub async fn stop_all(
+    live: &LiveView,
+    asking: &User,
+    user: Option<&User>,
+    group: Option<GroupId>,
+) -> Result<Vec<TaskId>> {
     // A task that has just ended must stay, and one that has just begun must go.
     live.refresh_list(user).await?;
     let mut tasks = live.view.list(user);
@@ -45,8 +50,18 @@ pub async fn stop_all(live: &LiveView, asking: &User, user: Option<&User>) -> Re
         let status = task.status(*id, user, &live.cluster.namespace);
         status.is_some_and(|status| !status.status.is_terminal())
     });
-    let objects = tasks.iter().map(|(id, task)| Objects::of(*id, task, user));
-    let deleted = delete(live, objects, user).await?;
+    tasks.retain(|(_, task)| {
+        let of_task = || task.jobs.first()?.group.as_ref();
+        group.is_none_or(|wanted| of_task().is_some_and(|group| group.group_id == wanted))
+    });
+    // The tasks that wait for their turn go first: the end of another one would start them.
+    let is_queued = |task: &Observed| task.jobs.first().is_some_and(|job| job.is_queued());
+    let mut deleted = HashSet::new();
+    for queued in [true, false] {
+        let now = tasks.iter().filter(|(_, task)| is_queued(task) == queued);
+        let objects = now.map(|(id, task)| Objects::of(*id, task, user));
+        deleted.extend(delete(live, objects, user).await?);
+    }
     // Another request may have stopped a task in the meantime.
     tasks.retain(|(_, task)| {
         let mut uids = task.jobs.iter().map(|job| job.uid);

@@ -191,6 +191,11 @@ impl View {
         }
     }
 
+    /// The tasks of each group that has work for this program.
+    pub fn busy_groups(&self) -> Vec<Listed> {
+        self.state().tasks.busy_groups()
+    }
+
     /// The version of the list of `user`'s tasks, or of all tasks.
     pub fn list_version(&self, user: Option<&User>) -> ListVersion {
         self.state().tasks.list_version(user)

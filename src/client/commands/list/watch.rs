@@ -191,7 +191,8 @@ impl Watched {
             return Ok(context.out.write_all(line.as_bytes())?);
         }
         let now = context.now.later(self.began.elapsed());
-        self.look.print(context, &[task], now)?;
+        self.look
+            .print(context, &[task_view::Row::Task(&task)], now)?;
         self.look.sheet.has_header = false;
         Ok(())
     }
@@ -254,7 +255,13 @@ impl Watched {
         tasks.sort_by_cached_key(|task| self.query.sort.place(task));
         let now: Timestamp = context.now.later(self.began.elapsed());
         let mut table = Vec::new();
-        let Look { columns, sheet, .. } = self.look;
+        let Look {
+            columns,
+            folds,
+            sheet,
+            ..
+        } = self.look;
+        let tasks = task_view::rows(&tasks, folds);
         task_view::table(&mut table, &tasks, columns, sheet, now)?;
         let rows = context.terminal.size.map_or(usize::MAX, |(_, rows)| rows);
         let text = screen.draw(&String::from_utf8_lossy(&table), rows);

@@ -36,6 +36,8 @@ pub struct LogView {
     pub follows: bool,
     /// Whether a message reports that the task has completed.
     pub reports_success: bool,
+    /// The beginning of each line, which tells the task from others.
+    pub label: Option<String>,
     num_nodes: u32,
     lines: LineWriter,
     returns: Returns,
@@ -56,6 +58,7 @@ impl LogView {
             format,
             follows: true,
             reports_success: false,
+            label: None,
             num_nodes: 1,
             lines: LineWriter::default(),
             returns: Returns::default(),
@@ -318,6 +321,10 @@ impl LogView {
             (false, _) => String::new(),
             (true, false) => line_prefix(node),
             (true, true) => format!("\x1b[{}m{}\x1b[0m", color(node), line_prefix(node)),
+        };
+        let prefix = match &self.label {
+            Some(label) => format!("{} | {prefix}", output::escape(label)),
+            None => prefix,
         };
         if self.style.timestamps && !time.is_empty() {
             format!("{prefix}{} ", output::escape(time))

@@ -1,17 +1,19 @@
 //! Prints tasks as a table, as tab-separated lines and as a block.
 
+mod fold;
 mod nodes;
 
 use std::io::{self, Write};
 
+pub use self::fold::{Row, rows};
 use super::{self as output, Clock, Columns, Sheet};
 use crate::{
-    api::{NodeStatus, TaskState, TaskStatus, Timestamp},
+    api::{NodeStatus, TaskGroup, TaskState, TaskStatus, TimeLimit, Timestamp},
     cli::Format,
 };
 
 /// The titles of [`cells`].
-pub const TITLES: [&str; 9] = [
+pub const TITLES: [&str; 11] = [
     "ID",
     "NAME",
     "STATUS",
@@ -21,46 +23,85 @@ pub const TITLES: [&str; 9] = [
     "JOB",
     "NAMESPACE",
     "REASON",
+    "GROUP",
+    "PARAMETERS",
 ];
 
-/// Prints the table for people. It has a column for reasons if a task has one.
+/// Prints the table for people. It has a column for reasons, and one for parameters, if a task has some.
 pub fn table(
     out: &mut dyn Write,
-    tasks: &[TaskStatus],
+    rows: &[Row<'_>],
     columns: Columns,
     sheet: Sheet,
     now: Timestamp,
 ) -> io::Result<()> {
     let Columns { details, all_users } = columns;
     let users = details || all_users;
-    let reasons = details || tasks.iter().any(|task| task.reason.is_some());
+    let has = |is_it: &dyn Fn(&TaskStatus) -> bool| {
+        rows.iter()
+            .any(|row| matches!(row, Row::Task(task) if is_it(task)))
+    };
+    let with_parameters = has(&|task| !parameters(task).is_empty());
+    let reasons = details || has(&|task| task.reason.is_some());
     let mut header = vec!["ID", "NAME", "STATUS", "NODES", "CREATED"];
     header.extend(users.then_some("USER"));
     if details {
         header.extend(["JOB", "NAMESPACE"]);
     }
+    header.extend(with_parameters.then_some("PARAMETERS"));
     header.extend(reasons.then_some("REASON"));
-    let rows = tasks.iter().map(|task| {
-        let mut row = vec![
-            task.task_id.to_string(),
-            task.name.clone(),
-            task.status.to_string(),
-            nodes(task),
-            output::ago(task.created_at, now),
-        ];
-        row.extend(users.then(|| task.username.clone()));
+    let lines = rows.iter().map(|row| {
+        let (task, mut line) = match row {
+            Row::Task(task) => (
+                *task,
+                vec![
+                    task.task_id.to_string(),
+                    task.name.clone(),
+                    task.status.to_string(),
+                    nodes(task),
+                    output::ago(task.created_at, now),
+                ],
+            ),
+            Row::Group(group) => (
+                group.first(),
+                vec![
+                    group.id.to_string(),
+                    group.name(),
+                    group.status().to_string(),
+                    group.counts(),
+                    output::ago(group.created_at(), now),
+                ],
+            ),
+        };
+        let own = |text: String| match row {
+            Row::Task(_) => text,
+            Row::Group(_) => String::new(),
+        };
+        line.extend(users.then(|| task.username.clone()));
         if details {
-            row.push(task.metadata.job_name.clone());
-            row.push(task.metadata.namespace.clone());
+            line.push(own(task.metadata.job_name.clone()));
+            line.push(task.metadata.namespace.clone());
         }
-        row.extend(reasons.then(|| task.reason.clone().unwrap_or_default()));
-        row
+        line.extend(with_parameters.then(|| own(parameters(task))));
+        line.extend(reasons.then(|| own(task.reason.clone().unwrap_or_default())));
+        line
     });
     let sheet = Sheet {
         is_whole: details,
         ..sheet
     };
-    output::table(out, sheet, &header, rows.collect())
+    output::table(out, sheet, &header, lines.collect())
+}
+
+/// The variables in which a task differs from the others of its group.
+fn parameters(task: &TaskStatus) -> String {
+    let group = task.metadata.group.as_ref();
+    group.map_or_else(String::new, TaskGroup::describe)
+}
+
+/// How many of these tasks are in which state.
+pub fn counts(tasks: &[TaskStatus]) -> String {
+    fold::count(tasks.iter(), tasks.len())
 }
 
 /// Prints the lines for scripts.
@@ -80,7 +121,15 @@ pub fn cells(task: &TaskStatus) -> [String; TITLES.len()] {
         task.metadata.job_name.clone(),
         task.metadata.namespace.clone(),
         task.reason.clone().unwrap_or_default(),
+        group(task),
+        parameters(task),
     ]
+}
+
+/// The id of the group of a task.
+fn group(task: &TaskStatus) -> String {
+    let group = task.metadata.group.as_ref();
+    group.map_or_else(String::new, |group| group.group_id.to_string())
 }
 
 /// Prints one task for scripts: a key and a value a line. The lines of nodes have more cells: pod, machine, start, end, number of
@@ -157,7 +206,7 @@ pub fn block(
     events(out, task, clock)
 }
 
-fn owner_pairs(task: &TaskStatus) -> [(&'static str, String); 4] {
+fn owner_pairs(task: &TaskStatus) -> [(&'static str, String); 6] {
     let metadata = &task.metadata;
     let files = metadata.files.as_ref();
     [
@@ -165,6 +214,8 @@ fn owner_pairs(task: &TaskStatus) -> [(&'static str, String); 4] {
         ("job", metadata.job_name.clone()),
         ("namespace", metadata.namespace.clone()),
         ("files", files.map_or_else(String::new, ToString::to_string)),
+        ("group", group(task)),
+        ("parameters", parameters(task)),
     ]
 }
 
@@ -251,8 +302,12 @@ pub fn ending(exit_code: Option<i32>, reason: Option<&str>) -> Option<String> {
     match (exit_code, reason) {
         (None, reason) => reason.map(str::to_owned),
         (Some(code), None) => Some(format!("exit code {code}")),
-        // The server's reason contains the exit code.
-        (Some(_), Some(reason)) if reason.starts_with("exit code") => Some(reason.to_owned()),
+        // The server's reason contains the exit code, or explains it: Kubernetes ends a node at its limit with a signal.
+        (Some(_), Some(reason))
+            if reason.starts_with("exit code") || TimeLimit::is_reached(reason) =>
+        {
+            Some(reason.to_owned())
+        }
         (Some(code), Some(reason)) => Some(format!("exit code {code} ({reason})")),
     }
 }

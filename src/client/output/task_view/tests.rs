@@ -66,7 +66,7 @@ fn now() -> Timestamp {
 #[track_caller]
 fn check_table(file: &str, columns: Columns) {
     let sheet = Sheet::default();
-    let table = written(|out| table(out, &tasks(), columns, sheet, now()));
+    let table = written(|out| table(out, &rows(&tasks(), false), columns, sheet, now()));
     golden::assert(&format!("output/{file}"), &table);
 }
 
@@ -79,7 +79,7 @@ fn a_table_fits_into_the_terminal() {
             ..Sheet::default()
         };
         let columns = Columns::default();
-        let table = written(|out| table(out, &tasks(), columns, sheet, now()));
+        let table = written(|out| table(out, &rows(&tasks(), false), columns, sheet, now()));
         golden::assert(&format!("output/jobs-list-{width}.table"), &table);
     }
 }
@@ -141,6 +141,11 @@ fn a_node_shows_its_exit_code_and_reason() {
             Some(137),
             Some("exit code 137 (OOMKilled)"),
             Some("exit code 137 (OOMKilled)"),
+        ),
+        (
+            Some(143),
+            Some("time limit of 2h reached"),
+            Some("time limit of 2h reached"),
         ),
     ] {
         assert_eq!(ending(exit_code, reason).as_deref(), expected);

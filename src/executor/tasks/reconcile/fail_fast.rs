@@ -5,7 +5,7 @@
 use super::{Change, Target};
 use crate::{
     api::TaskState,
-    executor::observed::{JobRow, JobState, Observed, node_status, stopped_after},
+    executor::observed::{JobRow, JobState, Observed, PodRow, node_status, stopped_after},
 };
 
 /// The stops that a failure of a node requires, for the Jobs of one owner.
@@ -33,7 +33,9 @@ pub fn plan(task: &Observed) -> Vec<Change> {
     };
     let targets = jobs().filter_map(|job| {
         let pod = pod_of(job);
-        if job.state.has_ended() || stopped_after(job, pod).is_some() {
+        // A pod that has ended by itself keeps its own reason, although Kubernetes has not ended its Job yet.
+        let is_over = job.state.has_ended() || pod.is_some_and(PodRow::has_ended);
+        if is_over || stopped_after(job, pod).is_some() {
             return None;
         }
         Some(match pod.filter(|pod| pod.has_started) {
@@ -139,6 +141,15 @@ mod tests {
         let observed = four(&marks);
         let stop = stop(Target::Job("job-3".to_owned()), 1);
         assert_eq!(plan(&observed), [stop]);
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_keeps_its_own_reason() {
+        let mut task = four(&[]);
+        let mut ended = pod(0, Some("2026-01-02T03:04:05Z"), &json!({}));
+        ended["status"]["phase"] = "Failed".into();
+        task.pods[0] = Arc::new(from_value(ended).unwrap());
+        assert_eq!(plan(&task), [stop(Target::Job("job-3".to_owned()), 2)]);
     }
 
     #[test]

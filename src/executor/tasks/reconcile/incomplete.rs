@@ -65,14 +65,28 @@ fn has_begun(task: &Observed) -> bool {
 
 /// Ends the creation of a task, if it makes no progress.
 async fn end_creation(live: &LiveView, id: TaskId) -> Result<()> {
-    let selected = ListParams::default().labels(&labels::task_selector(id));
+    let known = live.view.task(id);
+    let group = known.and_then(|task| task.jobs.first()?.group.clone());
+    let selector = match group {
+        // Its creation is that of all tasks of its group.
+        Some(group) => labels::group_selector(group.group_id),
+        None => labels::task_selector(id),
+    };
+    let selected = ListParams::default().labels(&selector);
     let (jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
-    let Some(first) = jobs.iter().find(|job| job.job.is_begun()) else {
+    let is_of_task = |job: &&KeyedJobRow| job.job.task == Some(id);
+    let mut of_task = jobs.iter().filter(is_of_task);
+    let Some(first) = of_task.find(|job| job.job.is_begun()) else {
         return Ok(());
     };
-    let own = || jobs.iter().filter(|job| job.job.owner == first.job.owner);
+    let together = || jobs.iter().filter(|job| job.job.owner == first.job.owner);
+    if together().any(|job| job.job.is_complete) {
+        // `groups` completes the rest.
+        return Ok(());
+    }
+    let own = || together().filter(is_of_task);
     let (last, now) = (
-        own().filter_map(|job| job.made_at).max(),
+        together().filter_map(|job| job.made_at).max(),
         live.cluster.now().await?,
     );
     if last

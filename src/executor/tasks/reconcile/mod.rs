@@ -4,6 +4,7 @@
 //! - [`release`]: the nodes of a task begin `run` when the `setup` of all has ended.
 //! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
 //!   fails. The ends of nodes are noted where Kubernetes would forget them.
+//! - [`groups`]: the tasks of a group start when there is room for them.
 //! - [`incomplete`]: creations and stops that a killed server has left half-made are ended.
 //! - The files of a task are deleted once it has ended.
 //!
@@ -12,6 +13,7 @@
 
 mod ends;
 mod fail_fast;
+mod groups;
 mod incomplete;
 mod release;
 #[cfg(test)]
@@ -78,6 +80,7 @@ pub async fn run(live: &LiveView, files: &Files) {
         tasks.for_each_concurrent(TASKS, settle),
         files.keep_swept(&live.view),
         incomplete::keep_ended(live),
+        groups::keep_going(live, files),
     );
 }
 

@@ -1,5 +1,7 @@
 //! Creates the objects of a task: all of them, or none.
 
+mod group;
+
 use std::{
     collections::HashMap,
     ops::Range,
@@ -89,7 +91,10 @@ impl Creations {
         };
         let turn = timeout(DEADLINE, turn.lock_owned()).await;
         turn.map_err(|_| {
-            keyed::submit_again(id, "is being created, or rolled back, by another request")
+            keyed::submit_again(
+                id.as_str(),
+                "is being created, or rolled back, by another request",
+            )
         })
     }
 
@@ -101,6 +106,18 @@ impl Creations {
 fn stopping() -> Error {
     let message = "the task was not created: the server is stopping, submit it again";
     Error::new(Reason::ServiceUnavailable, message)
+}
+
+fn cut_off(what: &str) -> Error {
+    Error::new(
+        Reason::InternalError,
+        format!("creating {what} was cut off"),
+    )
+}
+
+fn taken(id: &str) -> Error {
+    let message = format!("the id {id} is taken: submit the task again");
+    Error::new(Reason::Conflict, message)
 }
 
 /// Creates the objects of a task. If Kubernetes refuses one of them, or the caller drops the future before it is done, the others
@@ -184,21 +201,13 @@ pub async fn submit(
         }
         drop(turn);
     });
-    let cut_off = || {
-        Error::new(
-            Reason::InternalError,
-            format!("creating task `{id}` was cut off"),
-        )
-    };
-    match (answered.await.map_err(|_| cut_off())??, keyed) {
+    let cut_off = |_| cut_off(&format!("task `{id}`"));
+    match (answered.await.map_err(cut_off)??, keyed) {
         (Made::Whole(of_kubernetes), _) => warnings.extend(describe_warnings(of_kubernetes)),
         (Made::Elsewhere, Some(Keyed { request, .. })) => {
             keyed::wait_for_other(live, &user, id, &request).await?;
         }
-        (Made::Elsewhere, None) => {
-            let message = format!("the id {id} is taken: submit the task again");
-            return Err(Error::new(Reason::Conflict, message));
-        }
+        (Made::Elsewhere, None) => return Err(taken(id.as_str())),
     }
     log::info!("task submitted task_id={id} user={:?}", user.as_str());
     Ok(TaskSubmitResponse::new(id, warnings))
@@ -234,11 +243,25 @@ impl Creation {
         if let Some((travelling, files)) = &mut self.travelling {
             travelling.store(files).await?;
         }
+        let Some((first, warnings)) = self.begin(&is_unwanted).await? else {
+            return Ok(Made::Elsewhere);
+        };
+        if self.submission.is_held() {
+            release(&self.live, self.id(), &first, Start::Now).await?;
+        }
+        Ok(Made::Whole(warnings))
+    }
+
+    /// Creates the objects of the task; its first Job is held if it has others. None if a request of the same key has begun to do so at
+    /// another server.
+    async fn begin(
+        &self,
+        is_unwanted: &impl Fn() -> bool,
+    ) -> Result<Option<(JobRow, Vec<String>)>> {
         let (submission, first) = (&self.submission, &self.first);
         let cluster = &self.live.cluster;
         // The first Job owns the other objects, so it comes first. Its pod has to wait for them.
-        let is_held = submission.has_other_objects();
-        let first = if is_held {
+        let first = if submission.is_held() {
             self.create_job(&held(first)).await
         } else {
             self.create_job(first).await
@@ -247,7 +270,7 @@ impl Creation {
         self.is_begun.store(!is_refused, Ordering::Relaxed);
         let Some((first, warnings)) = first? else {
             self.is_begun.store(false, Ordering::Relaxed);
-            return Ok(Made::Elsewhere);
+            return Ok(None);
         };
         let owner = &ObjectMeta {
             name: Some(first.name.to_string()),
@@ -257,19 +280,16 @@ impl Creation {
         for secret in objects::secrets(submission, owner) {
             create(&cluster.api::<Secret>(), &secret).await?;
         }
-        self.create_file_secrets(owner, &is_unwanted).await?;
+        self.create_file_secrets(owner, is_unwanted).await?;
         for claim in objects::ephemeral_claims(submission, owner) {
             create(&cluster.api::<PersistentVolumeClaim>(), &claim).await?;
         }
         if submission.is_multi_node() {
             let service = objects::service(submission, owner);
             create(&cluster.api::<Service>(), &service).await?;
-            self.create_other_jobs(&is_unwanted).await?;
+            self.create_other_jobs(is_unwanted).await?;
         }
-        if is_held {
-            self.release(&first).await?;
-        }
-        Ok(Made::Whole(warnings))
+        Ok(Some((first, warnings)))
     }
 
     /// Creates the Secrets with the files of the task.
@@ -334,34 +354,6 @@ impl Creation {
         let is_whole = results.len() == count;
         results.into_iter().collect::<Result<()>>()?;
         if is_whole { Ok(()) } else { Err(stopping()) }
-    }
-
-    /// Lets Kubernetes make the pod of the first Job, and marks the task as complete, unless it was stopped in the meantime. A stop
-    /// marks the first Job before it lists the Jobs to delete, so it misses none that is created before this mark.
-    async fn release(&self, first: &JobRow) -> Result<()> {
-        let name = &first.name;
-        let patch = json!({
-            "metadata": { "annotations": { labels::COMPLETE: "true" } },
-            "spec": { "parallelism": 1 },
-        });
-        let released = self.live.cluster.patch::<JobRow>(name, patch);
-        let released = call(format!("start Job `{name}`"), released).await?;
-        let released = released.filter(|job| {
-            job.uid == first.uid
-                    && !job.is_deleted
-                    && !job.is_stopping
-                    // Another server has given the creation up.
-                    && !job.state.has_failed()
-        });
-        let Some(released) = released else {
-            let id = self.id();
-            let message = format!("task `{id}` was stopped while it was being created");
-            return Err(Error::new(Reason::Conflict, message));
-        };
-        self.live
-            .view
-            .change::<JobRow, _>(|table| table.merge(released));
-        Ok(())
     }
 
     /// Creates a Job; returns it with the warnings of Kubernetes. None if there is a Job of its name that another request has made.
@@ -430,6 +422,39 @@ impl Creation {
     }
 }
 
+/// When the pods of a task are made that is complete.
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    Now,
+    /// When it is its turn in its group.
+    Later,
+}
+
+/// Marks a task as complete, and lets Kubernetes make the pod of its first Job, unless the task was stopped in the meantime. A stop
+/// marks the first Job before it lists the Jobs to delete, so it misses none that is created before this mark.
+async fn release(live: &LiveView, id: TaskId, first: &JobRow, start: Start) -> Result<()> {
+    let name = &first.name;
+    let mut patch = json!({ "metadata": { "annotations": { labels::COMPLETE: "true" } } });
+    if start == Start::Now {
+        patch["spec"] = json!({ "parallelism": 1 });
+    }
+    let released = live.cluster.patch::<JobRow>(name, patch);
+    let released = call(format!("start Job `{name}`"), released).await?;
+    let released = released.filter(|job| {
+        job.uid == first.uid
+                && !job.is_deleted
+                && !job.is_stopping
+                // Another server has given the creation up.
+                && !job.state.has_failed()
+    });
+    let Some(released) = released else {
+        let message = format!("task `{id}` was stopped while it was being created");
+        return Err(Error::new(Reason::Conflict, message));
+    };
+    live.view.change::<JobRow, _>(|table| table.merge(released));
+    Ok(())
+}
+
 fn job_name(job: &Job) -> &str {
     job.metadata.name.as_deref().unwrap_or_default()
 }
@@ -463,6 +488,8 @@ where
     };
     call(format!("create {} `{name}`", K::kind(&())), created).await
 }
+
+pub use group::{GroupRequest, dry_run_group, submit_group};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ mod tables;
 
 use std::{
     cmp::Reverse,
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -146,7 +146,35 @@ impl Tasks {
     pub fn kept_files(&self) -> impl Iterator<Item = &KeptFiles> {
         let first_jobs = self.tasks.values().filter_map(|task| task.jobs.first());
         let kept = first_jobs.filter(|job| !job.has_deleted_files);
-        kept.filter_map(|job| job.files.as_deref())
+        let kept = kept.filter_map(|job| job.files.as_deref());
+        // The tasks of a group name the same files.
+        let mut holders = HashSet::new();
+        kept.filter(move |kept| kept.holder.is_none_or(|holder| holders.insert(holder)))
+    }
+
+    /// The tasks of each group that has work for this program: a task waits for its turn, or its files are still kept.
+    pub fn busy_groups(&self) -> Vec<Listed> {
+        let of = |task: &Observed| {
+            let first = task.jobs.first()?;
+            Some((first.group.as_ref()?.group_id, first.owner.clone()))
+        };
+        let is_busy = |task: &Observed| {
+            let keeps_files = |job: &JobRow| job.files.is_some() && !job.has_deleted_files;
+            (task.jobs.iter()).any(|job| job.is_waiting_in_group() || keeps_files(job))
+        };
+        let busy = self.tasks.values().filter(|task| is_busy(task));
+        let mut groups: HashMap<_, Listed> = busy
+            .filter_map(|task| Some((of(task)?, Vec::new())))
+            .collect();
+        if groups.is_empty() {
+            return Vec::new();
+        }
+        for (id, task) in &self.tasks {
+            if let Some(group) = of(task).and_then(|key| groups.get_mut(&key)) {
+                group.push((*id, task.clone()));
+            }
+        }
+        groups.into_values().collect()
     }
 
     /// The number of known tasks.
