@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::{super::Reason, *};
-use crate::api::{Kind, ListQuery, LogQuery, Problem, WaitQuery};
+use crate::api::{Kind, ListQuery, LogQuery, Problem, Sweep, WaitQuery};
 
 type Read = fn(&[(String, String)]) -> Option<Vec<Problem>>;
 
@@ -48,7 +48,7 @@ fn the_tables_have_all_parameters_of_the_queries() {
         pairs(query).into_iter().map(|(key, _)| key).collect()
     };
     // A query without defaults is written with all its keys.
-    let list = "status=failed&name=a&user=b&since=1s&sort=name&limit=1&continue=1.ab12cd34.61";
+    let list = "status=failed&name=a&user=b&group=ab12cd34&since=1s&sort=name&limit=1&continue=1.ab12cd34.61";
     let list = ListQuery::from_pairs(&pairs(list)).unwrap();
     let list = ListQuery {
         watch: true,
@@ -60,6 +60,14 @@ fn the_tables_have_all_parameters_of_the_queries() {
         keys(&wait.unwrap().to_query()),
         names(WaitQuery::PARAMETERS)
     );
+    let swept = ["a=1".parse().unwrap()];
+    let of_sweep = Sweep::new(swept.into(), None, Some(1));
+    let of_array = Sweep::new(Vec::new(), Some(2), Some(1));
+    let sweeps = [of_sweep, of_array].map(|sweep| sweep.unwrap().unwrap());
+    let sweep = sweeps.iter().flat_map(Sweep::to_pairs);
+    let sweep: BTreeSet<String> = sweep.map(|(key, _)| key.to_owned()).collect();
+    let parameters: &'static [Parameter] = &Sweep::PARAMETERS;
+    assert_eq!(sweep, names(parameters));
     let log = "follow=0&tail=1&since=1s&timestamps=1&node=1&wait=1s&joined=1&after=0-begin";
     let log = LogQuery::from_pairs(&pairs(log)).unwrap().to_pairs();
     let log: BTreeSet<String> = log.into_iter().map(|(key, _)| key.to_owned()).collect();

@@ -41,6 +41,7 @@ fn check(text: &str) {
         envs: vec![("A".to_owned(), "$B ${A}".to_owned())],
         secrets: vec![("B".to_owned(), "b".to_owned())],
         fields: vec![("--cpus", "resources.cpus", "4+".into())],
+        swept: vec!["A".to_owned()],
     };
     for settings in [&Settings::default(), &settings] {
         if let Ok(file) = document::parse(text, settings) {
