@@ -46,11 +46,11 @@ deny: ## check the licences, the sources and the duplicates of the crates, and t
 	$(CARGO) deny --offline check bans licenses sources
 	$(CARGO) machete
 
-# Its tasks run on this machine: tests/fuzz_api/hooks.py makes them harmless. It needs python3-venv, and PyPI the first time.
+# Its tasks run on this machine: tests/fuzz_api/hooks.py makes them harmless. FUZZ_API_SEED repeats a run. It needs python3-venv, and PyPI the first time.
 FUZZ_API_SECONDS ?= 180
 fuzz-api: ## send random requests to the API of a sandbox, as /openapi.json describes them (3 min, or FUZZ_API_SECONDS)
 	$(CARGO) build --locked
-	tests/fuzz_api/run.sh $(BIN) $(FUZZ_API_SECONDS)
+	tests/fuzz_api/run.sh $(BIN) $(FUZZ_API_SECONDS) $(FUZZ_API_SEED)
 
 # Each test creates a namespace of its own and deletes it. The kubelet of a cluster reports five states a second, and compare_jobs runs
 # dozens of pods at once, so it runs alone. If K8S_CLI_E2E_RESTART names a program that restarts components of the

@@ -127,6 +127,9 @@ def before_call(context, case, kwargs):
         short(case.query, "watch", None, lambda value: "false" if str(value) in TRUE else value)
     if path == "/tasks/wait":
         short(case.query, "timeout", "1s", lambda value: "1s" if is_duration(value) else value)
+    if path == "/tasks/submit":
+        for values in (case.query, case.body):
+            short(values, "array", None, lambda value: 1 + value % MOST_NODES if isinstance(value, int) else value)
     if path == "/tasks/submit" and isinstance(case.body, (dict, list)):
         case.body = harmless(case.body)
     turn = next(turns)
