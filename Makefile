@@ -12,10 +12,10 @@ demo: ## build, then show a tour in a sandbox: a volume, a task on two nodes (4 
 	$(CARGO) build --locked
 	tests/demo.sh $(BIN)
 
-test: ## run all tests that need no cluster (6 min the first time, then 2 min)
+test: ## run all tests that need no cluster (15 min the first time, then 11 min)
 	$(CARGO) test --locked
 
-check: ## run the checks that a change has to pass: format, lints (with shellcheck), tests, docs, corpus (10 min the first time, then 3 min)
+check: ## run the checks that a change has to pass: format, lints (with shellcheck), tests, docs, corpus (17 min the first time, then 12 min)
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	shellcheck src/executor/objects/script/init.sh

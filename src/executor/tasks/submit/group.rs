@@ -137,11 +137,7 @@ pub async fn submit_group(
         try_first(&live.cluster, &job).await?;
     }
     let (answer, answered) = oneshot::channel();
-    let under_way = creations.under_way.clone().try_read_owned();
-    let under_way = under_way.map_err(|_| stopping())?;
-    if creations.is_stopping() {
-        return Err(stopping());
-    }
+    let under_way = creations.begin()?;
     // The creation continues, or is rolled back, when its request is dropped.
     tokio::spawn(async move {
         let created = group.create(|| answer.is_closed()).await;

@@ -25,7 +25,7 @@ use kube::{Api, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard, RwLock, oneshot},
+    sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, RwLock, oneshot},
     time::{Instant, sleep, timeout},
 };
 
@@ -98,6 +98,19 @@ impl Creations {
         })
     }
 
+    /// Begins a creation; the server waits for the guard before it stops.
+    ///
+    /// # Errors
+    /// When the server is stopping.
+    fn begin(&self) -> Result<OwnedRwLockReadGuard<()>> {
+        let under_way = self.under_way.clone().try_read_owned();
+        let under_way = under_way.map_err(|_| stopping())?;
+        if self.is_stopping() {
+            return Err(stopping());
+        }
+        Ok(under_way)
+    }
+
     fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst)
     }
@@ -150,11 +163,7 @@ pub async fn submit(
     let (id, user) = (submission.id, submission.user.clone());
     let keyed = submission.keyed.clone();
     let (answer, answered) = oneshot::channel();
-    let under_way = creations.under_way.clone().try_read_owned();
-    let under_way = under_way.map_err(|_| stopping())?;
-    if creations.is_stopping() {
-        return Err(stopping());
-    }
+    let under_way = creations.begin()?;
     // The creation continues, or is rolled back, when its request is dropped.
     tokio::spawn(async move {
         let begun = Instant::now();
