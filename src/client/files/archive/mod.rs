@@ -6,8 +6,10 @@ use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
     fs::File,
-    io::{self, BufWriter, Read, Seek, Write},
+    io::{self, BufReader, BufWriter, PipeReader, PipeWriter, Read, Seek, Write},
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread,
 };
 
 use flate2::{Compression, write::GzEncoder};
@@ -27,6 +29,8 @@ use crate::{
 
 /// Source code shrinks to a fourth, and higher levels take twice the time for a few percent.
 const LEVEL: u32 = 3;
+/// The size of a buffer before and behind the compression: that of a pipe.
+const BUFFER: usize = 1 << 16;
 /// The most paths that a message names.
 const LARGEST: usize = 10;
 
@@ -100,13 +104,11 @@ pub fn pack(
         largest: largest(sizes.clone()),
     };
     let sink = Sink {
-        file: BufWriter::with_capacity(1 << 16, nameless()?),
+        file: BufWriter::with_capacity(BUFFER, nameless()?),
         hash: digest::Context::new(&SHA256),
         size: 0,
         most: limit.max_files_size,
     };
-    let mut tar = Builder::new(GzEncoder::new(sink, Compression::new(LEVEL)));
-    let mut done = 0;
     let roots = [ARCHIVE_HOME, ARCHIVE_ROOT].map(Path::new);
     let used = roots
         .into_iter()
@@ -114,22 +116,20 @@ pub fn pack(
     let used: Vec<_> = used
         .map(|root| (root.to_owned(), Kind::Directory { mode: 0o755 }))
         .collect();
-    for (path, kind) in used.iter().map(|(path, kind)| (path, kind)).chain(&entries) {
-        let mut show = |more| progress.show(done + more, unpacked);
-        if let Err(error) = append(&mut tar, path, kind, &mut show) {
-            return Err(match error {
-                Broken::Full => too_large(),
-                Broken::Error(error) => error,
-            });
-        }
-        done += size(kind);
-    }
-    let sink = tar.into_inner().and_then(GzEncoder::finish);
-    let (sink, file) = match sink.and_then(Sink::into_file) {
-        Ok(ended) => ended,
-        Err(error) if is_full(&error) => return Err(too_large()),
-        Err(error) => return Err(cannot_pack(error)),
+    let all = used.iter().map(|(path, kind)| (path, kind)).chain(&entries);
+    // One thread reads the files while another one compresses them.
+    let (compressor, tar) = io::pipe().map_err(cannot_pack)?;
+    let (added, compressed) = thread::scope(|scope| {
+        let compressed = scope.spawn(|| compress(compressor, sink));
+        let added = add_all(tar, all, |done| progress.show(done, unpacked));
+        (added, compressed.join())
+    });
+    // Where compressing ends early, adding does because of it.
+    let (sink, file) = match compressed.unwrap_or_else(|panic| resume_unwind(panic)) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(too_large()),
+        ended => ended.map_err(cannot_pack)?,
     };
+    added?;
     let entries = entries.iter().map(|(path, kind)| {
         let detail = match kind {
             Kind::File { size, .. } => format_size(*size),
@@ -161,43 +161,56 @@ fn check_places(entries: &BTreeMap<PathBuf, Kind>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Why an entry could not be added.
-enum Broken {
-    /// The archive has reached its limit.
-    Full,
-    Error(Error),
+/// Compresses a tar file until its end.
+fn compress(tar: PipeReader, sink: Sink) -> io::Result<(File, TaskFiles)> {
+    let mut gzip = GzEncoder::new(sink, Compression::new(LEVEL));
+    io::copy(&mut BufReader::with_capacity(BUFFER, tar), &mut gzip)?;
+    gzip.finish()?.into_file()
+}
+
+/// Writes a tar file. `show` gets the number of bytes of files that were read.
+fn add_all<'a>(
+    to: PipeWriter,
+    entries: impl Iterator<Item = (&'a PathBuf, &'a Kind)>,
+    mut show: impl FnMut(u64),
+) -> Result<(), Error> {
+    let mut tar = Builder::new(BufWriter::with_capacity(BUFFER, to));
+    let mut done = 0;
+    for (path, kind) in entries {
+        add(&mut tar, path, kind, &mut |more| show(done + more))?;
+        done += size(kind);
+    }
+    let end = tar.into_inner().and_then(|mut to| to.flush());
+    end.map_err(cannot_pack)
 }
 
 /// Adds an entry. `show` gets the number of bytes of its content that were read.
-fn append(
+fn add(
     tar: &mut Builder<impl Write>,
     path: &Path,
     kind: &Kind,
     show: &mut dyn FnMut(u64),
-) -> Result<(), Broken> {
+) -> Result<(), Error> {
     let mut header = Header::new_gnu();
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);
     header.set_size(0);
-    let broken = |error: io::Error| match is_full(&error) {
-        true => Broken::Full,
-        false => Broken::Error(cannot_pack(error)),
-    };
     match kind {
         Kind::Directory { mode } => {
             header.set_entry_type(EntryType::Directory);
             header.set_mode(*mode);
             tar.append_data(&mut header, path, io::empty())
-                .map_err(broken)
+                .map_err(cannot_pack)
         }
         Kind::Link { target } => {
             header.set_entry_type(EntryType::Symlink);
             header.set_mode(0o777);
-            tar.append_link(&mut header, path, target).map_err(broken)
+            tar.append_link(&mut header, path, target)
+                .map_err(cannot_pack)
         }
         Kind::File { from, size, mode } => {
-            let cannot_read = |error| Broken::Error(cannot("read", from, error));
+            let cannot_read = |error| cannot("read", from, error);
             let file = match File::open(from) {
                 // Programs remove their temporary files while others are packed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -211,16 +224,16 @@ fn append(
                 read: 0,
                 show,
             };
-            let appended = tar.append_data(&mut header, path, &mut content);
+            let added = tar.append_data(&mut header, path, &mut content);
             if let Some(error) = content.error {
                 return Err(cannot_read(error));
             }
             let is_short = content.file.limit() > 0;
-            if is_short && appended.is_ok() {
+            if is_short && added.is_ok() {
                 let error = io::Error::other("it became shorter while it was packed: try again");
                 return Err(cannot_read(error));
             }
-            appended.map_err(broken)
+            added.map_err(cannot_pack)
         }
     }
 }
@@ -293,10 +306,6 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::FileTooLarge
 }
 
 fn cannot_pack(error: io::Error) -> Error {
