@@ -1,8 +1,15 @@
 //! Tests of the signals that the processes of a task get, and of the exit code and the last lines that they leave.
 
+use std::{
+    env,
+    ffi::OsStr,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
+
 use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 
-use crate::harness::{Session, World};
+use crate::harness::{Session, TempDir, World};
 
 /// A program that saves its state on SIGTERM, which takes a moment, and reports it. Its stderr is closed, because bash reports there
 /// that its `sleep` was terminated.
@@ -45,6 +52,15 @@ fn a_stop_reaches_the_program_wherever_it_stands_in_the_script() {
             "{PROGRAM} | python3 -uc 'import sys; [print(line, end=str()) for line in sys.stdin]'"
         ),
         format!("{PROGRAM} | stdbuf -oL uniq | stdbuf -oL head -n 9"),
+        format!("{PROGRAM} | tee >(cat >&2) > /dev/null"),
+        format!("exec 3> >(while read -r line; do echo $line; done); {PROGRAM} >&3"),
+        // A program in the middle is told when nothing feeds it.
+        format!("echo yes | {PROGRAM} | tee /dev/null"),
+        format!("yes | {PROGRAM} | tee /dev/null"),
+        format!("{PROGRAM} <<< yes | tee /dev/null"),
+        format!("exec > >(tee /dev/null); {PROGRAM} < <(yes)"),
+        format!("sleep 1000 | sleep 1000 | {PROGRAM} | tee /dev/null"),
+        format!("trap : TERM; yes | {PROGRAM} | tee /dev/null"),
     ] {
         assert_eq!(stopped(&ada, &run), "saving\nsaved\n", "{run}");
     }
@@ -58,6 +74,18 @@ fn a_trap_of_the_script_runs_on_a_stop() {
     assert_eq!(stopped(&ada, trap), "trapped\n");
     let trap = "exec 2>&-; trap 'echo trapped; exit 7' TERM; echo ready; sleep 1000";
     assert_eq!(stopped(&ada, trap), "trapped\n");
+}
+
+/// A pipe that a trap starts is not told: the trap waits for it.
+#[test]
+fn what_a_trap_starts_ends_by_itself() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let late = "while read -r line; do last=$line; done; sleep 2; echo saved $last";
+    let trap = format!(
+        "exec 2>&-; trap '(echo a; echo b) | ({late}); exit 7' TERM; echo ready; sleep 1000 & wait"
+    );
+    assert_eq!(stopped(&ada, &trap), "saved b\n");
 }
 
 #[test]
@@ -140,4 +168,29 @@ fn a_filter_is_told_last_in_a_shared_process_namespace() {
     logs.wait_for_output("ready\n");
     ada.run(["jobs", "stop", &id]).success();
     logs.finish().code(103).stdout("ready\nsaving\nsaved\n");
+}
+
+/// Where nobody can make namespaces, tasks run without them, and a message says what differs.
+#[test]
+fn a_sandbox_without_namespaces_runs_tasks() {
+    let programs = TempDir::new();
+    let unshare = programs.path().join("unshare");
+    fs::write(&unshare, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&unshare, Permissions::from_mode(0o755)).unwrap();
+    let path = [programs.path().as_os_str(), &env::var_os("PATH").unwrap()].join(OsStr::new(":"));
+    let world = World::sandbox_in(&[], &[("PATH", &path)]);
+    let ada = world.login("ada");
+    assert_eq!(
+        stopped(&ada, &format!("{PROGRAM} | tee /dev/null")),
+        "saving\nsaved\n"
+    );
+    assert_eq!(
+        ended(&ada, "kill -TERM $$; sleep 1; echo still", "failed").1,
+        Some(143)
+    );
+    assert!(
+        world.log().contains("have no namespaces"),
+        "{}",
+        world.log()
+    );
 }

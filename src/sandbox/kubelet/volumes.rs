@@ -83,6 +83,18 @@ pub fn prepare(
     Ok(sources)
 }
 
+/// Whether a pod has volumes that the machine does not have already: its `/dev/shm` is as good as one of the pod's own.
+pub fn need_mounts(spec: &Value) -> bool {
+    let volumes = elements(&spec["volumes"]);
+    let is_in_memory = |name: &Value| {
+        let volume = volumes.iter().find(|volume| volume["name"] == *name);
+        volume.is_some_and(|volume| volume["emptyDir"]["medium"] == "Memory")
+    };
+    let containers = elements(&spec["containers"]).iter();
+    let mut mounts = containers.flat_map(|container| elements(&container["volumeMounts"]));
+    mounts.any(|mount| mount["mountPath"] != "/dev/shm" || !is_in_memory(&mount["name"]))
+}
+
 /// Writes the present files of the volumes that have files from the API. One that cannot be updated stays as it is.
 pub fn update(registry: &Registry, pod: &Value, directory: &Path) {
     for volume in elements(&pod["spec"]["volumes"]) {

@@ -221,10 +221,7 @@ fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::N
     std::fs::create_dir_all(pod.directory.join("work")).map_err(failed)?;
     let sources = volumes::prepare(&pod.machine.registry, &pod.value, &directories)?;
     let spec = &pod.value["spec"];
-    let has_mounts = elements(&spec["containers"])
-        .iter()
-        .any(|container| !elements(&container["volumeMounts"]).is_empty());
-    if !isolated && has_mounts {
+    if !isolated && volumes::need_mounts(spec) {
         return Err(needs_namespaces("MountVolume.SetUp failed: volumes need"));
     }
     if !isolated && !text(&spec["subdomain"]).is_empty() {
@@ -241,8 +238,8 @@ fn set_up(pod: &Pod, address: Ipv4Addr, isolated: bool) -> Result<(), volumes::N
 
 fn needs_namespaces(what: &str) -> volumes::NotReady {
     volumes::NotReady(format!(
-        "{what} namespaces, which this machine does not let this user make: run the server as root, or install util-linux and \
-         allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
+        "{what} namespaces, which unshare and setpriv of util-linux cannot make here: install util-linux, and run the server as root \
+         outside of containers, or allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, \
          kernel.apparmor_restrict_unprivileged_userns=0)"
     ))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fmt::Debug,
     fs,
     path::{Path, PathBuf},
@@ -107,9 +108,14 @@ impl World {
 
     /// A sandbox with these options, even if other tests run on a real cluster.
     pub fn sandbox(options: &[&str]) -> Self {
+        Self::sandbox_in(options, &[])
+    }
+
+    /// The same with these variables in the environment of the server.
+    pub fn sandbox_in(options: &[&str], env: &[(&str, &OsStr)]) -> Self {
         let dir = TempDir::new();
         let options = [&["--sandbox"], options].concat();
-        let server = Server::start(&options, dir.path(), &[]);
+        let server = Server::start(&options, dir.path(), env);
         let kubeconfig = wait_for(
             "the server logs the path of the sandbox's kubeconfig",
             || {

@@ -22,29 +22,67 @@ k8s_own=
 k8s_child='' k8s_code=0
 # Not empty: a signal has interrupted the wait for it.
 k8s_signaled=
-# Not empty at the index of a process: it has been told to stop; it is a filter, also when its parent is gone.
-k8s_told=() k8s_fed=()
+# Not empty at the index of a process: it has been told to stop; it was held back when the others were told.
+k8s_told=() k8s_held=()
+# At the index of a process that another one has fed: for how many lists nothing does any more.
+k8s_fed=()
+# So many lists later, a process has had the time to read what was left in its pipe.
+k8s_patience=10
 exec {k8s_out}>&1 {k8s_err}>&2
 # Only a trap writes to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)
 
 k8s_sleep() { read -rt "$1" -u "$k8s_never" _; }
 
-# Whether a process, whose parent is $2, is a filter: a part of a shell's pipe other than the first. A filter ends when the programs
-# before it have ended, and has to print what they say until then. A program that another program feeds is none.
-k8s_is_filter() {
+# Whether process $1 has one of the names that follow.
+k8s_is_called() {
   local name
-  # NB: a `return` without a number has the status of the command before the trap.
-  [ -p "/proc/$1/fd/0" ] || return 1
-  { read -r name <"/proc/$2/comm"; } 2>/dev/null || return 1
-  case $name in bash | sh | dash | ash | busybox) return 0 ;; esac
   { read -r name <"/proc/$1/comm"; } 2>/dev/null || return 1
-  case $name in tee | cat | ts | sed | awk | gawk | mawk | grep | tr) return 0 ;; esac
+  shift
+  # NB: a `return` without a number has the status of the command before the trap.
+  case " $* " in *" $name "*) return 0 ;; esac
   return 1
 }
 
-# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended, and k8s_parents to their parents. Where
-# /proc may show strangers, these are the processes of the script's process group.
+# Whether another process can still write to the pipe from which process $1 reads, as the parts of a shell's pipe do. A pipe to a program
+# from the one that has started it does not count.
+k8s_is_fed() {
+  local parent=${k8s_parents[$1]} fds='1 2' pid fd flags
+  [ -p "/proc/$1/fd/0" ] || return 1
+  if [ -n "${k8s_parents[parent]}" ] && [ "/proc/$1/fd/0" -ef "/proc/$parent/fd/0" ]; then
+    k8s_is_fed "$parent"
+    return $?
+  fi
+  # `exec 3> >(filter)`, and the files of `tee >(filter)`.
+  k8s_is_called "$parent" bash sh dash ash busybox && fds='1 2 3 4 5 6 7 8 9 60 61 62 63'
+  for pid in "${!k8s_parents[@]}"; do
+    [ "$pid" != "$1" ] || continue
+    for fd in $fds; do
+      [ "/proc/$1/fd/0" -ef "/proc/$pid/fd/$fd" ] || continue
+      { read -r _ && read -r _ flags; } <"/proc/$pid/fdinfo/$fd" 2>/dev/null || continue
+      # An octal number: 1 is for writing, and 2 for reading and writing.
+      case $flags in *[1256]) return 0 ;; esac
+    done
+  done
+  return 1
+}
+
+# Whether process $1 is to be told later than others: another one still feeds it, and it has to print what that one says, or it is a
+# filter, which ends when its pipe does.
+k8s_is_held() {
+  if k8s_is_fed "$1"; then
+    k8s_fed[$1]=0
+  elif [ -n "${k8s_fed[$1]}" ]; then
+    k8s_fed[$1]=$((k8s_fed[$1] + 1))
+  else
+    [ -p "/proc/$1/fd/0" ] && k8s_is_called "$1" tee cat ts sed awk gawk mawk grep tr
+    return $?
+  fi
+  [ "${k8s_fed[$1]}" -lt "$k8s_patience" ]
+}
+
+# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended, and k8s_parents to their parents; a
+# filter is told later than the programs. Where /proc may show strangers, these are the processes of the script's process group.
 k8s_list() {
   local path pid stat parent group
   k8s_programs=() k8s_filters=() k8s_parents=()
@@ -58,12 +96,9 @@ k8s_list() {
     parent=${stat#* } group=${stat#* * }
     [ -n "$k8s_own" ] || [ "${group%% *}" = "$k8s_child" ] || continue
     k8s_parents[pid]=${parent%% *}
-    if [ -n "${k8s_fed[pid]}" ] || k8s_is_filter "$pid" "${parent%% *}"; then
-      k8s_fed[pid]=1
-      k8s_filters+=("$pid")
-    else
-      k8s_programs+=("$pid")
-    fi
+  done
+  for pid in "${!k8s_parents[@]}"; do
+    if k8s_is_held "$pid"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
   done
 }
 
@@ -75,27 +110,32 @@ k8s_tell() {
 
 # Passes a stop signal on as SIGTERM.
 k8s_stop() {
+  local pid
   k8s_signaled=1 k8s_stopping=1
   k8s_list
+  for pid in "${k8s_filters[@]}"; do k8s_held[pid]=1; done
   k8s_tell "${k8s_programs[@]}"
   # A read within a trap takes the timeout of the one that the signal has interrupted (bash 5.2), so this line ends k8s_sleep.
   echo >&"$k8s_never"
 }
 
-# After a stop: waits for the programs, and then for their filters.
+# After a stop: waits for the programs, and then for their filters. A pipe ends from its front.
 k8s_wait_for_all() {
   local rounds=0 pid
   while :; do
     k8s_list
-    # A process that began after the list, and that no other waits for, has to be told as well.
+    # Those that were held back, and that nothing feeds any more, have to be told, and so has a process that began later, and that no
+    # other waits for.
     for pid in "${k8s_programs[@]}"; do
-      [ -n "${k8s_told[pid]}" ] || [ -n "${k8s_parents[k8s_parents[pid]]}" ] || k8s_tell "$pid"
+      [ -z "${k8s_told[pid]}" ] || continue
+      [ -n "${k8s_held[pid]}" ] || [ -z "${k8s_parents[k8s_parents[pid]]}" ] || continue
+      k8s_tell "$pid"
     done
     [ ${#k8s_programs[@]} = 0 ] || rounds=0
     [ ${#k8s_programs[@]} != 0 ] || [ ${#k8s_filters[@]} != 0 ] || return
-    # A filter that is still there after half a second has a pipe that no end will come from.
+    # A filter that is still there has a pipe that no end will come from, or two feed each other.
     rounds=$((rounds + 1))
-    [ $rounds != 10 ] || k8s_tell "${k8s_filters[@]}"
+    [ $rounds != $((2 * k8s_patience)) ] || k8s_tell "${k8s_filters[@]}"
     k8s_sleep 0.05
   done
 }
@@ -149,6 +189,8 @@ k8s_run() {
     wait "$k8s_child"
     k8s_code=$?
     [ -n "$k8s_signaled" ] || return
+    # The script may wait for programs that were held back.
+    k8s_wait_for_all
   done
 }
 
@@ -160,8 +202,9 @@ k8s_end() {
 trap k8s_stop TERM INT QUIT HUP USR1 USR2 WINCH
 # `files.sh` stands before this text if files travel with the task. bash imports no function with -p.
 declare -F k8s_unpack >/dev/null && k8s_unpack
-# The first case is the working directory of SkyPilot's tasks. The user of the container may have no home directory, or one in a read-only
-# image.
+# A user whom the image does not know has this one.
+[ "$HOME" != / ] || [ -w / ] || export HOME=/tmp
+# The first case is the working directory of SkyPilot's tasks. The home directory of the user may be in a read-only image.
 # shellcheck disable=SC2088 # the name of that directory
 case $1 in
   '~/sky_workdir') [ -w ~ ] || export HOME=/tmp; mkdir -p ~/sky_workdir && cd ~/sky_workdir || exit ;;
@@ -171,7 +214,8 @@ k8s_names=$2
 if [ $# = 2 ]; then
   set -- "$1" "$2" "$(</.k8s-cli/shell)" "$(</.k8s-cli/setup)"
   # They may be too long for an argument.
-  k8s_setup='. /.k8s-cli/setup' k8s_run='. /.k8s-cli/run' k8s_nodes=
+  # shellcheck disable=SC2016 # their own shells read them
+  k8s_setup='eval "$(</.k8s-cli/setup)"' k8s_run='eval "$(</.k8s-cli/run)"' k8s_nodes=
   [ ! -e /.k8s-cli/nodes ] || k8s_nodes=$(</.k8s-cli/nodes)
 else
   k8s_setup=$4 k8s_run=$5 k8s_nodes=$6
