@@ -103,6 +103,7 @@ pub struct ServerOptions {
 
 mod complete;
 mod jobs;
+mod man;
 mod parse;
 mod reference;
 mod submit;
@@ -114,6 +115,7 @@ pub use complete::{Candidates, Objects, candidates};
 pub use jobs::{
     DeleteArgs, JobsArgs, JobsCommand, ListArgs, LogsArgs, ShowArgs, StatusArgs, StopArgs, WaitArgs,
 };
+pub use man::pages;
 pub use parse::EarlyExit;
 pub use reference::Reference;
 pub use submit::{Changes, RerunArgs, RunArgs, StartOptions, SubmitArgs, ValidateArgs};
@@ -165,6 +167,7 @@ pub enum ClientCommand {
     Volumes(VolumesArgs),
     Nodes(NodesArgs),
     Completion(CompletionArgs),
+    Man(ManArgs),
     Manifest(ManifestArgs),
     DialStdio(DialStdioArgs),
 }
@@ -188,6 +191,7 @@ impl SubCommands for Command {
         VolumesArgs::COMMAND,
         NodesArgs::COMMAND,
         CompletionArgs::COMMAND,
+        ManArgs::COMMAND,
         ManifestArgs::COMMAND,
         DialStdioArgs::COMMAND,
     ];
@@ -246,6 +250,19 @@ command! {
         /// with `words`: the words of the command line
         #[argh(positional, arg_name = "word")]
         pub words: Vec<String>,
+    }
+}
+
+command! {
+    /// Write the pages of the manual for `man`.
+    #[argh(
+        name = "man",
+        example = "{command_name} ~/.local/share/man && man k8s-cli-jobs-submit"
+    )]
+    pub struct ManArgs {
+        /// the directory for the pages, which are put into its man1 and man7; it is made if it is not there
+        #[argh(positional)]
+        pub directory: PathBuf,
     }
 }
 

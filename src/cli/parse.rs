@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{api::nearest, hidden};
 
-const PROGRAM: &str = env!("CARGO_PKG_NAME");
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) const PROGRAM: &str = env!("CARGO_PKG_NAME");
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit of a release, which `make release` sets; none in other builds.
 const RELEASE: Option<&str> = option_env!("K8S_CLI_RELEASE");
 

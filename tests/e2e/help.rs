@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use crate::harness::{World, is_real_cluster, k8s_cli};
+use crate::harness::{TempDir, World, is_real_cluster, k8s_cli};
 
 #[test]
 fn every_help_text_is_a_golden_file() {
@@ -11,6 +11,7 @@ fn every_help_text_is_a_golden_file() {
         "",
         "serve",
         "manifest",
+        "man",
         "auth",
         "auth login",
         "auth whoami",
@@ -97,4 +98,20 @@ fn a_topic_is_plain_in_a_pipe_and_goes_through_the_pager_on_a_terminal() {
             .success()
             .stdout(expected);
     }
+}
+
+#[test]
+fn the_pages_of_the_manual_are_written_where_man_looks_for_them() {
+    let dir = TempDir::new();
+    let man = |directory: &Path| k8s_cli().arg("man").arg(directory).output().unwrap();
+    let manual = dir.path().join("share/man");
+    assert!(man(&manual).status.success());
+    // A second time, it replaces them.
+    assert!(man(&manual).status.success());
+    let page = fs::read_to_string(manual.join("man1/k8s-cli-jobs-logs.1")).unwrap();
+    assert!(page.contains("\n.SH OPTIONS\n"), "{page}");
+    assert!(manual.join("man7/k8s-cli-exit-codes.7").exists());
+    let refused = man(&manual.join("man1/k8s-cli.1"));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("not a directory"), "{message}");
 }

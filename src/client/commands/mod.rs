@@ -10,6 +10,7 @@ mod find;
 mod jobs;
 mod list;
 mod logs;
+mod man;
 mod manifest;
 mod nodes;
 mod show;
@@ -29,6 +30,7 @@ pub fn run(context: &mut Context<'_>, command: ClientCommand) -> Result<Exit, Er
         ClientCommand::Jobs(args) => jobs::run(context, args.command),
         ClientCommand::Volumes(args) => volumes::run(context, args.command),
         ClientCommand::Completion(args) => completion::run(context, args),
+        ClientCommand::Man(args) => man::run(context, &args),
         ClientCommand::Nodes(args) => nodes::run(context, args),
         ClientCommand::Manifest(args) => manifest::run(context, args),
         ClientCommand::DialStdio(args) => dial_stdio::run(context, args),

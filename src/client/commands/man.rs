@@ -1,0 +1,34 @@
+//! `k8s-cli man`: the pages of the manual, written for `man`. No server is asked.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    cli::{ManArgs, pages},
+    client::{Context, Error, Exit},
+};
+
+pub fn run(context: &mut Context<'_>, args: &ManArgs) -> Result<Exit, Error> {
+    let pages = pages();
+    for page in &pages {
+        let (_, section) = page.file.rsplit_once('.').unwrap_or_default();
+        let directory = args.directory.join(format!("man{section}"));
+        fs::create_dir_all(&directory).map_err(cannot("make", &directory))?;
+        let path = directory.join(&page.file);
+        fs::write(&path, &page.text).map_err(cannot("write", &path))?;
+    }
+    let (count, directory) = (pages.len(), args.directory.display());
+    context.say(&format!("{count} pages written to {directory}"));
+    Ok(Exit::Done)
+}
+
+fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = PathBuf::from(path);
+    move |source| Error::File {
+        action,
+        path,
+        source,
+    }
+}
