@@ -86,14 +86,13 @@ pub fn refusals(config: &Map<String, Value>, rules: &PodRules) -> Vec<Problem> {
     let known = known_part(config);
     visit_fields(config, &mut Vec::new(), &mut |path, value| {
         let mut path = path;
-        let message = if is_ours(path, value) {
-            "is set by the program itself"
-        } else if let Some(unknown) = known
-            .as_ref()
-            .and_then(|known| unknown_part(path, value, known))
-        {
+        let unknown = known.as_ref();
+        let unknown = unknown.and_then(|known| unknown_part(path, value, known));
+        let message = if let Some(unknown) = unknown {
             path = unknown;
             "is an unknown field: a Pod has no such field"
+        } else if is_ours(path, value) {
+            "is set by the program itself"
         } else if let Some(refusal) = key_refusal(path, value, rules) {
             problems.push(Problem::new(name(path), refusal));
             return;
@@ -128,6 +127,10 @@ fn known_part(config: &Map<String, Value>) -> Option<Value> {
 
 /// The part of a path that ends at its first unknown field.
 fn unknown_part<'p, 'a>(path: &'p [At<'a>], value: &Value, known: &Value) -> Option<&'p [At<'a>]> {
+    // A Pod has these, and the template of a Job has not.
+    if let [At::Key("apiVersion" | "kind" | "status"), ..] = path {
+        return None;
+    }
     let mut known = known;
     for (depth, step) in path.iter().enumerate() {
         let next = match step {

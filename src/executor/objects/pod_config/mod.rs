@@ -57,7 +57,14 @@ pub fn apply(
         merge_fields(fields, config, &mut Vec::new())?;
     }
     quantities_to_text(&mut merged);
-    let template: PodTemplateSpec = serde_json::from_value(merged.clone()).map_err(unreadable)?;
+    let template: PodTemplateSpec = serde_path_to_error::deserialize(&merged).map_err(|error| {
+        let path = error.path().to_string();
+        let field = match path.as_str() {
+            "." => FIELD.to_owned(),
+            path => format!("{FIELD}.{path}"),
+        };
+        Problem::new(field, error.into_inner().to_string())
+    })?;
     let known = serde_json::to_value(&template).map_err(unreadable)?;
     match unknown_field(&merged, &known, &mut Vec::new()) {
         Some(field) => Err(Problem::new(field, "is no field of a Pod")),

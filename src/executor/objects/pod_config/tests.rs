@@ -96,7 +96,14 @@ fn a_field_that_a_pod_does_not_have_is_named() {
             json!({ "spec": { "containers": "x" } }),
             "pod_config.spec.containers",
         ),
-        (json!({ "spec": { "nodeSelector": "x" } }), "pod_config"),
+        (
+            json!({ "spec": { "nodeSelector": "x" } }),
+            "pod_config.spec.nodeSelector",
+        ),
+        (
+            json!({ "spec": { "containers": [{ "securityContext": { "runAsUser": "1000" } }] } }),
+            "pod_config.spec.containers[0].securityContext.runAsUser",
+        ),
     ] {
         let problem = apply(&template(), &object(config.clone())).unwrap_err();
         assert!(problem.field.ends_with(field), "{config}: {problem:?}");
@@ -275,6 +282,12 @@ fn harmless_fields_can_be_cleared() {
 fn the_length_of_a_refusal_is_limited() {
     let config = json!({ "k".repeat(500_000): vec![1; 8000] });
     let problems = refusals(&object(config), &rules(false));
+    assert_eq!(problems.len(), 1);
+    assert!(describe(&problems).len() < 1000);
+
+    let volume = json!({ "name": "v", "hostPath": { "path": "k".repeat(500) } });
+    let config = json!({ "spec": { "volumes": vec![volume; 8000] } });
+    let problems = refusals(&object(config), &rules(false));
     assert_eq!(problems.len(), 51);
     assert_eq!(problems[50].to_string(), "and 7950 problems more");
     assert!(describe(&problems).len() < 20_000);
@@ -308,6 +321,21 @@ fn an_unknown_field_is_reported_once_and_as_that() {
     assert_eq!(unknown.collect::<Vec<_>>(), [true, false, false, true]);
     // A trusted user may set any field that exists.
     assert_eq!(refusals(&config, &rules(true)).len(), 2);
+    for (misspelt, is_unknown) in [
+        (json!({ "sepc": { "hostNetwork": true } }), true),
+        (json!({ "metadata": { "lables": { "a": "b" } } }), true),
+        (json!({ "metadata": { "name": "a" } }), false),
+        (json!({ "kind": "Pod" }), false),
+    ] {
+        let problems = refusals(&object(misspelt), &rules(true));
+        let described = describe(&problems);
+        assert_eq!(problems.len(), 1, "{described}");
+        assert_eq!(
+            described.contains("unknown field"),
+            is_unknown,
+            "{described}"
+        );
+    }
 }
 
 #[test]

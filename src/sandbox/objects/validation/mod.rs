@@ -115,20 +115,20 @@ fn check_metadata(kind: Kind, metadata: &Value, errors: &mut Errors) {
     }
     check_labels("metadata.labels", &metadata["labels"], errors);
     check_owners(metadata, errors);
-    let annotations = metadata["annotations"].as_object().into_iter().flatten();
-    let length: usize = annotations
-        .map(|(key, value)| key.len() + text(value).len())
-        .sum();
-    if length > MAX_ANNOTATIONS {
-        errors.0.push(FieldError::too_long(
-            "metadata.annotations",
-            MAX_ANNOTATIONS,
-        ));
-    }
-    for (key, _) in metadata["annotations"].as_object().into_iter().flatten() {
+    check_annotations("metadata.annotations", &metadata["annotations"], errors);
+}
+
+fn check_annotations(field: &str, annotations: &Value, errors: &mut Errors) {
+    let annotations = annotations.as_object().into_iter().flatten();
+    let mut length = 0;
+    for (key, value) in annotations {
+        length += key.len() + text(value).len();
         if let Some(why) = names::check_label_key(&key.to_lowercase()) {
-            errors.invalid("metadata.annotations", key.as_str(), &why);
+            errors.invalid(field, key.as_str(), &why);
         }
+    }
+    if length > MAX_ANNOTATIONS {
+        errors.0.push(FieldError::too_long(field, MAX_ANNOTATIONS));
     }
 }
 
@@ -186,11 +186,10 @@ fn check_job(object: &Value, errors: &mut Errors) {
         }
     }
     let template = &spec["template"];
-    check_labels(
-        "spec.template.labels",
-        &template["metadata"]["labels"],
-        errors,
-    );
+    let metadata = &template["metadata"];
+    check_labels("spec.template.labels", &metadata["labels"], errors);
+    let annotations = &metadata["annotations"];
+    check_annotations("spec.template.annotations", annotations, errors);
     check_selector(object, errors);
     check_pod_spec("spec.template.spec", &template["spec"], errors);
     if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
