@@ -221,3 +221,34 @@ fn a_log_that_is_resumed_begins_once() {
     assert!(log.starts_with(&format!("{start}\n{line}\n")), "{log}");
     assert!(log.ends_with(&format!("{end}\n")), "{log}");
 }
+
+/// A server answers so to a request that came too slowly to be read.
+#[test]
+fn a_request_that_was_too_slow_is_made_again() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("run: 'true'");
+    for (args, expected) in [
+        (&["jobs", "list", "-o", "name"][..], ""),
+        (&["jobs", "submit", "--detach", &file], "ab12cd34\n"),
+        (&["volumes", "delete", "ab12cd34", "--force"], "done\n"),
+    ] {
+        let mut is_slow = true;
+        let url = serve(move |request, _| {
+            if request != "GET /" && std::mem::take(&mut is_slow) {
+                return "408 Request Timeout\r\n\r\n".to_owned();
+            }
+            let head = "200 OK\r\nContent-Type: application/json\r\nIdempotency-Key: known";
+            let body = match request {
+                "GET /" => r#"{"message":"","status":"running"}"#,
+                "GET /tasks" => r#"{"tasks":[],"total":0}"#,
+                request if request.starts_with("DELETE") => {
+                    r#"{"volume_id":"ab12cd34","status":"deleted","message":"done"}"#
+                }
+                _ => r#"{"task_id":"ab12cd34","status":"submitted","message":""}"#,
+            };
+            format!("{head}\r\n\r\n{body}")
+        });
+        ada.start_at(&url, args).finish().success().stdout(expected);
+    }
+}

@@ -50,6 +50,8 @@ use crate::api::{
 };
 use crate::proxy::Proxy;
 
+/// How often a request is made again that was too slow.
+const SLOW_ATTEMPTS: u32 = 2;
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Submitting or stopping a task takes at least one request to Kubernetes per node, and a task may have thousands of nodes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -360,7 +362,7 @@ impl ApiClient {
             .join("&");
         let path = path::task_logs(id);
         let accept = format!("{NDJSON}, text/plain;q=0.5");
-        self.again(|| {
+        self.renewing(|| {
             if query.is_empty() {
                 self.open_log(self.request(Method::GET, &path, &accept, ())?)
             } else if query.len() <= MAX_QUERY {
@@ -516,8 +518,23 @@ impl ApiClient {
         Ok(request)
     }
 
-    /// Makes a request, and makes it again if it was refused and a command prints new credentials.
+    /// Makes a request, and makes it again if it reached the server so slowly that it was not read, or if it was refused and a command
+    /// prints new credentials.
     fn again<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        let is_slow =
+            |answer: &Result<T, Error>| matches!(answer, Err(Error::Api { status: 408, .. }));
+        let mut answer = self.renewing(&attempt);
+        for _ in 0..SLOW_ATTEMPTS {
+            if !is_slow(&answer) {
+                break;
+            }
+            answer = self.renewing(&attempt);
+        }
+        answer
+    }
+
+    /// Makes a request, and makes it again if it was refused and a command prints new credentials.
+    fn renewing<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
         match attempt() {
             Err(error) if self.credentials.renew(&error) => attempt(),
             answer => answer,

@@ -92,8 +92,8 @@ fn is_lost(error: &Error) -> bool {
     matches!(
         error,
         Error::NoAnswer { is_cut: true, .. }
-            // A proxy lost the server.
-            | Error::Api { status: 502 | 504, reason: None, .. }
+            // A proxy lost the server, or the request came so slowly that the server did not read it.
+            | Error::Api { status: 408 | 502 | 504, reason: None, .. }
     )
 }
 

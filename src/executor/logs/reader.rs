@@ -380,8 +380,9 @@ impl Reader {
         if let Some(failure) = failure {
             let reason = failure.reason();
             log::debug!("the log of {}: {reason}", self.container.source.pod);
-            // The container of a stopped task goes away, which is no interruption. A gap in its log is reported.
-            if !self.backoff.is_fresh() && !self.is_interrupted && !self.is_stopped() {
+            // The container of a stopped task or of a deleted pod goes away, which is no interruption. A gap in its log is reported.
+            let is_going = self.is_stopped() || self.is_being_deleted();
+            if !self.backoff.is_fresh() && !self.is_interrupted && !is_going {
                 self.is_interrupted = true;
                 self.send(Entry::Interrupted(reason.to_owned())).await?;
             }
@@ -528,6 +529,12 @@ impl Reader {
     fn is_stopped(&self) -> bool {
         let node = self.watch.node(self.container.name.node);
         node.borrow().jobs.is_empty()
+    }
+
+    /// Whether the pod is being deleted, as far as the rows show.
+    fn is_being_deleted(&self) -> bool {
+        let node = self.watch.node(self.container.name.node);
+        step::is_being_deleted(&node.borrow(), &self.container.source)
     }
 
     /// Whether the whole log was asked for, by a viewer who came after its beginning, and there is none.

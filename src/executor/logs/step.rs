@@ -208,6 +208,11 @@ pub fn is_gone(observed: &Observed, source: &ContainerRun) -> bool {
     pod_of(observed, source).is_none()
 }
 
+/// Whether the pod of `source` is being deleted, or is gone, as far as the rows show.
+pub fn is_being_deleted(observed: &Observed, source: &ContainerRun) -> bool {
+    pod_of(observed, source).is_none_or(|pod| pod.is_deleted)
+}
+
 /// How long the container of `source` may still write, if its pod has ended and it has not.
 ///
 /// A pod that passes its deadline fails before its container stops, and kubelets before 1.22 never report the end of the container

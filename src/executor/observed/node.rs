@@ -11,6 +11,9 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
     let pod_name = pod.map(|pod| pod.name.to_string());
     // The last pod still says how the node ended, although Kubernetes has removed it.
     let pod = pod.or_else(|| observed.lost_pods.get(&job.uid).map(|pod| &**pod));
+    // Kubernetes ends the pod of a suspended Job, and makes another one later.
+    let is_suspended = matches!(job.state, JobState::Suspended(_));
+    let pod = pod.filter(|pod| !is_suspended || !pod.is_over());
     let noted = job.ends.as_ref().and_then(|ends| ends.get(job.rank));
     let end = match &job.state {
         _ if noted.is_some() => noted.cloned(),
@@ -22,7 +25,7 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
         Some(end) => (end.status, end.reason),
         // A pod that has ended counts as running until its Job has ended too. Otherwise a node could go back from running to
         // pending.
-        None if job.has_failed_pod || pod.is_some_and(PodRow::has_run) => {
+        None if !is_suspended && (job.has_failed_pod || pod.is_some_and(PodRow::has_run)) => {
             let why = pod.and_then(|pod| out_of_contact(pod).or_else(|| setting_up(pod)));
             (TaskState::Running, why)
         }
@@ -109,8 +112,11 @@ fn failed(job: &JobRow, pod: Option<&PodRow>, reason: Option<&str>) -> NodeEnd {
         // Another container of the pod failed. The task's container decides.
         return completed(pod);
     }
+    let deadline = || reason.filter(|reason| reason.starts_with("DeadlineExceeded"));
     let reason = match stopped_after {
         Some(first) => Some(format!("stopped: node-{first} failed first")),
+        // The pod says only that it was deleted.
+        None if deadline().is_some() => deadline().map(str::to_owned),
         None => pod
             .and_then(|pod| limit_reached(job, pod).or_else(|| failed_pod(pod)))
             .or_else(|| reason.map(|reason| job_failure(reason, pod))),

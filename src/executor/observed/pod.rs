@@ -378,7 +378,7 @@ impl Status {
             return unscheduled.sentence();
         }
         let waiting = containers.waiting()?;
-        let why = sentence(waiting.reason.as_deref(), waiting.message.as_deref())?;
+        let why = sentence(waiting.reason.as_deref(), waiting.message_of_all())?;
         let mut all = containers.init.iter().chain(containers.all);
         let is_it = |container: &&ContainerStatus| {
             let own = container.state.waiting.as_ref();
@@ -441,12 +441,21 @@ pub fn could_not_start(reason: &str) -> bool {
 }
 
 impl WaitingState {
+    /// The message without the name and the uid of the pod, which some kubelets add (`pkg/kubelet/kuberuntime/security_context.go`, 1.20
+    /// to 1.36): nodes that wait for the same thing have the same reason.
+    fn message_of_all(&self) -> Option<&str> {
+        let message = self.message.as_deref()?;
+        let end = message.find(" (pod: \"").filter(|_| message.ends_with(')'));
+        Some(&message[..end.unwrap_or(message.len())])
+    }
+
     /// Whether the kubelet will never start the container, however long it waits.
     fn is_hopeless(&self) -> bool {
-        const FOR_EVER: [&str; 3] = [
+        const FOR_EVER: [&str; 4] = [
             "couldn't find key",
             "non-existent config key",
             "has runAsNonRoot and",
+            "breaks non-root policy",
         ];
         let message = self.message.as_deref().unwrap_or_default();
         match self.reason.as_deref() {

@@ -4,7 +4,7 @@ use k8s_openapi::{
     List, ListableResource,
     api::{
         batch::v1::{Job, JobCondition},
-        core::v1::{ContainerState, ContainerStateTerminated, Pod},
+        core::v1::{ContainerState, ContainerStateTerminated, ContainerStateWaiting, Pod},
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -211,6 +211,70 @@ fn the_nodes_decide_the_state_of_the_task() {
     );
     // The other Jobs do not exist yet, so the task is not complete.
     check([job(0, done)], [], Pending, [1, 0, 0, 2]);
+}
+
+#[test]
+fn the_deadline_of_a_job_is_the_cause_of_the_end_of_its_pod() {
+    let mut late = job(0, Some("Failed"));
+    let conditions = late.status.as_mut().unwrap().conditions.as_mut().unwrap();
+    conditions[0].reason = Some("DeadlineExceeded".to_owned());
+    conditions[0].message = Some("Job was active longer than specified deadline".to_owned());
+    let mut ended = pod(0, "Failed");
+    let status = ended.status.as_mut().unwrap();
+    let containers = status.container_statuses.as_mut().unwrap();
+    containers[0].state = Some(ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            exit_code: 143,
+            ..ContainerStateTerminated::default()
+        }),
+        ..ContainerState::default()
+    });
+    let task = status_of(&observed([late], [ended])).unwrap();
+    let node = &task.metadata.nodes[0];
+    let reason = "DeadlineExceeded: Job was active longer than specified deadline";
+    assert_eq!(
+        (node.reason.as_deref(), node.exit_code),
+        (Some(reason), Some(143))
+    );
+}
+
+#[test]
+fn a_suspended_job_is_pending_whatever_its_last_pod_was() {
+    for phase in ["Running", "Failed"] {
+        let suspended = job(0, Some("Suspended"));
+        let row: Arc<JobRow> = row(suspended.clone());
+        let mut observed = observed([suspended], []);
+        observed.lost_pods.insert(row.uid, self::row(pod(0, phase)));
+        let task = status_of(&observed).unwrap();
+        let node = &task.metadata.nodes[0];
+        assert_eq!(
+            (node.status, node.exit_code),
+            (TaskState::Pending, None),
+            "{phase}"
+        );
+    }
+}
+
+#[test]
+fn a_reason_is_the_same_for_all_pods_that_have_it() {
+    let mut waiting = pod(0, "Pending");
+    let status = waiting.status.as_mut().unwrap();
+    let containers = status.container_statuses.as_mut().unwrap();
+    containers[0].state = Some(ContainerState {
+        waiting: Some(ContainerStateWaiting {
+            reason: Some("CreateContainerConfigError".to_owned()),
+            message: Some(
+                "container's runAsUser breaks non-root policy (pod: \"a-x7k2p_default(1d0f)\", container: task)".to_owned(),
+            ),
+        }),
+        ..ContainerState::default()
+    });
+    let waiting: Arc<PodRow> = row(waiting);
+    assert_eq!(
+        waiting.pending.as_deref(),
+        Some("CreateContainerConfigError: container's runAsUser breaks non-root policy")
+    );
+    assert!(waiting.is_hopeless);
 }
 
 #[test]

@@ -304,7 +304,9 @@ pub fn ending(exit_code: Option<i32>, reason: Option<&str>) -> Option<String> {
         (Some(code), None) => Some(format!("exit code {code}")),
         // The server's reason contains the exit code, or explains it: Kubernetes ends a node at its limit with a signal.
         (Some(_), Some(reason))
-            if reason.starts_with("exit code") || TimeLimit::is_reached(reason) =>
+            if reason.starts_with("exit code")
+                || reason.contains("(exit code ")
+                || TimeLimit::is_reached(reason) =>
         {
             Some(reason.to_owned())
         }
