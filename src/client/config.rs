@@ -12,13 +12,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use ureq::{
-    http::{Uri, uri::Scheme},
-    tls::{PemItem, RootCerts, parse_pem},
-};
+use ureq::http::{Uri, uri::Scheme};
 
 use super::{Error, http::Route};
-use crate::api::User;
+use crate::{api::User, certificate::Trust};
 
 const API_URL: &str = "K8S_CLI_API_URL";
 const CA_FILE: &str = "K8S_CLI_CA_FILE";
@@ -43,6 +40,7 @@ pub fn api_url(flag: Option<String>, env: Env<'_>) -> Result<String, Error> {
         (None, Some(url)) => (url.to_string_lossy().into_owned(), "from K8S_CLI_API_URL"),
         (None, None) => return Ok(DEFAULT_API_URL.to_owned()),
     };
+    let url = url.trim().to_owned();
     match check_url(&url) {
         Ok(()) => Ok(url.trim_end_matches('/').to_owned()),
         Err(problem) => Err(Error::BadUrl {
@@ -103,28 +101,17 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The CAs that are trusted: those of the file from `--ca-file`, else `K8S_CLI_CA_FILE`, else those of the system.
+/// The certificates that are trusted: those of the file from `--ca-file`, else `K8S_CLI_CA_FILE`, else those of the system.
 ///
 /// # Errors
 /// The file holds no certificates.
-pub fn roots(flag: Option<PathBuf>, env: Env<'_>) -> Result<RootCerts, Error> {
+pub fn trust(flag: Option<PathBuf>, env: Env<'_>) -> Result<Trust, Error> {
     let file = flag.or_else(|| variable(env, CA_FILE).map(PathBuf::from));
-    let Some(path) = file else {
-        // Those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR.
-        return Ok(RootCerts::PlatformVerifier);
-    };
-    let pem = fs::read(&path).map_err(|error| error_about(&path, "read", error))?;
-    let roots: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if roots.is_empty() {
-        let path = path.display();
-        return Err(Error::Usage(format!("{path} holds no certificates in PEM")));
+    let trust = file.map_or(Trust::System, Trust::File);
+    if matches!(trust, Trust::File(_)) {
+        drop(trust.verifier().map_err(Error::Usage)?);
     }
-    Ok(RootCerts::new_with_certs(&roots))
+    Ok(trust)
 }
 
 /// The user from the flag `--as`, else `K8S_CLI_USER`; none if neither is given.

@@ -44,7 +44,7 @@ use self::{
     terminal::Terminal,
 };
 use crate::{
-    api::Timestamp,
+    api::{Timestamp, masked},
     cli::{ClientCommand, Format, ServerOptions, When},
 };
 
@@ -73,6 +73,7 @@ impl Context<'_> {
     /// Writes an error to stderr. A failed write is ignored, because there is no other place to report it.
     fn report(&mut self, message: &str) {
         // One write, so that the lines of programs that run at the same time do not mix.
+        let message = masked(message);
         let lines = message.lines().map(|line| output::escape(line) + "\n");
         drop(self.err.write_all(lines.collect::<String>().as_bytes()));
         drop(self.err.flush());
@@ -99,9 +100,9 @@ impl Context<'_> {
     fn client(&mut self, mut options: ServerOptions) -> Result<ApiClient, Error> {
         self.is_quiet |= options.quiet;
         let url = config::api_url(options.api_url.take(), self.env)?;
-        let roots = config::roots(options.ca_file.take(), self.env)?;
+        let trust = config::trust(options.ca_file.take(), self.env)?;
         let credentials = Credentials::find(options, &url, self.env)?;
-        ApiClient::new(url, credentials, roots, self.env)
+        ApiClient::new(url, credentials, trust, self.env)
     }
 
     /// A line on the terminal that shows how far a transfer is.

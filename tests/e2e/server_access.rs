@@ -131,7 +131,23 @@ fn the_cas_of_the_system_are_trusted_and_those_of_ssl_cert_file() {
     ));
     run(&ada, &url, &[("SSL_CERT_FILE", "/missing")])
         .code(1)
-        .says("cannot trust the server");
+        .says("SSL_CERT_FILE: cannot read `/missing`");
+    // A certificate that is named is trusted, whoever has signed it.
+    for identity in [
+        authority.identity("127.0.0.1"),
+        Authority::itself("127.0.0.1"),
+    ] {
+        let named = ada.home.join("server.pem");
+        fs::write(&named, &identity.pem).unwrap();
+        let front = Front::start(target, Some(identity.server), |head| {
+            Verdict::Forward(head.to_owned())
+        });
+        let url = format!("https://{}", front.address);
+        for name in ["SSL_CERT_FILE", "K8S_CLI_CA_FILE"] {
+            run(&ada, &url, &[(name, named.to_str().unwrap())]).success();
+        }
+        run(&ada, &url, &[]).code(1).says("cannot trust the server");
+    }
     let plain = url.replace("https", "http");
     run(&ada, &plain, &[]).code(1).stderr(&format!(
         "k8s-cli: the server at {plain} did not answer as a k8s-cli server (its answer is not HTTP; with TLS its URL is \
@@ -179,7 +195,7 @@ fn the_server_speaks_tls_with_the_newest_certificate() {
         .says("signed by an unknown issuer");
     ada.run(["jobs", "list", "--ca-file", &submit])
         .code(2)
-        .says("holds no certificates");
+        .says("holds no certificate in PEM");
     let plain = world.url.replace("https", "http");
     ada.start_at(&plain, ["jobs", "list"]).finish().code(1);
     install(&second);

@@ -7,14 +7,17 @@ use std::{
     path::Path,
 };
 
-use ureq::{RequestExt, tls::RootCerts};
+use ureq::RequestExt;
 
 use super::cannot;
-use crate::client::{
-    Error,
-    config::Env,
-    error::describe_io,
-    http::{agent, without_secrets},
+use crate::{
+    certificate::Trust,
+    client::{
+        Error,
+        config::Env,
+        error::describe_io,
+        http::{agent, without_secrets},
+    },
 };
 
 /// The most redirects that are followed.
@@ -30,7 +33,7 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
         problem,
     };
     let proxy = agent::proxy(url, env).map_err(|error| Error::Usage(error.to_string()))?;
-    let agent = agent::agent(proxy.as_ref(), None, RootCerts::PlatformVerifier)
+    let agent = agent::agent(proxy.as_ref(), None, Trust::System)
         .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?;
     let request = ureq::http::Request::get(url)
         .body(())

@@ -1,16 +1,22 @@
 //! The connections of the client: timeouts, buffers, the trusted CAs and the proxy.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use rustls::crypto::ring;
 use ureq::{
     Agent, ProxyProtocol,
     http::Uri,
-    tls::{RootCerts, TlsConfig},
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{ConnectProxyConnector, Connector, SocksConnector, TcpConnector},
+    },
 };
 
-use super::socket::{NoAddress, Route, SocketConnector};
+use super::{
+    socket::{NoAddress, Route, SocketConnector},
+    tls::TlsConnector,
+};
 use crate::{
+    certificate::Trust,
     client::config::Env,
     proxy::{InvalidProxy, Protocol, Proxy, Target, of_environment},
 };
@@ -26,12 +32,8 @@ const OUTPUT_BUFFER: usize = 8 * 1024;
 pub fn agent(
     proxy: Option<&Proxy>,
     route: Option<Route>,
-    roots: RootCerts,
+    trust: Trust,
 ) -> Result<Agent, ureq::Error> {
-    let tls = TlsConfig::builder()
-        .root_certs(roots)
-        .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
-        .build();
     let config = Agent::config_builder()
         .http_status_as_error(false)
         // A redirect turns a POST into a GET, so only some commands would work.
@@ -39,7 +41,6 @@ pub fn agent(
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .input_buffer_size(INPUT_BUFFER)
         .output_buffer_size(OUTPUT_BUFFER)
-        .tls_config(tls)
         // ureq's own list of exceptions knows neither ports nor networks.
         .proxy(proxy.map(for_ureq).transpose()?)
         .user_agent(concat!(
@@ -49,7 +50,14 @@ pub fn agent(
         ));
     Ok(match route {
         Some(route) => Agent::with_parts(config.build(), SocketConnector(route), NoAddress),
-        None => config.build().new_agent(),
+        None => {
+            let connector =
+                ().chain(SocksConnector::default())
+                    .chain(ConnectProxyConnector::default())
+                    .chain(TcpConnector::default())
+                    .chain(TlsConnector::new(trust));
+            Agent::with_parts(config.build(), connector, DefaultResolver::default())
+        }
     })
 }
 

@@ -11,6 +11,7 @@ mod form;
 mod once;
 mod page;
 mod socket;
+mod tls;
 
 use std::{
     cmp::Reverse,
@@ -24,7 +25,6 @@ use serde_json::Value;
 use ureq::{
     Agent, AsSendBody, Body, SendBody,
     http::{HeaderValue, Method, Request, Response, StatusCode},
-    tls::RootCerts,
 };
 
 use self::{
@@ -48,7 +48,7 @@ use crate::api::{
     VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
     VolumeStatus, WaitQuery, Whoami, path,
 };
-use crate::proxy::Proxy;
+use crate::{certificate::Trust, proxy::Proxy};
 
 /// How often a request is made again that was too slow.
 const SLOW_ATTEMPTS: u32 = 2;
@@ -103,7 +103,7 @@ impl ApiClient {
     pub fn new(
         url: String,
         credentials: Credentials,
-        roots: RootCerts,
+        trust: Trust,
         env: Env<'_>,
     ) -> Result<Self, Error> {
         let route = Route::of(&url).and_then(Result::ok);
@@ -118,7 +118,7 @@ impl ApiClient {
             }
         };
         Ok(Self {
-            agent: agent::agent(proxy.as_ref(), route, roots)
+            agent: agent::agent(proxy.as_ref(), route, trust)
                 .map_err(|_| Error::Usage("the proxy cannot be used".to_owned()))?,
             url,
             proxy,

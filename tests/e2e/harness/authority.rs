@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::rustls::{
     DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -42,6 +42,21 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([host.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
+        Identity::new(&certificate, &key)
+    }
+
+    /// A certificate for a host that has signed itself and is that of a CA, as `openssl req -x509` makes it.
+    pub fn itself(host: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        Identity::new(&certificate, &key)
+    }
+}
+
+impl Identity {
+    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
         let shown = Shown::default();
         let certificates = shown.0.clone();
         let provider = Arc::new(ring::default_provider());
@@ -54,16 +69,14 @@ impl Authority {
                 PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
             )
             .unwrap();
-        Identity {
+        Self {
             pem: certificate.pem(),
             key: key.serialize_pem(),
             server: Arc::new(server),
             shown: certificates,
         }
     }
-}
 
-impl Identity {
     /// The certificates that clients have shown, in DER.
     pub fn shown(&self) -> Vec<Vec<u8>> {
         self.shown.lock().unwrap().clone()

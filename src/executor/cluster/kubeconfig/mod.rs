@@ -22,9 +22,12 @@ use super::{
     connection::Access,
     credentials::{Credentials, Source},
     plugin::Plugin,
-    tls::{self, Trust},
+    tls,
 };
-use crate::proxy::{self, InvalidProxy, Proxy, Target};
+use crate::{
+    certificate::Trust,
+    proxy::{self, InvalidProxy, Proxy, Target},
+};
 
 /// Where Kubernetes puts the service account of a pod.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -1,4 +1,9 @@
-//! Sentences about TLS connections that failed, for people who do not know the words of the TLS library.
+//! The certificates of servers: which are trusted, and sentences about those that are not, for people who do not know the words of the
+//! TLS library.
+
+mod trust;
+
+pub use self::trust::Trust;
 
 use std::{error::Error, io, iter};
 
