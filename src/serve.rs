@@ -132,7 +132,8 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
     let tcp = wants_port.then(|| {
-        server::bind(&host, port).map_err(|error| cannot_listen(&format!("{host}:{port}"), &error))
+        server::bind(&host, port)
+            .map_err(|error| cannot_listen(&format!("{host}:{port}"), "--port", &error))
     });
     let tcp = tcp.transpose()?;
     let socket = socket.map(|path| match path.as_os_str() == "auto" {
@@ -141,11 +142,12 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     });
     let bound = socket.as_ref().map(|path| {
         server::bind_socket(path)
-            .map_err(|error| cannot_listen(&path.display().to_string(), &error))
+            .map_err(|error| cannot_listen(&path.display().to_string(), "--socket", &error))
     });
     let bound = bound.transpose()?;
     let metrics = metrics_address.map(|address| {
-        TcpListener::bind(&*address).map_err(|error| cannot_listen(&address, &error))
+        TcpListener::bind(&*address)
+            .map_err(|error| cannot_listen(&address, "--metrics-address", &error))
     });
     let metrics = metrics.transpose()?;
     let access = Arc::new(Access {
@@ -352,10 +354,15 @@ async fn first_end<const N: usize>(loops: [(&'static str, JoinHandle<()>); N]) -
     names[index]
 }
 
-fn cannot_listen(place: &str, error: &io::Error) -> String {
+/// `option` is the one that names the place.
+fn cannot_listen(place: &str, option: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse if place.starts_with('/') => ": another server listens there",
-        io::ErrorKind::AddrInUse => ": choose another port with --port, or 0 for any free one",
+        io::ErrorKind::AddrInUse => {
+            return format!(
+                "cannot listen on {place}: {error}: choose another port with {option}, or 0 for any free one"
+            );
+        }
         _ => "",
     };
     format!("cannot listen on {place}: {error}{hint}")

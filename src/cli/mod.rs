@@ -442,7 +442,7 @@ command! {
         pub label_prefix: Option<String>,
 
         /// on loopback: answer requests for this host name too, besides `localhost` and addresses; may be repeated
-        #[argh(option, arg_name = "name")]
+        #[argh(option, arg_name = "name", from_str_fn(value::host))]
         pub allowed_host: Vec<String>,
 
         /// answer `GET /metrics` on this address, as in 127.0.0.1:9090, and not on the port of the API

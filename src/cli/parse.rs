@@ -11,7 +11,10 @@ use super::{
     Cli, ClientCommand, Command, JobsArgs, JobsCommand,
     topics::{self, TOPICS, Topic},
 };
-use crate::{api::nearest, hidden};
+use crate::{
+    api::{masked, nearest},
+    hidden,
+};
 
 pub(super) const PROGRAM: &str = env!("CARGO_PKG_NAME");
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -195,7 +198,7 @@ fn command_or_topic(words: &[&str]) -> EarlyExit {
     if let Some(help) = help(words) {
         return EarlyExit::Answer(help);
     }
-    let typed: String = hidden::escape(&words.join(" "));
+    let typed: String = hidden::escape(&masked(&words.join(" ")));
     if let Some(topic) = Topic::find(&typed) {
         return EarlyExit::Topic(topic.text);
     }
@@ -254,6 +257,7 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
         .map(|name| format!("jobs {name}"))
         .or_else(|| nearest_in(known));
     let meant = meant.map_or(String::new(), |name| format!("did you mean `{name}`? "));
+    let message = masked(message);
     EarlyExit::Usage(format!(
         "{PROGRAM}: {message}\nhint: {meant}see `{command}`\n"
     ))

@@ -177,6 +177,15 @@ fn number<T: FromStr>(text: &str, expected: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected {expected}"))
 }
 
+/// The name of a host, which stands in requests without the port.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    match !text.is_empty() && text.chars().all(is_name) {
+        true => Ok(text.to_owned()),
+        false => Err("expected a host name without a port, such as jobs.example.com".to_owned()),
+    }
+}
+
 pub(super) fn port(text: &str) -> Result<u16, String> {
     number(text, "a port from 0 to 65535")
 }

@@ -5,6 +5,8 @@
 
 use std::{error, fmt, io, iter};
 
+use kube::client::AuthError;
+
 use crate::{
     api::{Reason, TaskId, masked},
     certificate,
@@ -49,11 +51,25 @@ impl Error {
                 )
             }
             // kube's word for a body that is no `Status`. It is the message, and may be a page.
-            kube::Error::Api(status) if status.reason == "Failed to parse error data" => (
+            kube::Error::Api(status) if status.reason == "Failed to parse error data" => {
+                // What programs in Go answer to plain HTTP.
+                let is_tls = status.message.contains("HTTP request to an HTTPS server");
+                let why = match is_tls {
+                    true => "it speaks TLS: the URL of the cluster begins with https://".to_owned(),
+                    false => {
+                        let code = status.code;
+                        format!(
+                            "the answer has status {code} and no message of Kubernetes: a proxy may be in between"
+                        )
+                    }
+                };
+                (Reason::ServiceUnavailable, format!("cannot {doing}: {why}"))
+            }
+            // JSON of another program.
+            kube::Error::Api(status) if status.code == 0 => (
                 Reason::ServiceUnavailable,
                 format!(
-                    "cannot {doing}: the answer has status {} and no message of Kubernetes: a proxy may be in between",
-                    status.code
+                    "cannot {doing}: the answer is none of Kubernetes: another program may be at its address"
                 ),
             ),
             kube::Error::Api(status) => (
@@ -70,8 +86,8 @@ impl Error {
                 ),
             ),
             other => {
-                let tls = certificate::describe(other);
-                let cause = tls.map_or(String::new(), |cause| format!(": {cause}"));
+                let cause = certificate::describe(other).or_else(|| of_way(other));
+                let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
                 (
                     Reason::ServiceUnavailable,
                     format!("cannot {doing}: Kubernetes cannot be reached{cause}"),
@@ -132,6 +148,20 @@ impl Error {
         });
         matches!(self.reason, Reason::ServiceUnavailable | Reason::Timeout) && !is_about_trust
     }
+}
+
+/// What is wrong on the way to Kubernetes: the plugin for the credentials, or a proxy that refuses the connection.
+fn of_way(error: &kube::Error) -> Option<String> {
+    let first: &(dyn error::Error + 'static) = error;
+    let mut causes = iter::successors(Some(first), |cause| cause.source());
+    causes.find_map(|cause| {
+        if let Some(kube::Error::Auth(AuthError::AuthExec(problem))) = cause.downcast_ref() {
+            return Some(problem.clone());
+        }
+        // hyper-util's error for an answer to CONNECT that is no success. It does not keep the answer.
+        let is_refused = cause.to_string() == "tunnel error: unsuccessful";
+        is_refused.then(|| "the proxy refuses the connection".to_owned())
+    })
 }
 
 /// Whether a `Status` says that the namespace of the server does not exist.

@@ -320,7 +320,11 @@ impl Error {
                 "--api-url or K8S_CLI_API_URL set the URL of the server"
             }
             Self::BadUrl { url, .. } if !url.contains("://") && !url.is_empty() => {
-                let place = url.strip_prefix("***@").unwrap_or(url);
+                let place = url
+                    .strip_prefix("http:")
+                    .unwrap_or(url)
+                    .trim_start_matches('/');
+                let place = place.strip_prefix("***@").unwrap_or(place);
                 return Some(format!("type http://{place}"));
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",

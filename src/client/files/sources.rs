@@ -83,6 +83,13 @@ impl Sources {
                 problems.push(Problem::new(field, message));
             }
         }
+        // A path may hold the value of a secret.
+        let secrets = task.secrets.values().filter(|secret| !secret.is_empty());
+        for secret in secrets {
+            for problem in sources.notes.iter_mut().chain(&mut problems) {
+                problem.message = problem.message.replace(secret, "***");
+            }
+        }
         match problems.is_empty() {
             true => Ok(sources),
             false => Err(problems),

@@ -131,12 +131,13 @@ impl Cluster {
             ClusterConfig::Kubeconfig(path) => kubeconfig::of_file(path),
         };
         let access = access.map_err(unusable)?;
-        // The path is left out: it may hold a secret.
+        // The path and the login are left out: they may hold a secret.
         let url = &access.config.cluster_url;
+        let host = url.authority().map_or("", |host| host.as_str());
         let mut place = format!(
             "{}://{}",
             url.scheme_str().unwrap_or("https"),
-            url.authority().map_or("", |host| host.as_str())
+            host.rsplit('@').next().unwrap_or_default()
         );
         if let Some(proxy) = &access.proxy {
             place = format!("{place} through the proxy {proxy}");

@@ -21,6 +21,9 @@ use super::tls;
 
 /// The most time for a plugin that asks nobody. Plugins of clouds make a few requests.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long an answer is used at least, whatever its end is: a plugin whose clock is wrong is not run for each request. A token that
+/// Kubernetes refuses is asked for again at once.
+const SHORTEST: Duration = Duration::from_secs(10);
 /// The longest line of a plugin in a message.
 const MAX_LINE: usize = 200;
 
@@ -158,6 +161,7 @@ fn answer(output: &[u8], now: OffsetDateTime) -> Result<Answer, String> {
         let time = OffsetDateTime::parse(&time, &Rfc3339)
             .map_err(|_| "printed an expirationTimestamp that is not a time")?;
         let left = Duration::try_from(time - now).unwrap_or_default();
+        let left = left.max(SHORTEST);
         // A time too far away for the clock counts as none.
         Ok::<_, String>(Instant::now().checked_add(left))
     });

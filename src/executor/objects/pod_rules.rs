@@ -56,6 +56,46 @@ const CONTROLLERS: &[&str] = &[
     "dynatrace.com",
     "external-secrets.io",
     "kubevirt.io",
+    "multus-cni.io",
+    "nri.io",
+    "cri-o.io",
+    "containerd.io",
+    "katacontainers.io",
+    "banzaicloud.com",
+    "1password.io",
+    "infisical.com",
+    "doppler.com",
+    "velero.io",
+    "kuma.io",
+    "opentelemetry.io",
+    "gke-gcsfuse",
+    "yunikorn.apache.org",
+    "runai",
+    "ray.io",
+    "argoproj.io",
+    "fluxcd.io",
+    "cert-manager.io",
+    "kubeflow.org",
+    "tekton.dev",
+    "loft.sh",
+    "kubeovn.io",
+    "spidernet.io",
+    "aquasec.com",
+    "cyberark.com",
+    "instana.io",
+    "aliyun.com",
+    "google.com",
+    "k8s.aws",
+];
+
+/// The beginnings of keys without a domain that runtimes and controllers read.
+const READ_BY_RUNTIMES: [&str; 6] = [
+    "io.kubernetes.",
+    "io.katacontainers.",
+    "io.containerd.",
+    "run.oci.",
+    "org.systemd.",
+    "com.docker.",
 ];
 
 /// Keys of these domains that concern the pod alone, with the only harmless value if not all are.
@@ -136,9 +176,15 @@ impl PodRules {
 
 /// Whether another program of the cluster acts on a label or an annotation.
 fn is_of_controller(key: &str, value: &str) -> bool {
-    let Some((domain, _)) = key.split_once('/') else {
-        return key == "aadpodidbinding";
-    };
+    // Some keys are a domain, and have no name in it.
+    let (domain, name) = key.split_once('/').unwrap_or((key, ""));
+    if name.is_empty() {
+        let is_read = |start: &&str| key.starts_with(start);
+        let is_one = matches!(key, "aadpodidbinding" | "applicationId");
+        if is_one || READ_BY_RUNTIMES.iter().any(is_read) {
+            return true;
+        }
+    }
     let is_below = |controller: &&str| {
         let parent = domain.strip_suffix(*controller);
         parent.is_some_and(|parent| parent.is_empty() || parent.ends_with('.'))
@@ -181,6 +227,11 @@ mod tests {
             ("azure.workload.identity/use", "true"),
             ("aadpodidbinding", "x"),
             ("karpenter.sh/do-not-disrupt", "true"),
+            ("v1.multus-cni.io/default-network", "x"),
+            ("devices.nri.io/container.task", "x"),
+            ("io.kubernetes.cri-o.Devices", "x"),
+            ("pod-group.scheduling.sigs.k8s.io", "x"),
+            ("applicationId", "x"),
             ("job-name", "x"),
             ("task-id", "ab12cd34"),
         ] {

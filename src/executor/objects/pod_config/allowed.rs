@@ -70,6 +70,13 @@ const HARMLESS: [&str; 51] = [
 /// The kind of affinity that is no preference.
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
+/// The taints of machines that are cordoned, ill, not ready to be used, or for the control plane.
+const KEPT_FREE: [&str; 3] = [
+    "node.kubernetes.io/",
+    "node-role.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+];
+
 /// The most refusals that are listed. Further ones are only counted.
 const MANY: usize = 50;
 
@@ -227,12 +234,21 @@ fn wide_items(config: &Map<String, Value>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, toleration) in items("/tolerations") {
         let key = toleration["key"].as_str().unwrap_or_default();
-        if key.is_empty() {
-            problems.push(Problem::new(
-                format!("{FIELD}.spec.tolerations[{index}]"),
-                "tolerates every taint: name a `key`",
-            ));
-        }
+        let message = match key {
+            "" => "tolerates every taint: name a `key`",
+            // They decide how long the pod stays on a machine that is lost.
+            "node.kubernetes.io/not-ready" | "node.kubernetes.io/unreachable"
+                if toleration["effect"] == "NoExecute" =>
+            {
+                continue;
+            }
+            key if KEPT_FREE.iter().any(|domain| key.starts_with(domain)) => {
+                "tolerates machines that Kubernetes or the operator keeps free: the operator can allow it with `serve --allow-pod-config`"
+            }
+            _ => continue,
+        };
+        let field = format!("{FIELD}.spec.tolerations[{index}]");
+        problems.push(Problem::new(field, message));
     }
     for (index, term) in items(&format!("/affinity/podAntiAffinity/{REQUIRED}")) {
         let keys = term["matchLabelKeys"].as_array().into_iter().flatten();

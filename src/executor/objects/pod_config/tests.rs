@@ -368,8 +368,27 @@ fn a_toleration_needs_a_key() {
     let tolerating = |toleration: Value| json!({ "spec": { "tolerations": [toleration] } });
     let all = json!({ "operator": "Exists" });
     assert_eq!(refused(tolerating(all), false), ["spec.tolerations[0]"]);
-    let one = json!({ "key": "gpu", "operator": "Exists" });
-    assert_eq!(refused(tolerating(one), false), Vec::<String>::new());
+    for key in ["gpu", "nvidia.com/gpu", "cloud.google.com/gke-spot"] {
+        let one = json!({ "key": key, "operator": "Exists" });
+        assert_eq!(
+            refused(tolerating(one), false),
+            Vec::<String>::new(),
+            "{key}"
+        );
+    }
+    let lost = json!({ "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5 });
+    assert_eq!(refused(tolerating(lost), false), Vec::<String>::new());
+    for key in [
+        "node.kubernetes.io/unschedulable",
+        "node-role.kubernetes.io/control-plane",
+    ] {
+        let free = json!({ "key": key, "operator": "Exists" });
+        assert_eq!(
+            refused(tolerating(free), false),
+            ["spec.tolerations[0]"],
+            "{key}"
+        );
+    }
 }
 
 #[test]
