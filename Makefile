@@ -54,11 +54,13 @@ fuzz-api: ## send random requests to the API of a sandbox, as /openapi.json desc
 
 # Each test creates a namespace of its own and deletes it. The kubelet of a cluster reports five states a second, and compare_jobs runs
 # dozens of pods at once, so it runs alone. If K8S_CLI_E2E_RESTART names a program that restarts components of the
-# cluster, tests follow logs during restarts.
+# cluster, tests follow logs during restarts. If K8S_CLI_E2E_OLDER names a program of an older version, a server of it runs beside
+# this one.
 e2e: ## run the end-to-end tests on the cluster that KUBECONFIG names (25 min)
 	@test -n "$$KUBECONFIG" || { echo "set KUBECONFIG to the cluster to test on" >&2; exit 2; }
 	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e -- --test-threads 2 --skip compare_jobs::
 	K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e compare_jobs::
+	test -z "$$K8S_CLI_E2E_OLDER" || K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e older:: -- --ignored
 	test -z "$$K8S_CLI_E2E_RESTART" || \
 		K8S_CLI_E2E=cluster $(CARGO) test --locked --test e2e cluster:: -- --ignored --test-threads 1
 

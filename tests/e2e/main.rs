@@ -54,6 +54,7 @@ mod http;
 mod kubectl;
 mod manifest;
 mod metrics;
+mod older;
 mod other_servers;
 mod output;
 mod python_server;

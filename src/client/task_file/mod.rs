@@ -154,7 +154,13 @@ fn variables(
         variables.push(match variable.split_once('=') {
             Some(("", _)) => return Err(usage("expected NAME=VALUE or NAME".to_owned())),
             Some((name, value)) => {
-                check_env_name(name).map_err(|problem| usage(format!("`{name}` {problem}")))?;
+                check_env_name(name).map_err(|problem| {
+                    usage(match flag {
+                        // It may be a value with `=` at its end.
+                        "--secret" => format!("the text before its `=` {problem}"),
+                        _ => format!("`{name}` {problem}"),
+                    })
+                })?;
                 (name.to_owned(), value.to_owned())
             }
             None if variable.is_empty() => {

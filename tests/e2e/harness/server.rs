@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::Instant,
@@ -34,7 +34,25 @@ pub struct Usage {
 impl Server {
     /// Starts a server on a free port, and waits until it listens.
     pub fn start(args: &[&str], home: &Path, env: &[(&str, &OsStr)]) -> Self {
-        let mut command = k8s_cli();
+        Self::of_command(k8s_cli(), args, home, env)
+    }
+
+    /// The same with another program.
+    pub fn start_program(
+        program: &Path,
+        args: &[&str],
+        home: &Path,
+        env: &[(&str, &OsStr)],
+    ) -> Self {
+        Self::of_command(Command::new(program), args, home, env)
+    }
+
+    fn of_command(
+        mut command: Command,
+        args: &[&str],
+        home: &Path,
+        env: &[(&str, &OsStr)],
+    ) -> Self {
         command
             .args(["serve", "--port", "0"])
             .args(args)
