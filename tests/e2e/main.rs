@@ -57,6 +57,7 @@ mod metrics;
 mod other_servers;
 mod output;
 mod python_server;
+mod recovery;
 mod server;
 mod server_access;
 mod submission;

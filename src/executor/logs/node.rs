@@ -103,7 +103,7 @@ impl Follower {
     }
 
     async fn follow(&mut self) -> Result<NodeOutcome, ViewerGone> {
-        let patience = Instant::now() + self.query.wait;
+        let mut patience = Instant::now() + self.query.wait;
         let mut waiting = WaitReason::default();
         let mut node = self.watch.node(self.rank);
         let mut start = Box::pin(self.first_start()).await?;
@@ -145,6 +145,8 @@ impl Follower {
                     }
                     self.read.insert(source.key());
                     last = Some(source);
+                    // Another attempt has as much time to begin.
+                    patience = Instant::now() + self.query.wait;
                     continue;
                 }
                 Step::Wait(reason) if !self.query.follow => {
@@ -158,7 +160,7 @@ impl Follower {
                 let node = self.rank;
                 self.record(LogRecord::Waiting { node, reason }).await?;
             }
-            if !self.read.is_empty() {
+            if step::has_read_last(&node.borrow(), self.rank, &self.read) {
                 // The node waits for the end of its Job, which may take any time.
                 match timeout(JOB_END_DELAY, node.changed()).await {
                     Ok(changed) => changed.map_err(|_| ViewerGone)?,
@@ -254,11 +256,8 @@ impl Follower {
             })
             .await?;
         }
-        let message = match last {
-            Some(last) if last.uid == source.uid => "its container was started again".to_owned(),
-            Some(_) => format!("another pod runs it: {}", source.pod),
-            None => return Ok(()),
-        };
+        let Some(last) = last else { return Ok(()) };
+        let message = step::new_run(&self.watch.node(node).borrow(), source, last);
         self.record(LogRecord::Notice { node, message }).await
     }
 

@@ -78,10 +78,29 @@ impl ContainerRun {
 
 /// The container runs of the node of this rank, oldest first.
 pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
-    match job(observed, rank) {
+    let earlier = observed.earlier.iter().filter(|job| job.rank == rank);
+    let earlier = earlier.flat_map(|job| observed.pods_of(job).flat_map(sources_of));
+    let last = match job(observed, rank) {
         Some(job) => observed.pods_of(job).flat_map(sources_of).collect(),
         None => jobless_pod(observed, rank).map_or_else(Vec::new, sources_of),
+    };
+    earlier.chain(last).collect()
+}
+
+/// What a viewer is told before the log of another container run than the last one.
+pub fn new_run(observed: &Observed, source: &ContainerRun, last: &ContainerRun) -> String {
+    match observed.attempt_of(source.uid) {
+        _ if last.uid == source.uid => "its container was started again".to_owned(),
+        Some(attempt) => attempt,
+        None => format!("another pod runs it: {}", source.pod),
     }
+}
+
+/// Whether a container of the last attempt of the node was read, so that only the end of its Job is awaited.
+pub fn has_read_last(observed: &Observed, rank: u32, read: &HashSet<String>) -> bool {
+    let job = job(observed, rank).filter(|_| !observed.may_follow);
+    let own = job.map(|job| observed.pods_of(job).flat_map(sources_of));
+    (own.into_iter().flatten()).any(|source| read.contains(&source.key()))
 }
 
 /// The pod of a node whose Job is gone: it is being stopped, or the Job was deleted without it.
@@ -156,6 +175,9 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
         (None, _) => return Step::Stopped,
     };
     match node.status {
+        TaskState::Completed | TaskState::Failed if observed.may_follow => {
+            Step::Wait(Some("another attempt of its task may follow".to_owned()))
+        }
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
         TaskState::Pending | TaskState::Running | TaskState::Stopping => Step::Wait(node.reason),
     }

@@ -128,7 +128,7 @@ fn plan(group: &[(TaskId, Arc<Observed>)]) -> Vec<Step> {
             steps.extend(held.map(|job| Step::Follow {
                 job: job.name.clone(),
             }));
-            active += usize::from(task.jobs.iter().any(|job| !job.state.has_ended()));
+            active += usize::from(!task.has_ended());
         }
     }
     if firsts().any(|(_, first)| first.is_begun()) {
@@ -150,7 +150,8 @@ fn files_to_delete(group: &[(TaskId, Arc<Observed>)]) -> Option<Arc<KeptFiles>> 
     let jobs = || group.iter().flat_map(|(_, task)| &task.jobs);
     let mut kept = jobs().filter(|job| !job.has_deleted_files);
     let files = kept.find_map(|job| job.files.clone())?;
-    jobs().all(|job| job.state.has_ended()).then_some(files)
+    let has_ended = group.iter().all(|(_, task)| task.has_ended());
+    has_ended.then_some(files)
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     if task.with_files_to_delete().is_some() {
         return true;
     }
+    if job.recovery.is_some() && recovers(task) {
+        return true;
+    }
     let ends = job.state.has_ended() && before.is_some_and(|before| !before.state.has_ended());
     if (ends || before.is_none()) && opens(task) {
         return true;
@@ -48,6 +51,13 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     } else {
         !job.state.has_ended() && others.any(|other| other.state.has_failed())
     }
+}
+
+/// Whether another attempt of a task follows, or has begun and is not noted yet.
+fn recovers(task: &Observed) -> bool {
+    let recovers =
+        |task: &Observed| task.next_attempt().is_some() || task.unnoted_attempt().is_some();
+    task.parts().iter().any(recovers)
 }
 
 /// Whether a change of a pod makes its task an unsettled one.
@@ -82,9 +92,11 @@ impl Table<JobRow> for Tasks {
         let Some((id, _)) = place else { return };
         self.jobs.places.insert(uid, ((id, rank), row.version));
         let task = Arc::make_mut(self.tasks.entry(id).or_default());
+        task.join_attempts(row.attempt);
         let before = put(&mut task.jobs, row);
         let at = find(&task.jobs, rank, uid).expect("it was put there");
         let row = task.jobs[at].clone();
+        task.split_attempts();
         if unsettles(task, &row, before.as_deref()) {
             self.unsettled.push(id);
         }
@@ -100,6 +112,12 @@ impl Table<JobRow> for Tasks {
             self.update_failure(id, uid);
         }
         self.note_change(id, rank, &row.owner);
+        if row.recovery.is_some() && row.num_nodes.is_some_and(|number| number > 1) {
+            // Whether another attempt follows depends on all nodes.
+            let ranks = (self.tasks.get(&id)).map(|task| task.jobs.iter().map(|job| job.rank));
+            let changed: Vec<_> = ranks.into_iter().flatten().map(|rank| (id, rank)).collect();
+            self.changed_nodes.extend(changed);
+        }
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -112,8 +130,11 @@ impl Table<JobRow> for Tasks {
             return;
         };
         let task = Arc::make_mut(task);
-        if let Some(at) = find(&task.jobs, rank, uid) {
-            let row = task.remove_job(at);
+        let removed = match find(&task.jobs, rank, uid) {
+            Some(at) => Some(task.remove_job(at)),
+            None => task.remove_earlier_job(uid),
+        };
+        if let Some(row) = removed {
             if !task.jobs.is_empty() && !task.is_stopping() {
                 self.unsettled.push(id);
             }
@@ -164,7 +185,7 @@ impl Table<JobRow> for Tasks {
 
     fn within(&self, scope: &Scope) -> Vec<Uid> {
         let tasks = Tasks::within(self, scope).into_iter();
-        let jobs = tasks.flat_map(|task| &task.jobs);
+        let jobs = tasks.flat_map(Observed::all_jobs);
         let jobs = jobs.filter(|job| scope.holds(&job.owner));
         jobs.map(|job| job.uid).collect()
     }
