@@ -14,6 +14,9 @@ use crate::{
 /// `terminationGracePeriodSeconds` unless a pod says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// The reason of a node that has ended, until it is known whether its task is started again.
+const FOLLOWS: &str = "another attempt of its task may follow";
+
 /// Reasons for a missing log.
 pub const POD_GONE: &str = "its pod is gone";
 const POD_EVICTED: &str = "its pod was evicted";
@@ -112,7 +115,7 @@ fn jobless_pod(observed: &Observed, rank: u32) -> Option<&PodRow> {
 /// Whether the task of the node was stopped. Its pod may still run.
 pub fn is_stopped(observed: &Observed, rank: u32) -> bool {
     let is_orphan = || jobless_pod(observed, rank).is_some_and(PodRow::is_orphan);
-    job(observed, rank).is_none() && !is_orphan()
+    job(observed, rank).is_none() && !is_orphan() && !observed.may_follow
 }
 
 /// How long the pod of a stopped node may still run, while it is there; none if it is gone.
@@ -172,11 +175,12 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     let node = match (job(observed, rank), jobless_pod(observed, rank)) {
         (Some(job), _) => node_status(job, observed.pods_of(job).next_back(), observed),
         (None, Some(pod)) if pod.is_orphan() => pod_status(pod),
+        (None, _) if observed.may_follow => return Step::Wait(Some(FOLLOWS.to_owned())),
         (None, _) => return Step::Stopped,
     };
     match node.status {
         TaskState::Completed | TaskState::Failed if observed.may_follow => {
-            Step::Wait(Some("another attempt of its task may follow".to_owned()))
+            Step::Wait(Some(FOLLOWS.to_owned()))
         }
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
         TaskState::Pending | TaskState::Running | TaskState::Stopping => Step::Wait(node.reason),

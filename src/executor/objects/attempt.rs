@@ -1,18 +1,19 @@
 //! The Jobs of a further attempt of a task, from those of the attempt before. Pure.
 //!
 //! A further attempt needs nothing but what Kubernetes shows, so that a server that starts continues the work of another one. The first
-//! Job of the task owns the new Jobs. It stays, and with it the objects that it owns.
+//! Job of the task owns the new Jobs. It stays, and with it the objects that it owns. Several nodes find each other in a Service of the
+//! attempt: a pod of the attempt before may still be ending, and keeps its name in the Service of that one.
 
 use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
-        core::v1::{EnvVar, PodTemplateSpec},
+        core::v1::{PodTemplateSpec, Service, ServiceSpec},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{environment::NUM_RESTARTS, labels, names, pod::CONTAINER};
+use super::{environment::NUM_RESTARTS, labels, names, pod::CONTAINER, submission::NODE_IPS};
 use crate::api::Timestamp;
 
 /// The restarts in [`RESTARTS_PERIOD`] that a task may have.
@@ -61,6 +62,46 @@ pub struct Attempt<'a> {
     pub owner: (&'a str, String),
 }
 
+impl Attempt<'_> {
+    fn owner(&self) -> OwnerReference {
+        let (name, uid) = &self.owner;
+        OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            name: (*name).to_owned(),
+            uid: uid.clone(),
+            ..OwnerReference::default()
+        }
+    }
+}
+
+/// The Service of an attempt, from the Job of one of its nodes; none if they need none.
+pub fn service_of_attempt(job: &Job, attempt: &Attempt<'_>) -> Option<Service> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    let mut metadata = kept(&job.metadata);
+    metadata.name = pod.subdomain.clone();
+    metadata.name.as_ref()?;
+    metadata.owner_references = Some(vec![attempt.owner()]);
+    let of_attempt = metadata.annotations.get_or_insert_default();
+    of_attempt.retain(|key, _| !matches!(key.as_str(), labels::RESTARTS | labels::RECOVERY));
+    let own = metadata.labels.get_or_insert_default();
+    own.remove(labels::NODE_IDX);
+    let number = own.remove(labels::ATTEMPT)?;
+    let id = own.get(labels::TASK_ID)?.clone();
+    let selector = [(labels::TASK_ID, id), (labels::ATTEMPT, number)];
+    let selector = selector.map(|(key, value)| (key.to_owned(), value));
+    Some(Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(selector.into()),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    })
+}
+
 /// The Job of a node in a new attempt, from its Job in an attempt before.
 pub fn job_of_attempt(before: &Job, attempt: &Attempt<'_>) -> Job {
     let number = attempt.number.to_string();
@@ -72,14 +113,7 @@ pub fn job_of_attempt(before: &Job, attempt: &Attempt<'_>) -> Job {
     let own = metadata.annotations.get_or_insert_default();
     let restarts = serde_json::to_string(attempt.restarts).unwrap_or_default();
     own.insert(labels::RESTARTS.to_owned(), restarts);
-    let (name, uid) = &attempt.owner;
-    metadata.owner_references = Some(vec![OwnerReference {
-        api_version: "batch/v1".to_owned(),
-        kind: "Job".to_owned(),
-        name: (*name).to_owned(),
-        uid: uid.clone(),
-        ..OwnerReference::default()
-    }]);
+    metadata.owner_references = Some(vec![attempt.owner()]);
     let spec = before.spec.as_ref();
     let mut template = PodTemplateSpec {
         metadata: (spec.and_then(|spec| spec.template.metadata.as_ref())).map(kept),
@@ -88,7 +122,7 @@ pub fn job_of_attempt(before: &Job, attempt: &Attempt<'_>) -> Job {
     let of_pod = template.metadata.get_or_insert_default();
     let of_pod = of_pod.labels.get_or_insert_default();
     of_pod.insert(labels::ATTEMPT.to_owned(), number);
-    set_restarts(&mut template, attempt.number - 1);
+    set_environment(&mut template, attempt.number);
     Job {
         metadata,
         spec: Some(JobSpec {
@@ -135,17 +169,40 @@ fn kept(metadata: &ObjectMeta) -> ObjectMeta {
     metadata
 }
 
-/// Sets the variable that counts the restarts, unless the user has set it.
-fn set_restarts(template: &mut PodTemplateSpec, restarts: u32) {
+/// Sets the number of restarts, and the names of the nodes in the Service of the attempt. Where a Secret holds the names, `init.sh`
+/// changes them.
+fn set_environment(template: &mut PodTemplateSpec, attempt: u32) {
     let spec = template.spec.get_or_insert_default();
+    let domain = spec.subdomain.as_ref();
+    let domains = domain.map(|before| {
+        let now = names::attempt_job_name(before, attempt);
+        (format!(".{before}"), format!(".{now}"), now)
+    });
     let containers = &mut spec.containers;
     let own = containers.iter().position(|it| it.name == CONTAINER);
-    let Some(container) = containers.get_mut(own.unwrap_or(0)) else {
-        return;
-    };
-    let variables: &mut Vec<EnvVar> = container.env.get_or_insert_default();
-    if let Some(known) = variables.iter_mut().find(|it| it.name == NUM_RESTARTS) {
-        known.value = Some(restarts.to_string());
+    let container = containers.get_mut(own.unwrap_or(0));
+    let variables = container.and_then(|container| container.env.as_mut());
+    let variables = variables.into_iter().flatten();
+    for variable in variables {
+        let Some(value) = &mut variable.value else {
+            continue;
+        };
+        match (variable.name.as_str(), &domains) {
+            (NUM_RESTARTS, _) => *value = (attempt - 1).to_string(),
+            ("MASTER_ADDR" | NODE_IPS, Some((before, now, _))) => {
+                let names = value
+                    .lines()
+                    .map(|name| match name.strip_suffix(&**before) {
+                        Some(host) => format!("{host}{now}"),
+                        None => name.to_owned(),
+                    });
+                *value = names.collect::<Vec<_>>().join("\n");
+            }
+            _ => (),
+        }
+    }
+    if let Some((.., now)) = domains {
+        spec.subdomain = Some(now);
     }
 }
 
@@ -233,6 +290,63 @@ mod tests {
         let third: Value = to_value(&third).unwrap();
         let variables = &third["spec"]["template"]["spec"]["containers"][1]["env"];
         assert_eq!(variables[1]["value"], "2");
+    }
+
+    #[test]
+    fn several_nodes_find_each_other_in_a_service_of_the_attempt() {
+        let variable = |name: &str, value: &str| json!({"name": name, "value": value});
+        let before = json!({
+            "metadata": {
+                "name": "train-ab12cd34-node-1",
+                "labels": {"skypilot-task": "true", "task-id": "ab12cd34", "node-idx": "1"},
+                "annotations": {"num-nodes": "2", "k8s-cli/user": "ada"},
+            },
+            "spec": {"template": {"spec": {
+                "hostname": "node-1", "subdomain": "task-ab12cd34-x1y2z",
+                "containers": [{"name": "task", "env": [
+                    variable("MASTER_ADDR", "node-0.task-ab12cd34-x1y2z"),
+                    variable("SKYPILOT_NODE_IPS", "node-0.task-ab12cd34-x1y2z\nnode-1.task-ab12cd34-x1y2z"),
+                    variable("MINE", "node-0.task-ab12cd34-x1y2z"),
+                ]}],
+            }}},
+        });
+        let mut job: Job = from_value(before).unwrap();
+        let restarts = Restarts::default();
+        for number in [2, 3] {
+            let attempt = Attempt {
+                number,
+                restarts: &restarts,
+                owner: ("train-ab12cd34-node-0", "u0".to_owned()),
+            };
+            job = job_of_attempt(&job, &attempt);
+            let name = format!("train-ab12cd34-node-1-try{number}");
+            assert_eq!(job.metadata.name.as_ref(), Some(&name));
+            let domain = format!("task-ab12cd34-x1y2z-try{number}");
+            let pod = to_value(&job).unwrap()["spec"]["template"]["spec"].take();
+            assert_eq!(pod["subdomain"], *domain);
+            assert_eq!(pod["hostname"], "node-1");
+            let variables = &pod["containers"][0]["env"];
+            assert_eq!(variables[0]["value"], format!("node-0.{domain}"));
+            assert_eq!(
+                variables[1]["value"],
+                format!("node-0.{domain}\nnode-1.{domain}")
+            );
+            assert_eq!(variables[2]["value"], "node-0.task-ab12cd34-x1y2z");
+            let service = service_of_attempt(&job, &attempt);
+            let expected = json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {
+                    "name": domain, "labels": {"skypilot-task": "true", "task-id": "ab12cd34"},
+                    "annotations": {"num-nodes": "2", "k8s-cli/user": "ada"},
+                    "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "train-ab12cd34-node-0", "uid": "u0"}],
+                },
+                "spec": {
+                    "clusterIP": "None", "publishNotReadyAddresses": true,
+                    "selector": {"task-id": "ab12cd34", "k8s-cli/attempt": number.to_string()},
+                },
+            });
+            assert_eq!(to_value(service).unwrap(), expected);
+        }
     }
 
     #[test]

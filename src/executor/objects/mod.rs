@@ -28,7 +28,9 @@ mod submission;
 mod tests;
 
 pub use self::{
-    attempt::{Attempt, MAX_RESTARTS, RESTARTS_PERIOD, Restarts, job_of_attempt},
+    attempt::{
+        Attempt, MAX_RESTARTS, RESTARTS_PERIOD, Restarts, job_of_attempt, service_of_attempt,
+    },
     capacity::{nodes as cluster_nodes, requests as requests_of_pod, shortage},
     defaults::Defaults,
     files::{Files, FilesPlace, KeptFiles, PART, check_claim, files_secret},

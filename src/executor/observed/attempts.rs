@@ -54,7 +54,7 @@ impl Observed {
     pub fn unnoted_attempt(&self) -> Option<&JobRow> {
         let (owner, last) = (self.earlier.first()?, self.jobs.first()?);
         let is_noted = owner.attempts.is_some_and(|noted| noted >= last.attempt);
-        (!is_noted && !self.is_stopping()).then_some(owner)
+        (!is_noted && !last.is_begun() && !self.is_stopping()).then_some(owner)
     }
 
     /// The attempt that a pod is of, unless that is the first: `attempt 2 of 4: exit code 3`.

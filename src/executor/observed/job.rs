@@ -107,7 +107,8 @@ impl JobRow {
 
     /// Whether Kubernetes makes no pod for it, since its task waits for its turn or is being created.
     pub fn is_waiting_in_group(&self) -> bool {
-        self.group.is_some() && self.is_held && self.state == JobState::Active
+        // A further attempt of a task waits for no turn.
+        self.group.is_some() && self.attempt == 1 && self.is_held && self.state == JobState::Active
     }
 
     /// Whether the creation of its task has begun with it, and has not ended.

@@ -48,9 +48,11 @@ impl Observed {
             let pod = pods.get(&job.uid).copied();
             (node_status(job, pod, self), loss(job, pod_of(job)))
         });
-        let gone = self.nodes_without_job().into_iter();
-        let all = of_jobs.chain(gone.map(|node| (node, None)));
-        let failed: Vec<_> = all
+        if !self.nodes_without_job().is_empty() {
+            // Its Job would be missing in the next attempt, too.
+            return None;
+        }
+        let failed: Vec<_> = of_jobs
             .filter(|(node, _)| node.status == TaskState::Failed)
             .collect();
         if let Some(loss) = failed.iter().find_map(|(_, loss)| *loss) {
@@ -86,16 +88,32 @@ impl Observed {
         (before < recovery.max_restarts_on_errors).then(|| cause(true))
     }
 
+    /// The first Job of an attempt after the first one whose Jobs are being created.
+    pub fn begun_attempt(&self) -> Option<&JobRow> {
+        let first = self.jobs.first()?;
+        let is_begun = first.is_begun() && first.attempt > 1 && !self.is_stopping();
+        is_begun.then_some(first)
+    }
+
     /// Why the next attempt of this task with Jobs of one owner may begin now, or after a pause.
     pub fn next_attempt(&self) -> Option<Cause> {
         let has_ended = self.jobs.iter().all(|job| job.state.has_ended());
         has_ended.then(|| self.cause_of_restart()).flatten()
     }
 
-    /// Whether another attempt may follow that of these Jobs of a node of `user`, which have ended.
-    pub(super) fn may_follow(&self, jobs: &[Arc<JobRow>], user: &User) -> bool {
+    /// Whether another Job may follow these Jobs of a node of `user`, those of the last attempt and of earlier ones.
+    pub(super) fn may_follow(
+        &self,
+        last: &[Arc<JobRow>],
+        earlier: &[Arc<JobRow>],
+        user: &User,
+    ) -> bool {
         let is_recovered = |job: &Arc<JobRow>| job.recovery.is_some() && job.state.has_ended();
-        if !jobs.iter().any(is_recovered) {
+        if last.is_empty() {
+            // The Jobs of its attempt are being created.
+            return !earlier.is_empty() && !self.jobs.is_empty() && !self.is_stopping();
+        }
+        if !last.iter().any(is_recovered) {
             return false;
         }
         // Another node may still fail.

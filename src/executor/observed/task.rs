@@ -243,7 +243,7 @@ impl Observed {
 
     /// Whether it has a Job, or a pod that outlived its Job and that no one stops.
     pub fn is_kept(&self) -> bool {
-        !self.jobs.is_empty() || self.pods.iter().any(|pod| pod.is_orphan())
+        self.all_jobs().next().is_some() || self.pods.iter().any(|pod| pod.is_orphan())
     }
 
     /// The nodes whose Jobs are gone, of a task with Jobs of one owner that is not being stopped.
@@ -288,7 +288,7 @@ impl Observed {
             lost_pods: lost_pods.collect(),
             seen_ends: Ends::default(),
             awaited_ends: HashMap::new(),
-            may_follow: self.may_follow(&jobs, user),
+            may_follow: self.may_follow(&jobs, &earlier, user),
             pods,
             jobs,
             earlier,

@@ -24,6 +24,14 @@ k8s_child='' k8s_code=0
 k8s_signaled=
 # Not empty at the index of a process: it has been told to stop; it is a filter, also when its parent is gone.
 k8s_told=() k8s_fed=()
+# The names in the Secret of a task are those of its first attempt.
+case ${SKYPILOT_NUM_RESTARTS:-0}:$SKYPILOT_NODE_IPS in
+  0:* | *-try*) ;;
+  *:node-0.task-*)
+    k8s_try=-try$((SKYPILOT_NUM_RESTARTS + 1))
+    SKYPILOT_NODE_IPS=${SKYPILOT_NODE_IPS//$'\n'/$k8s_try$'\n'}$k8s_try
+    ;;
+esac
 exec {k8s_out}>&1 {k8s_err}>&2
 # Only a trap writes to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)

@@ -114,12 +114,14 @@ fn plan(group: &[(TaskId, Arc<Observed>)]) -> Vec<Step> {
             .iter()
             .filter_map(|(_, task)| Some((task, task.jobs.first()?)))
     };
+    // A further attempt of a task is not that of its group: see `recovery`.
+    let is_begun = |first: &JobRow| first.is_begun() && first.attempt == 1;
     let is_whole = firsts().any(|(_, first)| first.is_complete);
     for (task, first) in firsts() {
         if first.is_queued() {
             let rank = first.group.as_ref().map_or(0, |group| group.rank);
             queued.insert(rank, first);
-        } else if first.is_begun() {
+        } else if is_begun(first) {
             let job = first.name.clone();
             steps.extend(is_whole.then_some(Step::Complete { job }));
         } else if !first.is_waiting_in_group() {
@@ -131,7 +133,7 @@ fn plan(group: &[(TaskId, Arc<Observed>)]) -> Vec<Step> {
             active += usize::from(!task.has_ended());
         }
     }
-    if firsts().any(|(_, first)| first.is_begun()) {
+    if firsts().any(|(_, first)| is_begun(first)) {
         // Its server is marking the tasks, and starts the first ones.
         return steps;
     }

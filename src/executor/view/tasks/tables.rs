@@ -53,10 +53,13 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     }
 }
 
-/// Whether another attempt of a task follows, or has begun and is not noted yet.
+/// Whether another attempt of a task follows, is being created, or is not noted yet.
 fn recovers(task: &Observed) -> bool {
-    let recovers =
-        |task: &Observed| task.next_attempt().is_some() || task.unnoted_attempt().is_some();
+    let recovers = |task: &Observed| {
+        task.next_attempt().is_some()
+            || task.begun_attempt().is_some()
+            || task.unnoted_attempt().is_some()
+    };
     task.parts().iter().any(recovers)
 }
 
