@@ -2,10 +2,11 @@
 
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{Secret, Service},
+    core::v1::{Pod, Secret, Service},
 };
+use serde_json::json;
 
-use crate::harness::{TempDir, World, wait_until};
+use crate::harness::{TempDir, World, is_real_cluster, wait_until};
 
 #[test]
 fn a_task_that_fails_is_started_again() {
@@ -25,6 +26,11 @@ fn a_task_that_fails_is_started_again() {
     // A viewer that comes late sees the same.
     let late = ada.run(["jobs", "logs", id]).success();
     assert_eq!(late.stdout, log);
+    let only = |attempt: &str| ada.run(["jobs", "logs", "--attempt", attempt, id]);
+    only("2").code(100).stdout(&line(1)).says("exit code 1");
+    only("3").success().stdout(&line(2));
+    only("4").code(1).says("has had 3 so far, not 4");
+    only("0").code(1).says("attempts are counted from 1");
     // The task is one, in the state of its last attempt.
     let listed = ada.run(["jobs", "list"]).success().stdout;
     assert_eq!(listed.lines().count(), 1);
@@ -205,8 +211,8 @@ fn a_task_keeps_its_script_and_its_files_for_each_attempt() {
     let filler = "x".repeat(140_000);
     let file = ada.file(&format!(
         "num_nodes: 2\nworkdir: {}\nresources: {{job_recovery: {{max_restarts_on_errors: 1}}}}\n\
-         run: |\n  cat data.txt\n  echo $SKYPILOT_NODE_IPS\n  test $SKYPILOT_NUM_RESTARTS = 1 && exit\n  \
-         exit 9\n  # {filler}",
+         run: |\n  echo $SKYPILOT_NUM_RESTARTS $(cat data.txt)\n  echo $SKYPILOT_NODE_IPS\n  \
+         test $SKYPILOT_NUM_RESTARTS = 1 && exit\n  test $NODE_RANK = 0 || exit 9\n  sleep 1000\n  # {filler}",
         dir.path().display()
     ));
     let run = ada.run(["jobs", "submit", &file]).success();
@@ -214,13 +220,12 @@ fn a_task_keeps_its_script_and_its_files_for_each_attempt() {
     assert!(!run.stderr.contains("cannot be resolved"), "{}", run.stderr);
     for rank in 0..2 {
         let lines = of_node(log, rank);
+        assert!(lines.contains(&"1 data"), "{log}");
         let last = lines.last().unwrap();
-        assert!(
-            last.ends_with("-try2") && last.matches("-try2").count() == 2,
-            "{last}"
-        );
-        assert_eq!(lines.iter().filter(|line| **line == "data").count(), 2);
+        let count = last.matches("-try2").count();
+        assert!(last.ends_with("-try2") && count == 2, "{last}");
     }
+    assert_eq!(of_node(log, 1)[0], "0 data");
     wait_until("the files to be deleted", || {
         let secrets = world.names_of::<Secret>(id);
         !secrets.iter().any(|name| name.contains("-files-"))
@@ -254,4 +259,135 @@ fn the_tasks_of_a_group_are_started_again_one_by_one() {
         listed().matches("\tcompleted\t").count() == 3
     });
     assert_eq!(world.names::<Job>().len(), 6);
+}
+
+/// Removes a pod as a cluster does that needs its place, with the mark that clusters before 1.26 do not make.
+fn evict(world: &World, pod: &str) {
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}", world.namespace);
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+    });
+    let mark = json!({"status": {"conditions": [condition]}});
+    let request = |method: &str, path: &str, body: &serde_json::Value| {
+        let request = ureq::http::Request::builder().method(method).uri(path);
+        let kind = match method {
+            "PATCH" => "application/strategic-merge-patch+json",
+            _ => "application/json",
+        };
+        let request = request.header("content-type", kind);
+        request.body(serde_json::to_vec(body).unwrap()).unwrap()
+    };
+    let requests = [
+        request("PATCH", &format!("{path}/status"), &mark),
+        request("DELETE", &path, &json!({})),
+    ];
+    for (status, answer) in world.ask(requests.into_iter()) {
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+/// Runs until it is told to stop, and then fails; the second attempt succeeds at once.
+const ONCE: &str = "run: |\n  echo \"restart $SKYPILOT_NUM_RESTARTS\"\n  test $SKYPILOT_NUM_RESTARTS = 0 || exit 0\n  \
+                    trap 'exit 1' TERM; sleep 1000 & wait";
+
+#[test]
+fn a_lost_pod_is_started_again_where_the_user_says_so() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let pod_of = |id: &str| {
+        let pods = world.names::<Pod>();
+        pods.into_iter().find(|pod| pod.contains(id)).unwrap()
+    };
+    let file = ada.file(ONCE);
+    let start = |options: &[&str]| {
+        let submit = [
+            &["jobs", "submit", "--wait-for", "running"],
+            options,
+            &[&file],
+        ]
+        .concat();
+        ada.run(submit).success().stdout.trim().to_owned()
+    };
+    let id = start(&["--recover"]);
+    evict(&world, &pod_of(&id));
+    if world.minor_version() < 26 {
+        // Kubernetes itself makes another pod, in the same Job.
+        assert_eq!(world.names::<Job>().len(), 1);
+        return;
+    }
+    ada.run(["jobs", "wait", &id]).success();
+    let log = ada.run(["jobs", "logs", &id]).success();
+    assert!(log.stdout.ends_with("restart 1\n"), "{}", log.stdout);
+    // Without it nothing runs twice.
+    let id = start(&[]);
+    evict(&world, &pod_of(&id));
+    ada.run(["jobs", "wait", &id]).code(100);
+    // A pod that was deleted by hand is not lost.
+    let id = start(&["--recover"]);
+    world.delete_pod(&pod_of(&id));
+    ada.run(["jobs", "wait", &id]).code(100);
+    assert_eq!(world.names::<Job>().len(), 4);
+}
+
+#[test]
+fn all_nodes_are_started_again_when_one_is_lost() {
+    let world = World::new();
+    if world.minor_version() < 26 {
+        // Kubernetes itself makes another pod, in the same Job.
+        return;
+    }
+    let ada = world.login("ada");
+    let id = ada.submit(&format!(
+        "num_nodes: 2\nresources: {{job_recovery: failover}}\n{ONCE}"
+    ));
+    wait_until("both nodes to run", || {
+        ada.status(&id)["metadata"]["running_nodes"] == 2
+    });
+    let pods = world.names::<Pod>();
+    let second = pods.iter().find(|pod| pod.contains("-node-1-")).unwrap();
+    evict(&world, second);
+    ada.run(["jobs", "wait", &id]).success();
+    let status = ada.status(&id);
+    assert_eq!(status["metadata"]["succeeded_nodes"], 2);
+    let log = ada.run(["jobs", "logs", "--attempt", "2", &id]).success();
+    assert_eq!(of_node(&log.stdout, 0), ["restart 1"]);
+}
+
+#[test]
+fn several_servers_make_each_attempt_once() {
+    let mut world = World::new();
+    let dirs = [TempDir::new(), TempDir::new()];
+    let start = |world: &World| dirs.each_ref().map(|dir| world.second_server(dir));
+    let file = "resources: {job_recovery: {max_restarts_on_errors: 3}}\n\
+                run: echo \"restart $SKYPILOT_NUM_RESTARTS\"; sleep 1; test $SKYPILOT_NUM_RESTARTS = 3";
+    // The sandbox ends with its server.
+    let early = (!is_real_cluster()).then(|| start(&world));
+    // Without a server no node would pass the barrier.
+    let submit = |file: &str| world.login("ada").submit_without_barrier(file);
+    let ids = [submit(file), submit(&format!("num_nodes: 2\n{file}"))];
+    let servers = match early {
+        Some(servers) => servers,
+        None => {
+            // The first attempts end while no server runs.
+            world.end("KILL");
+            wait_until("the first attempts to end", || {
+                let jobs = world.objects::<Job>();
+                let failed = |job: &&Job| job.status.as_ref().and_then(|it| it.failed) > Some(0);
+                jobs.iter().filter(failed).count() == 3
+            });
+            start(&world)
+        }
+    };
+    let ada = world.login("ada");
+    for id in &ids {
+        ada.start_at(&servers[0].url, ["jobs", "wait", id])
+            .finish()
+            .success();
+        let log = ada.start_at(&servers[1].url, ["jobs", "logs", "--node", "0", id]);
+        let log = log.finish().success().stdout;
+        let lines = log.lines().map(|line| line.trim_start_matches("node-0 | "));
+        let expected = ["restart 0", "restart 1", "restart 2", "restart 3"];
+        assert_eq!(Vec::from_iter(lines), expected);
+    }
+    assert_eq!(world.names::<Job>().len(), 4 + 8);
 }

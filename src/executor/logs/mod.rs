@@ -106,7 +106,7 @@ struct ViewerGone;
 
 /// The tasks and containers whose logs are followed.
 pub struct Logs {
-    watches: Shared<(User, TaskId), TaskWatch>,
+    watches: Shared<(User, TaskId, Option<u32>), TaskWatch>,
     tails: Tails,
 }
 
@@ -118,22 +118,36 @@ impl Logs {
         }
     }
 
-    /// The watch on a task of `user`, which all its viewers share.
-    async fn watch(&self, live: &LiveView, user: &User, id: TaskId) -> Result<Arc<TaskWatch>> {
-        let key = (user.clone(), id);
+    /// The watch on a task of `user`, or on one attempt of it, which all its viewers share.
+    async fn watch(
+        &self,
+        live: &LiveView,
+        user: &User,
+        id: TaskId,
+        attempt: Option<u32>,
+    ) -> Result<Arc<TaskWatch>> {
+        let key = (user.clone(), id, attempt);
         if live.view.is_fresh()
             && let Some(watch) = self.watches.get(&key, |watch| !watch.is_gone())
         {
             return Ok(watch);
         }
         let task = live.task(user, id).await?;
+        if let Some(attempt) = attempt {
+            let jobs = task.jobs.iter().filter(|job| job.owner.is(user));
+            let last = jobs.map(|job| job.attempt).max().unwrap_or(1);
+            if attempt > last {
+                let message = format!("attempt: task `{id}` has had {last} so far, not {attempt}");
+                return Err(Error::new(Reason::Invalid, message));
+            }
+        }
         let task = task.status(id, Some(user), &live.cluster.namespace);
         let task = task.ok_or_else(|| Error::no_such_task(id))?;
         let num_nodes = task.metadata.num_nodes;
         let watch = self.watches.join(
             key,
             |watch| !watch.is_gone(),
-            || Some(live.watch_task(user, id, num_nodes)),
+            || Some(live.watch_task(user, id, num_nodes, attempt)),
         );
         Ok(watch.expect("one was begun"))
     }
@@ -147,7 +161,7 @@ pub async fn open(
     id: TaskId,
     query: LogQuery,
 ) -> Result<mpsc::Receiver<LogItem>> {
-    let watch = logs.watch(live, user, id).await?;
+    let watch = logs.watch(live, user, id, query.attempt).await?;
     let num_nodes = watch.num_nodes();
     let unknown = |(field, rank): (&str, u32)| {
         let known = match num_nodes {

@@ -1,8 +1,8 @@
 //! The attempts of a task: the Jobs of the last one are those of the task, and the Jobs of earlier ones stay for their logs. Pure.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use super::{Ends, JobRow, Observed, Owner};
+use super::{Ends, JobRow, Observed, Owner, PodRow};
 use crate::{
     api::TaskState,
     executor::{identity::Uid, objects::Restarts},
@@ -36,6 +36,18 @@ impl Observed {
         let is_earlier = |job: &mut Arc<JobRow>| lasts.next().flatten() != Some(job.attempt);
         self.earlier = self.jobs.extract_if(.., is_earlier).collect();
         self.earlier.sort_by_key(|job| (job.attempt, job.rank));
+    }
+
+    /// The part about one attempt, as if the task had no other.
+    pub fn of_attempt(&self, attempt: u32) -> Self {
+        let mut part = self.clone();
+        part.join_attempts(0);
+        let others = part.jobs.extract_if(.., |job| job.attempt != attempt);
+        let others: HashSet<Uid> = others.map(|job| job.uid).collect();
+        let is_of_other = |pod: &PodRow| pod.job.is_some_and(|job| others.contains(&job));
+        part.pods.retain(|pod| !is_of_other(pod));
+        part.is_alone = true;
+        part
     }
 
     /// All Jobs, those of earlier attempts first.

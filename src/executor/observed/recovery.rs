@@ -36,7 +36,7 @@ impl Observed {
         let first = self.jobs.first()?;
         let recovery = first.recovery.as_deref()?;
         let was_deleted = |owner: &Arc<JobRow>| owner.attempts.is_some_and(|it| it > first.attempt);
-        if self.is_stopping() || self.all_jobs().any(was_deleted) {
+        if self.is_alone || self.is_stopping() || self.all_jobs().any(was_deleted) {
             return None;
         }
         let pods = self.newest_pods();
@@ -108,6 +108,9 @@ impl Observed {
         earlier: &[Arc<JobRow>],
         user: &User,
     ) -> bool {
+        if self.is_alone {
+            return false;
+        }
         let is_recovered = |job: &Arc<JobRow>| job.recovery.is_some() && job.state.has_ended();
         if last.is_empty() {
             // The Jobs of its attempt are being created.

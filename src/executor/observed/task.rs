@@ -37,6 +37,8 @@ pub struct Observed {
     pub seen_ends: Ends,
     /// The ranks of Jobs that a list no longer contains, by uid, until the watch shows their last state.
     pub awaited_ends: HashMap<Uid, u32>,
+    /// Whether it is the part about one attempt, which no other follows.
+    pub is_alone: bool,
     /// In the part about a node: whether another attempt of its task may follow, although the node has ended.
     pub may_follow: bool,
 }
@@ -288,6 +290,7 @@ impl Observed {
             lost_pods: lost_pods.collect(),
             seen_ends: Ends::default(),
             awaited_ends: HashMap::new(),
+            is_alone: self.is_alone,
             may_follow: self.may_follow(&jobs, &earlier, user),
             pods,
             jobs,
