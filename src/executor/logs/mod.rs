@@ -39,6 +39,7 @@ mod position;
 mod reader;
 mod reads;
 mod ring;
+mod runs;
 mod shared;
 mod step;
 mod tail;
@@ -46,7 +47,10 @@ mod wait_reason;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -207,6 +211,7 @@ async fn follow(
     let query = Arc::new(query);
     let is_limit_reported = Arc::new(AtomicBool::new(false));
     let is_barrier_reported = Arc::new(AtomicBool::new(false));
+    let reported_attempt = Arc::new(AtomicU32::new(1));
     let reads = logs.tails.reads();
     let mut followers = JoinSet::new();
     for rank in ranks {
@@ -222,6 +227,7 @@ async fn follow(
             place: place.map(|cursor| cursor.place.clone()),
             is_limit_reported: is_limit_reported.clone(),
             is_barrier_reported: is_barrier_reported.clone(),
+            reported_attempt: reported_attempt.clone(),
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -83,6 +83,8 @@ pub struct Follower {
     pub is_limit_reported: Arc<AtomicBool>,
     /// Whether the viewer has the notice about the nodes that the others wait for.
     pub is_barrier_reported: Arc<AtomicBool>,
+    /// The last attempt whose beginning the viewer has been told of.
+    pub reported_attempt: Arc<AtomicU32>,
     /// The limit of this viewer's reads, for all nodes together.
     pub reads: Reads,
     /// The keys of the containers whose logs were read completely, or are not wanted.
@@ -107,6 +109,7 @@ impl Follower {
         let mut waiting = WaitReason::default();
         let mut node = self.watch.node(self.rank);
         let mut start = Box::pin(self.first_start()).await?;
+        Box::pin(self.report_lost_attempts()).await?;
         let mut last: Option<ContainerRun> = None;
         loop {
             let (mut next, knows_all_pods) = self.next_step(&mut node);
@@ -118,6 +121,10 @@ impl Follower {
                 && let Some(status) = self.watch.end_without_job(self.rank)
             {
                 next = Step::Ended(status);
+            }
+            if node.borrow().may_follow {
+                // An attempt may begin after a pause of minutes.
+                patience = Instant::now() + self.query.wait;
             }
             let mut limit = patience;
             match next {
@@ -238,27 +245,6 @@ impl Follower {
             self.record(LogRecord::Resumed { node: Some(node) }).await?;
         }
         Ok(())
-    }
-
-    /// Reports that the next log is not that of the previous container.
-    async fn report_new_container(
-        &self,
-        source: &ContainerRun,
-        last: Option<&ContainerRun>,
-    ) -> Result<(), ViewerGone> {
-        let node = self.rank;
-        if source.is_previous && source.restarts > 0 && last.is_none() {
-            let reason = format!("its container was started {} times before", source.restarts);
-            self.record(LogRecord::Gap {
-                node,
-                since: None,
-                reason,
-            })
-            .await?;
-        }
-        let Some(last) = last else { return Ok(()) };
-        let message = step::new_run(&self.watch.node(node).borrow(), source, last);
-        self.record(LogRecord::Notice { node, message }).await
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.

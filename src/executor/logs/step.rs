@@ -90,13 +90,15 @@ pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
     earlier.chain(last).collect()
 }
 
-/// What a viewer is told before the log of another container run than the last one.
-pub fn new_run(observed: &Observed, source: &ContainerRun, last: &ContainerRun) -> String {
-    match observed.attempt_of(source.uid) {
-        _ if last.uid == source.uid => "its container was started again".to_owned(),
-        Some(attempt) => attempt,
-        None => format!("another pod runs it: {}", source.pod),
-    }
+/// The earlier attempts of the node whose pods are gone, and with them their logs.
+pub fn lost_attempts(observed: &Observed) -> Vec<u32> {
+    let earlier = observed.earlier.iter();
+    let gone = earlier.filter(|job| {
+        let node = node_status(job, None, observed);
+        // A node that was stopped before it had a pod has written nothing.
+        observed.pods_of(job).next().is_none() && node.stopped_after.is_none()
+    });
+    gone.map(|job| job.attempt).collect()
 }
 
 /// Whether a container of the last attempt of the node was read, so that only the end of its Job is awaited.

@@ -70,10 +70,11 @@ impl Observed {
     }
 
     /// The attempt that a pod is of, unless that is the first: `attempt 2 of 4: exit code 3`.
-    pub fn attempt_of(&self, pod: Uid) -> Option<String> {
+    pub fn attempt_of(&self, pod: Uid) -> Option<(u32, String)> {
         let pod = self.pods.iter().find(|row| row.uid == pod)?;
         let job = self.all_jobs().find(|job| pod.job == Some(job.uid))?;
-        describe_attempt(job, TaskState::Running, None)
+        let attempt = describe_attempt(job, TaskState::Running, None)?;
+        Some((job.attempt, attempt))
     }
 }
 

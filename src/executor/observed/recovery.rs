@@ -39,6 +39,12 @@ impl Observed {
         if self.is_alone || self.is_stopping() || self.all_jobs().any(was_deleted) {
             return None;
         }
+        if self.lacks_ends() {
+            // What follows depends on them, so the task is not said to have failed yet.
+            let text = "how its nodes have ended is not known yet".to_owned();
+            let is_error = false;
+            return Some(Cause { text, is_error });
+        }
         let pods = self.newest_pods();
         let pod_of = |job: &JobRow| {
             let lost = || self.lost_pods.get(&job.uid).map(|pod| &**pod);
@@ -98,7 +104,21 @@ impl Observed {
     /// Why the next attempt of this task with Jobs of one owner may begin now, or after a pause.
     pub fn next_attempt(&self) -> Option<Cause> {
         let has_ended = self.jobs.iter().all(|job| job.state.has_ended());
-        has_ended.then(|| self.cause_of_restart()).flatten()
+        let is_known = has_ended && !self.lacks_ends();
+        is_known.then(|| self.cause_of_restart()).flatten()
+    }
+
+    /// Whether a Job has failed, and its pod has not yet, as far as the rows show: the watches of Jobs and pods are not in step. A pod that
+    /// is being deleted may take longer to end.
+    pub(super) fn lacks_ends(&self) -> bool {
+        let pods = self.newest_pods();
+        let is_noted =
+            |job: &JobRow| (job.ends.as_ref()).is_some_and(|it| it.get(job.rank).is_some());
+        let mut failed = (self.jobs.iter()).filter(|job| job.state.has_failed() && !is_noted(job));
+        failed.any(|job| {
+            let pod = pods.get(&job.uid);
+            pod.is_some_and(|pod| !pod.has_ended() && !pod.is_deleted)
+        })
     }
 
     /// Whether another Job may follow these Jobs of a node of `user`, those of the last attempt and of earlier ones.

@@ -326,19 +326,20 @@ impl Observed {
         let is_stopping = self
             .all_jobs()
             .any(|job| job.is_stopping && user.is_none_or(|user| job.owner.is(user)));
-        let cause = (jobs.first())
+        let recovered = (jobs.first())
             .filter(|job| job.recovery.is_some() && !is_stopping)
-            .and_then(|job| self.of(|owner| *owner == job.owner).cause_of_restart());
+            .map(|job| self.of(|owner| *owner == job.owner));
+        let cause = recovered.as_ref().and_then(Self::cause_of_restart);
         let status = match overall(&nodes, num_nodes) {
             // Some of its Jobs are deleted already. If those of the last attempt are, the one before it has failed.
             status if is_stopping && (!status.is_terminal() || !self.earlier.is_empty()) => {
                 TaskState::Stopping
             }
             TaskState::Failed if cause.is_some() => {
-                let is_over = nodes.iter().all(|node| node.status.is_terminal());
-                match is_over {
-                    true => TaskState::Pending,
-                    false => TaskState::Running,
+                let goes_on = nodes.iter().any(|node| !node.status.is_terminal());
+                match goes_on || recovered.is_some_and(|part| part.lacks_ends()) {
+                    true => TaskState::Running,
+                    false => TaskState::Pending,
                 }
             }
             status => status,

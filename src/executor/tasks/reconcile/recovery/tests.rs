@@ -202,6 +202,32 @@ fn the_policy_decides_about_failures() {
 }
 
 #[test]
+fn a_failure_is_judged_when_the_end_of_the_pod_is_known() {
+    let policy = json!({"max_restarts_on_errors": 0, "recover_on_exit_codes": [33]});
+    let state = |task: &Observed| {
+        let status = task.status("ab12cd34".parse().unwrap(), None, "default");
+        status.unwrap().status.to_string()
+    };
+    let (mut job, ended) = node(1, 0, &policy, &json!(33));
+    let (_, runs) = node(1, 0, &policy, &json!(null));
+    let late = observed(vec![(job.clone(), runs.clone())]);
+    assert_eq!((&*planned(&late), &*state(&late)), ("nothing", "running"));
+    assert!(!late.has_ended());
+    let known = observed(vec![(job.clone(), ended)]);
+    assert_eq!(
+        (&*planned(&known), &*state(&known)),
+        ("exit code 33", "pending")
+    );
+    // The pod is gone, and its Job says how it ended.
+    job["status"]["conditions"][0]["message"] =
+        "Container task for pod default/p failed with exit code 33 matching FailJob rule at index 1".into();
+    job["status"]["conditions"][0]["reason"] = "PodFailurePolicy".into();
+    let mut gone = observed(vec![(job, runs)]);
+    gone.pods.clear();
+    assert_eq!(planned(&gone), "exit code 33");
+}
+
+#[test]
 fn all_nodes_end_before_they_are_started_again() {
     let policy = json!({"max_restarts_on_errors": 1});
     let stopped = |(job, mut pod): (Value, Value)| {
