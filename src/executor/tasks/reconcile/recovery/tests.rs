@@ -1,9 +1,12 @@
+use std::sync::Mutex;
+
 use serde_json::{Value, from_value, json};
 
 use super::*;
 use crate::{
     executor::{
         observed::PodRow,
+        scripted_server,
         view::{View, ViewRow},
     },
     golden,
@@ -345,4 +348,133 @@ fn attempts_that_fail_at_once_come_ever_later() {
     times[0] = 3000;
     assert_eq!(after(&times, 2000), 600);
     assert_eq!(begins_after(&[ago(5)], None, now()), 0);
+}
+
+/// The first Job of a second attempt of two nodes, which is being created, and the Jobs of the first attempt.
+fn begun() -> Vec<Value> {
+    let policy = json!({"max_restarts_on_errors": 1});
+    let mut jobs: Vec<_> = [(0, 137), (1, 3), (0, 0)]
+        .map(|(rank, code)| node(2, rank, &policy, &json!(code)).0)
+        .into();
+    for job in &mut jobs {
+        job["metadata"]["annotations"][labels::COMPLETE] = "true".into();
+    }
+    let restarts = json!({"cause": "node-1: exit code 3", "after_errors": 1, "times": []});
+    let next = &mut jobs[2];
+    next["metadata"]["name"] = "job-0-try2".into();
+    next["metadata"]["uid"] = "uid-0-2".into();
+    next["metadata"]["labels"][labels::ATTEMPT] = "2".into();
+    let annotations = &mut next["metadata"]["annotations"];
+    annotations[labels::RESTARTS] = restarts.to_string().into();
+    annotations[labels::COMPLETE] = "false".into();
+    next["spec"]["parallelism"] = 0.into();
+    next["spec"]["template"]["spec"]["subdomain"] = "task-ab12cd34-try2".into();
+    next["status"] = json!({});
+    jobs
+}
+
+/// The changes that a task with these Jobs leads to; `noted` is the first Job after its change.
+async fn changes(jobs: Vec<Value>, noted: Value) -> Vec<String> {
+    let requests = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let seen = requests.clone();
+    let known = jobs.clone();
+    let cluster = scripted_server::cluster(move |request| {
+        let (method, path) = request.split_once(' ').unwrap();
+        let path = path.split([' ', '?']).next().unwrap();
+        let name = path.rsplit('/').next().unwrap();
+        if method != "GET" {
+            seen.lock().unwrap().push(format!("{method} {name}"));
+        }
+        let mut made = known[1].clone();
+        made["metadata"]["name"] = "job-1-try2".into();
+        made["metadata"]["uid"] = "uid-1-2".into();
+        made["metadata"]["labels"][labels::ATTEMPT] = "2".into();
+        made["status"] = json!({});
+        let named = |job: &&Value| job["metadata"]["name"] == name;
+        Some(match (method, name) {
+            ("GET", "jobs" | "pods") => {
+                json!({"metadata": {"resourceVersion": "1"}, "items": known}).to_string()
+            }
+            ("GET", _) => known.iter().find(named).unwrap().to_string(),
+            ("POST", "jobs") => made.to_string(),
+            ("PATCH", "job-0") => noted.to_string(),
+            ("PATCH", _) => known[2].to_string(),
+            _ => json!({"metadata": {"name": "x"}}).to_string(),
+        })
+    })
+    .await;
+    let live = LiveView::new(cluster);
+    for job in jobs {
+        let row: JobRow = from_value(job).unwrap();
+        live.view.change::<JobRow, _>(|table| table.merge(row));
+    }
+    settle(&live, "ab12cd34".parse().unwrap()).await.unwrap();
+    let requests = requests.lock().unwrap();
+    requests.clone()
+}
+
+#[actix_rt::test]
+async fn an_attempt_that_another_server_has_begun_is_completed() {
+    let jobs = begun();
+    let noted = jobs[0].clone();
+    let expected = [
+        "POST services",
+        "POST jobs",
+        "PATCH job-0",
+        "PATCH job-0-try2",
+    ];
+    assert_eq!(changes(jobs, noted).await, expected);
+}
+
+#[actix_rt::test]
+async fn an_attempt_of_a_task_that_was_stopped_meanwhile_ends() {
+    let jobs = begun();
+    let mut noted = jobs[0].clone();
+    noted["metadata"]["annotations"][labels::STOPPING] = "true".into();
+    let mut requests = changes(jobs, noted.clone()).await;
+    requests[3..].sort();
+    let expected = [
+        "POST services",
+        "POST jobs",
+        "PATCH job-0",
+        "DELETE job-0-try2",
+        "DELETE job-1-try2",
+    ];
+    assert_eq!(requests, expected);
+    // Where the mark is known before, nothing is created.
+    let mut jobs = begun();
+    jobs[0] = noted.clone();
+    assert_eq!(changes(jobs, noted).await, [""; 0]);
+}
+
+#[test]
+fn the_view_shows_the_last_attempt_of_a_task() {
+    let view = View::default();
+    let merge = |job: Value, is_deleted| {
+        let row: JobRow = from_value(job).unwrap();
+        let now = std::time::Instant::now();
+        view.change::<JobRow, _>(|table| table.merge_event(row, is_deleted, now));
+    };
+    let task = || view.task("ab12cd34".parse().unwrap()).unwrap_or_default();
+    let jobs = begun();
+    // The last one may come first.
+    for job in jobs.iter().rev() {
+        merge(job.clone(), false);
+    }
+    let attempts = |task: &Observed| {
+        let of =
+            |jobs: &[Arc<JobRow>]| -> Vec<u32> { jobs.iter().map(|job| job.attempt).collect() };
+        (of(&task.jobs), of(&task.earlier))
+    };
+    assert_eq!(attempts(&task()), (vec![2], vec![1, 1]));
+    assert_eq!(attempts(&task().of_attempt(1)), (vec![1, 1], vec![]));
+    let gone = |mut job: Value| {
+        job["metadata"]["resourceVersion"] = "2".into();
+        merge(job, true);
+    };
+    gone(jobs[2].clone());
+    assert_eq!(attempts(&task()), (vec![1, 1], vec![]));
+    gone(jobs[0].clone());
+    gone(jobs[1].clone());
+    assert_eq!(attempts(&task()), (vec![], vec![]));
 }
