@@ -53,14 +53,22 @@ pub const TASKS_WAIT: &str = "/tasks/wait";
 
 /// The path that submits a task, with those flags that differ from the default.
 pub fn tasks_submit(flags: SubmitFlags) -> String {
-    let SubmitFlags { fail_fast, barrier } = flags;
-    let query = match (fail_fast, barrier) {
-        (true, true) => "",
-        (false, true) => "?fail_fast=false",
-        (true, false) => "?barrier=false",
-        (false, false) => "?fail_fast=false&barrier=false",
-    };
-    format!("{TASKS_SUBMIT}{query}")
+    let SubmitFlags {
+        fail_fast,
+        barrier,
+        recover,
+    } = flags;
+    let parts = [
+        (!fail_fast, "fail_fast=false"),
+        (!barrier, "barrier=false"),
+        (recover, "recover=true"),
+    ];
+    let parts = parts.into_iter().filter(|(is_given, _)| *is_given);
+    let parts: Vec<_> = parts.map(|(_, part)| part).collect();
+    match parts.is_empty() {
+        true => TASKS_SUBMIT.to_owned(),
+        false => format!("{TASKS_SUBMIT}?{}", parts.join("&")),
+    }
 }
 
 /// The path that lists tasks, of all users or only the own ones.
@@ -114,13 +122,17 @@ mod tests {
                 .replace("{volume_id}", volume_id.as_str());
             assert_eq!(filled, built);
         }
-        for (fail_fast, barrier, query) in [
-            (true, true, ""),
-            (false, true, "?fail_fast=false"),
-            (true, false, "?barrier=false"),
-            (false, false, "?fail_fast=false&barrier=false"),
+        for (fail_fast, barrier, recover, query) in [
+            (true, true, false, ""),
+            (false, true, false, "?fail_fast=false"),
+            (true, false, true, "?barrier=false&recover=true"),
+            (false, false, false, "?fail_fast=false&barrier=false"),
         ] {
-            let flags = SubmitFlags { fail_fast, barrier };
+            let flags = SubmitFlags {
+                fail_fast,
+                barrier,
+                recover,
+            };
             assert_eq!(tasks_submit(flags), format!("{TASKS_SUBMIT}{query}"));
         }
     }

@@ -74,6 +74,8 @@ pub struct SubmitFlags {
     pub fail_fast: bool,
     /// Whether no node begins `run` before the `setup` of all has ended.
     pub barrier: bool,
+    /// Whether the task is started again when it is lost to the cluster, also if its file does not say so.
+    pub recover: bool,
 }
 
 impl Default for SubmitFlags {
@@ -81,6 +83,7 @@ impl Default for SubmitFlags {
         Self {
             fail_fast: true,
             barrier: true,
+            recover: false,
         }
     }
 }

@@ -207,6 +207,10 @@ command! {
         #[argh(option, arg_name = "rank", from_str_fn(value::rank))]
         pub node: Vec<u32>,
 
+        /// print only this attempt of a task that was started again, from 1
+        #[argh(option, arg_name = "number")]
+        pub attempt: Option<u32>,
+
         /// begin each line with its node: auto (with several nodes), always or never
         #[argh(option, default = "Prefix::Auto")]
         pub prefix: Prefix,

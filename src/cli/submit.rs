@@ -133,6 +133,10 @@ macro_rules! with_submission {
             #[argh(switch)]
             pub no_barrier: bool,
 
+            /// start the task again when the cluster loses a node of it: a machine fails, or a pod is evicted or preempted
+            #[argh(switch)]
+            pub recover: bool,
+
             /// run the file once for each value of a variable: lr=0.1,0.01 or seed=1..5; repeated, for all combinations
             #[argh(option, arg_name = "variable=values")]
             pub sweep: Vec<SweepParameter>,
@@ -202,6 +206,7 @@ macro_rules! with_submission {
                     dry_run: self.dry_run,
                     no_fail_fast: self.no_fail_fast,
                     no_barrier: self.no_barrier,
+                    recover: self.recover,
                     sweep: mem::take(&mut self.sweep),
                     array: self.array,
                     max_running: self.max_running,
@@ -223,6 +228,7 @@ pub struct StartOptions {
     pub dry_run: bool,
     pub no_fail_fast: bool,
     pub no_barrier: bool,
+    pub recover: bool,
     pub sweep: Vec<SweepParameter>,
     pub array: Option<u32>,
     pub max_running: Option<u32>,

@@ -322,7 +322,13 @@ impl Executor {
         let id = key.id("task", user);
         let content = task.to_wire().map_err(Error::internal)?;
         let files = files.map(|files| files.sha256.as_str());
-        let request = key.digest(&(content, flags.fail_fast, flags.barrier, files));
+        let request = key.digest(&(
+            content,
+            flags.fail_fast,
+            flags.barrier,
+            flags.recover,
+            files,
+        ));
         let turn = self.creations.turn(id).await?;
         let earlier = keyed::find(&self.live, user, id, &request).await?;
         let nonce = match &earlier {

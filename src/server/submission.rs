@@ -1,7 +1,7 @@
 //! The body of `POST /tasks/submit`: the definition as JSON, or a form of several parts with the definition in the part `task`, and the
 //! archive of its files in the part `files`. The parts `source` and `origin` hold the text of the task file, and where it came from.
 //!
-//! The flags `fail_fast`, `barrier`, `dry_run` and `check`, and the sweep in `sweep`, `array` and `max_running`, come in the query, or as
+//! The flags `fail_fast`, `barrier`, `recover`, `dry_run` and `check`, and the sweep in `sweep`, `array` and `max_running`, come in the query, or as
 //! parts of the form. A server that knows no form refuses
 //! it. A client that wants a dry run or a check sends one, since a server that does not know the flag would start the task. The archive is
 //! the last part, so that the other parts are refused before it is sent.
@@ -100,6 +100,7 @@ impl Submission {
         let flags = SubmitFlags {
             fail_fast: flag("fail_fast", usual.fail_fast),
             barrier: flag("barrier", usual.barrier),
+            recover: flag("recover", usual.recover),
         };
         let sweep = read_sweep(pairs, &mut problems);
         if !problems.is_empty() {
@@ -171,20 +172,20 @@ async fn of_form(
                 let text = text.map_err(|_| refused("sweep", "is not UTF-8 text"))?;
                 flags.push((name, text.trim().to_owned()));
             }
-            "fail_fast" | "barrier" | "dry_run" | "check" | "array" | "max_running"
+            "fail_fast" | "barrier" | "recover" | "dry_run" | "check" | "array" | "max_running"
                 if !given.contains(&name) =>
             {
                 given.push(name.clone());
                 flags.push((name, String::from_utf8_lossy(&bytes).trim().to_owned()));
             }
-            "task" | "files" | "source" | "fail_fast" | "barrier" | "dry_run" | "check"
-            | "array" | "max_running" => {
+            "task" | "files" | "source" | "fail_fast" | "barrier" | "recover" | "dry_run"
+            | "check" | "array" | "max_running" => {
                 return Err(refused(&name, "is given more than once"));
             }
             _ => {
                 return Err(refused(
                     &name,
-                    "is not a part of the form: expected task, source, origin, fail_fast, barrier, dry_run, check, sweep, array, max_running, files",
+                    "is not a part of the form: expected task, source, origin, fail_fast, barrier, recover, dry_run, check, sweep, array, max_running, files",
                 ));
             }
         }

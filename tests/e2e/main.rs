@@ -58,6 +58,7 @@ mod older;
 mod other_servers;
 mod output;
 mod python_server;
+mod recovery;
 mod server;
 mod server_access;
 mod submission;

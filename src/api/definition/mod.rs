@@ -26,7 +26,7 @@ pub use size::MAX_JOBS;
 pub(super) use warnings::has_effect;
 
 use super::{
-    Problem, Resources, TimeLimit, limit_problems, resources,
+    Problem, Recovery, Resources, TimeLimit, limit_problems, resources,
     shape::{Got, refuse_unknown},
     time_limit::read_time_limit,
 };
@@ -222,6 +222,13 @@ impl TaskDefinition {
         let image = &mut self.resources.image_id;
         *image = image.as_ref().map(|image| login.image(image));
         Some(login)
+    }
+
+    /// When it is started again. `is_asked`: the command line asks for it, too.
+    pub fn recovery(&self, is_asked: bool) -> Option<Recovery> {
+        let of_file = self.resources.unused.get("job_recovery");
+        let of_file = of_file.and_then(Recovery::from_json);
+        of_file.or_else(|| is_asked.then(Recovery::default))
     }
 
     /// The git repository that is the working directory: a mapping with `url`, and `ref` if it is given.

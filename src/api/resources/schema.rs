@@ -56,11 +56,7 @@ pub const IGNORED: &[(&str, Shape, &str)] = &[
         "a task's ports are open to the cluster, and to nobody else",
     ),
     ("autostop", Any, "a task's pods end with the task"),
-    (
-        "job_recovery",
-        RECOVERY,
-        "a task that fails is not started again",
-    ),
+    ("job_recovery", RECOVERY, ""),
     (
         "priority",
         Integer(-1000, 1000),

@@ -17,7 +17,7 @@ impl Resources {
             match (*key, value) {
                 (_, None) => (),
                 ("infra" | "cloud", Some(cloud)) => warnings.extend(cloud_warning(key, cloud)),
-                ("any_of" | "ordered", Some(_)) => (),
+                ("any_of" | "ordered" | "job_recovery", Some(_)) => (),
                 ("instance_type", Some(Value::String(name)))
                     if InstanceType::parse(name).is_some() => {}
                 (_, Some(_)) => warnings.push(format!("resources.{key} is ignored: {why}")),

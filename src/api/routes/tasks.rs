@@ -34,6 +34,12 @@ const BARRIER: Parameter = Parameter::new(
     "whether no node begins `run` before the `setup` of all has ended",
 )
 .or("true");
+const RECOVER: Parameter = Parameter::new(
+    "recover",
+    Kind::Flag,
+    "whether the task is started again when the cluster loses a node of it, also if its `job_recovery` does not say so",
+)
+.or("false");
 const DRY_RUN: Parameter = Parameter::new(
     "dry_run",
     Kind::Flag,
@@ -85,6 +91,7 @@ const PARTS: &[Part] = &[
     ),
     flag(FAIL_FAST),
     flag(BARRIER),
+    flag(RECOVER),
     flag(DRY_RUN),
     flag(CHECK),
     flag(SWEEP),
@@ -125,6 +132,7 @@ pub const ROUTES: &[Route] = &[
         query: &[
             FAIL_FAST,
             BARRIER,
+            RECOVER,
             DRY_RUN,
             CHECK,
             SWEEP,

@@ -68,7 +68,8 @@ fn the_tables_have_all_parameters_of_the_queries() {
     let sweep: BTreeSet<String> = sweep.map(|(key, _)| key.to_owned()).collect();
     let parameters: &'static [Parameter] = &Sweep::PARAMETERS;
     assert_eq!(sweep, names(parameters));
-    let log = "follow=0&tail=1&since=1s&timestamps=1&node=1&wait=1s&joined=1&after=0-begin";
+    let log =
+        "follow=0&tail=1&since=1s&timestamps=1&node=1&attempt=1&wait=1s&joined=1&after=0-begin";
     let log = LogQuery::from_pairs(&pairs(log)).unwrap().to_pairs();
     let log: BTreeSet<String> = log.into_iter().map(|(key, _)| key.to_owned()).collect();
     assert_eq!(log, names(LogQuery::PARAMETERS));

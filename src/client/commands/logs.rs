@@ -27,6 +27,7 @@ pub fn run(context: &mut Context<'_>, mut args: LogsArgs) -> Result<Exit, Error>
         since,
         timestamps,
         node,
+        attempt,
         prefix,
         wait,
         output,
@@ -53,6 +54,7 @@ pub fn run(context: &mut Context<'_>, mut args: LogsArgs) -> Result<Exit, Error>
         since,
         timestamps,
         nodes: node,
+        attempt,
         wait: wait.unwrap_or(usual),
         after: Vec::new(),
         // A record per line is several times as long as the line, and only the line is shown.

@@ -37,6 +37,7 @@ pub fn run(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Erro
         (args.ignore_file_mounts, "--ignore-file-mounts"),
         (options.no_fail_fast, "--no-fail-fast"),
         (options.no_barrier, "--no-barrier"),
+        (options.recover, "--recover"),
     ] {
         origin.options.extend(is_set.then(|| option.to_owned()));
     }
@@ -76,6 +77,7 @@ pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Err
     let settings = settings.with_sweep(sweep.as_ref());
     options.no_fail_fast |= before.no_fail_fast;
     options.no_barrier |= before.no_barrier;
+    options.recover |= before.recover;
     let name = format!("the file of task {id}");
     let file = task_file::parse(&name, text.as_bytes(), &settings)?;
     if let Some(secret) = file.task.missing_secrets.first() {
@@ -192,6 +194,7 @@ fn start(
     let flags = SubmitFlags {
         fail_fast: !args.no_fail_fast,
         barrier: !args.no_barrier,
+        recover: args.recover,
     };
     let mut archive = pack(
         context,

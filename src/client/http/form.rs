@@ -39,6 +39,9 @@ impl Form {
             ("fail_fast", "text/plain", flags.fail_fast.to_string()),
             ("barrier", "text/plain", flags.barrier.to_string()),
         ];
+        // An older server knows no such part.
+        let recover = flags.recover.then(|| "true".to_owned());
+        parts.extend(recover.map(|recover| ("recover", "text/plain", recover)));
         parts.extend(flag.map(|flag| (flag, "text/plain", "true".to_owned())));
         let pairs = sweep.iter().flat_map(|sweep| sweep.to_pairs());
         parts.extend(pairs.map(|(name, value)| (name, "text/plain", value)));

@@ -39,6 +39,7 @@ mod position;
 mod reader;
 mod reads;
 mod ring;
+mod runs;
 mod shared;
 mod step;
 mod tail;
@@ -46,7 +47,10 @@ mod wait_reason;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -106,7 +110,7 @@ struct ViewerGone;
 
 /// The tasks and containers whose logs are followed.
 pub struct Logs {
-    watches: Shared<(User, TaskId), TaskWatch>,
+    watches: Shared<(User, TaskId, Option<u32>), TaskWatch>,
     tails: Tails,
 }
 
@@ -118,22 +122,36 @@ impl Logs {
         }
     }
 
-    /// The watch on a task of `user`, which all its viewers share.
-    async fn watch(&self, live: &LiveView, user: &User, id: TaskId) -> Result<Arc<TaskWatch>> {
-        let key = (user.clone(), id);
+    /// The watch on a task of `user`, or on one attempt of it, which all its viewers share.
+    async fn watch(
+        &self,
+        live: &LiveView,
+        user: &User,
+        id: TaskId,
+        attempt: Option<u32>,
+    ) -> Result<Arc<TaskWatch>> {
+        let key = (user.clone(), id, attempt);
         if live.view.is_fresh()
             && let Some(watch) = self.watches.get(&key, |watch| !watch.is_gone())
         {
             return Ok(watch);
         }
         let task = live.task(user, id).await?;
+        if let Some(attempt) = attempt {
+            let jobs = task.jobs.iter().filter(|job| job.owner.is(user));
+            let last = jobs.map(|job| job.attempt).max().unwrap_or(1);
+            if attempt > last {
+                let message = format!("attempt: task `{id}` has had {last} so far, not {attempt}");
+                return Err(Error::new(Reason::Invalid, message));
+            }
+        }
         let task = task.status(id, Some(user), &live.cluster.namespace);
         let task = task.ok_or_else(|| Error::no_such_task(id))?;
         let num_nodes = task.metadata.num_nodes;
         let watch = self.watches.join(
             key,
             |watch| !watch.is_gone(),
-            || Some(live.watch_task(user, id, num_nodes)),
+            || Some(live.watch_task(user, id, num_nodes, attempt)),
         );
         Ok(watch.expect("one was begun"))
     }
@@ -147,7 +165,7 @@ pub async fn open(
     id: TaskId,
     query: LogQuery,
 ) -> Result<mpsc::Receiver<LogItem>> {
-    let watch = logs.watch(live, user, id).await?;
+    let watch = logs.watch(live, user, id, query.attempt).await?;
     let num_nodes = watch.num_nodes();
     let unknown = |(field, rank): (&str, u32)| {
         let known = match num_nodes {
@@ -193,6 +211,7 @@ async fn follow(
     let query = Arc::new(query);
     let is_limit_reported = Arc::new(AtomicBool::new(false));
     let is_barrier_reported = Arc::new(AtomicBool::new(false));
+    let reported_attempt = Arc::new(AtomicU32::new(1));
     let reads = logs.tails.reads();
     let mut followers = JoinSet::new();
     for rank in ranks {
@@ -208,6 +227,7 @@ async fn follow(
             place: place.map(|cursor| cursor.place.clone()),
             is_limit_reported: is_limit_reported.clone(),
             is_barrier_reported: is_barrier_reported.clone(),
+            reported_attempt: reported_attempt.clone(),
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,

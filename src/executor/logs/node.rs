@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -83,6 +83,8 @@ pub struct Follower {
     pub is_limit_reported: Arc<AtomicBool>,
     /// Whether the viewer has the notice about the nodes that the others wait for.
     pub is_barrier_reported: Arc<AtomicBool>,
+    /// The last attempt whose beginning the viewer has been told of.
+    pub reported_attempt: Arc<AtomicU32>,
     /// The limit of this viewer's reads, for all nodes together.
     pub reads: Reads,
     /// The keys of the containers whose logs were read completely, or are not wanted.
@@ -103,10 +105,11 @@ impl Follower {
     }
 
     async fn follow(&mut self) -> Result<NodeOutcome, ViewerGone> {
-        let patience = Instant::now() + self.query.wait;
+        let mut patience = Instant::now() + self.query.wait;
         let mut waiting = WaitReason::default();
         let mut node = self.watch.node(self.rank);
         let mut start = Box::pin(self.first_start()).await?;
+        Box::pin(self.report_lost_attempts()).await?;
         let mut last: Option<ContainerRun> = None;
         loop {
             let (mut next, knows_all_pods) = self.next_step(&mut node);
@@ -118,6 +121,10 @@ impl Follower {
                 && let Some(status) = self.watch.end_without_job(self.rank)
             {
                 next = Step::Ended(status);
+            }
+            if node.borrow().may_follow {
+                // An attempt may begin after a pause of minutes.
+                patience = Instant::now() + self.query.wait;
             }
             let mut limit = patience;
             match next {
@@ -145,6 +152,8 @@ impl Follower {
                     }
                     self.read.insert(source.key());
                     last = Some(source);
+                    // Another attempt has as much time to begin.
+                    patience = Instant::now() + self.query.wait;
                     continue;
                 }
                 Step::Wait(reason) if !self.query.follow => {
@@ -158,7 +167,7 @@ impl Follower {
                 let node = self.rank;
                 self.record(LogRecord::Waiting { node, reason }).await?;
             }
-            if !self.read.is_empty() {
+            if step::has_read_last(&node.borrow(), self.rank, &self.read) {
                 // The node waits for the end of its Job, which may take any time.
                 match timeout(JOB_END_DELAY, node.changed()).await {
                     Ok(changed) => changed.map_err(|_| ViewerGone)?,
@@ -236,30 +245,6 @@ impl Follower {
             self.record(LogRecord::Resumed { node: Some(node) }).await?;
         }
         Ok(())
-    }
-
-    /// Reports that the next log is not that of the previous container.
-    async fn report_new_container(
-        &self,
-        source: &ContainerRun,
-        last: Option<&ContainerRun>,
-    ) -> Result<(), ViewerGone> {
-        let node = self.rank;
-        if source.is_previous && source.restarts > 0 && last.is_none() {
-            let reason = format!("its container was started {} times before", source.restarts);
-            self.record(LogRecord::Gap {
-                node,
-                since: None,
-                reason,
-            })
-            .await?;
-        }
-        let message = match last {
-            Some(last) if last.uid == source.uid => "its container was started again".to_owned(),
-            Some(_) => format!("another pod runs it: {}", source.pod),
-            None => return Ok(()),
-        };
-        self.record(LogRecord::Notice { node, message }).await
     }
 
     /// Reads the log of a container to its end, or until a while after the task was stopped.

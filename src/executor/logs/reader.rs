@@ -528,7 +528,8 @@ impl Reader {
     /// Whether the task was stopped, as far as the rows show.
     fn is_stopped(&self) -> bool {
         let node = self.watch.node(self.container.name.node);
-        node.borrow().jobs.is_empty()
+        let observed = node.borrow();
+        observed.jobs.is_empty() && !observed.may_follow
     }
 
     /// Whether the pod is being deleted, as far as the rows show.

@@ -14,6 +14,9 @@ use crate::{
 /// `terminationGracePeriodSeconds` unless a pod says otherwise.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// The reason of a node that has ended, until it is known whether its task is started again.
+const FOLLOWS: &str = "another attempt of its task may follow";
+
 /// Reasons for a missing log.
 pub const POD_GONE: &str = "its pod is gone";
 const POD_EVICTED: &str = "its pod was evicted";
@@ -78,10 +81,31 @@ impl ContainerRun {
 
 /// The container runs of the node of this rank, oldest first.
 pub fn sources(observed: &Observed, rank: u32) -> Vec<ContainerRun> {
-    match job(observed, rank) {
+    let earlier = observed.earlier.iter().filter(|job| job.rank == rank);
+    let earlier = earlier.flat_map(|job| observed.pods_of(job).flat_map(sources_of));
+    let last = match job(observed, rank) {
         Some(job) => observed.pods_of(job).flat_map(sources_of).collect(),
         None => jobless_pod(observed, rank).map_or_else(Vec::new, sources_of),
-    }
+    };
+    earlier.chain(last).collect()
+}
+
+/// The earlier attempts of the node whose pods are gone, and with them their logs.
+pub fn lost_attempts(observed: &Observed) -> Vec<u32> {
+    let earlier = observed.earlier.iter();
+    let gone = earlier.filter(|job| {
+        let node = node_status(job, None, observed);
+        // A node that was stopped before it had a pod has written nothing.
+        observed.pods_of(job).next().is_none() && node.stopped_after.is_none()
+    });
+    gone.map(|job| job.attempt).collect()
+}
+
+/// Whether a container of the last attempt of the node was read, so that only the end of its Job is awaited.
+pub fn has_read_last(observed: &Observed, rank: u32, read: &HashSet<String>) -> bool {
+    let job = job(observed, rank).filter(|_| !observed.may_follow);
+    let own = job.map(|job| observed.pods_of(job).flat_map(sources_of));
+    (own.into_iter().flatten()).any(|source| read.contains(&source.key()))
 }
 
 /// The pod of a node whose Job is gone: it is being stopped, or the Job was deleted without it.
@@ -93,7 +117,7 @@ fn jobless_pod(observed: &Observed, rank: u32) -> Option<&PodRow> {
 /// Whether the task of the node was stopped. Its pod may still run.
 pub fn is_stopped(observed: &Observed, rank: u32) -> bool {
     let is_orphan = || jobless_pod(observed, rank).is_some_and(PodRow::is_orphan);
-    job(observed, rank).is_none() && !is_orphan()
+    job(observed, rank).is_none() && !is_orphan() && !observed.may_follow
 }
 
 /// How long the pod of a stopped node may still run, while it is there; none if it is gone.
@@ -153,9 +177,13 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
     let node = match (job(observed, rank), jobless_pod(observed, rank)) {
         (Some(job), _) => node_status(job, observed.pods_of(job).next_back(), observed),
         (None, Some(pod)) if pod.is_orphan() => pod_status(pod),
+        (None, _) if observed.may_follow => return Step::Wait(Some(FOLLOWS.to_owned())),
         (None, _) => return Step::Stopped,
     };
     match node.status {
+        TaskState::Completed | TaskState::Failed if observed.may_follow => {
+            Step::Wait(Some(FOLLOWS.to_owned()))
+        }
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
         TaskState::Pending | TaskState::Running | TaskState::Stopping => Step::Wait(node.reason),
     }

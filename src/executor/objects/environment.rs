@@ -8,6 +8,9 @@ use super::{
     submission::{NODE_IPS, Submission},
 };
 
+/// How many attempts of the task were before this one.
+pub const NUM_RESTARTS: &str = "SKYPILOT_NUM_RESTARTS";
+
 /// The number of a task in its group, and how many there are.
 const JOB_RANK: &str = "SKYPILOT_JOB_RANK";
 const NUM_JOBS: &str = "SKYPILOT_NUM_JOBS";
@@ -26,6 +29,7 @@ pub fn environment(submission: &Submission, rank: u32) -> Vec<EnvVar> {
         ("NUM_NODES", task.num_nodes.to_string()),
         ("SKYPILOT_NODE_RANK", rank.to_string()),
         ("SKYPILOT_NUM_NODES", task.num_nodes.to_string()),
+        (NUM_RESTARTS, "0".to_owned()),
     ];
     // As in SkyPilot (0.14.1, `sky jobs launch --num-jobs`), ranks begin with 0.
     let of_group = submission.group.iter().flat_map(|group| {

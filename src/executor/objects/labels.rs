@@ -38,6 +38,15 @@ pub const STOPPING: &str = "k8s-cli/stopping";
 /// The ends of nodes, for the time after Kubernetes has removed their Jobs or pods.
 pub const ENDS: &str = "k8s-cli/ends";
 
+/// On all Jobs of a task that is started again after some failures: which ones, see [`Recovery`](crate::api::Recovery).
+pub const RECOVERY: &str = "k8s-cli/recovery";
+/// The label of the Jobs and pods of each attempt but the first: its number.
+pub const ATTEMPT: &str = "k8s-cli/attempt";
+/// On the Jobs of such an attempt: why it began, and what was before. See `attempt`.
+pub const RESTARTS: &str = "k8s-cli/restarts";
+/// On the first Job of a task: the number of attempts whose Jobs were created. So one that is deleted is not made again.
+pub const ATTEMPTS: &str = "k8s-cli/attempts";
+
 /// On all objects of a task whose id a key has decided: the nonce in the names of the objects that the first Job owns.
 pub const NONCE: &str = "k8s-cli/nonce";
 /// On the same: the digest of the request, by which a second one of the same key is known. Also on claims of volumes.

@@ -54,6 +54,10 @@ pub fn job(submission: &Submission, rank: u32) -> Result<Job, Problem> {
         let kept = serde_json::to_string(&files.kept).unwrap_or_default();
         annotations.insert(labels::FILES.to_owned(), kept);
     }
+    if let Some(recovery) = &submission.recovery {
+        let recovery = serde_json::to_string(recovery).unwrap_or_default();
+        annotations.insert(labels::RECOVERY.to_owned(), recovery);
+    }
     Ok(Job {
         metadata: ObjectMeta {
             name: Some(names::node_job_name(&job_name, rank, task.num_nodes)),

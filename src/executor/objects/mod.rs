@@ -6,6 +6,7 @@
 //! All modules above import this one. It is pure: random values, the time and looked-up values are arguments. Nothing here reads an
 //! object of Kubernetes; `observed` does that.
 
+mod attempt;
 mod barrier;
 mod capacity;
 mod defaults;
@@ -27,6 +28,9 @@ mod submission;
 mod tests;
 
 pub use self::{
+    attempt::{
+        Attempt, MAX_RESTARTS, RESTARTS_PERIOD, Restarts, job_of_attempt, service_of_attempt,
+    },
     capacity::{nodes as cluster_nodes, requests as requests_of_pod, shortage},
     defaults::Defaults,
     files::{Files, FilesPlace, KeptFiles, PART, check_claim, files_secret},

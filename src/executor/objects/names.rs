@@ -64,6 +64,27 @@ pub fn node_job_name(job_name: &str, rank: u32, num_nodes: u32) -> String {
     }
 }
 
+/// The name of the Job of a node in an attempt but the first, from that in another attempt. The beginning of a name that would be too
+/// long is cut off: its end tells the Jobs apart.
+pub fn attempt_job_name(name: &str, attempt: u32) -> String {
+    let name = format!("{}{TRY}{attempt}", first_job_name(name));
+    let cut = &name[name.len().saturating_sub(MAX_LABEL)..];
+    cut.trim_start_matches('-').to_owned()
+}
+
+/// The name of the Job of a node in the first attempt, from that in any.
+pub fn first_job_name(name: &str) -> &str {
+    // The id of a task is longer.
+    let is_number = |text: &str| (1..5).contains(&text.len()) && text.parse::<u32>().is_ok();
+    match name.rsplit_once(TRY) {
+        Some((first, attempt)) if is_number(attempt) => first,
+        _ => name,
+    }
+}
+
+/// What stands before the number of an attempt in the names of its Jobs.
+const TRY: &str = "-try";
+
 /// What the names of the objects of a task begin with, except those of its Jobs.
 ///
 /// A key decides the id of a task, so an earlier task may have had the same one, and Kubernetes may not have collected its objects yet.
@@ -194,6 +215,12 @@ mod tests {
             assert_eq!(job_name(&task(name), id), expected);
             assert!(is_value(&task_name(name)));
         }
+        assert_eq!(attempt_job_name("t-ab12cd34", 2), "t-ab12cd34-try2");
+        assert_eq!(attempt_job_name("t-ab12cd34-try2", 13), "t-ab12cd34-try13");
+        assert_eq!(
+            attempt_job_name("retry2-ab12cd34", 2),
+            "retry2-ab12cd34-try2"
+        );
         let unnamed = TaskDefinition::from_json(&json!({"run": "true"})).unwrap();
         assert_eq!(job_name(&unnamed, id), "task-ab12cd34-ab12cd34");
         assert_eq!(node_job_name("train-ab12cd34", 0, 1), "train-ab12cd34");
@@ -208,5 +235,8 @@ mod tests {
         );
         let pod = format!("{longest}-abcde");
         assert_eq!(pod.len(), 63, "{pod}");
+        let again = attempt_job_name(&longest, 1000);
+        assert_eq!(again.len(), 63);
+        assert!(again.ends_with("x-ab12cd34-node-9999-try1000"), "{again}");
     }
 }

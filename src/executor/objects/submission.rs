@@ -11,7 +11,8 @@ use super::{
     script::{MAX_ARGUMENT, Script},
 };
 use crate::api::{
-    RegistryLogin, SubmitFlags, TaskDefinition, TaskGroup, TaskId, Timestamp, User, VolumeMount,
+    Recovery, RegistryLogin, SubmitFlags, TaskDefinition, TaskGroup, TaskId, Timestamp, User,
+    VolumeMount,
 };
 
 /// The variable that holds the addresses of all nodes.
@@ -54,6 +55,8 @@ pub struct Submission {
     pub created_at: Timestamp,
     /// Whether the failure of a node stops the other nodes.
     pub fail_fast: bool,
+    /// When it is started again.
+    pub recovery: Option<Recovery>,
     /// Whether its nodes begin `run` together.
     pub has_barrier: bool,
     /// The name of the claim behind each mount path of the task.
@@ -116,6 +119,7 @@ impl Submission {
                 has_barrier.then_some(domain.as_str()),
                 files.as_ref(),
             ),
+            recovery: task.recovery(flags.recover),
             has_barrier,
             node_names,
             warnings: warning.into_iter().collect(),

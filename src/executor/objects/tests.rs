@@ -17,6 +17,7 @@ fn check(case: &str) {
 fn submission(mut task: TaskDefinition) -> Submission {
     let registry_login = task.take_registry_login();
     let flags = SubmitFlags {
+        recover: false,
         fail_fast: task.name.as_deref() != Some("pair"),
         barrier: true,
     };

@@ -3,8 +3,10 @@
 //! The state is that of the pods. A node has come to the barrier when its startup probe has succeeded, and may pass it when its
 //! annotation says so.
 
+use std::collections::HashSet;
+
 use super::{Observed, PodRow, Start, node_status};
-use crate::api::TaskState;
+use crate::{api::TaskState, executor::identity::Uid};
 
 /// The most nodes that a reason names.
 const NAMED: usize = 8;
@@ -28,7 +30,10 @@ pub struct Barrier {
 impl Barrier {
     /// The barrier of a task with Jobs of one owner; none if no pod is held.
     pub fn of(task: &Observed) -> Option<Self> {
-        if !task.pods.iter().any(|pod| is_held(pod)) {
+        let earlier: HashSet<Uid> = task.earlier.iter().map(|job| job.uid).collect();
+        let is_of_earlier = |pod: &PodRow| pod.job.is_some_and(|job| earlier.contains(&job));
+        let mut own = task.pods.iter().filter(|pod| !is_of_earlier(pod));
+        if !own.clone().any(|pod| is_held(pod)) {
             return None;
         }
         let num_nodes = task.jobs.first()?.num_nodes?;
@@ -39,7 +44,7 @@ impl Barrier {
             awaited: Vec::new(),
             failed: None,
             fails_fast: task.jobs.iter().any(|job| job.fails_fast),
-            is_open: task.pods.iter().any(|pod| pod.start == Start::Released),
+            is_open: own.any(|pod| pod.start == Start::Released),
         };
         let pods = task.newest_pods();
         let mut is_known = vec![false; num_nodes as usize];

@@ -9,11 +9,11 @@ use super::{
     row::{Condition, Meta, Owner, PodSpec, Row, Wire, impl_row, moment},
 };
 use crate::{
-    api::{TaskGroup, TaskId, TaskState, TimeLimit, Timestamp},
+    api::{Recovery, TaskGroup, TaskId, TaskState, TimeLimit, Timestamp},
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
-        objects::{KeptFiles, Keyed, is_nonce, labels},
+        objects::{KeptFiles, Keyed, Restarts, is_nonce, labels},
     },
 };
 
@@ -55,6 +55,14 @@ pub struct JobRow {
     pub is_stopping: bool,
     /// Whether Kubernetes has counted a failed pod, although the Job has not ended yet.
     pub has_failed_pod: bool,
+    /// When its task is started again.
+    pub recovery: Option<Arc<Recovery>>,
+    /// The number of the attempt that it is of, from 1 on.
+    pub attempt: u32,
+    /// The restarts of its task before that attempt.
+    pub restarts: Option<Arc<Restarts>>,
+    /// The number of attempts of its task whose Jobs were created. Only the first Job says so, after the second attempt has begun.
+    pub attempts: Option<u32>,
     /// The files that travelled with its task. Only the first Job says so.
     pub files: Option<Arc<KeptFiles>>,
     /// Whether these files are deleted.
@@ -99,7 +107,8 @@ impl JobRow {
 
     /// Whether Kubernetes makes no pod for it, since its task waits for its turn or is being created.
     pub fn is_waiting_in_group(&self) -> bool {
-        self.group.is_some() && self.is_held && self.state == JobState::Active
+        // A further attempt of a task waits for no turn.
+        self.group.is_some() && self.attempt == 1 && self.is_held && self.state == JobState::Active
     }
 
     /// Whether the creation of its task has begun with it, and has not ended.
@@ -184,6 +193,12 @@ impl From<Wire<Spec, Status>> for JobRow {
             is_held: spec.parallelism == Some(0),
             group: meta.group().map(Arc::new),
             is_stopping: says(labels::STOPPING),
+            recovery: (meta.annotation(labels::RECOVERY))
+                .and_then(|recovery| serde_json::from_str(recovery).ok())
+                .map(Arc::new),
+            attempt: meta.attempt(),
+            restarts: (meta.annotation(labels::RESTARTS).and_then(Restarts::parse)).map(Arc::new),
+            attempts: (meta.annotation(labels::ATTEMPTS)).and_then(|number| number.parse().ok()),
             files: (meta.annotation(labels::FILES).and_then(KeptFiles::parse)).map(Arc::new),
             has_deleted_files: says(labels::FILES_DELETED),
             has_failed_pod: status.failed.is_some_and(|failed| failed > 0)

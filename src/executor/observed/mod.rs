@@ -8,6 +8,7 @@
 //! keeps the rows.
 
 mod asked;
+mod attempts;
 mod barrier;
 mod claim;
 mod ends;
@@ -15,6 +16,8 @@ mod event;
 mod job;
 mod node;
 mod pod;
+mod reason;
+mod recovery;
 mod row;
 mod source;
 mod task;
@@ -29,8 +32,9 @@ pub use self::{
     event::{EventRow, EventText, Subject},
     job::{JobRow, JobState, KeyedJobRow},
     node::{node_status, pod_status, stopped_after},
-    pod::{Container, PodRow, Start, could_not_start},
+    pod::{Container, Loss, PodRow, Start, could_not_start},
+    reason::{first_failure, names_its_node, setup_failure},
     row::{Owner, Row},
     source::SourceRow,
-    task::{Observed, first_failure, names_its_node, setup_failure},
+    task::Observed,
 };

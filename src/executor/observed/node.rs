@@ -107,6 +107,7 @@ fn completed(pod: Option<&PodRow>) -> NodeEnd {
 fn failed(job: &JobRow, pod: Option<&PodRow>, reason: Option<&str>) -> NodeEnd {
     let stopped_after = stopped_after(job, pod);
     let exit_code = pod.and_then(PodRow::exit_code);
+    let exit_code = exit_code.or_else(|| exit_code_of_job(reason?));
     let by_itself = stopped_after.is_none() && pod.is_some_and(|pod| pod.ended_by_itself);
     if exit_code == Some(0) && by_itself {
         // Another container of the pod failed. The task's container decides.
@@ -155,8 +156,7 @@ fn failed_pod(pod: &PodRow) -> Option<String> {
 /// The reason of a failed Job whose pod says nothing.
 fn job_failure(reason: &str, pod: Option<&PodRow>) -> String {
     // With a `podFailurePolicy` the condition of the Job says what happened to a pod that is gone (job_controller, 1.26).
-    if let Some((_, rest)) = reason.split_once(" failed with exit code ") {
-        let code: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    if let Some(code) = exit_code_of_job(reason) {
         return format!("exit code {code}");
     }
     if reason.contains(" has condition DisruptionTarget ") {
@@ -167,6 +167,13 @@ fn job_failure(reason: &str, pod: Option<&PodRow>) -> String {
         return "its pod was deleted".to_owned();
     }
     reason.to_owned()
+}
+
+/// The exit code that a `podFailurePolicy` wrote into the condition of a Job.
+fn exit_code_of_job(reason: &str) -> Option<i32> {
+    let (_, rest) = reason.split_once(" failed with exit code ")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit());
+    rest[..digits.unwrap_or(rest.len())].parse().ok()
 }
 
 /// The reason why the state of a running pod is uncertain.

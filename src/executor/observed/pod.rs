@@ -58,6 +58,8 @@ pub struct PodRow {
     pub failure: Option<Box<str>>,
     /// The longest time that it may run, if it has run as long as that.
     pub reached_limit: Option<TimeLimit>,
+    /// How the cluster lost it, if it did. A limit of its own is none.
+    pub loss: Option<Loss>,
     /// Whether neither Kubernetes nor a user ended it.
     pub ended_by_itself: bool,
     /// The name of the task's container; none if it is the usual one.
@@ -82,6 +84,30 @@ pub struct PodRow {
     pub stopped_after: Option<u32>,
     /// The claims that it mounts.
     pub claims: Box<[Box<str>]>,
+}
+
+/// How the cluster lost a pod.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Its machine failed, or is being taken away.
+    NodeLost,
+    /// Its machine lacked something, or somebody emptied the machine.
+    Evicted,
+    Preempted,
+    /// Only its Job says that it was lost.
+    Removed,
+}
+
+impl Loss {
+    /// For a person.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NodeLost => "node lost",
+            Self::Evicted => "evicted",
+            Self::Preempted => "preempted",
+            Self::Removed => "pod removed by the cluster",
+        }
+    }
 }
 
 /// Whether the node may begin `run`.
@@ -262,6 +288,7 @@ impl From<Wire<PodSpec, Status>> for PodRow {
             is_hopeless: containers.waiting().is_some_and(WaitingState::is_hopeless),
             disruption: status.disruption(),
             failure: status.failure(&containers),
+            loss: status.loss(),
             reached_limit: status
                 .has_passed_deadline()
                 .then(|| spec.time_limit())
@@ -405,6 +432,29 @@ impl Status {
     /// The condition that a cluster of version 1.26 or newer adds before it deletes a pod.
     fn disruption(&self) -> Option<Box<str>> {
         self.condition("DisruptionTarget", "True")?.sentence()
+    }
+
+    /// How the cluster lost it. A condition says so since 1.26; before, only some of the reasons do.
+    fn loss(&self) -> Option<Loss> {
+        let condition = self.condition("DisruptionTarget", "True");
+        if let Some(condition) = condition {
+            return Some(match condition.reason.as_deref() {
+                Some("PreemptionByScheduler") => Loss::Preempted,
+                Some("EvictionByEvictionAPI" | "TerminationByKubelet") => Loss::Evicted,
+                // The taint manager, and the collector of pods without a machine.
+                _ => Loss::NodeLost,
+            });
+        }
+        let message = self.message.as_deref().unwrap_or_default();
+        match self.reason.as_deref()? {
+            "NodeLost" | "NodeShutdown" | "Shutdown" | "Terminated" => Some(Loss::NodeLost),
+            "Preempting" => Some(Loss::Preempted),
+            // The other evictions are for a limit of the pod (`pkg/kubelet/eviction`, 1.20 to 1.36).
+            "Evicted" if message.starts_with("The node was low on resource") => Some(Loss::Evicted),
+            // A kubelet that lacks something refuses new pods.
+            "Evicted" if message.contains("The node had condition") => Some(Loss::Evicted),
+            _ => None,
+        }
     }
 
     /// Only the control plane sets the pod to not ready while its containers are ready and no reason is given. It does so when the

@@ -152,6 +152,12 @@ impl Meta {
         rank.and_then(|rank| rank.parse().ok()).unwrap_or(0)
     }
 
+    /// The number of the attempt that the labels name, or 1.
+    pub fn attempt(&self) -> u32 {
+        let attempt = self.label(labels::ATTEMPT);
+        attempt.and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
     /// The rank of the node whose failure stopped this one.
     pub fn stopped_after(&self) -> Option<u32> {
         self.annotation(labels::STOPPED_AFTER)?.parse().ok()

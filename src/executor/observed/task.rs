@@ -6,12 +6,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Barrier, Ends, EventRow, JobRow, NodeEnd, Owner, PodRow,
-    barrier::{WAITING, is_waiting},
-    job::INCOMPLETE,
-    node::{SETTING_UP, node_status, pod_status, signal},
+    attempts::describe_attempt,
+    barrier::is_waiting,
+    node::{node_status, pod_status, signal},
+    reason::{DELETED_JOB, reason},
 };
 use crate::{
-    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, TimeLimit, Timestamp, User},
+    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
     executor::{
         identity::Uid,
         objects::{KeptFiles, names},
@@ -21,8 +22,10 @@ use crate::{
 /// The rows of one task, or of one of its nodes, at about the same moment.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// By rank.
+    /// Those of the last attempt, by rank.
     pub jobs: Vec<Arc<JobRow>>,
+    /// Those of earlier attempts, by attempt, then by rank.
+    pub earlier: Vec<Arc<JobRow>>,
     /// By rank, then by age.
     pub pods: Vec<Arc<PodRow>>,
     /// The last event that says why a Job has no pod, why a pod has not started, or why a claim of a pod is pending: by the uid of
@@ -34,6 +37,10 @@ pub struct Observed {
     pub seen_ends: Ends,
     /// The ranks of Jobs that a list no longer contains, by uid, until the watch shows their last state.
     pub awaited_ends: HashMap<Uid, u32>,
+    /// Whether it is the part about one attempt, which no other follows.
+    pub is_alone: bool,
+    /// In the part about a node: whether another attempt of its task may follow, although the node has ended.
+    pub may_follow: bool,
 }
 
 /// The facts about a task that each of its objects carries.
@@ -84,6 +91,9 @@ impl Observed {
         self.note_end(&job);
         self.jobs.remove(at);
         self.lost_pods.remove(&job.uid);
+        // It may have been the last one of its attempt.
+        self.join_attempts(0);
+        self.split_attempts();
         job
     }
 
@@ -102,11 +112,11 @@ impl Observed {
     /// Removes a pod. The last one of a Job is kept, because it says how its node ended.
     pub fn remove_pod(&mut self, at: usize) -> Arc<PodRow> {
         let pod = self.pods.remove(at);
-        let mut jobs = self.jobs.iter();
-        if let Some(job) = jobs.find(|job| pod.job == Some(job.uid))
-            && self.pods_of(job).next().is_none()
-        {
-            self.lost_pods.insert(job.uid, pod.clone());
+        let job = self
+            .job_of(&pod)
+            .filter(|job| self.pods_of(job).next().is_none());
+        if let Some(job) = job.map(|job| job.uid) {
+            self.lost_pods.insert(job, pod.clone());
         }
         pod
     }
@@ -169,19 +179,25 @@ impl Observed {
         let is_own = |files: &Arc<KeptFiles>| files.holder.is_none();
         let is_due = first.files.as_ref().is_some_and(is_own)
             && !first.has_deleted_files
-            && self.jobs.iter().all(|job| job.state.has_ended());
+            && self.has_ended();
         is_due.then_some(first)
     }
 
     /// Whether a user stops the task.
     pub fn is_stopping(&self) -> bool {
-        self.jobs.iter().any(|job| job.is_stopping)
+        self.all_jobs().any(|job| job.is_stopping)
+    }
+
+    /// Whether all Jobs of the task have ended, and no other attempt follows.
+    pub fn has_ended(&self) -> bool {
+        self.jobs.iter().all(|job| job.state.has_ended()) && self.cause_of_restart().is_none()
     }
 
     /// The part about the Jobs of some owners.
     pub fn of(&self, is_wanted: impl Fn(&Owner) -> bool) -> Self {
         let mut part = self.clone();
         part.jobs.retain(|job| is_wanted(&job.owner));
+        part.earlier.retain(|job| is_wanted(&job.owner));
         part
     }
 
@@ -224,15 +240,12 @@ impl Observed {
 
     fn job_of(&self, pod: &PodRow) -> Option<&JobRow> {
         let uid = pod.job?;
-        self.jobs
-            .iter()
-            .map(|job| &**job)
-            .find(|job| job.uid == uid)
+        self.all_jobs().map(|job| &**job).find(|job| job.uid == uid)
     }
 
     /// Whether it has a Job, or a pod that outlived its Job and that no one stops.
     pub fn is_kept(&self) -> bool {
-        !self.jobs.is_empty() || self.pods.iter().any(|pod| pod.is_orphan())
+        self.all_jobs().next().is_some() || self.pods.iter().any(|pod| pod.is_orphan())
     }
 
     /// The nodes whose Jobs are gone, of a task with Jobs of one owner that is not being stopped.
@@ -254,7 +267,13 @@ impl Observed {
         let first = self.pods.partition_point(|pod| pod.rank < rank);
         let pods = self.pods[first..].iter();
         let pods = pods.take_while(|pod| pod.rank == rank);
-        let is_of_job = |pod: &PodRow| jobs.iter().any(|job| Some(job.uid) == pod.job);
+        let earlier = self.earlier.iter();
+        let earlier = earlier.filter(|job| job.rank == rank && job.owner.is(user));
+        let earlier: Vec<_> = earlier.cloned().collect();
+        let is_of_job = |pod: &PodRow| {
+            let mut all = earlier.iter().chain(&jobs);
+            all.any(|job| Some(job.uid) == pod.job)
+        };
         let pods = pods.filter(|pod| pod.owner.is(user) || is_of_job(pod));
         let pods: Vec<_> = pods.cloned().collect();
         let is_of_node = |event: &&EventRow| {
@@ -271,8 +290,11 @@ impl Observed {
             lost_pods: lost_pods.collect(),
             seen_ends: Ends::default(),
             awaited_ends: HashMap::new(),
+            is_alone: self.is_alone,
+            may_follow: self.may_follow(&jobs, &earlier, user),
             pods,
             jobs,
+            earlier,
         }
     }
 
@@ -301,10 +323,24 @@ impl Observed {
         });
         let of_pods = jobless.iter().filter_map(|pod| pod.changed_at);
         let changed_at = changes.chain(of_pods).fold(facts.created_at, Ord::max);
+        let is_stopping = self
+            .all_jobs()
+            .any(|job| job.is_stopping && user.is_none_or(|user| job.owner.is(user)));
+        let recovered = (jobs.first())
+            .filter(|job| job.recovery.is_some() && !is_stopping)
+            .map(|job| self.of(|owner| *owner == job.owner));
+        let cause = recovered.as_ref().and_then(Self::cause_of_restart);
         let status = match overall(&nodes, num_nodes) {
-            // Some of its Jobs are deleted already.
-            status if !status.is_terminal() && jobs.iter().any(|job| job.is_stopping) => {
+            // Some of its Jobs are deleted already. If those of the last attempt are, the one before it has failed.
+            status if is_stopping && (!status.is_terminal() || !self.earlier.is_empty()) => {
                 TaskState::Stopping
+            }
+            TaskState::Failed if cause.is_some() => {
+                let goes_on = nodes.iter().any(|node| !node.status.is_terminal());
+                match goes_on || recovered.is_some_and(|part| part.lacks_ends()) {
+                    true => TaskState::Running,
+                    false => TaskState::Pending,
+                }
             }
             status => status,
         };
@@ -322,7 +358,14 @@ impl Observed {
             created_at: facts.created_at,
             updated_at: changed_at,
             username: facts.owner.label.to_string(),
-            reason: reason(&nodes, num_nodes, status, is_begun),
+            reason: match (&cause, jobs.first()) {
+                (Some(cause), Some(first)) => Some(cause.describe(first)),
+                (None, Some(first)) => {
+                    let reason = reason(&nodes, num_nodes, status, is_begun);
+                    describe_attempt(first, status, reason)
+                }
+                (_, None) => reason(&nodes, num_nodes, status, is_begun),
+            },
             metadata: TaskMetadata {
                 job_name: job_name(&nodes, num_nodes),
                 namespace: namespace.to_owned(),
@@ -442,21 +485,16 @@ impl Observed {
     }
 }
 
-/// Whether the reason of a node says by itself which node it is about, or is about the whole task.
-pub fn names_its_node(reason: &str) -> bool {
-    reason.starts_with(DELETED_JOB)
-        || reason.starts_with(INCOMPLETE)
-        || TimeLimit::is_reached(reason)
-}
-
-/// The beginning of the reason of a node whose Job was deleted, up to its rank.
-const DELETED_JOB: &str = "the Job of node-";
-
 /// The name of the Job of another node of the same task.
 fn sibling(job: &JobRow, rank: u32) -> String {
+    let first = names::first_job_name(&job.name);
     let suffix = format!("-node-{}", job.rank);
-    let name = job.name.strip_suffix(&suffix).unwrap_or(&job.name);
-    format!("{name}-node-{rank}")
+    let name = first.strip_suffix(&suffix).unwrap_or(first);
+    let name = format!("{name}-node-{rank}");
+    match job.attempt {
+        1 => name,
+        attempt => names::attempt_job_name(&name, attempt),
+    }
 }
 
 /// The state of the task, by precedence: stopping, failed, completed, running, pending.
@@ -476,85 +514,15 @@ fn overall(nodes: &[NodeStatus], num_nodes: u32) -> TaskState {
     }
 }
 
-/// The reason why a task has failed or does not run: missing Jobs, else that of the first node that has one.
-fn reason(
-    nodes: &[NodeStatus],
-    num_nodes: u32,
-    status: TaskState,
-    is_begun: bool,
-) -> Option<String> {
-    if status == TaskState::Failed {
-        let node = first_failure(nodes)?;
-        let reason = node.reason.as_ref()?;
-        return Some(match setup_failure(node) {
-            Some(why) if num_nodes > 1 => why,
-            _ if names_its_node(reason) => reason.clone(),
-            _ if num_nodes > 1 => format!("node-{}: {reason}", node.rank),
-            _ => reason.clone(),
-        });
-    }
-    if is_begun && status == TaskState::Pending {
-        return Some(match num_nodes {
-            1 => "being created".to_owned(),
-            _ => format!("being created: {} of {num_nodes} Jobs exist", nodes.len()),
-        });
-    }
-    let missing = (num_nodes as usize).saturating_sub(nodes.len());
-    if missing > 0 && status != TaskState::Stopping {
-        return Some(format!(
-            "{missing} of {num_nodes} Jobs do not exist: they are being created, or something went wrong"
-        ));
-    }
-    let unfinished =
-        |state| move |node: &&NodeStatus| node.status == state && node.reason.is_some();
-    let states = [TaskState::Pending, TaskState::Running, TaskState::Stopping];
-    let mut nodes_with_reason = states.into_iter().filter_map(|state| {
-        let nodes = nodes.iter().filter(unfinished(state));
-        nodes.min_by_key(|node| urgency(node))
-    });
-    let node = nodes_with_reason.next()?;
-    let reason = node.reason.as_ref()?;
-    Some(if num_nodes > 1 && urgency(node) == 0 {
-        format!("node-{}: {reason}", node.rank)
-    } else {
-        reason.clone()
-    })
-}
-
-/// The rank of the reason of a node: 0 if it is about the node, and more if it is about the task.
-fn urgency(node: &NodeStatus) -> u8 {
-    match node.reason.as_deref() {
-        Some(SETTING_UP) => 2,
-        Some(reason) if reason.starts_with(WAITING) => 1,
-        _ => 0,
-    }
-}
-
-/// The node that made the task fail: the one that failed first, if an annotation names it.
-pub fn first_failure(nodes: &[NodeStatus]) -> Option<&NodeStatus> {
-    let failed = || nodes.iter().filter(|node| node.status == TaskState::Failed);
-    let first = failed().find_map(|node| node.stopped_after);
-    let own = |node: &&NodeStatus| node.stopped_after.is_none() && node.reason.is_some();
-    failed()
-        .find(|node| Some(node.rank) == first)
-        .or_else(|| failed().find(own))
-        .or_else(|| failed().next())
-}
-
-/// `setup on node-1 exited with 3`, if a node failed in its setup.
-pub fn setup_failure(node: &NodeStatus) -> Option<String> {
-    let how = node.reason.as_deref()?.strip_prefix("setup ")?;
-    Some(format!("setup on node-{} {how}", node.rank))
-}
-
 /// The common part of the names of the task's Jobs.
 fn job_name(nodes: &[NodeStatus], num_nodes: u32) -> String {
     let Some(first) = nodes.first() else {
         return String::new();
     };
+    let name = names::first_job_name(&first.job);
     let suffix = format!("-node-{}", first.rank);
-    match first.job.strip_suffix(&suffix) {
+    match name.strip_suffix(&suffix) {
         Some(name) if num_nodes > 1 => name.to_owned(),
-        _ => first.job.clone(),
+        _ => name.to_owned(),
     }
 }

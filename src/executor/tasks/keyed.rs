@@ -60,7 +60,9 @@ pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Re
         // It was stopped, and its processes have not ended.
         return Ok(status.map_or(Earlier::Nothing, |_| Earlier::Task));
     }
-    let first = jobs.into_iter().min_by_key(|job| job.job.rank);
+    let first = jobs
+        .into_iter()
+        .min_by_key(|job| (job.job.attempt, job.job.rank));
     match first {
         Some(first) => state(&first, user, id.as_str(), request),
         None => Ok(Earlier::Nothing),
@@ -79,7 +81,7 @@ pub async fn find_group(
 ) -> Result<Earlier> {
     let selected = ListParams::default().labels(&labels::group_selector(id));
     let (mut jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
-    jobs.retain(|job| job.job.rank == 0);
+    jobs.retain(|job| job.job.rank == 0 && job.job.attempt == 1);
     // One that is whole tells that all are: see `submit::group`.
     let whole = jobs.iter().find(|job| job.job.is_complete);
     match whole.or(jobs.first()) {

@@ -64,7 +64,7 @@ pub async fn stop_all(
     }
     // Another request may have stopped a task in the meantime.
     tasks.retain(|(_, task)| {
-        let mut uids = task.jobs.iter().map(|job| job.uid);
+        let mut uids = task.all_jobs().map(|job| job.uid);
         let mut pods = task.pods.iter().map(|pod| pod.uid);
         uids.any(|uid| deleted.contains(&uid)) || pods.any(|uid| deleted.contains(&uid))
     });
@@ -107,7 +107,8 @@ pub async fn delete_whole(live: &LiveView, id: TaskId, task: &Observed) -> Resul
 pub async fn roll_back(live: &LiveView, id: TaskId) -> Result<usize> {
     live.refresh_jobs(id).await?;
     let task = live.view.task(id).unwrap_or_default();
-    Ok(delete_jobs(live, &task.jobs).await?.len())
+    let jobs: Vec<_> = task.all_jobs().cloned().collect();
+    Ok(delete_jobs(live, &jobs).await?.len())
 }
 
 /// Deletes the rest of a task whose stop was begun.
@@ -130,7 +131,7 @@ pub async fn delete_all(live: &LiveView, jobs: impl Iterator<Item = JobRow>) -> 
 /// The objects of one task whose deletion ends it.
 struct Objects {
     id: TaskId,
-    /// By rank.
+    /// By attempt, then by rank.
     jobs: Vec<Arc<JobRow>>,
     /// The pods that no Job controls any more.
     orphans: Vec<Arc<PodRow>>,
@@ -144,23 +145,24 @@ impl Objects {
         let orphans = jobless.filter(|pod| pod.is_orphan());
         Self {
             id,
-            jobs: task.jobs.iter().filter(is_own).cloned().collect(),
+            jobs: task.all_jobs().filter(is_own).cloned().collect(),
             orphans: orphans.map(|pod| Arc::new(pod.clone())).collect(),
         }
     }
 
-    /// Marks the first Job of a task of several nodes.
+    /// Marks the first Job of a task that may have other Jobs: it has several nodes, or is started again.
     async fn mark(mut self, live: &LiveView, user: Option<&User>) -> Result<Self> {
         let Some(first) = self.jobs.first() else {
             return Ok(self);
         };
-        if first.num_nodes.unwrap_or(1) == 1 || first.is_stopping {
+        let has_one = first.num_nodes.unwrap_or(1) == 1 && first.recovery.is_none();
+        if has_one || first.is_stopping {
             return Ok(self);
         }
         let patch = json!({ "metadata": { "annotations": { labels::STOPPING: "true" } } });
         let is_marked = live.patch::<JobRow>("Job", &first.name, patch).await?;
-        if is_marked && !first.is_complete {
-            // Its creation may have added Jobs. From now on it sees the mark, and ends.
+        if is_marked && (!first.is_complete || first.recovery.is_some()) {
+            // Its creation, or that of another attempt, may have added Jobs. From now on it sees the mark, and ends.
             live.refresh_jobs(self.id).await?;
             let task = live.view.task(self.id).unwrap_or_default();
             self = Self::of(self.id, &task, user);

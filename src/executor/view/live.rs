@@ -83,10 +83,16 @@ impl LiveView {
         task.ok_or_else(|| Error::no_such_task(id))
     }
 
-    /// Watches a task of `user`.
-    pub fn watch_task(&self, user: &User, id: TaskId, num_nodes: u32) -> TaskWatch {
-        let nodes = self.view.subscribe(user, id, num_nodes);
-        TaskWatch::new(self.clone(), id, user.clone(), nodes)
+    /// Watches a task of `user`, or only one attempt of it.
+    pub fn watch_task(
+        &self,
+        user: &User,
+        id: TaskId,
+        num_nodes: u32,
+        attempt: Option<u32>,
+    ) -> TaskWatch {
+        let nodes = self.view.subscribe(user, id, num_nodes, attempt);
+        TaskWatch::new(self.clone(), id, user.clone(), attempt, nodes)
     }
 
     /// Lists the Jobs of a task in the cluster, for the view.

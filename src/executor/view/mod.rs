@@ -115,6 +115,8 @@ pub struct State {
 /// A subscriber of the nodes of a task.
 struct Subscriber {
     user: User,
+    /// The attempt of the task that it is about; none for all of them.
+    attempt: Option<u32>,
     nodes: Vec<watch::Sender<Observed>>,
 }
 
@@ -296,11 +298,18 @@ impl View {
     }
 
     /// Subscribes to the nodes of a task of `user`. The subscription ends when all receivers are dropped.
-    fn subscribe(&self, user: &User, id: TaskId, num_nodes: u32) -> Vec<watch::Receiver<Observed>> {
+    fn subscribe(
+        &self,
+        user: &User,
+        id: TaskId,
+        num_nodes: u32,
+        attempt: Option<u32>,
+    ) -> Vec<watch::Receiver<Observed>> {
         let mut state = self.state();
-        let task = state.tasks.get_or_empty(id);
+        let task = of_attempt(state.tasks.get_or_empty(id), attempt);
         let subscriber = Subscriber {
             user: user.clone(),
+            attempt,
             nodes: (0..num_nodes)
                 .map(|rank| watch::Sender::new(task.node(rank, user)))
                 .collect(),
@@ -330,8 +339,21 @@ impl Subscriber {
     }
 
     fn send(&self, task: &Observed, rank: u32) {
-        if let Some(node) = self.nodes.get(rank as usize) {
-            node.send_replace(task.node(rank, &self.user));
-        }
+        let Some(node) = self.nodes.get(rank as usize) else {
+            return;
+        };
+        let part = match self.attempt {
+            Some(attempt) => task.of_attempt(attempt).node(rank, &self.user),
+            None => task.node(rank, &self.user),
+        };
+        node.send_replace(part);
+    }
+}
+
+/// The part of a task about one attempt, or the whole task.
+fn of_attempt(task: Arc<Observed>, attempt: Option<u32>) -> Arc<Observed> {
+    match attempt {
+        Some(attempt) => Arc::new(task.of_attempt(attempt)),
+        None => task,
     }
 }

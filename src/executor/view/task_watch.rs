@@ -21,6 +21,8 @@ pub struct TaskWatch {
     live: LiveView,
     id: TaskId,
     user: User,
+    /// The attempt of the task that it is about; none for all of them.
+    attempt: Option<u32>,
     nodes: Vec<watch::Receiver<Observed>>,
     /// The start and the result of the last list.
     listed: Mutex<Option<(Instant, Refreshed)>>,
@@ -33,12 +35,14 @@ impl TaskWatch {
         live: LiveView,
         id: TaskId,
         user: User,
+        attempt: Option<u32>,
         nodes: Vec<watch::Receiver<Observed>>,
     ) -> Self {
         Self {
             live,
             id,
             user,
+            attempt,
             nodes,
             listed: Mutex::default(),
         }
@@ -60,8 +64,7 @@ impl TaskWatch {
 
     /// The end of a node whose Job is gone although its task was not stopped.
     pub fn end_without_job(&self, rank: u32) -> Option<NodeStatus> {
-        let task = self.live.view.task(self.id)?;
-        let task = task.of(|owner| owner.is(&self.user));
+        let task = self.task()?;
         if task.is_stopping() {
             return None;
         }
@@ -71,9 +74,15 @@ impl TaskWatch {
 
     /// The nodes whose `setup` the others wait for, in words; none if none waits.
     pub fn awaited_setup(&self) -> Option<String> {
-        let task = self.live.view.task(self.id)?;
-        let task = task.of(|owner| owner.is(&self.user));
+        let task = self.task()?;
         Barrier::of(&task)?.reason()
+    }
+
+    /// The Jobs and pods of all its nodes.
+    fn task(&self) -> Option<Observed> {
+        let task = self.live.view.task(self.id)?;
+        let task = super::of_attempt(task, self.attempt);
+        Some(task.of(|owner| owner.is(&self.user)))
     }
 
     /// Whether the view was or is old at some time after `moment`, so that it showed changes late.

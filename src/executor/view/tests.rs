@@ -290,8 +290,8 @@ fn subscribers_of_a_node_see_its_changes() {
     let view = View::default();
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
     view.change::<JobRow, _>(|table| table.put(job(0, 1, 2, None)));
-    let mut nodes = view.subscribe(&user("a@b.c"), id(0), 2);
-    let strangers = view.subscribe(&user("a-b.c"), id(0), 2);
+    let mut nodes = view.subscribe(&user("a@b.c"), id(0), 2, None);
+    let strangers = view.subscribe(&user("a-b.c"), id(0), 2, None);
     view.change::<PodRow, _>(|table| table.put(pod(0, 1, 3, "Running")));
     assert!(!nodes[0].has_changed().unwrap() && nodes[1].has_changed().unwrap());
     assert_eq!(nodes[1].borrow_and_update().pods.len(), 1);
@@ -401,7 +401,7 @@ fn a_job_that_a_list_lacks_is_deleted_once_the_watch_says_so() {
 fn an_event_that_comes_late_does_not_bring_back_what_was_deleted() {
     let view = View::default();
     view.change::<JobRow, _>(|table| table.put(job(0, 0, 1, None)));
-    let nodes = view.subscribe(&"a@b.c".parse().unwrap(), id(0), 2);
+    let nodes = view.subscribe(&"a@b.c".parse().unwrap(), id(0), 2, None);
     let uid = Uid::new("job-0-0");
     view.change::<JobRow, _>(|table| Table::<JobRow>::mark_deleted(table, uid, Instant::now()));
     // The watch still shows what happened before the deletion.

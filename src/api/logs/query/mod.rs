@@ -11,6 +11,7 @@ use crate::api::{Kind, Parameter, Problem, Timestamp};
 const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
 
 const NUMBER: Kind = Kind::Number(0, u32::MAX as u64);
+const ATTEMPT: Kind = Kind::Number(1, u32::MAX as u64);
 
 /// The time at which a log begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,6 +90,8 @@ pub struct LogQuery {
     pub timestamps: bool,
     /// Only these ranks; all of them when empty.
     pub nodes: Vec<u32>,
+    /// Only this attempt of the task, from 1 on; all of them, one after the other, if none.
+    pub attempt: Option<u32>,
     /// How long the log waits for pods that have not started.
     pub wait: Duration,
     /// For the nodes of these cursors, only the lines behind them.
@@ -105,6 +108,7 @@ impl Default for LogQuery {
             since: None,
             timestamps: false,
             nodes: Vec::new(),
+            attempt: None,
             wait: DEFAULT_WAIT,
             after: Vec::new(),
             joined: false,
@@ -134,6 +138,11 @@ impl LogQuery {
         )
         .or("false"),
         Parameter::new("node", NUMBER, "only the node of this rank").repeated(),
+        Parameter::new(
+            "attempt",
+            ATTEMPT,
+            "only this attempt of a task that was started again, from 1",
+        ),
         Parameter::new(
             "wait",
             Kind::Duration,
@@ -168,6 +177,13 @@ impl LogQuery {
                 "tail" => read_number(value).map(|tail| query.tail = Some(tail)),
                 "since" => value.parse().map(|since| query.since = Some(since)),
                 "node" => read_number(value).map(|rank| query.nodes.push(rank)),
+                "attempt" => read_number(value).and_then(|attempt| match attempt {
+                    0 => Err("attempts are counted from 1".to_owned()),
+                    attempt => {
+                        query.attempt = Some(attempt);
+                        Ok(())
+                    }
+                }),
                 "wait" => parse_duration(value)
                     .ok_or_else(|| format!("{value:?} is not a duration such as 10m"))
                     .map(|wait| query.wait = wait),
@@ -192,6 +208,7 @@ impl LogQuery {
             since,
             timestamps,
             nodes,
+            attempt,
             wait,
             after,
             joined,
@@ -206,6 +223,7 @@ impl LogQuery {
             pairs.push(("timestamps", "true".to_owned()));
         }
         pairs.extend(nodes.iter().map(|rank| ("node", rank.to_string())));
+        pairs.extend(attempt.map(|attempt| ("attempt", attempt.to_string())));
         if *wait != DEFAULT_WAIT {
             pairs.push(("wait", format!("{}s", wait.as_secs())));
         }

@@ -15,6 +15,7 @@ fn a_query_survives_the_wire() {
         since: Some(Since::Ago(Duration::from_secs(600))),
         timestamps: true,
         nodes: vec![0, 3],
+        attempt: Some(2),
         wait: Duration::from_secs(1),
         after: vec!["0-end".parse().unwrap()],
         joined: true,

@@ -28,6 +28,14 @@ k8s_told=() k8s_held=()
 k8s_fed=()
 # So many lists later, a process has had the time to read what was left in its pipe.
 k8s_patience=10
+# The names in the Secret of a task are those of its first attempt.
+case ${SKYPILOT_NUM_RESTARTS:-0}:$SKYPILOT_NODE_IPS in
+  0:* | *-try*) ;;
+  *:node-0.task-*)
+    k8s_try=-try$((SKYPILOT_NUM_RESTARTS + 1))
+    SKYPILOT_NODE_IPS=${SKYPILOT_NODE_IPS//$'\n'/$k8s_try$'\n'}$k8s_try
+    ;;
+esac
 exec {k8s_out}>&1 {k8s_err}>&2
 # Only a trap writes to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)

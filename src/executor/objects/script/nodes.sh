@@ -10,6 +10,8 @@
 # shellcheck disable=SC2034,SC2154 # variables of init.sh
 
 k8s_start=/.k8s-cli-start
+# Each attempt of the task has a domain of its own: see `objects/attempt.rs`.
+[ "${SKYPILOT_NUM_RESTARTS:-0}" = 0 ] || k8s_domain+=-try$((SKYPILOT_NUM_RESTARTS + 1))
 
 k8s_end_if_stopped() {
   [ -z "$k8s_stopping" ] || { k8s_code=143; k8s_end; }

@@ -114,12 +114,14 @@ fn plan(group: &[(TaskId, Arc<Observed>)]) -> Vec<Step> {
             .iter()
             .filter_map(|(_, task)| Some((task, task.jobs.first()?)))
     };
+    // A further attempt of a task is not that of its group: see `recovery`.
+    let is_begun = |first: &JobRow| first.is_begun() && first.attempt == 1;
     let is_whole = firsts().any(|(_, first)| first.is_complete);
     for (task, first) in firsts() {
         if first.is_queued() {
             let rank = first.group.as_ref().map_or(0, |group| group.rank);
             queued.insert(rank, first);
-        } else if first.is_begun() {
+        } else if is_begun(first) {
             let job = first.name.clone();
             steps.extend(is_whole.then_some(Step::Complete { job }));
         } else if !first.is_waiting_in_group() {
@@ -128,10 +130,10 @@ fn plan(group: &[(TaskId, Arc<Observed>)]) -> Vec<Step> {
             steps.extend(held.map(|job| Step::Follow {
                 job: job.name.clone(),
             }));
-            active += usize::from(task.jobs.iter().any(|job| !job.state.has_ended()));
+            active += usize::from(!task.has_ended());
         }
     }
-    if firsts().any(|(_, first)| first.is_begun()) {
+    if firsts().any(|(_, first)| is_begun(first)) {
         // Its server is marking the tasks, and starts the first ones.
         return steps;
     }
@@ -150,7 +152,8 @@ fn files_to_delete(group: &[(TaskId, Arc<Observed>)]) -> Option<Arc<KeptFiles>> 
     let jobs = || group.iter().flat_map(|(_, task)| &task.jobs);
     let mut kept = jobs().filter(|job| !job.has_deleted_files);
     let files = kept.find_map(|job| job.files.clone())?;
-    jobs().all(|job| job.state.has_ended()).then_some(files)
+    let has_ended = group.iter().all(|(_, task)| task.has_ended());
+    has_ended.then_some(files)
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ async fn look(live: &LiveView, stopping: &mut HashSet<TaskId>) -> Result<()> {
 
 /// Whether the creation of a task has begun, and has not ended.
 fn has_begun(task: &Observed) -> bool {
-    task.jobs.first().is_some_and(|job| job.is_begun())
+    // The creation of a further attempt goes on: see `recovery`.
+    (task.jobs.first()).is_some_and(|job| job.is_begun() && job.attempt == 1)
 }
 
 /// Ends the creation of a task, if it makes no progress.

@@ -5,6 +5,7 @@
 //! - [`ends`]: the end of the task's container ends the node, whatever else runs in its pod, and a container that can never start
 //!   fails. The ends of nodes are noted where Kubernetes would forget them.
 //! - [`groups`]: the tasks of a group start when there is room for them.
+//! - [`recovery`]: a task that has failed is started again, if its file or its user says so.
 //! - [`incomplete`]: creations and stops that a killed server has left half-made are ended.
 //! - The files of a task are deleted once it has ended.
 //!
@@ -15,6 +16,7 @@ mod ends;
 mod fail_fast;
 mod groups;
 mod incomplete;
+mod recovery;
 mod release;
 #[cfg(test)]
 mod tests;
@@ -90,19 +92,28 @@ struct Failures(Mutex<(HashMap<TaskId, Backoff>, String)>);
 
 async fn settle_and_log(live: &LiveView, files: &Files, failures: &Failures, id: TaskId) {
     let settled = settle(live, files, id).await;
+    let settled = match settled {
+        Ok(()) => recovery::settle(live, id).await,
+        Err(error) => Err(error),
+    };
     let mut failures = failures.0.lock().unwrap_or_else(PoisonError::into_inner);
     let (backoffs, last_message) = &mut *failures;
-    let Err(error) = settled else {
-        backoffs.remove(&id);
-        return;
+    let pause = match settled {
+        Ok(pause) => {
+            backoffs.remove(&id);
+            pause
+        }
+        Err(error) => {
+            let error = error.to_string();
+            if error != *last_message {
+                log::warn!("cannot handle the end of a node: {error}");
+                *last_message = error;
+            }
+            Some(backoffs.entry(id).or_default().next(rand::random()))
+        }
     };
-    let error = error.to_string();
-    if error != *last_message {
-        log::warn!("cannot handle the end of a node: {error}");
-        *last_message = error;
-    }
-    // The pause is for this task only.
-    let pause = backoffs.entry(id).or_default().next(rand::random());
+    // It is for this task only.
+    let Some(pause) = pause else { return };
     let view = live.view.clone();
     view.postpone(id);
     tokio::spawn(async move {

@@ -232,8 +232,13 @@ async fn identify(
     let id: GroupId = key.id("group", request.user);
     let content = request.task.to_wire().map_err(Error::internal)?;
     let files = request.files.as_ref().map(|files| files.sha256.as_str());
-    let SubmitFlags { fail_fast, barrier } = request.flags;
-    let digest = key.digest(&(content, &request.sweep, fail_fast, barrier, files));
+    let SubmitFlags {
+        fail_fast,
+        barrier,
+        recover,
+    } = request.flags;
+    let flags = (fail_fast, barrier, recover);
+    let digest = key.digest(&(content, &request.sweep, flags, files));
     let turn = creations.turn(member_id(id, 0)).await?;
     let earlier = keyed::find_group(live, request.user, id, &digest).await?;
     let nonce = match &earlier {

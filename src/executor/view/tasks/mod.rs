@@ -136,7 +136,11 @@ impl Tasks {
     /// The claims that unfinished Jobs mount, each with its task.
     pub fn mounts(&self) -> impl Iterator<Item = (&str, TaskId)> {
         let jobs = self.tasks.iter().flat_map(|(id, task)| {
-            let unfinished = task.jobs.iter().filter(|job| !job.state.has_ended());
+            let is_over = task.has_ended();
+            let is_in_use = move |job: &&Arc<JobRow>| {
+                !job.state.has_ended() || !is_over && job.recovery.is_some()
+            };
+            let unfinished = task.jobs.iter().filter(is_in_use);
             unfinished.map(|job| (*id, job))
         });
         jobs.flat_map(|(id, job)| job.claims.iter().map(move |claim| (&**claim, id)))

@@ -10,9 +10,12 @@ use super::{
     },
     Tasks,
 };
-use crate::executor::{
-    identity::{Uid, Version},
-    observed::{Barrier, EventRow, JobRow, Observed, PodRow, Subject, has_come, may_open},
+use crate::{
+    api::TaskId,
+    executor::{
+        identity::{Uid, Version},
+        observed::{Barrier, EventRow, JobRow, Observed, PodRow, Subject, has_come, may_open},
+    },
 };
 
 /// Whether a change of a Job makes its task an unsettled one. It does so when the Job has failed while others run, when it is new
@@ -20,6 +23,9 @@ use crate::executor::{
 /// are kept.
 fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     if task.with_files_to_delete().is_some() {
+        return true;
+    }
+    if job.recovery.is_some() && recovers(task) {
         return true;
     }
     let ends = job.state.has_ended() && before.is_some_and(|before| !before.state.has_ended());
@@ -50,11 +56,30 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     }
 }
 
+/// Whether another attempt of a task follows, is being created, or is not noted yet.
+fn recovers(task: &Observed) -> bool {
+    let recovers = |task: &Observed| {
+        task.next_attempt().is_some()
+            || task.begun_attempt().is_some()
+            || task.unnoted_attempt().is_some()
+    };
+    task.parts().iter().any(recovers)
+}
+
 /// Whether a change of a pod makes its task an unsettled one.
 fn pod_unsettles(task: &Observed, pod: &PodRow, before: Option<&PodRow>) -> bool {
+    let ends = pod.has_ended() && !before.is_some_and(PodRow::has_ended);
+    if ends && is_recovered(task) {
+        return true;
+    }
     let needs = |pod: &PodRow| pod.has_leftovers || pod.is_hopeless;
     needs(pod) && !before.is_some_and(needs)
         || has_come(pod) && !before.is_some_and(has_come) && opens(task)
+}
+
+/// Whether a task is started again after some failures, so that the end of a pod decides on what follows.
+fn is_recovered(task: &Observed) -> bool {
+    task.jobs.iter().any(|job| job.recovery.is_some())
 }
 
 /// Whether pods of a task may pass the barrier before `run` now.
@@ -62,6 +87,17 @@ fn opens(task: &Observed) -> bool {
     let opens = |task: &Observed| Barrier::of(task).is_some_and(|barrier| barrier.opens());
     // A look at the pods is enough for most calls.
     may_open(task) && task.parts().iter().any(opens)
+}
+
+impl Tasks {
+    /// Notes a change of all nodes of a task that is started again after some failures: whether another attempt follows depends on all
+    /// of them.
+    fn note_change_of_others(&mut self, id: TaskId) {
+        let task = self.tasks.get(&id).filter(|task| is_recovered(task));
+        let several = task.filter(|task| task.jobs.len() > 1);
+        let ranks = several.into_iter().flat_map(|task| &task.jobs);
+        self.changed_nodes.extend(ranks.map(|job| (id, job.rank)));
+    }
 }
 
 impl Table<JobRow> for Tasks {
@@ -82,9 +118,11 @@ impl Table<JobRow> for Tasks {
         let Some((id, _)) = place else { return };
         self.jobs.places.insert(uid, ((id, rank), row.version));
         let task = Arc::make_mut(self.tasks.entry(id).or_default());
+        task.join_attempts(row.attempt);
         let before = put(&mut task.jobs, row);
         let at = find(&task.jobs, rank, uid).expect("it was put there");
         let row = task.jobs[at].clone();
+        task.split_attempts();
         if unsettles(task, &row, before.as_deref()) {
             self.unsettled.push(id);
         }
@@ -100,6 +138,7 @@ impl Table<JobRow> for Tasks {
             self.update_failure(id, uid);
         }
         self.note_change(id, rank, &row.owner);
+        self.note_change_of_others(id);
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -112,8 +151,11 @@ impl Table<JobRow> for Tasks {
             return;
         };
         let task = Arc::make_mut(task);
-        if let Some(at) = find(&task.jobs, rank, uid) {
-            let row = task.remove_job(at);
+        let removed = match find(&task.jobs, rank, uid) {
+            Some(at) => Some(task.remove_job(at)),
+            None => task.remove_earlier_job(uid),
+        };
+        if let Some(row) = removed {
             if !task.jobs.is_empty() && !task.is_stopping() {
                 self.unsettled.push(id);
             }
@@ -164,7 +206,7 @@ impl Table<JobRow> for Tasks {
 
     fn within(&self, scope: &Scope) -> Vec<Uid> {
         let tasks = Tasks::within(self, scope).into_iter();
-        let jobs = tasks.flat_map(|task| &task.jobs);
+        let jobs = tasks.flat_map(Observed::all_jobs);
         let jobs = jobs.filter(|job| scope.holds(&job.owner));
         jobs.map(|job| job.uid).collect()
     }
@@ -193,6 +235,7 @@ impl Table<PodRow> for Tasks {
         let before = put(&mut task.pods, row);
         let at = find(&task.pods, rank, uid).expect("it was put there");
         let pod = task.pods[at].clone();
+        let has_ended = pod.has_ended() && !before.as_ref().is_some_and(|pod| pod.has_ended());
         if pod_unsettles(task, &pod, before.as_deref()) {
             self.unsettled.push(id);
         }
@@ -219,6 +262,9 @@ impl Table<PodRow> for Tasks {
             // A viewer may still read the end of the log.
             self.note_change(id, rank, &owner);
         }
+        if has_ended {
+            self.note_change_of_others(id);
+        }
     }
 
     fn remove(&mut self, uid: Uid) {
@@ -231,6 +277,9 @@ impl Table<PodRow> for Tasks {
         let task = Arc::make_mut(task);
         if let Some(at) = find(&task.pods, rank, uid) {
             let row = task.remove_pod(at);
+            if is_recovered(task) {
+                self.unsettled.push(id);
+            }
             self.forget_failure_of_pod(id, uid);
             if !self.note_job_change(row.job) {
                 self.note_change(id, rank, &row.owner);
