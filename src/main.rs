@@ -35,6 +35,7 @@
 //! | definition | the task file, decoded |
 //! | submission | a task that is about to be created, with all decisions about it |
 //! | node, rank | one member of a task, and its number from 0; a machine of the cluster is a *cluster node* |
+//! | attempt | one run of all nodes of a task; after a failure, `job_recovery` may begin the next |
 //! | files, archive | the files that travel with a task, and their packed form |
 //! | manifest | an object that is about to be sent to Kubernetes |
 //! | volume, claim | a user's volume, and the `PersistentVolumeClaim` behind it |

@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     iter,
     net::TcpListener,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -108,6 +108,9 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let wants_port = socket.is_none() || host.is_some() || port.is_some() || auth.is_some();
     let wants_port = wants_port && !check;
     let socket = socket.filter(|_| !check);
+    if socket_user_domain.is_some() && socket.is_none() && !check {
+        return Err("--socket-user-domain needs --socket".into());
+    }
     let tls = match (tls_cert, tls_key) {
         (Some(chain), Some(key)) => Some(server::tls_config(&chain, &key)?),
         (None, None) => None,
@@ -117,6 +120,9 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let tokens = match (auth, audience) {
         (Some(Auth::Kubernetes), _) if user_header.is_some() || !trusted_proxy.is_empty() => {
             return Err("--user-header and --trusted-proxy need --auth header".into());
+        }
+        (Some(Auth::Kubernetes), _) if !admin.is_empty() && socket.is_none() => {
+            return Err("--admin needs --auth header or --socket: with tokens, the cluster says who may act for all users".into());
         }
         (Some(Auth::Kubernetes), audience) => {
             let audience = audience.unwrap_or_else(|| AUDIENCE.to_owned());
@@ -357,7 +363,13 @@ async fn first_end<const N: usize>(loops: [(&'static str, JoinHandle<()>); N]) -
 /// `option` is the one that names the place.
 fn cannot_listen(place: &str, option: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse if place.starts_with('/') => ": another server listens there",
+        io::ErrorKind::AddrInUse if place.starts_with('/') => {
+            let is_socket = fs::metadata(place).is_ok_and(|it| it.file_type().is_socket());
+            match is_socket {
+                true => ": another server listens there",
+                false => ": it is a file, and no socket",
+            }
+        }
         io::ErrorKind::AddrInUse => {
             return format!(
                 "cannot listen on {place}: {error}: choose another port with {option}, or 0 for any free one"
@@ -398,13 +410,23 @@ fn default_socket() -> PathBuf {
     let own =
         env::var_os("XDG_RUNTIME_DIR").map(|directory| Path::new(&directory).join(OWN_SOCKET));
     match own {
-        Some(own) if !is_root() && !machine.parent().is_some_and(Path::exists) => own,
+        Some(own) if !machine.parent().is_some_and(may_make_files) => own,
         _ => machine,
     }
 }
 
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+/// Whether this user may make files in a directory, or, as root, the directory too.
+fn may_make_files(directory: &Path) -> bool {
+    let Ok(process) = fs::metadata("/proc/self") else {
+        return false;
+    };
+    let may = |directory: fs::Metadata| {
+        let mode = directory.mode();
+        let is_own = directory.uid() == process.uid() && mode & 0o200 != 0;
+        let is_of_group = directory.gid() == process.gid() && mode & 0o020 != 0;
+        is_own || is_of_group || mode & 0o002 != 0
+    };
+    process.uid() == 0 || fs::metadata(directory).is_ok_and(may)
 }
 
 /// Prints what the server listens on. The tests, and scripts that ask for port 0, read these lines on stdout.

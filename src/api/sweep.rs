@@ -114,6 +114,15 @@ impl Sweep {
         ),
     ];
 
+    /// Its variables, each with its longest value.
+    pub fn longest(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|parameter| {
+            let values = parameter.values.iter().map(String::as_str);
+            let longest = values.max_by_key(|value| value.len());
+            (parameter.name.as_str(), longest.unwrap_or_default())
+        })
+    }
+
     /// The sweep of some options; none without options. `array` is the number of tasks that differ in nothing but their number.
     ///
     /// # Errors

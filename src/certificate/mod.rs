@@ -72,7 +72,7 @@ fn of_certificate(problem: &CertificateError) -> String {
         // webpki has no public type for these.
         CertificateError::Other(other) => match other.to_string().as_str() {
             "UnsupportedCertVersion" => "its certificate has the old version X.509 v1",
-            "CaUsedAsEndEntity" => "its certificate is that of a CA, not that of a server",
+            "CaUsedAsEndEntity" => "its certificate is that of a CA, and is not trusted itself",
             other => return format!("its certificate cannot be used: {other}"),
         },
         other => return format!("its certificate cannot be used: {other}"),

@@ -398,7 +398,7 @@ command! {
         pub socket: Option<PathBuf>,
 
         /// with --socket: the user `ada` of this machine is `ada@` this domain
-        #[argh(option, arg_name = "domain")]
+        #[argh(option, arg_name = "domain", from_str_fn(value::host))]
         pub socket_user_domain: Option<String>,
 
         /// speak TLS on the port, with the certificates in this file (PEM), which is read again when it changes

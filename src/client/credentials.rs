@@ -10,10 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use ureq::http::{
-    HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION},
-};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 
 use super::{
     Error,
@@ -117,13 +114,16 @@ fn unreadable(origin: &str) -> String {
     format!("{origin}: expected {expected}")
 }
 
-/// The token in the output of a command: the text, or that of an `ExecCredential`, which plugins of kubectl print.
+/// The token in the output of a command: the text, perhaps behind `Bearer`, or that of an `ExecCredential`, which plugins of kubectl
+/// print. None if there is not one word, or other JSON.
 pub fn read_token(text: &str) -> Option<String> {
-    let object = serde_json::from_str::<Value>(text).ok();
-    let of_plugin = object
-        .as_ref()
-        .and_then(|object| object["status"]["token"].as_str());
-    let token = of_plugin.unwrap_or(text).trim();
+    let object: Option<Value> = serde_json::from_str(text).ok().filter(Value::is_object);
+    let text = match &object {
+        Some(object) => object["status"]["token"].as_str()?,
+        None => text,
+    };
+    let token = text.trim();
+    let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
     let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     is_token.then(|| token.to_owned())
 }
@@ -207,10 +207,9 @@ impl Credentials {
 
     /// Whether there is a token, or a header that usually holds a secret.
     fn has_secrets(&self) -> bool {
-        let names = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
         self.token.is_some()
             || self.headers.iter().any(|source| match &*source.lock() {
-                Some(headers) => names.iter().any(|name| headers.contains_key(name)),
+                Some(headers) => headers.keys().any(holds_secret),
                 None => true,
             })
     }
@@ -265,6 +264,20 @@ impl Credentials {
     }
 }
 
+/// Whether a header usually holds a secret, as `X-K8s-Cli-Token` and the headers of proxies do.
+fn holds_secret(name: &HeaderName) -> bool {
+    let parts = [
+        "authorization",
+        "cookie",
+        "token",
+        "secret",
+        "key",
+        "jwt",
+        "assertion",
+    ];
+    parts.iter().any(|part| name.as_str().contains(part))
+}
+
 /// Whether others could read what is sent to a URL.
 fn is_readable_on_the_way(url: &str) -> bool {
     let Ok(uri) = url.parse::<Uri>() else {
@@ -273,6 +286,7 @@ fn is_readable_on_the_way(url: &str) -> bool {
     let host = uri.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let address = address.parse::<std::net::IpAddr>();
-    let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    let is_loopback = host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.is_loopback());
     uri.scheme_str() != Some("https") && !is_loopback
 }

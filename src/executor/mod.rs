@@ -256,6 +256,16 @@ impl Executor {
         })
     }
 
+    /// Whether a request of this key has made a task or a group of `user`.
+    pub fn has_made(&self, user: &User, key: &RequestKey) -> bool {
+        let ids = [
+            key.id("task", user),
+            key::member_id(key.id("group", user), 0),
+        ];
+        let mut tasks = ids.into_iter().filter_map(|id| self.live.view.task(id));
+        tasks.any(|task| task.is_of(user))
+    }
+
     /// Starts a task with its files: all of it, or nothing. A second request with the same key finds the task of the first. `source` is
     /// kept for [`Executor::definition`]. If Kubernetes refuses an object, or the caller drops the future before it is done, the
     /// other objects are deleted again.

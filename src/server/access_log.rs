@@ -11,7 +11,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::{access::Known, metrics::Metrics};
+use super::{access::Known, metrics::Metrics, routes};
 use crate::api::REQUEST_ID_HEADER;
 
 /// Logs a request when its answer begins, since a log stream may last for days.
@@ -34,7 +34,7 @@ pub async fn log<B: MessageBody>(
     });
     // Quoting in Rust's form, so that text from outside can neither end the line nor send codes to the terminal.
     if let (Some(metrics), Ok(response)) = (&metrics, &answer) {
-        let route = response.request().match_pattern();
+        let route = routes::pattern(response.request());
         let seconds = started.elapsed().as_secs_f64();
         metrics.count(&method, route.as_deref(), status.as_u16(), seconds);
     }

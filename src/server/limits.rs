@@ -1,7 +1,7 @@
 //! The limits of submissions: their size, and how many of them one user may make.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::error;
 use crate::{
-    api::{Problem, Reason, TaskDefinition, User, format_size},
+    api::{Problem, Reason, Sweep, TaskDefinition, User, format_size},
     executor::{Error, Executor},
 };
 
@@ -46,11 +46,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks the size of a definition. The contract has limits of its own.
+    /// Checks the size of a definition, with the longest values of a sweep. The contract has limits of its own.
     ///
     /// # Errors
     /// All problems at once.
-    pub fn check(&self, task: &TaskDefinition) -> Result<(), Error> {
+    pub fn check(&self, task: &TaskDefinition, sweep: Option<&Sweep>) -> Result<(), Error> {
         let mut problems = Vec::new();
         if let Some(most) = self.num_nodes.filter(|most| task.num_nodes > *most) {
             let message = format!("this server allows at most {most}");
@@ -63,14 +63,19 @@ impl Limits {
                 format!("`setup` and `run` together are larger than this server allows, {most}");
             problems.push(Problem::new("run", message));
         }
-        let variables = task.envs.iter().chain(&task.secrets);
-        let (count, most) = (variables.clone().count(), self.envs);
+        let own = task.envs.iter().chain(&task.secrets);
+        let own = own.map(|(name, value)| (name.as_str(), value.as_str()));
+        let swept = sweep.into_iter().flat_map(Sweep::longest);
+        // A swept variable takes the place of one of the task.
+        let variables: BTreeMap<_, _> = own.chain(swept).collect();
+        let (count, most) = (variables.len(), self.envs);
         if count > most {
             let message =
                 format!("{count} variables with `secrets`, and this server allows {most}");
             problems.push(Problem::new("envs", message));
         }
         let size: usize = variables
+            .iter()
             .map(|(name, value)| name.len() + value.len())
             .sum();
         if size as u64 > self.env_size {
@@ -107,6 +112,9 @@ impl Submits {
         executor: &Executor,
         num_tasks: usize,
     ) -> Result<Option<OwnedMutexGuard<()>>, Error> {
+        if num_tasks == 0 {
+            return Ok(None);
+        }
         let refused = |message: String| Error::new(Reason::TooManyRequests, message);
         if let Some(most) = limits.submits_per_minute
             && let Some(wait) = self.note(user, num_tasks, most, Instant::now())
@@ -182,7 +190,7 @@ mod tests {
         };
         let check = |task: Value| {
             let task = TaskDefinition::from_json(&task).unwrap();
-            limits.check(&task).map_err(|error| error.to_string())
+            limits.check(&task, None).map_err(|error| error.to_string())
         };
         let long = "x".repeat(1024);
         assert_eq!(
@@ -208,6 +216,18 @@ mod tests {
             ),
         ] {
             assert_eq!(check(task), Err(expected.to_owned()));
+        }
+        // A swept variable counts with its longest value.
+        let task = TaskDefinition::from_json(&json!({"run": "true", "envs": {"A": "b"}})).unwrap();
+        for (values, is_allowed) in [
+            (vec!["A=1,2", "B=1"], true),
+            (vec!["B=1", "C=1"], false),
+            (vec![&*format!("A=1,{}", "x".repeat(100))], false),
+        ] {
+            let parameters = values.iter().map(|value| value.parse().unwrap()).collect();
+            let sweep = Sweep::new(parameters, None, None).unwrap();
+            let checked = limits.check(&task, sweep.as_ref());
+            assert_eq!(checked.is_ok(), is_allowed, "{values:?}");
         }
     }
 

@@ -15,6 +15,13 @@ use crate::{
     executor::{Error, Executor},
 };
 
+/// The path of the route of a request, with its parameters; none if there is no such route.
+pub fn pattern(request: &HttpRequest) -> Option<String> {
+    // That of actix compares the path as it was sent, and finds no route where a client has encoded a letter.
+    let path = request.match_info().as_str();
+    request.resource_map().match_pattern(path)
+}
+
 /// `hides_metrics`: they have an address of their own.
 pub fn configure(config: &mut ServiceConfig, limits: &Limits, hides_metrics: bool) {
     #[cfg(feature = "bench")]

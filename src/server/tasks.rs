@@ -24,7 +24,7 @@ use crate::{
         TaskDefinitionResponse, TaskDeleteResponse, TaskId, TaskStopAllResponse, TaskStopResponse,
         TaskWaitResponse, User, WaitQuery,
     },
-    executor::{Error, Executor, GroupRequest},
+    executor::{Error, Executor, GroupRequest, RequestKey},
 };
 
 /// `POST /tasks/submit`: starts a task and answers with its id; with `dry_run`, answers with the objects that would be created, and with
@@ -48,13 +48,19 @@ pub async fn submit(
     } = submission;
     let task =
         TaskDefinition::from_json(&definition).map_err(|problems| error::invalid(&problems))?;
-    limits.check(&task)?;
+    limits.check(&task, sweep.as_ref())?;
+    // What a key has made counts already.
+    let has_made = |key: &RequestKey| executor.has_made(&user, key);
+    let num_new = |number: usize| match key.0.as_ref().is_some_and(has_made) {
+        true => 0,
+        false => number,
+    };
     if let Some(sweep) = sweep.filter(|_| purpose != Purpose::Check) {
         let problems = sweep.problems(&task);
         if !problems.is_empty() {
             return Err(error::invalid(&problems));
         }
-        let num_tasks = sweep.num_tasks as usize;
+        let num_tasks = num_new(sweep.num_tasks as usize);
         let request = GroupRequest {
             user: &user,
             task,
@@ -75,7 +81,8 @@ pub async fn submit(
     }
     Ok(match purpose {
         Purpose::Start => {
-            let _turn = submits.admit(&limits, &user, &executor, 1).await?;
+            let num_tasks = num_new(1);
+            let _turn = submits.admit(&limits, &user, &executor, num_tasks).await?;
             let key = key.0.as_ref();
             let submitted = executor.submit(&user, task, flags, files, source, key);
             let submitted = submitted.await?;

@@ -114,6 +114,8 @@ fn each_change_is_recorded() {
         ada.run(["jobs", "stop", &id, "--no-wait"]);
         file.metadata().is_ok_and(|file| file.len() > 0)
     });
+    let new = fs::read_to_string(&file).unwrap();
+    assert!(new.contains(&format!("\"ids\":\"{id}\"")), "{new}");
     let old = fs::read_to_string(dir.path().join("audit.1")).unwrap();
     let lines: Vec<Value> = old
         .lines()
@@ -129,8 +131,8 @@ fn each_change_is_recorded() {
         seen,
         [
             format!("create tasks ada header 127.0.0.1 {id} ok"),
-            "delete tasks ada header 127.0.0.1  404".to_owned(),
-            "delete tasks ada none 127.0.0.1  Forbidden".to_owned(),
+            "delete tasks ada header 127.0.0.1 zzzzzzzz 404".to_owned(),
+            "delete tasks ada header 127.0.0.1  Forbidden".to_owned(),
             "delete tasks a\u{e9} outcome=ok header 127.0.0.1  ok".to_owned(),
         ]
     );
@@ -206,9 +208,21 @@ fn limits_of_users_and_tasks_are_sentences() {
     ada.run(["jobs", "stop", "--all"]).success();
     ada.submit("run: 'true'");
 
-    let world = World::with(&["--max-submits", "1"]);
+    let world = World::with(&["--max-submits", "1", "--max-tasks", "1"]);
     let (ada, bob) = (world.login("ada"), world.login("bob"));
-    ada.submit("run: 'true'");
+    let file = ada.file("run: sleep 1000");
+    // What is repeated makes nothing new.
+    let submit = [
+        "jobs",
+        "submit",
+        "--detach",
+        "--idempotency-key",
+        "k",
+        &file,
+    ];
+    let id = ada.run(submit).success().stdout;
+    ada.run(submit).success().stdout(&id);
+    ada.run(["jobs", "stop", id.trim(), "--no-wait"]).success();
     let file = ada.file("run: 'true'");
     ada.run(["jobs", "submit", "--dry-run", &file]).success();
     ada.run(["jobs", "submit", &file])

@@ -56,7 +56,7 @@ fn four_nodes_know_their_ranks_and_each_other() {
         "name: quartet\nnum_nodes: 4\nrun: |\n  echo rank $NODE_RANK/$SKYPILOT_NODE_RANK of $NUM_NODES/$SKYPILOT_NUM_NODES\n  \
          wc -l <<< \"$SKYPILOT_NODE_IPS\"\n  head -n1 <<< \"$SKYPILOT_NODE_IPS\"\n",
     );
-    let outcome = ada.run(["jobs", "submit", &file]).success();
+    let outcome = ada.run(["jobs", "submit", "--no-barrier", &file]).success();
     let (id, log) = outcome.stdout.split_once('\n').unwrap();
     let service = world.names_of::<Service>(id).remove(0);
     for rank in 0..4 {

@@ -203,6 +203,14 @@ fn a_client_finds_its_token_and_keeps_it_secret() {
             "--token-command: expected a token",
         ),
         ("true", "--token-command: expected a token"),
+        (
+            "echo '{\"kind\":\"ExecCredential\",\"status\":{}}'",
+            "--token-command: expected a token",
+        ),
+        (
+            "echo '{\"access_token\":\"abc\"}'",
+            "--token-command: expected a token",
+        ),
     ] {
         run(&["jobs", "list", "--token-command", script], &[], "")
             .code(1)
@@ -215,6 +223,10 @@ fn a_client_finds_its_token_and_keeps_it_secret() {
         ("K8S_CLI_TOKEN", &*token),
     ];
     run(&["jobs", "list"], &far, "")
+        .code(2)
+        .says("without encryption: use https://, or --insecure-http");
+    let header = format!("X-K8s-Cli-Token: {token}");
+    run(&["jobs", "list", "--header", &header], &far[..1], "")
         .code(2)
         .says("without encryption: use https://, or --insecure-http");
     run(&["jobs", "list", "--insecure-http"], &far, "")

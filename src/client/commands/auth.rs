@@ -36,7 +36,8 @@ fn login(context: &mut Context<'_>, args: LoginArgs) -> Result<Exit, Error> {
             let mut text = String::new();
             let read = context.input.read_to_string(&mut text);
             let token = read.ok().and_then(|_| read_token(&text));
-            let token = token.ok_or_else(|| usage("there is no token on standard input"))?;
+            let token = token
+                .ok_or_else(|| usage("there is no token on standard input: expected one word"))?;
             file.save_token(&token)?;
             context.say("logged in with a token");
         }

@@ -300,7 +300,9 @@ impl Error {
             Self::Unreachable { proxy: Some(_), .. } => {
                 "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY set the proxy, NO_PROXY the hosts without one"
             }
-            Self::Untrusted { cause, .. } if cause.contains("unknown issuer") => {
+            Self::Untrusted { cause, .. }
+                if cause.contains("unknown issuer") || cause.contains("not trusted") =>
+            {
                 "--ca-file or K8S_CLI_CA_FILE name a file with the CAs to trust, SSL_CERT_DIR a folder of them"
             }
             Self::NoDryRun {

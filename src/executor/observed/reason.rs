@@ -72,9 +72,10 @@ pub fn first_failure(nodes: &[NodeStatus]) -> Option<&NodeStatus> {
     let failed = || nodes.iter().filter(|node| node.status == TaskState::Failed);
     let first = failed().find_map(|node| node.stopped_after);
     let own = |node: &&NodeStatus| node.stopped_after.is_none() && node.reason.is_some();
+    let end = |node: &&NodeStatus| (node.finished_at.is_none(), node.finished_at);
     failed()
         .find(|node| Some(node.rank) == first)
-        .or_else(|| failed().find(own))
+        .or_else(|| failed().filter(own).min_by_key(end))
         .or_else(|| failed().next())
 }
 

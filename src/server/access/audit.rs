@@ -79,17 +79,17 @@ impl Audit {
         }
     }
 
-    /// Notes a request that was refused because of its user.
+    /// Notes a request that was refused because of its user, with how that is known.
     pub fn refused(
         &self,
         right: Right,
         request: &ServiceRequest,
-        user: &str,
+        (user, how): (&str, &'static str),
         why: &executor::Error,
     ) {
         if right.is_change() {
             let reason = format!("{:?}", why.reason());
-            self.write(&Line::new(right, request, user, "none"), &[], &reason);
+            self.write(&Line::new(right, request, user, how), &[], &reason);
         }
     }
 
@@ -147,7 +147,10 @@ impl Record<'_> {
             Ok(response) if response.response().extensions().contains::<Unchanged>() => return,
             Ok(response) => {
                 let ids = response.response().extensions().get::<Subjects>().cloned();
-                (response.status(), ids.unwrap_or_default())
+                // The path of a request about one object has its id.
+                let of_path = || response.request().match_info().iter();
+                let of_path = || Subjects(of_path().map(|(_, id)| id.to_owned()).collect());
+                (response.status(), ids.unwrap_or_else(of_path))
             }
             Err(error) => (error.as_response_error().status_code(), Subjects::default()),
         };

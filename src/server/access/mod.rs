@@ -36,6 +36,7 @@ pub use self::{
     user::{UserFilter, read_flag},
 };
 use self::{rights::Right, token::Caller};
+use super::routes;
 use crate::{
     api::{Reason, User},
     executor::{Error, Executor},
@@ -82,6 +83,13 @@ impl How {
     }
 }
 
+/// A request that is not admitted.
+struct Refusal {
+    /// The user, if that is known.
+    known: Option<Known>,
+    why: Error,
+}
+
 impl Access {
     /// Whether everybody who reaches the port of the server can act as anyone.
     pub fn is_open(&self) -> bool {
@@ -94,13 +102,17 @@ impl Access {
         request: &ServiceRequest,
         right: Right,
         executor: &Executor,
-    ) -> Result<Known, Error> {
-        refuse_pages(request)?;
-        let known = self.known(request, executor).await?;
+    ) -> Result<Known, Refusal> {
+        let of_stranger = |why| Refusal { known: None, why };
+        refuse_pages(request).map_err(of_stranger)?;
+        let known = self.known(request, executor).await.map_err(of_stranger)?;
         let about_all = user::is_about_all_users(request.query_string());
         let further = about_all.then(|| right.for_all_users());
         for right in iter::once(right).chain(further) {
-            self.require(&known, right, executor).await?;
+            if let Err(why) = self.require(&known, right, executor).await {
+                let known = Some(known);
+                return Err(Refusal { known, why });
+            }
         }
         Ok(known)
     }
@@ -120,6 +132,15 @@ impl Access {
             user: caller.user.clone(),
             how: How::Token(caller),
         })
+    }
+
+    /// The name that a refused request states, for the record; empty where a name alone would not count.
+    fn claimed(&self, request: &ServiceRequest) -> String {
+        let is_process = matches!(Peer::of(request), Some(Peer::Process { .. }));
+        match is_process || self.tokens.is_some() {
+            true => String::new(),
+            false => self.header.claimed(request.headers()),
+        }
     }
 
     /// Refuses a user who does not have a right.
@@ -158,7 +179,7 @@ pub async fn check<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
-    let pattern = request.match_pattern();
+    let pattern = routes::pattern(request.request());
     let right = pattern.and_then(|pattern| rights::needed(&pattern, request.method()));
     let access = request.app_data::<Data<Access>>().cloned();
     let executor = request.app_data::<Data<Executor>>().cloned();
@@ -167,10 +188,13 @@ pub async fn check<B: MessageBody>(
     };
     let known = match access.admit(&request, right, &executor).await {
         Ok(known) => known,
-        Err(refusal) => {
-            let user = access.header.claimed(request.headers());
-            access.audit.refused(right, &request, &user, &refusal);
-            return Ok(request.error_response(refusal).map_into_right_body());
+        Err(Refusal { known, why }) => {
+            let (user, how) = match &known {
+                Some(known) => (known.user.to_string(), known.how.word()),
+                None => (access.claimed(&request), "none"),
+            };
+            access.audit.refused(right, &request, (&user, how), &why);
+            return Ok(request.error_response(why).map_into_right_body());
         }
     };
     let record = access.audit.begin(right, &request, &known);

@@ -2,6 +2,8 @@
 
 use std::env;
 
+use serde_json::Value;
+
 use crate::{
     cli::{Auth, ManifestArgs, role},
     client::{Context, Error, Exit},
@@ -42,16 +44,18 @@ fn cluster(args: &ManifestArgs) -> String {
     } else {
         ""
     };
-    let role = role().replace("namespace: default", "namespace: NAMESPACE");
+    let role = role().replace("namespace: default", "namespace: \"NAMESPACE\"");
     let default = concat!("k8s-cli:", env!("CARGO_PKG_VERSION"));
     let documents = CLUSTER.split_inclusive("---\n");
     let wanted = documents.filter(|text| has_tokens || !text.contains("kind: ClusterRoleBinding"));
+    // JSON is YAML, and a name of digits is no number in it.
+    let image = Value::from(args.image.as_deref().unwrap_or(default)).to_string();
     wanted
         .collect::<String>()
         .replace("ROLE", &role)
-        .replace("NAMESPACEAUTH", &format!("NAMESPACE{auth}"))
+        .replace("\"AUTH", &format!("\"{auth}"))
         .replace("NAMESPACE", &args.namespace)
-        .replace("IMAGE", args.image.as_deref().unwrap_or(default))
+        .replace("IMAGE", &image)
 }
 
 /// A unit of systemd for a server on a machine that its users log in to.
@@ -67,7 +71,7 @@ fn unit(args: &ManifestArgs, binary: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -86,6 +90,29 @@ mod tests {
         documents
             .map(|document| Value::deserialize(document).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn names_that_look_like_other_values_are_texts() {
+        for (namespace, image) in [("123", "true"), ("null", "@x"), ("1e3", "a\"b")] {
+            let args = ManifestArgs {
+                namespace: namespace.to_owned(),
+                image: Some(image.to_owned()),
+                ..args(Some(Auth::Kubernetes))
+            };
+            let text = cluster(&args);
+            for document in serde_yaml::Deserializer::from_str(&text) {
+                let object = Value::deserialize(document).unwrap();
+                if object["kind"] == "Namespace" {
+                    assert_eq!(object["metadata"]["name"], namespace);
+                }
+                if object["kind"] == "Deployment" {
+                    let container = &object["spec"]["template"]["spec"]["containers"][0];
+                    assert_eq!(container["image"], image);
+                    assert_eq!(container["command"][7], namespace);
+                }
+            }
+        }
     }
 
     #[test]
