@@ -42,6 +42,13 @@ pub async fn cluster(mut script: impl FnMut(&str) -> Option<String> + Send + 'st
     Cluster::at(&url, "default").unwrap()
 }
 
+/// The method of a request, and the last name in its path.
+pub fn method_and_name(request: &str) -> (&str, &str) {
+    let (method, path) = request.split_once(' ').unwrap();
+    let path = path.split([' ', '?']).next().unwrap();
+    (method, path.rsplit('/').next().unwrap())
+}
+
 /// Reads a whole request, since a connection that is closed with unread data is reset; returns its head.
 async fn read(connection: &mut BufReader<TcpStream>) -> io::Result<String> {
     let mut head = String::new();

@@ -2,16 +2,20 @@
 
 use std::{env, path::PathBuf};
 
-use crate::harness::{Server, Session, TempDir, World, wait_until};
+use crate::harness::{Server, Session, World, wait_until};
 
 const WAITING: &str = "run: |\n  echo ready\n  sleep 1000\nresources: {cpus: 1m}";
 
-fn older(world: &World, dir: &TempDir) -> Server {
+/// A world, and a server of the older version on its cluster.
+fn beside() -> (World, Server) {
+    let world = World::new();
     let program = env::var_os("K8S_CLI_E2E_OLDER").map(PathBuf::from);
     let program = program.expect("K8S_CLI_E2E_OLDER names a program");
     let args = ["--host", "127.0.0.1", "--namespace", &world.namespace];
     let env = [("KUBECONFIG", world.server_kubeconfig().as_os_str())];
-    Server::start_program(&program, &args, dir.path(), &env)
+    let home = world.anonymous().home;
+    let older = Server::start_program(&program, &args, &home, &env);
+    (world, older)
 }
 
 /// Submits at a server; returns the id.
@@ -25,10 +29,8 @@ fn submit(ada: &Session<'_>, url: &str, task: &str) -> String {
 #[test]
 #[ignore = "it needs a program of an older version"]
 fn each_server_follows_and_stops_what_the_other_made() {
-    let world = World::new();
+    let (world, older) = beside();
     let ada = world.login("ada");
-    let dir = TempDir::new();
-    let older = older(&world, &dir);
     for (made_by, other) in [(&older.url, &world.url), (&world.url, &older.url)] {
         let id = submit(&ada, made_by, &format!("num_nodes: 2\n{WAITING}"));
         let logs = ada.start_at(other, ["jobs", "logs", &id]);
@@ -56,10 +58,8 @@ fn each_server_follows_and_stops_what_the_other_made() {
 #[test]
 #[ignore = "it needs a program of an older version"]
 fn what_a_killed_older_server_began_is_finished() {
-    let world = World::new();
+    let (world, mut older) = beside();
     let ada = world.login("ada");
-    let dir = TempDir::new();
-    let mut older = older(&world, &dir);
     let task = "num_nodes: 2\nresources: {cpus: 1m}\nrun: |\n  [ $NODE_RANK = 0 ] || sleep 1000\n  sleep 5\n  echo the end; exit 3";
     let id = submit(&ada, &older.url, task);
     older.end("KILL");
@@ -79,10 +79,8 @@ fn what_a_killed_older_server_began_is_finished() {
 #[test]
 #[ignore = "it needs a program of an older version"]
 fn two_servers_do_each_thing_once() {
-    let world = World::new();
+    let (world, older) = beside();
     let ada = world.login("ada");
-    let dir = TempDir::new();
-    let older = older(&world, &dir);
     let failing =
         "num_nodes: 3\nresources: {cpus: 1m}\nrun: |\n  [ $NODE_RANK = 1 ] || sleep 1000\n  exit 4";
     for url in [&older.url, &world.url] {

@@ -146,9 +146,7 @@ mod tests {
         let seen = requests.clone();
         let list = json!({"metadata": {"resourceVersion": "9"}, "items": jobs}).to_string();
         let cluster = scripted_server::cluster(move |request| {
-            let (method, path) = request.split_once(' ').unwrap();
-            let path = path.split([' ', '?']).next().unwrap();
-            let name = path.rsplit('/').next().unwrap();
+            let (method, name) = scripted_server::method_and_name(request);
             if method != "GET" {
                 seen.lock().unwrap().push(format!("{method} {name}"));
             }

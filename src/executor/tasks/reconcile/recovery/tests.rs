@@ -379,9 +379,7 @@ async fn changes(jobs: Vec<Value>, noted: Value) -> Vec<String> {
     let seen = requests.clone();
     let known = jobs.clone();
     let cluster = scripted_server::cluster(move |request| {
-        let (method, path) = request.split_once(' ').unwrap();
-        let path = path.split([' ', '?']).next().unwrap();
-        let name = path.rsplit('/').next().unwrap();
+        let (method, name) = scripted_server::method_and_name(request);
         if method != "GET" {
             seen.lock().unwrap().push(format!("{method} {name}"));
         }
