@@ -11,9 +11,10 @@ use std::{
 };
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -42,42 +43,42 @@ pub enum Trust {
 }
 
 impl Trust {
-    /// What decides about the certificates of servers.
+    /// The settings of a connection, without a client certificate.
     ///
     /// # Errors
     /// The trusted certificates cannot be read.
-    pub fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {
-        let provider = Arc::new(ring::default_provider());
-        Ok(match self {
-            Self::System => {
-                let file = env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
-                let named = file.map(|file| read_certificates(Path::new(&file)));
-                let certificates = named
-                    .transpose()
-                    .map_err(|error| format!("SSL_CERT_FILE: {error}"))?;
-                let verifier = rustls_platform_verifier::Verifier::new(provider)
-                    .map_err(|error| format!("the CAs of the system (SSL_CERT_FILE): {error}"))?;
-                Arc::new(Cas {
-                    certificates: certificates.unwrap_or_default(),
-                    verifier: Arc::new(verifier),
-                })
-            }
-            Self::File(path) => Arc::new(FileVerifier {
-                path: path.clone(),
-                read: RwLock::new((read_cas(path)?, Instant::now())),
-            }),
+    pub fn settings(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let verifier = self.verifier()?;
+        Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier))
+    }
+
+    /// What decides about the certificates of servers.
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {
+        let (cas, file) = match self {
+            Self::System => (Cas::of_system()?, None),
+            Self::File(path) => (read_cas(path)?, Some(path.clone())),
             Self::Pem(text) => {
                 let origin = "certificate-authority-data";
-                Arc::new(Cas::new(certificates(text, origin)?, origin)?)
+                (Cas::new(certificates(text, origin)?, origin)?, None)
             }
-            Self::Any => Arc::new(AnyCertificate(provider)),
-        })
+            Self::Any => {
+                return Ok(Arc::new(AnyCertificate(Arc::new(ring::default_provider()))));
+            }
+        };
+        let read = RwLock::new((Arc::new(cas), Instant::now()));
+        Ok(Arc::new(Trusted { file, read }))
     }
 }
 
-fn read_cas(path: &Path) -> Result<Arc<Cas>, String> {
+fn read_cas(path: &Path) -> Result<Cas, String> {
     let origin = format!("`{}`", path.display());
-    Cas::new(read_certificates(path)?, &origin).map(Arc::new)
+    Cas::new(read_certificates(path)?, &origin)
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -102,6 +103,21 @@ struct Cas {
 }
 
 impl Cas {
+    /// Trusts those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    fn of_system() -> Result<Self, String> {
+        let file = env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+        let named = file.map(|file| read_certificates(Path::new(&file)));
+        let named = named.transpose();
+        let named = named.map_err(|error| format!("SSL_CERT_FILE: {error}"))?;
+        let provider = Arc::new(ring::default_provider());
+        let verifier = rustls_platform_verifier::Verifier::new(provider)
+            .map_err(|error| format!("the CAs of the system (SSL_CERT_FILE): {error}"))?;
+        Ok(Self {
+            certificates: named.unwrap_or_default(),
+            verifier: Arc::new(verifier),
+        })
+    }
+
     /// Trusts certificates; `origin` names their place.
     fn new(certificates: Vec<CertificateDer<'static>>, origin: &str) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
@@ -122,7 +138,33 @@ impl Cas {
     }
 }
 
-impl ServerCertVerifier for Cas {
+/// The present CAs. Those of a file are read again from time to time; if that fails, they stay.
+#[derive(Debug)]
+struct Trusted {
+    file: Option<PathBuf>,
+    read: RwLock<(Arc<Cas>, Instant)>,
+}
+
+impl Trusted {
+    fn current(&self) -> Arc<Cas> {
+        let (cas, since) = {
+            let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
+            (read.0.clone(), read.1)
+        };
+        let Some(file) = self.file.as_ref().filter(|_| since.elapsed() >= FRESH) else {
+            return cas;
+        };
+        let cas = read_cas(file).map(Arc::new).unwrap_or_else(|error| {
+            log::warn!("the CAs stay as they were: {error}");
+            cas
+        });
+        let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
+        *read = (cas.clone(), Instant::now());
+        cas
+    }
+}
+
+impl ServerCertVerifier for Trusted {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -131,16 +173,17 @@ impl ServerCertVerifier for Cas {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self
-            .verifier
-            .verify_server_cert(end_entity, intermediates, name, ocsp, now);
-        match verified {
+        let Cas {
+            certificates,
+            verifier,
+        } = &*self.current();
+        match verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             // webpki looks for the issuer after it has checked the times of the certificate.
             Err(Error::InvalidCertificate(
                 CertificateError::UnknownIssuer
                 | CertificateError::BadSignature
                 | CertificateError::Other(_),
-            )) if self.certificates.iter().any(|known| known == end_entity) => {
+            )) if certificates.iter().any(|known| known == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -154,7 +197,8 @@ impl ServerCertVerifier for Cas {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        (self.verifier).verify_tls12_signature(message, certificate, signature)
+        let verifier = &self.current().verifier;
+        verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -163,72 +207,12 @@ impl ServerCertVerifier for Cas {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        (self.verifier).verify_tls13_signature(message, certificate, signature)
+        let verifier = &self.current().verifier;
+        verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
-}
-
-/// The CAs in a file, which is read again from time to time. If it cannot be read, the CAs stay.
-#[derive(Debug)]
-struct FileVerifier {
-    path: PathBuf,
-    read: RwLock<(Arc<Cas>, Instant)>,
-}
-
-impl FileVerifier {
-    fn current(&self) -> Arc<Cas> {
-        let (cas, since) = {
-            let read = self.read.read().unwrap_or_else(PoisonError::into_inner);
-            (read.0.clone(), read.1)
-        };
-        if since.elapsed() < FRESH {
-            return cas;
-        }
-        let cas = read_cas(&self.path).unwrap_or_else(|error| {
-            log::warn!("the CAs stay as they were: {error}");
-            cas
-        });
-        let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
-        *read = (cas.clone(), Instant::now());
-        cas
-    }
-}
-
-impl ServerCertVerifier for FileVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        (self.current()).verify_server_cert(end_entity, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        (self.current()).verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        (self.current()).verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.current().supported_verify_schemes()
+        self.current().verifier.supported_verify_schemes()
     }
 }
 

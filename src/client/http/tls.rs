@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use rustls::{ClientConfig, ClientConnection, StreamOwned, crypto::ring, pki_types::ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use ureq::{
     Error,
     unversioned::transport::{
@@ -37,13 +37,9 @@ impl TlsConnector {
         if let Some(settings) = self.settings.get() {
             return Ok(settings.clone());
         }
-        let verifier = self.trust.verifier().map_err(io::Error::other)?;
-        let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        Ok(self.settings.get_or_init(|| Arc::new(settings)).clone())
+        let settings = self.trust.settings().map_err(io::Error::other)?;
+        let settings = Arc::new(settings.with_no_client_auth());
+        Ok(self.settings.get_or_init(|| settings).clone())
     }
 }
 

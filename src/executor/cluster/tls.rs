@@ -23,13 +23,7 @@ pub fn settings(
     trust: &Trust,
     identity: Arc<dyn ResolvesClientCert>,
 ) -> Result<ClientConfig, String> {
-    let settings = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(trust.verifier()?)
-        .with_client_cert_resolver(identity);
-    Ok(settings)
+    Ok(trust.settings()?.with_client_cert_resolver(identity))
 }
 
 /// A client certificate and its key, from PEM.
