@@ -214,6 +214,33 @@ fn the_nodes_decide_the_state_of_the_task() {
 }
 
 #[test]
+fn the_node_that_ended_first_gives_the_reason_where_none_stops_another() {
+    let failed = |rank, second: u32| {
+        let mut pod = pod(rank, "Failed");
+        let status = pod.status.as_mut().unwrap();
+        status.container_statuses.as_mut().unwrap()[0].state = Some(ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: 3,
+                finished_at: Some(
+                    serde_json::from_value(format!("2026-01-02T03:04:{second:02}Z").into())
+                        .unwrap(),
+                ),
+                ..ContainerStateTerminated::default()
+            }),
+            ..ContainerState::default()
+        });
+        pod
+    };
+    for (ends, first) in [([9, 5, 7], 1), ([5, 5, 7], 0), ([9, 8, 7], 2)] {
+        let jobs = [0, 1, 2].map(|rank| job(rank, Some("Failed")));
+        let pods = [0, 1, 2].map(|rank: u32| failed(rank, ends[rank as usize]));
+        let task = status_of(&observed(jobs, pods)).unwrap();
+        let expected = format!("node-{first}: exit code 3");
+        assert_eq!(task.reason, Some(expected), "{ends:?}");
+    }
+}
+
+#[test]
 fn the_deadline_of_a_job_is_the_cause_of_the_end_of_its_pod() {
     let mut late = job(0, Some("Failed"));
     let conditions = late.status.as_mut().unwrap().conditions.as_mut().unwrap();
