@@ -107,10 +107,12 @@ fn check_url(url: &str) -> Result<(), &'static str> {
 /// The file holds no certificates.
 pub fn trust(flag: Option<PathBuf>, env: Env<'_>) -> Result<Trust, Error> {
     let file = flag.or_else(|| variable(env, CA_FILE).map(PathBuf::from));
-    let trust = file.map_or(Trust::System, Trust::File);
-    if matches!(trust, Trust::File(_)) {
-        drop(trust.verifier().map_err(Error::Usage)?);
-    }
+    let Some(path) = file else {
+        return Ok(Trust::System);
+    };
+    fs::metadata(&path).map_err(|error| Error::file("read", &path, error))?;
+    let trust = Trust::File(path);
+    drop(trust.settings().map_err(Error::Usage)?);
     Ok(trust)
 }
 
@@ -168,7 +170,7 @@ impl LoginFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::NotLoggedIn);
             }
-            Err(error) => return Err(error_about(&self.path, "read", error)),
+            Err(error) => return Err(Error::file("read", &self.path, error)),
         };
         let broken = |problem: String| Error::LoginFile {
             path: self.path.clone(),
@@ -191,7 +193,7 @@ impl LoginFile {
             username: user.to_string(),
         };
         let text = serde_json::to_string(&login).map_err(io::Error::other);
-        let text = text.map_err(|error| error_about(&self.path, "write", error))?;
+        let text = text.map_err(|error| Error::file("write", &self.path, error))?;
         write(&self.path, &text)?;
         remove(&self.token_path()).map(drop)
     }
@@ -214,7 +216,7 @@ impl LoginFile {
         match fs::read_to_string(&path) {
             Ok(token) => Ok(Some(token)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error_about(&path, "read", error)),
+            Err(error) => Err(Error::file("read", &path, error)),
         }
     }
 
@@ -255,7 +257,7 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     };
     write().map_err(|error| {
         drop(fs::remove_file(&temporary));
-        error_about(path, "write", error)
+        Error::file("write", path, error)
     })
 }
 
@@ -264,15 +266,7 @@ fn remove(path: &Path) -> Result<bool, Error> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error_about(path, "remove", error)),
-    }
-}
-
-fn error_about(path: &Path, action: &'static str, source: io::Error) -> Error {
-    Error::File {
-        action,
-        path: path.to_owned(),
-        source,
+        Err(error) => Err(Error::file("remove", path, error)),
     }
 }
 

@@ -101,6 +101,12 @@ fn a_command_without_a_login_sends_no_request() {
 #[test]
 fn a_bad_url_is_reported_before_anything_else() {
     check(
+        "jobs list --api-url https:/jump:8000",
+        Exit::Usage,
+        "k8s-cli: `https:/jump:8000` (from --api-url) is not the URL of a server: it does not begin with http://, https://, ssh:// or unix://\n\
+         hint: type https://jump:8000\n",
+    );
+    check(
         "jobs list --api-url localhost:8000",
         Exit::Usage,
         "k8s-cli: `localhost:8000` (from --api-url) is not the URL of a server: it does not begin with http://, https://, ssh:// or unix://\n\

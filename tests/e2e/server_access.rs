@@ -193,6 +193,9 @@ fn the_server_speaks_tls_with_the_newest_certificate() {
     ada.run(["jobs", "list"])
         .code(1)
         .says("signed by an unknown issuer");
+    ada.run(["jobs", "list", "--ca-file", "/missing"])
+        .code(1)
+        .says("cannot read `/missing`: no such file or directory");
     ada.run(["jobs", "list", "--ca-file", &submit])
         .code(2)
         .says("holds no certificate in PEM");

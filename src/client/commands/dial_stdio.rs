@@ -21,11 +21,7 @@ use crate::{
 /// Copies until the server closes the connection.
 pub fn run(context: &mut Context<'_>, args: DialStdioArgs) -> Result<Exit, Error> {
     let path = args.socket.unwrap_or_else(|| default_socket(context.env));
-    let cannot = |source| Error::File {
-        action: "connect to",
-        path: path.clone(),
-        source,
-    };
+    let cannot = |source| Error::file("connect to", &path, source);
     let server = UnixStream::connect(&path).map_err(cannot)?;
     let mut to_server = server.try_clone().map_err(cannot)?;
     // The standard library's own stdout waits for the end of a line.

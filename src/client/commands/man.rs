@@ -1,9 +1,6 @@
 //! `k8s-cli man`: the pages of the manual, written for `man`. No server is asked.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
 use crate::{
     cli::{ManArgs, pages},
@@ -15,20 +12,11 @@ pub fn run(context: &mut Context<'_>, args: &ManArgs) -> Result<Exit, Error> {
     for page in &pages {
         let (_, section) = page.file.rsplit_once('.').unwrap_or_default();
         let directory = args.directory.join(format!("man{section}"));
-        fs::create_dir_all(&directory).map_err(cannot("make", &directory))?;
+        fs::create_dir_all(&directory).map_err(|error| Error::file("make", &directory, error))?;
         let path = directory.join(&page.file);
-        fs::write(&path, &page.text).map_err(cannot("write", &path))?;
+        fs::write(&path, &page.text).map_err(|error| Error::file("write", &path, error))?;
     }
     let (count, directory) = (pages.len(), args.directory.display());
     context.say(&format!("{count} pages written to {directory}"));
     Ok(Exit::Done)
-}
-
-fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = PathBuf::from(path);
-    move |source| Error::File {
-        action,
-        path,
-        source,
-    }
 }

@@ -1,6 +1,9 @@
 //! The errors of the client with their messages and hints, and the exit codes.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use super::task_file::Finding;
 use crate::api::{LogEnd, TaskId, masked};
@@ -217,6 +220,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of an action on a file or a directory.
+    pub fn file(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::File {
+            action,
+            path: path.as_ref().to_owned(),
+            source,
+        }
+    }
+
     /// Adds to an output error that something was `made`, because the output was to name it.
     #[must_use]
     pub fn after(self, made: String) -> Self {
@@ -322,12 +334,13 @@ impl Error {
                 "--api-url or K8S_CLI_API_URL set the URL of the server"
             }
             Self::BadUrl { url, .. } if !url.contains("://") && !url.is_empty() => {
-                let place = url
-                    .strip_prefix("http:")
-                    .unwrap_or(url)
-                    .trim_start_matches('/');
+                let (scheme, place) = ["https", "http"]
+                    .into_iter()
+                    .find_map(|scheme| Some((scheme, url.strip_prefix(scheme)?.strip_prefix(':')?)))
+                    .unwrap_or(("http", url));
+                let place = place.trim_start_matches('/');
                 let place = place.strip_prefix("***@").unwrap_or(place);
-                return Some(format!("type http://{place}"));
+                return Some(format!("type {scheme}://{place}"));
             }
             Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::CannotAsk { .. } => "--force deletes without asking",

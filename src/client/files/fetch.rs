@@ -9,7 +9,6 @@ use std::{
 
 use ureq::RequestExt;
 
-use super::cannot;
 use crate::{
     certificate::Trust,
     client::{
@@ -49,9 +48,9 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
     if !answer.status().is_success() {
         return Err(failed(format!("the answer is {}", answer.status())));
     }
-    let mut file = File::create(to).map_err(|error| cannot("write", to, error))?;
+    let mut file = File::create(to).map_err(|error| Error::file("write", to, error))?;
     io::copy(&mut answer.into_body().into_reader(), &mut file)
         .map_err(|error| failed(error.to_string()))?;
     let readable = file.set_permissions(Permissions::from_mode(0o644));
-    readable.map_err(|error| cannot("write", to, error))
+    readable.map_err(|error| Error::file("write", to, error))
 }

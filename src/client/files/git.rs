@@ -8,7 +8,6 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::cannot;
 use crate::client::{
     Error,
     config::{Env, without_login},
@@ -30,7 +29,7 @@ pub fn clone(
     // The directory of the caller, which a relative path starts from, is not that of the clone.
     let path = Path::new(url);
     let local = path.is_dir().then(|| path.canonicalize()).transpose();
-    let local = local.map_err(|error| cannot("read", path, error))?;
+    let local = local.map_err(|error| Error::file("read", path, error))?;
     let from = local.as_ref().and_then(|path| path.to_str()).unwrap_or(url);
     // Submodules with a relative URL are found from that of `origin`.
     git(&["remote", "add", "--", "origin", from])?;
@@ -80,7 +79,7 @@ fn git(directory: &Path, url: &str, arguments: &[&str], env: Env<'_>) -> Result<
         .stdin(Stdio::inherit())
         .stderr(Stdio::piped())
         .output();
-    let output = output.map_err(|error| cannot("run", "git", error))?;
+    let output = output.map_err(|error| Error::file("run", "git", error))?;
     if output.status.success() {
         return Ok(());
     }

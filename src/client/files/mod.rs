@@ -95,17 +95,9 @@ struct Kept(Vec<TempDir>);
 impl Kept {
     fn directory(&mut self) -> Result<&Path, Error> {
         let directory = tempfile::tempdir()
-            .map_err(|source| cannot("make", "a temporary directory", source))?;
+            .map_err(|source| Error::file("make", "a temporary directory", source))?;
         self.0.push(directory);
         Ok(self.0.last().expect("one was pushed").path())
-    }
-}
-
-fn cannot(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Error {
-    Error::File {
-        action,
-        path: path.as_ref().to_owned(),
-        source,
     }
 }
 
@@ -116,5 +108,5 @@ fn shown(path: &Path) -> String {
 
 /// A file without a name, which is gone with the process.
 fn nameless() -> Result<File, Error> {
-    tempfile::tempfile().map_err(|source| cannot("make", "a temporary file", source))
+    tempfile::tempfile().map_err(|source| Error::file("make", "a temporary file", source))
 }

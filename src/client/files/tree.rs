@@ -12,7 +12,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::{cannot, shown};
+use super::shown;
 use crate::client::Error;
 
 /// The file with patterns of files that do not travel.
@@ -66,7 +66,7 @@ pub fn collect(
     entries: &mut Vec<Entry>,
     notes: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let root = fs::metadata(from).map_err(|error| cannot("read", from, error))?;
+    let root = fs::metadata(from).map_err(|error| Error::file("read", from, error))?;
     if !root.is_dir() {
         entries.extend(entry(from, place.to_owned(), &root, notes)?);
         return Ok(());
@@ -77,7 +77,7 @@ pub fn collect(
             let error = error
                 .into_io_error()
                 .unwrap_or_else(|| io::Error::other("a loop"));
-            cannot("read", from, error)
+            Error::file("read", from, error)
         })?;
         if found.depth() == 0 {
             continue;
@@ -87,7 +87,7 @@ pub fn collect(
             let error = error
                 .into_io_error()
                 .unwrap_or_else(|| io::Error::other("it is gone"));
-            cannot("read", path, error)
+            Error::file("read", path, error)
         })?;
         let inner = path.strip_prefix(from).unwrap_or(path);
         entries.extend(entry(path, place.join(inner), &metadata, notes)?);
@@ -134,9 +134,11 @@ fn skyignore(directory: &Path) -> Result<Option<Gitignore>, Error> {
     let rules = rules.build();
     match (broken, rules) {
         (None, Ok(rules)) => Ok(Some(rules)),
-        (Some(error), _) | (None, Err(error)) => {
-            Err(cannot("read", path, io::Error::other(error.to_string())))
-        }
+        (Some(error), _) | (None, Err(error)) => Err(Error::file(
+            "read",
+            path,
+            io::Error::other(error.to_string()),
+        )),
     }
 }
 
@@ -159,7 +161,7 @@ fn entry(
     } else if kind.is_dir() {
         Kind::Directory { mode }
     } else if kind.is_symlink() {
-        let target = fs::read_link(from).map_err(|error| cannot("read", from, error))?;
+        let target = fs::read_link(from).map_err(|error| Error::file("read", from, error))?;
         Kind::Link { target }
     } else {
         let what = if kind.is_fifo() {

@@ -30,7 +30,6 @@ mod source;
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
 };
 
 use serde_json::Value;
@@ -191,11 +190,7 @@ fn read_text(path: &str, input: &mut dyn Read) -> Result<Vec<u8>, Error> {
     } else {
         File::open(path).and_then(|file| file.take(MAX_LENGTH + 1).read_to_end(&mut text))
     }
-    .map_err(|source| Error::File {
-        action: "read",
-        path: PathBuf::from(name(path)),
-        source,
-    })?;
+    .map_err(|error| Error::file("read", name(path), error))?;
     Ok(text)
 }
 

@@ -17,7 +17,7 @@ use ring::digest::{self, SHA256};
 use tar::{Builder, EntryType, Header};
 
 use super::{
-    cannot, nameless,
+    nameless,
     progress::Progress,
     shown,
     tree::{Entry, Kind},
@@ -155,7 +155,7 @@ fn check_places(entries: &BTreeMap<PathBuf, Kind>) -> Result<(), Error> {
         if let Some(above) = path.ancestors().skip(1).find(is_file) {
             let message = format!("{} is a file, which also travels", destination(above));
             let source = io::Error::new(io::ErrorKind::NotADirectory, message);
-            return Err(cannot("pack", destination(path), source));
+            return Err(Error::file("pack", destination(path), source));
         }
     }
     Ok(())
@@ -210,7 +210,7 @@ fn add(
                 .map_err(cannot_pack)
         }
         Kind::File { from, size, mode } => {
-            let cannot_read = |error| cannot("read", from, error);
+            let cannot_read = |error| Error::file("read", from, error);
             let file = match File::open(from) {
                 // Programs remove their temporary files while others are packed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -309,7 +309,7 @@ impl Write for Sink {
 }
 
 fn cannot_pack(error: io::Error) -> Error {
-    cannot("pack", "the files of the task", error)
+    Error::file("pack", "the files of the task", error)
 }
 
 fn size(kind: &Kind) -> u64 {
