@@ -10,7 +10,7 @@ use std::{
     iter,
     net::TcpListener,
     os::unix::fs::{FileTypeExt, MetadataExt},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
@@ -25,7 +25,7 @@ use futures::future::select_all;
 
 use crate::{
     api::{
-        Quantity, Timestamp,
+        Quantity, Timestamp, masked,
         path::{OWN_SOCKET, SOCKET},
     },
     certificate,
@@ -53,13 +53,15 @@ pub fn run(args: ServeArgs) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let message = with_cause(&*error);
-            print_line(&format!("k8s-cli: {}", one_line(&message)));
+            // A path may be a URL with a login, by mistake.
+            print_line(&format!("k8s-cli: {}", one_line(&masked(&message))));
             ExitCode::FAILURE
         }
     }
 }
 
 fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let wants_port = args.has_port() && !args.check;
     let ServeArgs {
         host,
         port,
@@ -104,36 +106,18 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
         metrics_per_user,
     } = args;
     sandbox::raise_open_files_limit();
-    // Beside an open port, the users of the socket would be worth nothing.
-    let wants_port = socket.is_none() || host.is_some() || port.is_some() || auth.is_some();
-    let wants_port = wants_port && !check;
     let socket = socket.filter(|_| !check);
-    if socket_user_domain.is_some() && socket.is_none() && !check {
-        return Err("--socket-user-domain needs --socket".into());
-    }
-    let tls = match (tls_cert, tls_key) {
-        (Some(chain), Some(key)) => Some(server::tls_config(&chain, &key)?),
-        (None, None) => None,
-        _ => return Err("--tls-cert and --tls-key need each other".into()),
-    };
+    let tls = tls_cert.zip(tls_key).filter(|_| !check);
+    let tls = tls.map(|(chain, key)| server::tls_config(&chain, &key));
+    let tls = tls.transpose()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let tokens = match (auth, audience) {
-        (Some(Auth::Kubernetes), _) if user_header.is_some() || !trusted_proxy.is_empty() => {
-            return Err("--user-header and --trusted-proxy need --auth header".into());
+    let tokens = (auth == Some(Auth::Kubernetes)).then(|| {
+        let audience = audience.unwrap_or_else(|| AUDIENCE.to_owned());
+        if audience.is_empty() {
+            print_line(OWN_AUDIENCE);
         }
-        (Some(Auth::Kubernetes), _) if !admin.is_empty() && socket.is_none() => {
-            return Err("--admin needs --auth header or --socket: with tokens, the cluster says who may act for all users".into());
-        }
-        (Some(Auth::Kubernetes), audience) => {
-            let audience = audience.unwrap_or_else(|| AUDIENCE.to_owned());
-            if audience.is_empty() {
-                print_line(OWN_AUDIENCE);
-            }
-            Some(TokenWay::new(&audience))
-        }
-        (_, Some(_)) => return Err("--audience needs --auth kubernetes".into()),
-        (_, None) => None,
-    };
+        TokenWay::new(&audience)
+    });
     let port = port.map_or_else(port_from_environment, Ok)?;
     // Every user of the sandbox can run commands on this machine.
     let host = host.unwrap_or_else(|| if sandbox { "127.0.0.1" } else { "0.0.0.0" }.to_owned());
@@ -142,10 +126,13 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             .map_err(|error| cannot_listen(&format!("{host}:{port}"), "--port", &error))
     });
     let tcp = tcp.transpose()?;
-    let socket = socket.map(|path| match path.as_os_str() == "auto" {
-        true => default_socket(),
-        false => path,
+    let socket = socket.map(|path| match path.to_str() {
+        Some("auto") => Ok(default_socket()),
+        Some(url) if url.contains("://") => Err(format!("--socket: {url} is a URL, and no path")),
+        // The client's URL needs the whole path.
+        _ => path::absolute(path).map_err(|error| format!("--socket: {error}")),
     });
+    let socket = socket.transpose()?;
     let bound = socket.as_ref().map(|path| {
         server::bind_socket(path)
             .map_err(|error| cannot_listen(&path.display().to_string(), "--socket", &error))
@@ -407,8 +394,8 @@ fn port_from_environment() -> Result<u16, String> {
 /// The socket of the machine, if this user may make one there, else that of the user.
 fn default_socket() -> PathBuf {
     let machine = PathBuf::from(SOCKET);
-    let own =
-        env::var_os("XDG_RUNTIME_DIR").map(|directory| Path::new(&directory).join(OWN_SOCKET));
+    let own = env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+    let own = own.map(|directory| Path::new(&directory).join(OWN_SOCKET));
     match own {
         Some(own) if !machine.parent().is_some_and(may_make_files) => own,
         _ => machine,

@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use super::{
     GroupId, InvalidId, Kind, Parameter, Problem, Since, TaskId, TaskState, TaskStatus, Timestamp,
-    encode_query, logs::read_bool, matches_glob,
+    encode_query, logs::read_bool, matches_glob, username_label,
 };
+use crate::k8s::names::is_label_value;
 
 /// The order of a list. Tasks that are equal in it are listed newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -265,7 +266,15 @@ impl ListQuery {
             }
             Since::At(moment) => task.created_at >= moment,
         });
-        has_status && has_name && is_member && is_young
+        has_status && has_name && is_member && is_young && self.has_user(&task.username)
+    }
+
+    /// Whether a task with this label may be one of the user that is asked for. Only the server knows the labels of some names.
+    fn has_user(&self, label: &str) -> bool {
+        self.user.as_ref().is_none_or(|user| {
+            let plain = username_label(user);
+            label == plain || !is_label_value(&plain)
+        })
     }
 }
 

@@ -66,7 +66,7 @@ pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
 pub use routes::{Answer, Body, JSON, Part, PartContent, REFUSALS, Route, Type, methods, routes};
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
-pub use source::{TaskDefinitionResponse, TaskOrigin, TaskSource};
+pub use source::{LeftOut, TaskDefinitionResponse, TaskOrigin, TaskSource, has_secret};
 pub use sweep::{GroupSubmitResponse, MAX_GROUP, Sweep, SweepParameter, TaskGroup};
 pub use task::{
     NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
@@ -74,7 +74,7 @@ pub use task::{
 };
 pub use time::Timestamp;
 pub use time_limit::TimeLimit;
-pub use user::{InvalidUser, User, Whoami};
+pub use user::{InvalidUser, User, Whoami, short_username, username_label};
 pub use volume::{
     AccessMode, VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeListResponse,
     VolumeMetadata, VolumePhase, VolumeStatus,

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::logs::DURATION;
+
 /// A parameter of a query or a form, or a header.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
@@ -40,7 +42,6 @@ pub enum Kind {
     Key,
 }
 
-const DURATION: &str = "forever|[0-9]+|([0-9]+[smhd])+";
 const TIME: &str = "[0-9+-]+T[0-9:]+(\\.[^Z]*)?(Z|z|[+-][0-9:]+)?";
 
 impl Parameter {
@@ -114,8 +115,8 @@ impl Kind {
             Self::Number(least, most) => {
                 json!({"type": "integer", "minimum": least, "maximum": most})
             }
-            Self::Duration => text(DURATION.to_owned(), "10m"),
-            Self::Since => text(format!("{DURATION}|{TIME}"), "10m"),
+            Self::Duration => text(format!("[0-9]+|{DURATION}"), "10m"),
+            Self::Since => text(format!("[0-9]+|{DURATION}|{TIME}"), "10m"),
             Self::Word(words) => json!({"type": "string", "enum": words}),
             Self::Words(words) => {
                 let word = format!("\\s*({})\\s*", words.join("|"));

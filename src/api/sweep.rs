@@ -16,6 +16,13 @@ const MAX_VALUE: usize = 4096;
 /// The most parameters of a sweep.
 const MAX_PARAMETERS: usize = 16;
 
+/// The variables that the program itself sets in the nodes of a group, beside those of every task.
+const SET_FOR_EACH: [&str; 3] = [
+    "SKYPILOT_JOB_RANK",
+    "SKYPILOT_NUM_JOBS",
+    "SKYPILOT_NUM_RESTARTS",
+];
+
 /// A variable, and the values that it takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepParameter {
@@ -32,7 +39,7 @@ impl FromStr for SweepParameter {
             "expected a variable and its values, such as lr=0.1,0.01 or seed=1..5".to_owned()
         })?;
         check_env_name(name).map_err(|problem| format!("`{name}` {problem}"))?;
-        if is_reserved_env(name) {
+        if is_reserved_env(name) || SET_FOR_EACH.contains(&name) {
             return Err(format!("`{name}` is set for every node"));
         }
         let mut values = Vec::new();
@@ -75,11 +82,17 @@ fn range(item: &str) -> Result<Option<std::ops::RangeInclusive<i64>>, String> {
     match (first.parse::<i64>(), last.parse::<i64>()) {
         (Ok(first), Ok(last)) if first <= last => Ok(Some(first..=last)),
         (Ok(_), Ok(_)) => Err(format!("`{item}` ends before it begins")),
-        _ if first.parse::<f64>().is_ok() && last.parse::<f64>().is_ok() => {
-            Err(format!("`{item}`: a range has whole numbers"))
-        }
+        _ if is_like_range(item) => Err(format!(
+            "`{item}`: a range has two whole numbers, such as 1..5"
+        )),
         _ => Ok(None),
     }
+}
+
+/// Whether a value with `..` is a range to a reader, and neither a path such as `../data` nor a sentence.
+fn is_like_range(item: &str) -> bool {
+    let is_of_range = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
+    item.chars().all(is_of_range) && item.contains(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// A sweep, checked.
@@ -252,6 +265,12 @@ pub struct TaskGroup {
 }
 
 impl TaskGroup {
+    /// The name that the tasks of the group have in common, by that of this one.
+    pub fn common_name<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_suffix(&format!("-{}", self.rank))
+            .unwrap_or(name)
+    }
+
     /// The parameters in a line: `lr=0.1 seed=3`.
     pub fn describe(&self) -> String {
         let pairs = self.parameters.iter();
@@ -340,6 +359,7 @@ mod tests {
             ("A=-1..1", "-1|0|1"),
             ("A=x,y z,a=b", "x|y z|a=b"),
             ("A=../data,s3://a..b", "../data|s3://a..b"),
+            ("A=..,so .. on", "..|so .. on"),
         ] {
             assert_eq!(values(text), Ok(expected.to_owned()), "{text}");
         }
@@ -356,10 +376,26 @@ mod tests {
             ),
             (&["1a=2"], None, None, "is not the name of a variable"),
             (&["NODE_RANK=1,2"], None, None, "is set for every node"),
+            (
+                &["SKYPILOT_JOB_RANK=7,8"],
+                None,
+                None,
+                "is set for every node",
+            ),
+            (
+                &["SKYPILOT_NUM_RESTARTS=7"],
+                None,
+                None,
+                "is set for every node",
+            ),
             (&["a="], None, None, "has an empty value"),
             (&["a=1,,2"], None, None, "has an empty value"),
             (&["a=5..1"], None, None, "ends before it begins"),
             (&["a=0.1..0.5"], None, None, "whole numbers"),
+            (&["a=x..z"], None, None, "whole numbers"),
+            (&["a=1.."], None, None, "whole numbers"),
+            (&["a=..5"], None, None, "whole numbers"),
+            (&["a=1..5..2"], None, None, "whole numbers"),
             (&["a=1..9999999999"], None, None, "more than 1000 values"),
             (
                 &["a=1..100", "b=1..100"],

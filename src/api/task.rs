@@ -109,6 +109,14 @@ pub struct TaskStatus {
     pub events: Vec<TaskEvent>,
 }
 
+impl TaskStatus {
+    /// Whether the task and all its nodes have ended. A task has failed with its first node, while others may still run.
+    pub fn has_ended(&self) -> bool {
+        let mut nodes = self.metadata.nodes.iter();
+        self.status.is_terminal() && nodes.all(|node| node.status.is_terminal())
+    }
+}
+
 /// The objects of a task in the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]

@@ -60,6 +60,13 @@ impl Timestamp {
         Self(added.map_or(self.0, |added| self.0.saturating_add(added)))
     }
 
+    /// The time this long before it.
+    #[must_use]
+    pub fn earlier(self, duration: Duration) -> Self {
+        let removed = time::Duration::try_from(duration).ok();
+        Self(removed.map_or(self.0, |removed| self.0.saturating_sub(removed)))
+    }
+
     /// The number of whole seconds from `self` to `later`; negative if `later` is earlier.
     pub fn seconds_until(self, later: Self) -> i64 {
         (later.0 - self.0).whole_seconds()

@@ -103,7 +103,6 @@ mod tests {
             (json!(""), "with its unit"),
             (json!("banana"), "with its unit"),
             (json!("-1h"), "with its unit"),
-            (json!("1.5h"), "with its unit"),
             (json!("1h30"), "with its unit"),
             (json!(["2h"]), "with its unit"),
             (json!("0s"), "from 1s to 24855d"),

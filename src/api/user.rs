@@ -20,6 +20,16 @@ impl User {
     }
 }
 
+/// The label value of a user's name, unless more than an `@` keeps it from being one: that of the Python predecessor.
+pub fn username_label(name: &str) -> String {
+    name.replace('@', "-")
+}
+
+/// A user's name for people and labels: accounts of the cluster without the beginning that all of them have.
+pub fn short_username(name: &str) -> &str {
+    name.strip_prefix("system:serviceaccount:").unwrap_or(name)
+}
+
 /// The answer to `GET /whoami`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Whoami {
@@ -75,6 +85,17 @@ impl fmt::Display for User {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_of_the_cluster_is_short() {
+        for (name, expected) in [
+            ("system:serviceaccount:team:ci", "team:ci"),
+            ("system:admin", "system:admin"),
+            ("ada@example.com", "ada@example.com"),
+        ] {
+            assert_eq!(short_username(name), expected);
+        }
+    }
 
     #[test]
     fn a_name_is_kept_as_given_or_refused() {

@@ -1,6 +1,6 @@
 //! `GET /tasks/wait`: waits until tasks have reached a state.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::HashSet, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,24 +22,24 @@ pub enum Awaited {
     Running,
     /// All nodes have succeeded.
     Completed,
-    /// The task has ended, in any way.
+    /// The task has ended with all its nodes, in any way.
     #[default]
     Finished,
 }
 
 impl Awaited {
     /// Whether a task has reached the state.
-    pub fn is_reached(self, state: TaskState) -> bool {
+    pub fn is_reached(self, task: &TaskStatus) -> bool {
         match self {
-            Self::Running => matches!(state, TaskState::Running | TaskState::Completed),
-            Self::Completed => state == TaskState::Completed,
-            Self::Finished => state.is_terminal(),
+            Self::Running => matches!(task.status, TaskState::Running | TaskState::Completed),
+            Self::Completed => task.status == TaskState::Completed,
+            Self::Finished => task.has_ended(),
         }
     }
 
     /// Whether waiting for a task is over: it has reached the state, or never will.
-    pub fn is_over(self, state: TaskState) -> bool {
-        self.is_reached(state) || state.is_terminal()
+    pub fn is_over(self, task: &TaskStatus) -> bool {
+        self.is_reached(task) || self != Self::Finished && task.status.is_terminal()
     }
 }
 
@@ -125,6 +125,8 @@ impl WaitQuery {
             };
             problems.extend(read.err().map(|message| Problem::new(key, message)));
         }
+        let mut seen = HashSet::new();
+        query.ids.retain(|id| seen.insert(*id));
         if problems.is_empty() && !(1..=MOST).contains(&query.ids.len()) {
             let message = format!("is needed, and at most {MOST} times");
             problems.push(Problem::new("id", message));
@@ -138,24 +140,27 @@ impl WaitQuery {
     /// The query of a URL. Its characters need no escaping.
     pub fn to_query(&self) -> String {
         let ids = self.ids.iter().map(|id| format!("id={id}&"));
-        let (awaited, any, seconds) = (self.awaited, self.any, self.timeout.as_secs());
+        let (awaited, any) = (self.awaited, self.any);
+        let seconds = self.timeout.as_millis().div_ceil(1000);
         ids.collect::<String>() + &format!("for={awaited}&any={any}&timeout={seconds}s")
     }
 
     /// Whether the request can be answered with these tasks. Those that are missing were stopped.
     pub fn is_over(&self, tasks: &[TaskStatus]) -> bool {
-        let states = || tasks.iter().map(|task| task.status);
-        let are_all_over = states().all(|state| self.awaited.is_over(state));
+        let are_all_over = tasks.iter().all(|task| self.awaited.is_over(task));
         match self.any {
-            true => are_all_over || states().any(|state| self.awaited.is_reached(state)),
+            // One that was stopped has come to its end too.
+            true => {
+                are_all_over
+                    || tasks.iter().any(|task| self.awaited.is_reached(task))
+                    || self.awaited == Awaited::Finished && self.ids.len() > tasks.len()
+            }
             // One that has failed decides: the others need not be waited for.
             false => {
                 are_all_over
-                    || states().any(|state| {
-                        self.awaited != Awaited::Finished
-                            && state.is_terminal()
-                            && !self.awaited.is_reached(state)
-                    })
+                    || tasks
+                        .iter()
+                        .any(|task| self.awaited.is_over(task) && !self.awaited.is_reached(task))
             }
         }
     }
@@ -234,6 +239,13 @@ mod tests {
                 expected,
                 "{awaited} {any} {states:?}"
             );
+        }
+        let two = "id=ab12cd34&id=ef56gh78&id=ef56gh78&any=true&for=";
+        for (awaited, expected) in [("finished", true), ("running", false)] {
+            let query = WaitQuery::from_pairs(&pairs(&format!("{two}{awaited}"))).unwrap();
+            // The other one was stopped.
+            assert_eq!(query.is_over(&[task(Pending)]), expected, "{awaited}");
+            assert!(!query.is_over(&[task(Pending), task(Pending)]));
         }
     }
 }

@@ -9,7 +9,7 @@ use argh::FromArgs;
 use super::{
     Format, LogFormat, Prefix, Reference, RerunArgs, RunArgs, SubmitArgs, ValidateArgs, When, value,
 };
-use crate::api::{Awaited, GroupId, Since, Sort, TaskState};
+use crate::api::{Awaited, Since, Sort, TaskState};
 
 command! {
     /// Submit, watch and stop tasks.
@@ -56,9 +56,9 @@ command! {
         #[argh(option, arg_name = "user")]
         pub user: Option<String>,
 
-        /// only the tasks of this group, each in a row; without it a group has one row on a terminal
+        /// only the tasks of this group (its id, the beginning of it, or its name), each in a row; without it a group has one row on a terminal
         #[argh(option, arg_name = "id")]
-        pub group: Option<GroupId>,
+        pub group: Option<Reference>,
 
         /// only tasks that were created since: a duration such as 2h, or a time such as 2025-10-05T12:34:56Z
         #[argh(option, arg_name = "time")]
@@ -138,7 +138,7 @@ command! {
         note = "Deletes the Jobs of the task, and with them their logs. The processes get SIGTERM, and SIGKILL after their grace period."
     )]
     pub struct StopArgs {
-        /// the tasks or groups: their ids, or the names of tasks; at a terminal the beginnings of ids too
+        /// the tasks or groups: their ids or names; at a terminal the beginnings of ids too
         #[argh(positional, arg_name = "id")]
         pub ids: Vec<Reference>,
 
@@ -179,7 +179,7 @@ command! {
         #[argh(positional)]
         pub id: Reference,
 
-        /// the id is that of a group: print the logs of its tasks, one after the other
+        /// the id or the name is that of a group: print the logs of its tasks, one after the other
         #[argh(switch)]
         pub group: bool,
 
@@ -239,7 +239,7 @@ command! {
         error_code(124, "the time was over")
     )]
     pub struct WaitArgs {
-        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest; or the id of a group
+        /// the task: its id, the beginning of it (3 characters or more), its name, or @latest; or that of a group
         #[argh(positional)]
         pub id: Reference,
 
@@ -269,7 +269,7 @@ command! {
         note = "A task that has not finished is stopped first: k8s-cli jobs stop."
     )]
     pub struct DeleteArgs {
-        /// the tasks or groups: their ids, or the names of tasks; at a terminal the beginnings of ids too
+        /// the tasks or groups: their ids or names; at a terminal the beginnings of ids too
         #[argh(positional, arg_name = "id")]
         pub ids: Vec<Reference>,
 

@@ -106,6 +106,7 @@ mod jobs;
 mod man;
 mod parse;
 mod reference;
+mod serve;
 mod submit;
 mod topics;
 mod value;

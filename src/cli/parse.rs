@@ -73,7 +73,7 @@ impl Cli {
                 ..
             }) => match contradiction(&command) {
                 None => Ok(command),
-                Some(message) => Err(usage(message, &words)),
+                Some(message) => Err(usage(&message, &words)),
             },
             // Only the name of the program or of a group: the user needs the list of commands.
             _ if args.len() == words.len() && is_group(&words) => {
@@ -95,6 +95,19 @@ const OTHER_NAMES: [(&str, &str, &str); 8] = [
     ("volumes", "ls", "list"),
     ("volumes", "describe", "status"),
     ("volumes", "rm", "delete"),
+];
+
+/// Names that commands have in kubectl, SkyPilot and Slurm, and that are too vague to be taken for them.
+const FOREIGN_NAMES: [(&str, &str, &str); 9] = [
+    ("jobs", "create", "submit"),
+    ("jobs", "get", "list"),
+    ("jobs", "kill", "stop"),
+    ("jobs", "launch", "submit"),
+    ("jobs", "queue", "list"),
+    ("jobs", "tail", "logs"),
+    ("jobs", "tasks", "list"),
+    ("jobs", "top", "list"),
+    ("volumes", "get", "list"),
 ];
 
 /// Other names of options of the commands that start tasks.
@@ -214,23 +227,18 @@ fn command_or_topic(words: &[&str]) -> EarlyExit {
 }
 
 /// The message about flags that are valid alone, but not together.
-fn contradiction(command: &Command) -> Option<&'static str> {
+fn contradiction(command: &Command) -> Option<String> {
     match command {
-        Command::Serve(args) if args.sandbox_log_max_size.is_some() && !args.sandbox => {
-            Some("--sandbox-log-max-size needs --sandbox")
-        }
-        Command::Serve(args) if args.sandbox_objects.is_some() && !args.sandbox => {
-            Some("--sandbox-objects needs --sandbox")
-        }
-        Command::Serve(args) if args.sandbox_users.is_some() && !args.sandbox => {
-            Some("--sandbox-users needs --sandbox")
+        Command::Serve(args) => args.contradiction(),
+        Command::Client(ClientCommand::Manifest(args)) if args.systemd && args.image.is_some() => {
+            Some("--image does not go together with --systemd, which runs this program".into())
         }
         Command::Client(ClientCommand::Jobs(JobsArgs {
             command: JobsCommand::List(args),
         })) => match () {
-            () if args.headers && args.no_headers => Some("give --headers or --no-headers"),
+            () if args.headers && args.no_headers => Some("give --headers or --no-headers".into()),
             () if args.watch && args.limit.is_some() => {
-                Some("--limit does not go together with --watch")
+                Some("--limit does not go together with --watch".into())
             }
             () => None,
         },
@@ -251,16 +259,32 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
     let command = [&[PROGRAM], known, &["--help"]].concat().join(" ");
     let word = message.strip_prefix("unrecognized argument: ");
     let nearest_in = |words: &[&str]| nearest_name(word?, &help(words)?);
-    // A command of the group `jobs` is often typed without it.
-    let of_jobs = nearest_in(&["jobs"]).filter(|name| known.is_empty() && Some(&**name) == word);
-    let meant = of_jobs
-        .map(|name| format!("jobs {name}"))
+    // A command of a group is often typed without the group.
+    let meant = (word.filter(|_| known.is_empty()).and_then(of_a_group))
+        .or_else(|| known.first().and_then(|group| foreign_name(group, word?)))
         .or_else(|| nearest_in(known));
     let meant = meant.map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let message = masked(message);
     EarlyExit::Usage(format!(
         "{PROGRAM}: {message}\nhint: {meant}see `{command}`\n"
     ))
+}
+
+/// The command of a group that a word means which was typed without the group.
+fn of_a_group(word: &str) -> Option<String> {
+    ["jobs", "auth"].into_iter().find_map(|group| {
+        let is_own = nearest_name(word, &help(&[group])?).is_some_and(|name| name == word);
+        let name = is_own.then(|| word.to_owned());
+        let name = name.or_else(|| foreign_name(group, word))?;
+        Some(format!("{group} {name}"))
+    })
+}
+
+/// The command of a group that has this name in another program.
+fn foreign_name(group: &str, word: &str) -> Option<String> {
+    let mut names = OTHER_NAMES.iter().chain(&FOREIGN_NAMES);
+    let found = names.find(|(of, other, _)| *of == group && *other == word);
+    found.map(|(.., real)| (*real).to_owned())
 }
 
 /// The command or the option in the help of a command that is nearest to a typed word.

@@ -255,7 +255,7 @@ impl StartOptions {
 }
 
 impl Changes {
-    /// The options that make these changes, without secrets.
+    /// The options that make these changes, but for those of secrets.
     pub fn to_options(&self) -> Vec<String> {
         let num_nodes = self.num_nodes.map(|num_nodes| num_nodes.to_string());
         let single = [

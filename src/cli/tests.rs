@@ -311,6 +311,14 @@ fn a_wrong_command_or_option_is_answered_with_the_nearest() {
         ("jbos list", "jobs", ""),
         ("logs ab12cd34", "jobs logs", ""),
         ("submit a.yaml", "jobs submit", ""),
+        ("ls", "jobs list", ""),
+        ("ps", "jobs list", ""),
+        ("cancel ab12cd34", "jobs stop", ""),
+        ("whoami", "auth whoami", ""),
+        ("login ada", "auth login", ""),
+        ("jobs get", "list", "jobs"),
+        ("jobs kill ab12cd34", "stop", "jobs"),
+        ("jobs launch a.yaml", "submit", "jobs"),
         ("jobs log ab12cd34", "logs", "jobs"),
         ("volume list", "volumes", ""),
         ("serv", "serve", ""),
@@ -361,4 +369,48 @@ fn control_characters_of_arguments_are_escaped() {
         panic!("{exit:?}");
     };
     assert!(message.contains("\\u{1b}[2J"), "{message}");
+}
+
+#[test]
+fn options_of_serve_that_would_have_no_effect_are_refused() {
+    for (line, expected) in [
+        ("--sandbox-users a.json", "--sandbox-users needs --sandbox"),
+        (
+            "--socket-user-domain example.com",
+            "--socket-user-domain needs --socket",
+        ),
+        ("--tls-cert a.pem", "--tls-cert needs --tls-key"),
+        ("--tls-key a.pem", "--tls-key needs --tls-cert"),
+        ("--audience a", "--audience needs --auth kubernetes"),
+        (
+            "--auth kubernetes --user-header X-Me",
+            "--user-header needs --auth header",
+        ),
+        (
+            "--auth kubernetes --admin root",
+            "--admin needs --auth header or --socket (with tokens, the cluster says who may act for all users)",
+        ),
+        (
+            "--socket auto --tls-cert a.pem --tls-key b.pem",
+            "--tls-cert needs --host or --port (with --socket alone, no port is open)",
+        ),
+        (
+            "--socket auto --allowed-host jump",
+            "--allowed-host needs --host or --port (with --socket alone, no port is open)",
+        ),
+    ] {
+        let line = format!("serve {line}");
+        refused(
+            &line,
+            &format!("k8s-cli: {expected}\nhint: see `k8s-cli serve --help`\n"),
+        );
+    }
+    for line in [
+        "serve --socket auto --host 10.0.0.5 --tls-cert a.pem --tls-key b.pem",
+        "serve --socket auto --auth kubernetes --admin root",
+        "serve --socket auto --check",
+    ] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    assert!(parse("manifest --systemd --image a").is_err());
 }

@@ -69,6 +69,32 @@ pub fn knows_user(url: &str) -> bool {
     Route::of(url).is_some()
 }
 
+/// The URL that a text without a scheme probably means.
+pub fn meant(text: &str) -> Option<String> {
+    if text.contains("://") {
+        return None;
+    }
+    let (scheme, place) = ["https", "http"]
+        .into_iter()
+        .find_map(|scheme| {
+            let place = text.strip_prefix(scheme)?;
+            Some((
+                scheme,
+                place.strip_prefix(':').or(place.strip_prefix("//"))?,
+            ))
+        })
+        .unwrap_or(("http", text));
+    let place = place.trim_start_matches('/');
+    let place = place.strip_prefix("***@").unwrap_or(place);
+    let port = place.strip_prefix(':').unwrap_or(place);
+    let url = match port.parse::<u16>() {
+        _ if text.starts_with('/') => format!("unix://{text}"),
+        Ok(port) => format!("{scheme}://localhost:{port}"),
+        Err(_) => format!("{scheme}://{place}"),
+    };
+    check_url(&url).is_ok().then_some(url)
+}
+
 fn check_url(url: &str) -> Result<(), &'static str> {
     if let Some(route) = Route::of(url) {
         return route.map(drop);

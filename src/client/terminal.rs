@@ -86,11 +86,28 @@ fn size(env: Env<'_>) -> Option<(usize, usize)> {
     Some((columns, rows.unwrap_or(usize::MAX)))
 }
 
-/// Whether the parent of the process is the program `watch`. In `watch 'k8s-cli ... | cut ...'` it is a shell.
+/// Whether stdout is the pipe that the program `watch` reads. Its child is a shell, which may be the parent of this process; in `watch
+/// 'k8s-cli ... | cut ...'` that shell has another stdout.
 fn is_watched() -> bool {
-    let name = getppid().map(|parent| format!("/proc/{}/comm", parent.as_raw_nonzero()));
-    let name = name.and_then(|path| fs::read_to_string(path).ok());
-    name.is_some_and(|name| name.trim_end() == "watch")
+    let Some(parent) = getppid().map(|parent| parent.as_raw_nonzero().get()) else {
+        return false;
+    };
+    let stdout = |process: &str| fs::read_link(format!("/proc/{process}/fd/1")).ok();
+    let has_same_stdout =
+        || stdout("self").is_some_and(|own| stdout(&parent.to_string()) == Some(own));
+    is_watch(parent) || has_same_stdout() && parent_of(parent).is_some_and(is_watch)
+}
+
+fn is_watch(process: i32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{process}/comm"));
+    name.is_ok_and(|name| name.trim_end() == "watch")
+}
+
+fn parent_of(process: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program stands in parentheses and may hold anything; the state is behind it, and then the parent.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

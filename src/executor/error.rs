@@ -18,6 +18,8 @@ pub struct Error {
     reason: Reason,
     message: String,
     source: Option<Box<dyn error::Error + Send + Sync>>,
+    /// After so many seconds the same request may succeed.
+    retry_after: Option<u64>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -28,7 +30,20 @@ impl Error {
             reason,
             message: message.into(),
             source: None,
+            retry_after: None,
         }
+    }
+
+    /// The same for a request that may succeed after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// After how many seconds the same request may succeed, if that is known.
+    pub fn seconds_to_wait(&self) -> Option<u64> {
+        self.retry_after
     }
 
     /// The error of a failure on this machine.
@@ -37,6 +52,7 @@ impl Error {
             reason,
             message: message.into(),
             source: Some(Box::new(cause)),
+            retry_after: None,
         }
     }
 
@@ -98,6 +114,7 @@ impl Error {
             reason,
             message,
             source: Some(Box::new(error)),
+            retry_after: None,
         }
     }
 
@@ -107,6 +124,7 @@ impl Error {
             reason: Reason::InternalError,
             message: error.to_string(),
             source: Some(Box::new(error)),
+            retry_after: None,
         }
     }
 

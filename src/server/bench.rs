@@ -1,6 +1,7 @@
-//! `/bench/static`: answers with a stored body, as the baseline for the cost of other paths.
+//! The baselines of benchmarks: `/bench/static` answers with a stored body, and a server with `K8S_CLI_BENCH_UNCOUNTED` counts no
+//! requests.
 
-use std::sync::Mutex;
+use std::{env, sync::Mutex};
 
 use actix_web::{
     HttpResponse,
@@ -13,6 +14,11 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// The stored body, shared by all workers.
 static KEPT: Mutex<Bytes> = Mutex::new(Bytes::new());
+
+/// Whether requests count for the metrics.
+pub fn counts() -> bool {
+    env::var_os("K8S_CLI_BENCH_UNCOUNTED").is_none()
+}
 
 pub fn configure(config: &mut ServiceConfig) {
     config.service(

@@ -24,7 +24,11 @@ impl ResponseError for Error {
         if self.status_code().is_server_error() {
             log::error!("{}", Chain(self));
         }
-        HttpResponse::build(self.status_code()).json(ErrorBody {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.seconds_to_wait() {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        response.json(ErrorBody {
             detail: self.to_string(),
             reason: Some(self.reason()),
         })
@@ -142,4 +146,17 @@ pub fn query_config() -> QueryConfig {
         )
         .into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_for_a_while_says_how_long() {
+        let error = Error::new(Reason::TooManyRequests, "too often");
+        assert!(!error.error_response().headers().contains_key("retry-after"));
+        let response = error.retry_after(7).error_response();
+        assert_eq!(response.headers().get("retry-after").unwrap(), "7");
+    }
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use super::error;
@@ -68,14 +69,14 @@ impl Limits {
         let swept = sweep.into_iter().flat_map(Sweep::longest);
         // A swept variable takes the place of one of the task.
         let variables: BTreeMap<_, _> = own.chain(swept).collect();
-        let (count, most) = (variables.len(), self.envs);
+        let of_pod = variables_of_pod(task);
+        let (count, most) = (variables.len() + of_pod.len(), self.envs);
         if count > most {
             let message =
                 format!("{count} variables with `secrets`, and this server allows {most}");
             problems.push(Problem::new("envs", message));
         }
-        let size: usize = variables
-            .iter()
+        let size: usize = (variables.into_iter().chain(of_pod))
             .map(|(name, value)| name.len() + value.len())
             .sum();
         if size as u64 > self.env_size {
@@ -89,6 +90,24 @@ impl Limits {
             false => Err(error::invalid(&problems)),
         }
     }
+}
+
+/// The names and values of the variables in the containers of a task's configuration of its pods.
+fn variables_of_pod(task: &TaskDefinition) -> Vec<(&str, &str)> {
+    let spec = task
+        .pod_config
+        .as_ref()
+        .and_then(|config| config.get("spec"));
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .filter_map(|key| spec?.get(key)?.as_array())
+        .flatten();
+    let variables = containers.filter_map(|container| container.get("env")?.as_array());
+    let texts = variables.flatten().map(|variable| {
+        let [name, value] = ["name", "value"].map(|key| variable.get(key).and_then(Value::as_str));
+        (name.unwrap_or_default(), value.unwrap_or_default())
+    });
+    texts.collect()
 }
 
 /// The submissions of users.
@@ -125,13 +144,17 @@ impl Submits {
                 )));
             }
             let seconds = wait.as_secs() + 1;
-            return Err(refused(format!(
-                "you may submit {most} tasks a minute: try again in {seconds} s"
-            )));
+            let message = format!("you may submit {most} tasks a minute: try again in {seconds} s");
+            return Err(refused(message).retry_after(seconds));
         }
         let Some(most) = limits.unfinished_tasks else {
             return Ok(None);
         };
+        if num_tasks > most {
+            return Err(refused(format!(
+                "this server allows you {most} unfinished tasks, and these are {num_tasks}"
+            )));
+        }
         let turn = self.turn(user).lock_owned().await;
         let tasks = executor.list(Some(user)).await?;
         let statuses = (0..tasks.len()).filter_map(|index| tasks.status(index));
@@ -175,7 +198,7 @@ impl Submits {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -208,6 +231,12 @@ mod tests {
             ),
             (
                 json!({"run": "true", "envs": {"A": "", "B": ""}, "secrets": {"C": "d"}}),
+                "envs: 3 variables with `secrets`, and this server allows 2",
+            ),
+            (
+                json!({"run": "true", "envs": {"A": ""}, "config": {"kubernetes": {"pod_config": {"spec": {"containers": [
+                    {"env": [{"name": "B", "value": ""}, {"name": "C"}]},
+                ]}}}}}),
                 "envs: 3 variables with `secrets`, and this server allows 2",
             ),
             (

@@ -15,7 +15,7 @@ use prometheus::{
 };
 use rustix::process::{Resource, getrlimit};
 
-use super::{error, log_streams::LogStreams};
+use super::{error, streams::Streams};
 use crate::{
     api::{Reason, path},
     executor::{Error, Executor},
@@ -51,11 +51,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Never: the names are valid and different.
-    pub fn new(
-        executor: &Executor,
-        streams: &LogStreams,
-        per_user: bool,
-    ) -> prometheus::Result<Self> {
+    pub fn new(executor: &Executor, streams: &Streams, per_user: bool) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let requests = HistogramOpts::new(
             "k8s_cli_http_request_duration_seconds",
@@ -74,7 +70,7 @@ impl Metrics {
                 "k8s_cli_panics_total",
                 "Requests that ended in a fault of the server itself.",
             )?,
-            log_streams: gauge("k8s_cli_log_streams", "Open log streams.")?,
+            log_streams: gauge("k8s_cli_log_streams", "Open logs, watched lists and waits.")?,
             tasks: by_state("k8s_cli_tasks", "Tasks of all users.")?,
             nodes: by_state("k8s_cli_task_nodes", "Nodes of the tasks of all users.")?,
             unfinished: unfinished.transpose()?,
@@ -144,7 +140,7 @@ impl Metrics {
     }
 
     /// Reads the numbers that are not counted, but measured.
-    fn measure(&self, executor: &Executor, streams: &LogStreams) {
+    fn measure(&self, executor: &Executor, streams: &Streams) {
         let numbers = executor.count();
         let all = [(&self.tasks, numbers.tasks), (&self.nodes, numbers.nodes)];
         for (gauges, counts) in all {
@@ -187,7 +183,7 @@ fn to_gauge(count: u64) -> i64 {
 pub async fn show(
     metrics: Data<Metrics>,
     executor: Data<Executor>,
-    streams: Data<LogStreams>,
+    streams: Data<Streams>,
 ) -> Result<HttpResponse, Error> {
     metrics.measure(&executor, &streams);
     let mut text = Vec::new();

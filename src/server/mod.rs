@@ -15,12 +15,12 @@ mod host;
 mod http10;
 mod limits;
 mod log_body;
-mod log_streams;
 mod metrics;
 mod nodes;
 mod panics;
 mod request_key;
 mod routes;
+mod streams;
 mod submission;
 mod task_list;
 mod tasks;
@@ -32,6 +32,7 @@ use std::{
     fs::{self, DirBuilder},
     io,
     net::TcpListener,
+    num::NonZero,
     os::{
         fd::AsFd,
         unix::{
@@ -41,18 +42,23 @@ use std::{
     },
     path::Path,
     sync::Arc,
+    thread::available_parallelism,
     time::Duration,
 };
 
 use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::{App, HttpServer, middleware, rt::net::TcpStream, web::Data};
+use actix_web::{
+    App, HttpServer, middleware,
+    rt::net::TcpStream,
+    web::{Data, ServiceConfig},
+};
 use rustix::net::sockopt;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use self::{
-    access::Peer, dry_run::DryRuns, host::AllowedHosts, limits::Submits, log_streams::LogStreams,
-    metrics::Metrics, task_list::TaskLists,
+    access::Peer, dry_run::DryRuns, host::AllowedHosts, limits::Submits, metrics::Metrics,
+    streams::Streams, task_list::TaskLists,
 };
 pub use self::{
     access::{Access, Audit, HeaderWay, SocketWay, TokenWay},
@@ -118,7 +124,11 @@ pub struct Rules {
 /// # Errors
 /// A server listens on it already, or it cannot be made.
 pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
-    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+    // The directory of a bare name is the empty path, which does not exist.
+    let directory = path
+        .parent()
+        .filter(|directory| *directory != Path::new(""));
+    if let Some(directory) = directory.filter(|directory| !directory.exists()) {
         DirBuilder::new().mode(0o755).create(directory)?;
     }
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
@@ -165,19 +175,19 @@ pub async fn run(
     let (limits, submits) = (Data::new(limits), Data::new(Submits::default()));
     let lists = Data::new(TaskLists::default());
     let dry_runs = Data::new(DryRuns::default());
-    let log_streams = Data::new(LogStreams::new());
+    let all_streams = Data::new(Streams::new());
     let metrics =
-        Metrics::new(&executor, &log_streams, metrics_per_user).map_err(io::Error::other)?;
+        Metrics::new(&executor, &all_streams, metrics_per_user).map_err(io::Error::other)?;
     let metrics = Data::new(metrics);
     let for_metrics = metrics_port
         .map(|port| {
             let (executor, metrics) = (Data::new(executor.clone()), metrics.clone());
-            let log_streams = log_streams.clone();
+            let all_streams = all_streams.clone();
             let server = HttpServer::new(move || {
                 App::new()
                     .app_data(executor.clone())
                     .app_data(metrics.clone())
-                    .app_data(log_streams.clone())
+                    .app_data(all_streams.clone())
                     .configure(metrics::configure)
             });
             log::info!("metrics on http://{}", port.local_addr()?);
@@ -186,6 +196,7 @@ pub async fn run(
         })
         .transpose()?;
     let has_own_port = for_metrics.is_some();
+    let workers = available_parallelism().map_or(1, NonZero::get);
     let mut server = HttpServer::new(move || {
         // Called once per worker, on the worker's thread.
         let own = executor.with_own_connections().unwrap_or_else(|error| {
@@ -199,10 +210,10 @@ pub async fn run(
             .app_data(access.clone())
             .app_data(lists.clone())
             .app_data(dry_runs.clone())
-            .app_data(log_streams.clone())
+            .app_data(all_streams.clone())
             .app_data(limits.clone())
             .app_data(submits.clone())
-            .app_data(metrics.clone())
+            .configure(|config| count_into(&metrics, config))
             .configure(|config| routes::configure(config, &limits, has_own_port))
             .wrap(middleware::from_fn(head::drop_body))
             .wrap(middleware::from_fn(http10::end_with_connection))
@@ -218,6 +229,8 @@ pub async fn run(
             log::debug!("cannot set the timeouts of a connection: {error}");
         }
     })
+    .workers(workers)
+    .max_connections(streams::max_connections().div_ceil(workers))
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .client_request_timeout(HEAD_TIMEOUT)
@@ -245,6 +258,15 @@ pub async fn run(
     announce();
     let (served, ()) = futures::join!(server, drain);
     served
+}
+
+/// Counts the requests, unless a benchmark asks what that costs.
+fn count_into(metrics: &Data<Metrics>, config: &mut ServiceConfig) {
+    #[cfg(feature = "bench")]
+    if !bench::counts() {
+        return;
+    }
+    config.app_data(metrics.clone());
 }
 
 /// Lets the kernel close a connection whose other end is unreachable.

@@ -17,7 +17,7 @@ use actix_web::{
 use futures::{Stream, StreamExt, stream};
 use time::OffsetDateTime;
 
-use super::{Stopping, log_streams::OpenStream};
+use super::{Stopping, streams::OpenStream};
 use crate::{
     api::{ListQuery, ListRecord, NDJSON, TaskListResponse, Timestamp, User},
     executor::{Error, Executor, ListVersion, TaskList},

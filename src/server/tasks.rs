@@ -13,8 +13,8 @@ use super::{
     error,
     limits::{Limits, Submits},
     log_body,
-    log_streams::LogStreams,
     request_key::Key,
+    streams::Streams,
     submission::{Purpose, Submission},
     task_list::{self, TaskLists},
 };
@@ -106,7 +106,7 @@ pub async fn list(
     query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
     lists: Data<TaskLists>,
-    streams: Data<LogStreams>,
+    streams: Data<Streams>,
     stopping: Data<Stopping>,
 ) -> Result<HttpResponse, Error> {
     let query = ListQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
@@ -140,9 +140,11 @@ pub async fn wait(
     user: User,
     query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
+    streams: Data<Streams>,
     stopping: Data<Stopping>,
 ) -> Result<Json<TaskWaitResponse>, Error> {
     let query = WaitQuery::from_pairs(&query).map_err(|problems| error::invalid(&problems))?;
+    let _open = streams.begin(&user)?;
     tokio::select! {
         answer = executor.wait(&user, &query) => answer.map(Json),
         () = Stopping::clone(&stopping).wait() => {
@@ -203,7 +205,7 @@ pub async fn logs(
     id: Path<TaskId>,
     query: Query<Vec<(String, String)>>,
     executor: Data<Executor>,
-    streams: Data<LogStreams>,
+    streams: Data<Streams>,
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
@@ -216,7 +218,7 @@ pub async fn logs_by_form(
     id: Path<TaskId>,
     query: Form<Vec<(String, String)>>,
     executor: Data<Executor>,
-    streams: Data<LogStreams>,
+    streams: Data<Streams>,
     stopping: Data<Stopping>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
@@ -228,7 +230,7 @@ async fn answer_logs(
     id: TaskId,
     query: &[(String, String)],
     executor: &Executor,
-    streams: &LogStreams,
+    streams: &Streams,
     stopping: &Stopping,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Error> {

@@ -1,7 +1,7 @@
 //! The certificate of the server, which is read again when its files change.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -42,13 +42,7 @@ type State = [(u64, u64, Option<SystemTime>); 2];
 /// # Errors
 /// The files cannot be read, or do not belong together.
 pub fn config(chain: &Path, key: &Path) -> Result<ServerConfig, String> {
-    let state = state(chain, key).map_err(|error| {
-        format!(
-            "cannot read {} or {}: {error}",
-            chain.display(),
-            key.display()
-        )
-    })?;
+    let state = state(chain, key)?;
     let certified = read(chain, key)?;
     let files = Files {
         chain: chain.to_owned(),
@@ -76,18 +70,23 @@ fn read(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, String> {
     if certificates.is_empty() {
         return Err(unusable(chain, "it holds no certificate".to_owned()));
     }
-    let private = PrivateKeyDer::from_pem_file(key);
-    let private =
-        private.map_err(|error| format!("cannot use the key {}: {error}", key.display()))?;
+    let unusable_key = |why: String| format!("cannot use the key {}: {why}", key.display());
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+        let text = fs::read_to_string(key).unwrap_or_default();
+        unusable_key(match text.contains("ENCRYPTED") {
+            true => "it has a password: `openssl pkey` writes one without".to_owned(),
+            false => error.to_string(),
+        })
+    })?;
     let certified = CertifiedKey::from_der(certificates, private, &ring::default_provider());
     let certified = certified.map_err(|error| unusable(chain, error.to_string()))?;
     Ok(Arc::new(certified))
 }
 
-fn state(chain: &Path, key: &Path) -> io::Result<State> {
-    let of = |path: &Path| {
-        let file = fs::metadata(path);
-        file.map(|file| (file.len(), file.ino(), file.modified().ok()))
+fn state(chain: &Path, key: &Path) -> Result<State, String> {
+    let of = |path: &Path| match fs::metadata(path) {
+        Ok(file) => Ok((file.len(), file.ino(), file.modified().ok())),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     };
     Ok([of(chain)?, of(key)?])
 }
@@ -110,5 +109,44 @@ impl ResolvesServerCert for Files {
             }
         }
         Some(kept.certified.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named() {
+        let directory = TempDir::new().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(path("cert"), identity.cert.pem()).unwrap();
+        fs::write(path("key"), identity.signing_key.serialize_pem()).unwrap();
+        let label = "ENCRYPTED PRIVATE KEY";
+        let locked = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        fs::write(path("locked"), locked).unwrap();
+        assert!(config(&path("cert"), &path("key")).is_ok());
+        for (chain, key, expected) in [
+            ("none", "key", "cannot read PATH/none: No such file"),
+            ("cert", "none", "cannot read PATH/none: No such file"),
+            (
+                "key",
+                "cert",
+                "cannot use the certificate PATH/key: it holds no certificate",
+            ),
+            ("cert", "cert", "cannot use the key PATH/cert: "),
+            (
+                "cert",
+                "locked",
+                "cannot use the key PATH/locked: it has a password",
+            ),
+        ] {
+            let refused = config(&path(chain), &path(key)).unwrap_err();
+            let expected = expected.replace("PATH", &directory.path().display().to_string());
+            assert!(refused.starts_with(&expected), "{refused}");
+        }
     }
 }

@@ -64,7 +64,7 @@ pub struct Scalar {
     pub source: String,
     pub is_quoted: bool,
     pub atom: Atom,
-    /// The bytes of the text that it takes, with its quotes.
+    /// The bytes of the text that it takes, with its quotes, or with the header of a block but without the white space at its end.
     pub place: Range<usize>,
 }
 

@@ -1,6 +1,9 @@
 //! Builds the tree from the parser's events, resolves anchors, merge keys and tags, and collects problems of the structure.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
@@ -38,11 +41,13 @@ pub fn read(text: &str) -> Result<Stream, Problem> {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
+    let whole = text;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_directives(text)?;
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut reader = Composer {
         text,
+        skipped: whole.len() - text.len(),
         ..Composer::default()
     };
     while let Some(event) = parser.next_event() {
@@ -89,6 +94,8 @@ fn check_directives(text: &str) -> Result<(), Problem> {
 #[derive(Default)]
 struct Composer<'a> {
     text: &'a str,
+    /// The bytes before the text.
+    skipped: usize,
     documents: Vec<Node>,
     problems: Vec<Problem>,
     /// The lists and mappings that have not ended.
@@ -125,10 +132,9 @@ impl Composer<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_plain = style == ScalarStyle::Plain;
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 let mut text = text.into_owned();
-                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded)
-                    && self.ends_without_newline(&text, span)
-                {
+                if is_block && self.ends_without_newline(&text, span) {
                     text.pop();
                 }
                 let atom = self.atom(&text, is_plain, tag.as_deref(), span);
@@ -142,7 +148,7 @@ impl Composer<'_> {
                         source: text,
                         is_quoted: !is_plain,
                         atom,
-                        place: span.byte_range().unwrap_or_default(),
+                        place: self.place(span, is_block),
                     }),
                 };
                 self.close(anchor, node, size, span)?;
@@ -166,6 +172,22 @@ impl Composer<'_> {
             _ => (),
         }
         Ok(())
+    }
+
+    /// The bytes of a scalar. The parser's span of a block scalar has its content and the white space behind it, but not its header.
+    fn place(&self, span: Span, is_block: bool) -> Range<usize> {
+        let mut place = span.byte_range().unwrap_or_default();
+        if let Some(content) = self.text.get(place.clone()).filter(|_| is_block) {
+            place.end = place.start + content.trim_end().len();
+            let before = self.text[..place.start].trim_end();
+            let line = before.rfind('\n').map_or(0, |end| end + 1);
+            let header = before[line..].match_indices(['|', '>']);
+            let mut header = header.filter(|(at, _)| is_block_header(&before[line + at + 1..]));
+            if let Some((at, _)) = header.next() {
+                place.start = line + at;
+            }
+        }
+        place.start + self.skipped..place.end + self.skipped
     }
 
     /// Whether the parser added a newline to a block scalar that ends the text without one. libyaml, PyYAML's parser, adds none.
@@ -385,6 +407,14 @@ impl Composer<'_> {
             message,
         });
     }
+}
+
+/// Whether a text is the rest of the first line of a block scalar, behind `|` or `>`.
+fn is_block_header(text: &str) -> bool {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '+' || c == '-');
+    rest.is_empty()
+        || rest.starts_with([' ', '\t'])
+            && matches!(rest.trim_start().chars().next(), None | Some('#'))
 }
 
 fn push_key(path: &mut String, key: &str) {

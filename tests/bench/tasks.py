@@ -225,11 +225,17 @@ class Bench:
             identity = re.search(r'"task-id": ?"(\w{8})"', manifest).group(1)
             return json.loads(manifest.replace(identity, base36(36**7 + time.monotonic_ns() % 36**7)))
 
-        ours, bare, relayed = [], [], []
-        for _ in range(8):
+        def key(_):
+            return ["--header", f"Idempotency-Key: {uuid.uuid4()}"]
+
+        ours, keyed, bare, relayed = [], [], [], []
+        for number in range(8):
             jobs = [job(server.ask("POST", "/tasks/submit?dry_run=true", task), 0) for _ in range(22)]
             # The first request of each opens the connection and is not counted.
-            ours += post_all(submit, [task] * 11, self.directory, 1, user)[1][1:]
+            both = [(ours, lambda _: []), (keyed, key)]
+            # Neither is always the first, since each submit adds to the work of the next.
+            for times, own in both if number % 2 else reversed(both):
+                times += post_all(submit, [task] * 11, self.directory, 1, user, own)[1][1:]
             bare += self.kubernetes.post_all("jobs", jobs[:11], self.directory, 1)[1][1:]
             relayed += self.kubernetes.post_all("jobs", jobs[11:], self.directory, 1, self.world.relay())[1][1:]
         ratio = statistics.median(ours) / statistics.median(bare)
@@ -239,6 +245,8 @@ class Bench:
             f"relay {milliseconds(relayed):.2f}",
             ours=milliseconds(ours), bare=milliseconds(bare), relay=milliseconds(relayed), ratio=ratio,
         )
+        cost = (statistics.median(keyed) / statistics.median(ours) - 1) * 100
+        self.show("key", f"submit with an Idempotency-Key: {milliseconds(keyed):.2f} ms, {cost:+.1f} % (under 5)", percent=cost)
         ours, bare = [], []
         task["num_nodes"] = 256
         for _ in range(3):
@@ -257,6 +265,32 @@ class Bench:
             ours=milliseconds(ours), bare=milliseconds(bare), ratio=ratio,
         )
         server.ask("POST", "/tasks/stop")
+
+    def scrape(self, count):
+        """The metrics of all tasks."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.world.port)
+        times = []
+        for _ in range(200):
+            start = time.monotonic()
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read()
+            times.append(time.monotonic() - start)
+        assert b"k8s_cli_tasks{" in text, text[:300]
+        self.show("scrape", f"a scrape with {count} tasks: {milliseconds(times):.2f} ms (under 10)", ms=milliseconds(times))
+
+    def counting(self):
+        """The rate of `GET /tasks` beside that of a server that counts no requests."""
+        counted = self.world.url
+        os.environ["K8S_CLI_BENCH_UNCOUNTED"] = self.world.env["K8S_CLI_BENCH_UNCOUNTED"] = "1"
+        process = self.start()
+        self.world.wait_for(lambda: subprocess.run(["curl", "-sf", f"{self.world.url}/readyz"], capture_output=True).returncode == 0)
+        del os.environ["K8S_CLI_BENCH_UNCOUNTED"], self.world.env["K8S_CLI_BENCH_UNCOUNTED"]
+        rounds = [(wrk(f"{counted}/tasks", 8)[0], wrk(f"{self.world.url}/tasks", 8)[0]) for _ in range(5)]
+        process.terminate()
+        process.wait()
+        self.world.url, self.world.port = counted, int(counted.rsplit(":", 1)[1])
+        cost = (1 - statistics.median(ours / theirs for ours, theirs in rounds)) * 100
+        self.show("counting", f"metrics cost `GET /tasks` {cost:.1f} % of its rate (under 3)", percent=cost)
 
     def changes(self):
         """The delay of a change in `GET /tasks/{id}` after the event of a bare watch."""
@@ -314,6 +348,8 @@ class Bench:
         self.idle(server)
         self.command()
         self.rate()
+        self.counting()
+        self.scrape(count)
         self.list_all(count)
         self.submit()
         self.changes()

@@ -21,8 +21,9 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def post_all(url, objects, directory, concurrency, options):
-    """Posts objects with one curl over `concurrency` persistent connections; returns the seconds for all and for each."""
+def post_all(url, objects, directory, concurrency, options, own=lambda number: []):
+    """Posts objects with one curl over `concurrency` persistent connections, with `own` further options of each; returns the seconds
+    for all and for each."""
     config = os.path.join(directory, "posts")
     with open(config, "w") as file:
         for number, value in enumerate(objects):
@@ -31,7 +32,8 @@ def post_all(url, objects, directory, concurrency, options):
             file.write("next\n" if number else "")
             file.write(f'url = "{url}"\nheader = "Content-Type: application/json"\ndata = "@{body}"\n')
             file.write('output = "/dev/null"\nwrite-out = "%{http_code} %{time_total}\\n"\n')
-            for option, value in zip(options[::2], options[1::2]):
+            all_options = [*options, *own(number)]
+            for option, value in zip(all_options[::2], all_options[1::2]):
                 file.write(f'{option[2:]} = "{value}"\n')
     many = ["-Z", "--parallel-immediate", "--parallel-max", str(concurrency)] if concurrency > 1 else []
     start = time.monotonic()

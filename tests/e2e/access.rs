@@ -25,6 +25,23 @@ fn only_a_trusted_proxy_names_the_user() {
         "Unauthorized",
         "the header x-auth-user is missing",
     );
+    // The client of ada behind the proxy's login of bob.
+    refused(
+        request(
+            &world.url,
+            "GET",
+            "/tasks",
+            &[ADA, ("X-Auth-User", "bob")],
+            b"",
+        ),
+        401,
+        "Unauthorized",
+        "you are \"bob\" to the proxy, and cannot act as \"ada\"",
+    );
+    assert_eq!(
+        request(&world.url, "GET", "/tasks", &[ADA, ada], b"").0,
+        200
+    );
     let world = World::with(&[
         "--trusted-proxy",
         "10.0.0.0/8",
@@ -132,10 +149,16 @@ fn each_change_is_recorded() {
         [
             format!("create tasks ada header 127.0.0.1 {id} ok"),
             "delete tasks ada header 127.0.0.1 zzzzzzzz 404".to_owned(),
-            "delete tasks ada header 127.0.0.1  Forbidden".to_owned(),
+            "delete tasks ada header 127.0.0.1  403".to_owned(),
             "delete tasks a\u{e9} outcome=ok header 127.0.0.1  ok".to_owned(),
         ]
     );
+    let about_all: Vec<_> = lines
+        .iter()
+        .take(4)
+        .map(|line| &line["all_users"])
+        .collect();
+    assert_eq!(about_all, [false, false, true, false]);
     let log = world.log();
     assert!(
         log.contains("event=audit action=\"create tasks\" user=\"ada\" how=header peer=127.0.0.1"),

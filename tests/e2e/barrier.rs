@@ -1,5 +1,7 @@
 //! The barrier between `setup` and `run` of a task with several nodes, and the names of its nodes.
 
+use k8s_openapi::api::core::v1::Pod;
+
 use crate::harness::{TempDir, World, is_real_cluster, wait_for, wait_until};
 
 /// The lines of a log in the order of their times, with the time in front.
@@ -33,6 +35,28 @@ fn no_node_begins_run_before_the_setup_of_all_has_ended() {
     let (set, ran) = (times(&log, "set"), times(&log, "ran"));
     let last = set.into_iter().fold(0.0, f64::max);
     assert!(ran.iter().any(|time| *time < last), "{log}");
+}
+
+/// A kubelet may lose the first change of a pod that lets it begin `run`.
+#[test]
+fn nodes_are_let_pass_twice() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("num_nodes: 2\nrun: echo ran; sleep 1000");
+    let logs = ada.start(["jobs", "logs", &id]);
+    for rank in 0..2 {
+        logs.wait_for_output(&format!("node-{rank} | ran"));
+    }
+    wait_until("both pods are changed again", || {
+        let pods = world.objects::<Pod>();
+        let is_changed = |pod: &Pod| {
+            let annotations = pod.metadata.annotations.as_ref();
+            annotations.is_some_and(|it| it.contains_key("k8s-cli/start-repeated"))
+        };
+        pods.len() == 2 && pods.iter().all(is_changed)
+    });
+    ada.run(["jobs", "stop", &id]).success();
+    logs.finish().code(103);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `jobs list`: filters, orders, parts of a list, and a list that is watched.
 
+use std::{os::unix::fs::symlink, process::Command};
+
 use serde_json::Value;
 
 use crate::{
-    harness::{World, wait_until},
+    harness::{Running, World, wait_until},
     http::{ADA, request},
 };
 
@@ -177,4 +179,28 @@ fn a_watched_list_is_drawn_again_on_a_terminal() {
     assert!(!plain.contains('\x1b'), "{plain}");
     let args = ["jobs", "list", "-o", "table", "--color", "always"];
     assert!(ada.run(args).success().stdout.contains("\x1b["));
+}
+
+#[test]
+fn a_list_in_the_program_watch_is_a_table() {
+    let world = World::new();
+    let ada = world.login("ada");
+    ada.submit("run: 'true'");
+    // A shell of that name, which runs its command in a shell of its own, as that program does.
+    let watch = ada.home.join("watch");
+    symlink("/bin/bash", &watch).unwrap();
+    let bin = env!("CARGO_BIN_EXE_k8s-cli");
+    for (line, is_table) in [
+        (format!("sh -c '{bin} jobs list; true'; true"), true),
+        (format!("{bin} jobs list; true"), true),
+        (format!("sh -c '{bin} jobs list | cat'; true"), false),
+    ] {
+        let mut command = Command::new(&watch);
+        command.args(["-c", &line]).env("COLUMNS", "80");
+        for (name, value) in ada.command(["jobs"]).get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let listed = Running::start(command, "").finish().success().stdout;
+        assert_eq!(listed.starts_with("ID "), is_table, "{line}: {listed}");
+    }
 }

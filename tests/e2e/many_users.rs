@@ -146,9 +146,12 @@ fn a_user_may_open_64_log_streams() {
     let mut refused = open("ada", &id);
     assert_eq!(refused.status(), 429);
     let said = refused.body_mut().read_to_string().unwrap();
-    let expected = "{\"detail\":\"you have 64 open log streams, the most for one user: end some of them, or try again later\",\
+    let expected = "{\"detail\":\"you have 64 open logs, watched lists and waits, the most for one user: end some of them, or try again later\",\
                     \"reason\":\"TooManyRequests\"}";
     assert_eq!(said, expected);
+    let wait = format!("/tasks/wait?id={id}");
+    let waited = crate::http::request(&world.url, "GET", &wait, &[crate::http::ADA], b"");
+    assert_eq!(waited.0, 429, "{waited:?}");
 
     let his = bob.submit("run: echo hello");
     assert_eq!(open("bob", &his).status(), 200);

@@ -26,7 +26,7 @@ fn what_a_task_asks_for_is_not_free() {
     crate::harness::wait_until("the scheduler has looked at it", || {
         let line = format!("exec k8s-cli jobs status {large}");
         let block = ada.start_at_terminal(&line).finish().success().stdout;
-        block.contains("needs 100 CPUs a node; the largest node has 64, 62 of it free")
+        block.contains("needs 100 CPUs a node; the largest node has 64, 62 of them free")
     });
     ada.run(["jobs", "stop", "--all"]).success();
     assert_eq!(free(), before);

@@ -113,6 +113,19 @@ fn a_path_in_the_url_that_the_server_does_not_know_is_named() {
     let world = World::new();
     let ada = world.login("ada");
     let file = ada.file("run: 'true'");
+    for path in ["tasks", "volumes"] {
+        for args in [
+            &["jobs", "list"][..],
+            &["jobs", "status", "ab12cd34"],
+            &["volumes", "list"],
+            &["volumes", "status", "ab12cd34"],
+        ] {
+            ada.start_at(&format!("{}/{path}", world.url), args)
+                .finish()
+                .code(1)
+                .says(&format!("hint: type --api-url {}\n", world.url));
+        }
+    }
     let apache = answering("404 Not Found\r\nContent-Type: text/html\r\nServer: Apache");
     for right in [&world.url, &apache] {
         for args in [
@@ -165,6 +178,16 @@ fn a_url_with_the_wrong_scheme_is_answered_with_the_right_one() {
             "k8s-cli: `{place}` (from K8S_CLI_API_URL) is not the URL of a server: it does not begin with http://, \
              https://, ssh:// or unix://\nhint: type http://{place}\n"
         ));
+    for (typed, hint) in [
+        ("8000", "type http://localhost:8000"),
+        (":8000", "type http://localhost:8000"),
+        ("http//jump:8000", "type http://jump:8000"),
+        ("/run/k8s.sock", "type unix:///run/k8s.sock"),
+        ("jump:port", "a URL looks like http://localhost:8000"),
+    ] {
+        let outcome = ada.start_at(typed, ["jobs", "list"]).finish().code(2);
+        outcome.says(&format!("\nhint: {hint}\n"));
+    }
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn a_task_that_is_too_large_for_the_cluster_is_refused() {
         refused.stderr
     );
     assert!(
-        refused.stderr.contains("a task takes 268 MB"),
+        refused.stderr.contains("a task takes 256 MiB"),
         "{}",
         refused.stderr
     );
@@ -233,7 +233,7 @@ fn a_task_that_is_too_large_for_the_cluster_is_refused() {
     ));
     let refused = ada.run(["jobs", "submit", "--dry-run", &file]).code(1);
     assert!(
-        refused.stderr.contains("`dry_run` takes 33 MB"),
+        refused.stderr.contains("`dry_run` takes 32 MiB"),
         "{}",
         refused.stderr
     );

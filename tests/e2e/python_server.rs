@@ -129,6 +129,8 @@ fn options_that_a_log_of_text_ignores_are_errors() {
         &["--no-follow"],
         &["--timestamps"],
         &["--node", "0"],
+        &["--attempt", "2"],
+        &["--prefix", "always"],
     ] {
         let args = [&["jobs", "logs", "ab12cd34"], options].concat();
         let outcome = ada.start_at(&url, args).finish().code(1).stdout("");
@@ -173,4 +175,139 @@ fn lists_are_sorted() {
         .finish()
         .success()
         .stdout("bbbbbbbb\ncccccccc\naaaaaaaa\n");
+}
+
+#[test]
+fn a_server_that_cannot_wait_is_asked_again_and_again() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let mut looks = 0;
+    let url = serve(move |request, _| match request {
+        "GET /tasks/ab12cd34" => {
+            looks += 1;
+            let status = if looks < 4 { "running" } else { "failed" };
+            match looks {
+                3 => refused(503, &json!("starting")),
+                _ => ok(&task("ab12cd34", status, "2025-10-05T12:00:00")),
+            }
+        }
+        // It takes `wait` for an id.
+        _ => refused(404, &json!("Task wait not found")),
+    });
+    ada.start_at(&url, ["jobs", "wait", "ab12cd34"])
+        .finish()
+        .code(100)
+        .stderr("starting; trying again\nthe server is back\n");
+    ada.start_at(&url, ["jobs", "wait", "ef56gh78"])
+        .finish()
+        .code(102);
+}
+
+#[test]
+fn a_list_shows_no_tasks_of_others_if_one_user_is_asked_for() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url =
+        serve(|_, _| ok(&json!({"tasks": [task("aaaaaaaa", "completed", "2025-10-05T12:00:01")]})));
+    for (user, listed) in [("bob", ""), ("ada", "aaaaaaaa\n")] {
+        ada.start_at(&url, ["jobs", "list", "--user", user, "-o", "name"])
+            .finish()
+            .success()
+            .stdout(listed);
+    }
+}
+
+#[test]
+fn a_sweep_that_becomes_one_task_is_named() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url =
+        serve(|_, _| ok(&json!({"task_id": "ab12cd34", "status": "submitted", "message": ""})));
+    let file = ada.file("run: 'true'");
+    ada.start_at(&url, ["jobs", "submit", "--detach", "--array", "3", &file])
+        .finish()
+        .code(1)
+        .stderr(&format!(
+            "k8s-cli: the server at {url} has no sweeps, and started task ab12cd34\n\
+             hint: stop it with `k8s-cli jobs stop ab12cd34`\n"
+        ));
+}
+
+#[test]
+fn what_the_server_would_ignore_is_an_error() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let plain = ada.file("run: 'true'");
+    let limited = ada.file("run: 'true'\nmax_duration: 1h");
+    let missing = json!([{"type": "missing", "loc": ["body"], "msg": "Field required"}]);
+    let url = serve(move |_, body| {
+        if body.starts_with("--") {
+            return refused(422, &missing);
+        }
+        ok(&json!({"task_id": "ab12cd34", "status": "submitted", "message": ""}))
+    });
+    for (args, what) in [
+        (&["--recover", &plain][..], "recovery"),
+        (&["--time-limit", "1h", &plain], "time limits"),
+        (&[&limited], "time limits"),
+        (&["--secret", "TOKEN=x", &plain], "secrets"),
+        (&["--idempotency-key", "k", &plain], "idempotency keys"),
+    ] {
+        let submit = [&["jobs", "submit", "--detach"], args].concat();
+        ada.start_at(&url, submit)
+            .finish()
+            .code(1)
+            .stdout("")
+            .stderr(&format!("k8s-cli: the server at {url} has no {what}\n"));
+    }
+    // Without fail-fast and barrier is what this server does.
+    let args = [
+        "jobs",
+        "submit",
+        "--detach",
+        "--no-fail-fast",
+        "--no-barrier",
+    ];
+    let submit = [&args[..], &[&plain]].concat();
+    ada.start_at(&url, submit)
+        .finish()
+        .success()
+        .stdout("ab12cd34\n");
+}
+
+#[test]
+fn what_the_server_has_not_is_named() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let url = serve(move |line, _| {
+        let words: Vec<_> = line.split(' ').collect();
+        let path = words[1].split('?').next().unwrap();
+        match (words[0], path) {
+            ("GET", "/tasks") => ok(&json!({"tasks": []})),
+            ("GET", "/tasks/wait") => refused(404, &json!("Task wait not found")),
+            ("GET", "/tasks/nosuch11") => refused(404, &json!("Task nosuch11 not found")),
+            ("GET", "/tasks/ab12cd34") => {
+                ok(&task("ab12cd34", "completed", "2026-01-01T00:00:00Z"))
+            }
+            ("DELETE", _) => refused(405, &json!("Method Not Allowed")),
+            _ => refused(404, &json!("Not Found")),
+        }
+    });
+    for (args, what) in [
+        (&["jobs", "show", "ab12cd34"][..], "definitions of tasks"),
+        (&["jobs", "rerun", "ab12cd34"], "definitions of tasks"),
+        (&["jobs", "delete", "ab12cd34"], "deletion of tasks"),
+        (&["jobs", "list", "--watch"], "watch of tasks"),
+        (&["nodes"], "list of machines"),
+    ] {
+        ada.start_at(&url, args)
+            .finish()
+            .code(1)
+            .stdout("")
+            .stderr(&format!("k8s-cli: the server at {url} has no {what}\n"));
+    }
+    ada.start_at(&url, ["jobs", "wait", "ab12cd34", "nosuch11"])
+        .finish()
+        .code(102)
+        .stderr("k8s-cli: Task nosuch11 not found\n");
 }

@@ -147,5 +147,12 @@ fn a_pod_that_is_deleted_fails_its_task() {
     });
     if let Some(reason) = reason {
         assert!(reason.contains("its pod was deleted"), "{reason}");
+        // A server that starts now still knows why.
+        let dir = TempDir::new();
+        let second = world.second_server(&dir);
+        wait_until("the cause is noted", || {
+            let status = ada.start_at(&second.url, ["jobs", "status", &id, "-o", "json"]);
+            status.finish().success().stdout.contains(&reason)
+        });
     }
 }

@@ -41,6 +41,97 @@ fn a_file_is_shown_as_it_was_submitted_without_its_secrets() {
 }
 
 #[test]
+fn a_file_is_shown_in_a_pipe_with_its_own_characters() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let text = "\u{feff}name: crlf\r\nsecrets:\r\n  KEY: |\r\n    one\r\n    two\r\nrun: |\r\n  echo 👩\u{200d}🔬 \u{2028} \u{202e}x\r\n";
+    let file = ada.file(text);
+    let args = ["jobs", "submit", "--detach", "-e", "A=b", &file];
+    let id = ada.run(args).success().stdout.trim().to_owned();
+    let shown = ada.run(["jobs", "show", &id]).success().stdout;
+    let blanked = text.replace("|\r\n    one\r\n    two\r\n", "\r\n");
+    let (mark, rest) = blanked.split_at(3);
+    assert_eq!(shown, format!("{mark}# submitted with: --env A=b\n{rest}"));
+    let again = ada.file(&shown);
+    ada.run(["jobs", "submit", "--secret", "KEY=x", &again])
+        .success()
+        .says("completed");
+}
+
+#[test]
+fn secrets_of_the_command_line_are_named_and_have_to_be_given_again() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("name: named\nrun: echo \"${#NEW} ${#OTHER}\"\n");
+    let secrets = ada.home.join("secrets.env");
+    fs::write(&secrets, "OTHER=hidden2\n").unwrap();
+    let secrets = secrets.to_str().unwrap();
+    let first = [
+        "jobs",
+        "submit",
+        "--secret",
+        "NEW=hidden1",
+        "--secret-file",
+        secrets,
+        &file,
+    ];
+    ada.run(first).success();
+    let shown = ada.run(["jobs", "show", "named"]).success().stdout;
+    let options = "# submitted with: --secret OTHER --secret NEW\n";
+    assert!(
+        shown.starts_with(options) && !shown.contains("hidden"),
+        "{shown}"
+    );
+    // A variable of the same name is not taken without being asked for.
+    let mut rerun = ada.command(["jobs", "rerun", "--secret", "NEW=1", "named"]);
+    let output = rerun.env("OTHER", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("give --secret OTHER=VALUE"), "{said}");
+    let again = [
+        "jobs", "rerun", "--secret", "NEW=1", "--secret", "OTHER=22", "named",
+    ];
+    let again = ada.run(again).success();
+    assert!(again.stdout.ends_with("\n1 2\n"), "{}", again.stdout);
+    let id = again.stdout.lines().next().unwrap();
+    let shown = ada.run(["jobs", "show", id]).success().stdout;
+    assert!(shown.starts_with(options), "{shown}");
+}
+
+#[test]
+fn a_file_that_is_not_kept_says_why() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let submit = |text: &str, option: &str| {
+        let file = ada.file(text);
+        let args = ["jobs", "submit", "--detach", "--secret", option, &file];
+        ada.run(args).success().stdout.trim().to_owned()
+    };
+    let why = "is not kept, because the value of a secret stands elsewhere in it";
+    for id in [
+        submit("secrets:\n  PW: hidden\nrun: echo hidden\n", "A=b"),
+        submit("run: echo hidden # $PW\n", "PW=hidden"),
+    ] {
+        let shown = ada.run(["jobs", "show", &id]).success().says(why);
+        assert!(!shown.stdout.contains("hidden"), "{}", shown.stdout);
+        ada.run(["jobs", "rerun", &id]).code(1).says(why);
+    }
+    let form = "secrets: {PW: !!str hidden}\nrun: 'true'\n";
+    let shown = ada.run(["jobs", "show", &submit(form, "A=b")]).success();
+    shown.says("in it cannot be blanked");
+    // Neither short values nor names of users are taken for secrets.
+    let text = "secrets:\n  SKYPILOT_DOCKER_USERNAME: grace\n  SKYPILOT_DOCKER_PASSWORD: s3cret\n  \
+                SKYPILOT_DOCKER_SERVER: ghcr.io\n  PW: x\nresources:\n  image_id: ghcr.io/grace/train\nrun: echo grace x\n";
+    let shown = ada.run(["jobs", "show", &submit(text, "PW=x")]).success();
+    let values = ["grace", "s3cret", "ghcr.io", "x"];
+    let expected = values.iter().fold(text.to_owned(), |text, value| {
+        text.replacen(&format!(": {value}\n"), ": \n", 1)
+    });
+    let expected = format!("# submitted with: --secret PW\n{expected}");
+    assert_eq!(shown.stdout, expected);
+}
+
+#[test]
 fn files_are_packed_again_from_their_directory() {
     let world = World::new();
     let ada = world.login("ada");

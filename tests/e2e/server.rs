@@ -141,11 +141,9 @@ fn a_server_that_starts_before_its_cluster_waits_for_it() {
         dir.path(),
         &env,
     );
-    assert!(
-        server.log().contains(": the server waits for it"),
-        "{}",
-        server.log()
-    );
+    wait_until("the server says that it waits", || {
+        server.log().contains(": the server waits for it")
+    });
     let status = |path| request(&server.url, "GET", path, &[ADA], b"").0;
     assert_eq!(
         ["/", "/healthz", "/readyz", "/tasks"].map(status),
@@ -300,4 +298,28 @@ fn every_request_and_event_has_one_line_in_the_log() {
         requests[0]
     );
     assert!(!log.contains('\u{202e}'), "user names are escaped");
+}
+
+/// A path may be a URL with a login, by mistake.
+#[test]
+fn no_message_about_a_path_prints_a_login() {
+    let world = World::sandbox(&[]);
+    let session = world.anonymous();
+    let url = "https://ada:s3cret@host/file";
+    for options in [
+        &["--host", url][..],
+        &["--metrics-address", url],
+        &["--audit-log", url],
+        &["--sandbox-users", url],
+        &["--sandbox-objects", url],
+        &["--socket", url],
+        &["--tls-cert", url, "--tls-key", url],
+    ] {
+        let serve = ["serve", "--sandbox", "--port", "0"];
+        let run = session.run([&serve, options].concat()).code(1);
+        assert!(!run.stderr.contains("s3cret"), "{}", run.stderr);
+        assert!(run.stderr.contains("***@host"), "{}", run.stderr);
+    }
+    let run = session.run(["jobs", "validate", url]).code(1);
+    assert!(run.stdout.contains("***@host"), "{}", run.stdout);
 }

@@ -6,8 +6,10 @@ use std::{
     process::Command,
 };
 
+use tokio_rustls::TlsAcceptor;
+
 use crate::harness::{
-    Authority, Front, Outcome, Running, Session, TempDir, Tunnel, Verdict, World, wait_until,
+    Authority, Front, Outcome, Running, Session, TempDir, Tunnel, Verdict, World, front, wait_until,
 };
 
 /// Runs a command for another server, with further variables.
@@ -148,11 +150,25 @@ fn the_cas_of_the_system_are_trusted_and_those_of_ssl_cert_file() {
         }
         run(&ada, &url, &[]).code(1).says("cannot trust the server");
     }
-    let plain = url.replace("https", "http");
-    run(&ada, &plain, &[]).code(1).stderr(&format!(
-        "k8s-cli: the server at {plain} did not answer as a k8s-cli server (its answer is not HTTP; with TLS its URL is \
-         {url})\nhint: --api-url or K8S_CLI_API_URL set the URL of the server\n"
-    ));
+    // It answers what is not TLS with an alert; others close the connection.
+    let tls = TlsAcceptor::from(authority.identity("127.0.0.1").server);
+    let silent = front::serve(move |connection| {
+        let tls = tls.clone();
+        async move {
+            let mut first = [0];
+            connection.peek(&mut first).await.ok();
+            // The type of a handshake.
+            if first == [22] {
+                tls.accept(connection).await.ok();
+            }
+        }
+    });
+    for url in [&url, &format!("https://{silent}")] {
+        let plain = url.replace("https", "http");
+        run(&ada, &plain, &[]).code(1).stderr(&format!(
+            "k8s-cli: the server at {plain} does not speak plain http\nhint: type --api-url {url}\n"
+        ));
+    }
 }
 
 #[test]

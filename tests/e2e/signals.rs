@@ -9,15 +9,15 @@ use std::{
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 
-use crate::harness::{Session, TempDir, World};
+use crate::harness::{Session, TempDir, World, wait_until};
 
 /// A program that saves its state on SIGTERM, which takes a moment, and reports it. Its stderr is closed, because bash reports there
 /// that its `sleep` was terminated.
 const PROGRAM: &str = "bash -c 'exec 2>&-; trap \"echo saving; sleep 0.3; echo saved; exit 0\" TERM; echo ready; while :; do sleep 0.1; done'";
 
-/// Stops tasks that have printed `ready`; returns the rest of the log of each.
+/// Stops tasks that have printed `ready`; returns the rest of the log of each, and what the command said.
 #[track_caller]
-fn all_stopped(ada: &Session<'_>, runs: &[String]) -> Vec<String> {
+fn all_stopped(ada: &Session<'_>, runs: &[String]) -> Vec<(String, String)> {
     let ids: Vec<_> = (runs.iter())
         .map(|run| ada.submit(&format!("run: |\n  {run}")))
         .collect();
@@ -29,16 +29,17 @@ fn all_stopped(ada: &Session<'_>, runs: &[String]) -> Vec<String> {
     ada.run(stop.chain(ids.iter().map(String::as_str)))
         .success();
     let rest = logs.into_iter().map(|logs| {
-        let log = logs.finish().code(103).stdout;
-        log.strip_prefix("ready\n").unwrap_or(&log).to_owned()
+        let outcome = logs.finish().code(103);
+        let rest = outcome.stdout.strip_prefix("ready\n").map(str::to_owned);
+        (rest.unwrap_or(outcome.stdout), outcome.stderr)
     });
     rest.collect()
 }
 
-/// The same for one task.
+/// The same for one task, without what the command said.
 #[track_caller]
 fn stopped(ada: &Session<'_>, run: &str) -> String {
-    all_stopped(ada, &[run.to_owned()]).remove(0)
+    all_stopped(ada, &[run.to_owned()]).remove(0).0
 }
 
 /// The log of a task, and the exit code that its status shows.
@@ -79,8 +80,8 @@ fn a_stop_reaches_the_program_wherever_it_stands_in_the_script() {
     ];
     // A machine runs some of them at a time.
     for runs in runs.chunks(6) {
-        for (run, log) in runs.iter().zip(all_stopped(&ada, runs)) {
-            assert_eq!(log, "saving\nsaved\n", "{run}");
+        for (run, (log, said)) in runs.iter().zip(all_stopped(&ada, runs)) {
+            assert_eq!(log, "saving\nsaved\n", "{run}: {said}");
         }
     }
 }
@@ -198,6 +199,9 @@ fn a_sandbox_without_namespaces_runs_tasks() {
     fs::set_permissions(&unshare, Permissions::from_mode(0o755)).unwrap();
     let path = [programs.path().as_os_str(), &env::var_os("PATH").unwrap()].join(OsStr::new(":"));
     let world = World::sandbox_in(&[], &[("PATH", &path)]);
+    wait_until("the sandbox says what differs", || {
+        world.log().contains("have no namespaces")
+    });
     let ada = world.login("ada");
     assert_eq!(
         stopped(&ada, &format!("{PROGRAM} | tee /dev/null")),
@@ -206,10 +210,5 @@ fn a_sandbox_without_namespaces_runs_tasks() {
     assert_eq!(
         ended(&ada, "kill -TERM $$; sleep 1; echo still", "failed").1,
         Some(143)
-    );
-    assert!(
-        world.log().contains("have no namespaces"),
-        "{}",
-        world.log()
     );
 }

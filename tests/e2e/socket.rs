@@ -145,6 +145,21 @@ fn a_left_socket_is_replaced_and_a_live_one_is_not() {
     assert!(!socket.exists());
 }
 
+#[test]
+fn a_socket_without_a_directory_is_announced_with_its_whole_path() {
+    let world = World::new();
+    let ada = world.anonymous();
+    let mut server = ada.command(["serve", "--sandbox", "--socket", "k8s-cli.sock"]);
+    server.env("RUST_LOG", "off");
+    let server = Running::start(server, "");
+    let url = format!("unix://{}/k8s-cli.sock", ada.home.display());
+    server.wait_for_output(&format!("listening on {url}\n"));
+    ada.start_at(&url, ["jobs", "list"]).finish().success();
+    server.interrupt();
+    server.finish().success();
+    assert!(!ada.home.join("k8s-cli.sock").exists());
+}
+
 /// A server of ssh for this user, on a port of its own, and a directory whose `ssh` uses a key that it knows.
 struct Sshd {
     process: Child,

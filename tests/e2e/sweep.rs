@@ -90,6 +90,41 @@ fn each_combination_is_a_task_with_its_values() {
 }
 
 #[test]
+fn a_group_is_found_by_its_name_and_by_the_beginning_of_its_id() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let group = sweep(&ada, "name: swf\nrun: echo $a", &["--sweep", "a=x,y"]);
+    let beginning = &group[..5];
+    for typed in ["swf", beginning] {
+        let waited = ada.run(["jobs", "wait", typed]).success();
+        assert_eq!(waited.stdout.lines().count(), 2, "{}", waited.stdout);
+        let logs = ada.run(["jobs", "logs", "--group", typed]).success();
+        assert_eq!(logs.stdout, "swf-0 | x\nswf-1 | y\n");
+        let listed = ada.run(["jobs", "list", "--group", typed]).success();
+        assert_eq!(listed.stdout.lines().count(), 2, "{}", listed.stdout);
+        ada.run(["jobs", "logs", typed])
+            .code(1)
+            .says(&format!("jobs logs --group {group}"));
+    }
+    ada.run(["jobs", "list", "--group", "swg"])
+        .code(1)
+        .says("you have no group with the id or the name `swg`");
+    ada.run(["jobs", "logs", "--group", "swg"]).code(102);
+    // What takes something away takes the beginning of an id only from a person.
+    for command in ["stop", "delete"] {
+        ada.run(["jobs", command, beginning])
+            .code(2)
+            .says("only the beginning of an id");
+    }
+    let deleted = ada.run(["jobs", "delete", "swf"]).success().stdout;
+    assert_eq!(deleted.lines().count(), 2, "{deleted}");
+    let group = sweep(&ada, "name: long\nrun: sleep 1000", &["--array", "2"]);
+    let stopped = ada.run(["jobs", "stop", "long"]).success().stdout;
+    assert_eq!(stopped, "Stopped 2 tasks\n");
+    assert_eq!(tasks(&world.url, &group), Vec::<Value>::new());
+}
+
+#[test]
 fn no_more_tasks_run_than_the_limit() {
     let world = World::new();
     let ada = world.login("ada");
@@ -307,9 +342,9 @@ fn the_same_key_gives_the_same_group() {
     let group = first["group_id"].as_str().unwrap();
     ada.run(["jobs", "wait", group]).success();
     assert_eq!(world.objects::<Job>().len(), 3);
-    submit(&["4"])
-        .code(1)
-        .says("use another key for another task");
+    submit(&["4"]).code(1).says(&format!(
+        "has made group `{group}` from another definition: use another key for another group"
+    ));
 }
 
 #[test]

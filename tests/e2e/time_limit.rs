@@ -13,11 +13,11 @@ fn a_task_fails_when_its_time_is_over() {
     let ada = world.login("ada");
     let file = ada.file("run: echo begun; trap 'echo told; exit 0' TERM; sleep 1000 & wait");
     // It has the time to start, also on a busy cluster.
-    let submit = ["jobs", "submit", "--time-limit", "10s", &file];
+    let submit = ["jobs", "submit", "--time-limit", "20s", &file];
     let run = ada.run(submit).code(100);
     let (id, log) = run.stdout.split_once('\n').unwrap();
     assert_eq!(log, "begun\ntold\n");
-    let reason = "time limit of 10s reached";
+    let reason = "time limit of 20s reached";
     let end = format!("task {id} failed: {reason}\n");
     assert!(run.stderr.ends_with(&end), "{}", run.stderr);
     let task = ada.status(id);
@@ -32,7 +32,7 @@ fn a_task_fails_when_its_time_is_over() {
     let spec = jobs[0].spec.as_ref().unwrap();
     assert_eq!(spec.active_deadline_seconds, None);
     let template = spec.template.spec.as_ref().unwrap();
-    assert_eq!(template.active_deadline_seconds, Some(10));
+    assert_eq!(template.active_deadline_seconds, Some(20));
 }
 
 #[test]
@@ -64,26 +64,27 @@ fn the_limit_of_a_file_ends_all_nodes() {
 fn without_fail_fast_each_node_has_its_own_time() {
     let world = World::new();
     let ada = world.login("ada");
-    let file = ada.file("num_nodes: 2\nmax_duration: 10s\nrun: test $NODE_RANK = 0 || sleep 1000");
+    let file = ada.file("num_nodes: 2\nmax_duration: 20s\nrun: test $NODE_RANK = 0 || sleep 1000");
     let run = ada
         .run([
             "jobs",
             "submit",
             "--no-fail-fast",
+            "--no-barrier",
             "--wait-for",
             "finished",
             &file,
         ])
         .code(100);
     assert!(
-        run.stderr.ends_with("failed: time limit of 10s reached\n"),
+        run.stderr.ends_with("failed: time limit of 20s reached\n"),
         "{}",
         run.stderr
     );
     let id = run.stdout.trim();
     let nodes = &ada.status(id)["metadata"]["nodes"];
     assert_eq!(nodes[0]["status"], "completed");
-    assert_eq!(nodes[1]["reason"], "time limit of 10s reached");
+    assert_eq!(nodes[1]["reason"], "time limit of 20s reached");
 }
 
 #[test]

@@ -128,6 +128,45 @@ fn only_a_valid_token_for_this_server_counts() {
 }
 
 #[test]
+fn an_open_answer_ends_when_its_token_is_worth_nothing() {
+    let team = Team::with(&[]);
+    let token = team.add("ada", MEMBER);
+    let ada = team.world.anonymous();
+    fs::write(ada.home.join("token"), &token).unwrap();
+    let with_token = ["--token-command", "cat token"];
+    let start = |args: &[&str]| {
+        let mut command = ada.command(args);
+        command.env("K8S_CLI_TOKEN", &token);
+        Running::start(command, "")
+    };
+    wait_until("the rights to count", || {
+        start(&["jobs", "list"]).finish().code == Some(0)
+    });
+    let file = ada.file("run: echo begun; sleep 300");
+    let submitted = start(&["jobs", "submit", "--detach", "--quiet", &file]).finish();
+    let id = submitted.success().stdout;
+    let id = id.trim();
+    let log = start(&["jobs", "logs", id]);
+    let watch = start(&["jobs", "list", "--watch"]);
+    let renewed = start(&[&["jobs", "logs", id][..], &with_token].concat());
+    for open in [&log, &renewed] {
+        open.wait_for_output("begun");
+    }
+    watch.wait_for_output(id);
+    fs::write(ada.home.join("token"), team.renew("ada")).unwrap();
+    for open in [log, watch] {
+        open.finish()
+            .code(1)
+            .says("the token is wrong or has expired");
+    }
+    let stop = start(&[&["jobs", "stop", id][..], &with_token].concat());
+    stop.finish().success();
+    // It went on with the new token, and heard of the end.
+    let renewed = renewed.finish().code(103);
+    assert_eq!(renewed.stdout, "begun\n");
+}
+
+#[test]
 fn a_client_finds_its_token_and_keeps_it_secret() {
     let team = Team::with(&[]);
     let token = team.add("ada", MEMBER);

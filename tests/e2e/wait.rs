@@ -1,6 +1,8 @@
 //! `jobs wait`, and `jobs submit --wait-for`.
 
-use crate::harness::World;
+use serde_json::{Value, json};
+
+use crate::harness::{World, scripted::serve, wait_until};
 
 #[test]
 fn a_wait_ends_with_the_ends_of_all_tasks() {
@@ -29,6 +31,12 @@ fn a_wait_ends_with_the_ends_of_all_tasks() {
     let wait = ada.start(["jobs", "wait", &sleeping]);
     ada.run(["jobs", "stop", &sleeping]).success();
     wait.finish().code(103);
+    // One that was stopped has come to its end.
+    let [first, second] = [1000, 1001].map(|time| ada.submit(&format!("run: sleep {time}")));
+    let wait = ada.start(["jobs", "wait", "--any", &first, &second]);
+    ada.run(["jobs", "stop", &first]).success();
+    wait.finish().code(103);
+    ada.run(["jobs", "stop", &second]).success();
 }
 
 #[test]
@@ -54,4 +62,64 @@ fn a_submit_can_wait_without_a_log() {
         .code(100)
         .says("failed: exit code 4");
     assert!(!run.stdout.contains("hidden"), "{}", run.stdout);
+}
+
+#[test]
+fn a_wait_goes_on_when_the_server_is_back() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let id = ada.submit("run: 'true'");
+    let task = ada.run(["jobs", "status", &id, "-o", "json"]).success();
+    let task: Value = serde_json::from_str(&task.stdout).unwrap();
+    let mut requests = 0;
+    let url = serve(move |_, _| {
+        requests += 1;
+        match requests {
+            1 => {
+                let body = json!({"detail": "the server is about to stop", "reason": "ServiceUnavailable"});
+                format!("503 -\r\nContent-Type: application/json\r\n\r\n{body}")
+            }
+            _ => {
+                let body = json!({"tasks": [task], "done": true});
+                format!("200 -\r\nContent-Type: application/json\r\n\r\n{body}")
+            }
+        }
+    });
+    let wait = ada.start_at(&url, ["jobs", "wait", "--for", "running", &id]);
+    wait.finish()
+        .success()
+        .stderr("the server is about to stop; trying again\nthe server is back\n");
+}
+
+#[test]
+fn a_task_has_not_finished_while_one_of_its_nodes_runs() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let text = "num_nodes: 2\nrun: |\n  [ $NODE_RANK = 0 ] && exit 3\n  sleep 1000";
+    let file = ada.file(text);
+    let args = [
+        "jobs",
+        "submit",
+        "--detach",
+        "--quiet",
+        "--no-fail-fast",
+        "--no-barrier",
+        &file,
+    ];
+    let id = ada.run(args).success().stdout;
+    let id = id.trim();
+    wait_until("node-1 runs while node-0 has failed", || {
+        let task = ada.status(id);
+        task["status"] == "failed" && task["metadata"]["running_nodes"] == 1
+    });
+    ada.run(["jobs", "wait", "--timeout", "1s", id]).code(124);
+    ada.run(["jobs", "wait", "--for", "completed", id])
+        .code(100);
+    ada.run(["jobs", "delete", id])
+        .code(1)
+        .says("is failed, and other nodes of it still run: stop it first");
+    let wait = ada.start(["jobs", "wait", id]);
+    let stopped = ada.run(["jobs", "stop", "--all", "-o", "name"]).success();
+    assert_eq!(stopped.stdout.trim(), id);
+    wait.finish().code(103);
 }

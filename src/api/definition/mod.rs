@@ -39,6 +39,8 @@ const MAX_SCRIPT_LENGTH: usize = 900 * 1024;
 const MAX_VALUE_LENGTH: usize = 96 * 1024;
 /// The most bytes of a name or a path.
 const MAX_NAME_LENGTH: usize = 1024;
+/// The most values in `pod_config`.
+const MAX_POD_CONFIG: usize = 5000;
 
 /// A SkyPilot task, checked. Absent fields are not sent, so that each server applies its own defaults.
 #[derive(Clone, PartialEq)]
@@ -120,6 +122,9 @@ impl TaskDefinition {
         task.check_images(&mut problems);
         task.read_workdir(fields, &mut problems);
         task.read_unused(fields, &mut problems);
+        if problems.is_empty() {
+            problems.extend(task.has_large_pod_config());
+        }
         task.check_scripts(fields, &mut problems);
         problems.extend(task.is_certainly_too_large());
         if problems.is_empty() {
@@ -166,6 +171,15 @@ impl TaskDefinition {
         }
         let others = fields.keys().filter(|key| !is_misplaced(key));
         refuse_unknown("", others, known.clone(), problems);
+    }
+
+    /// The problem if `pod_config` has too many values: each is compared with a schema.
+    fn has_large_pod_config(&self) -> Option<Problem> {
+        let values = self.pod_config.iter().flat_map(Map::values);
+        let number: usize = values.map(count_values).sum();
+        let message = format!("has {number} values, and at most {MAX_POD_CONFIG} are taken");
+        let field = "config.kubernetes.pod_config";
+        (number > MAX_POD_CONFIG).then(|| Problem::new(field, message))
     }
 
     /// Checks the images of the containers in `pod_config`.
@@ -330,6 +344,15 @@ fn read_text(value: &Value) -> Result<String, String> {
         }
         Value::String(text) => Ok(text.clone()),
         other => Err(format!("expected text, got {}", Got(other))),
+    }
+}
+
+/// The number of values in a value, with itself.
+fn count_values(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count_values).sum(),
+        Value::Object(fields) => fields.values().map(count_values).sum(),
+        _ => 0,
     }
 }
 

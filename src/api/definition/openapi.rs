@@ -12,6 +12,7 @@ use utoipa::{
 use super::{MAX_NUM_NODES, TaskDefinition, schema};
 use crate::api::{
     Resources,
+    logs::DURATION,
     schema::{AMOUNT, of_json, or_null},
 };
 
@@ -97,7 +98,7 @@ fn used() -> [(&'static str, Value); 10] {
     let max_duration = json!({
         "type": "string",
         "description": "The longest time that a node may run, with its unit.",
-        "pattern": "^(forever|([0-9]+[smhd])+)$",
+        "pattern": format!("^({DURATION})$"),
         "examples": ["2h"],
     });
     let workdir = json!({"anyOf": [{"type": "string"}, schema::GIT.schema()]});

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{super::Problem, TaskDefinition};
+use crate::api::format_size;
 
 /// The largest size of all Jobs of a task together, in bytes of JSON. Each Job repeats most of the task's definition, in etcd and
 /// in the memory of each watcher.
@@ -24,9 +25,9 @@ impl TaskDefinition {
         }
         let size = job.saturating_mul(num_nodes);
         (size > most).then(|| {
-            let [size, most] = [size, most].map(|bytes| bytes / 1_000_000);
+            let [size, most] = [size, most].map(|bytes| format_size(bytes as u64));
             let message = format!(
-                "the Jobs of {num_nodes} nodes, {job} bytes each, are {size} MB, and {doing} takes {most} MB at most: use fewer \
+                "the Jobs of {num_nodes} nodes, {job} bytes each, are {size}, and {doing} takes {most} at most: use fewer \
                  nodes, or put less into `envs` and `config`"
             );
             Problem::new("num_nodes", message)
@@ -93,7 +94,7 @@ mod tests {
             "envs: the Job of a node is 1440141 bytes, and Kubernetes takes 1400000 at most: ";
         assert!(problem(1, 16).unwrap().starts_with(of_a_job));
         assert_eq!(problem(2000, 1), None);
-        let of_all = "num_nodes: the Jobs of 3000 nodes, 90015 bytes each, are 270 MB, and a task takes 268 MB";
+        let of_all = "num_nodes: the Jobs of 3000 nodes, 90015 bytes each, are 257.5 MiB, and a task takes 256 MiB";
         assert!(problem(3000, 1).unwrap().starts_with(of_all));
     }
 }

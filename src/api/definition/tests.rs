@@ -376,6 +376,24 @@ fn lists_and_names_that_cost_requests_or_memory_are_limited() {
         assert_eq!(problems(&pod(20_000)), expected);
     }
 
+    let pod = |count| {
+        let mounts = vec![json!({"name": "a", "mountPath": "/a"}); count];
+        let spec = json!({"containers": [{"volumeMounts": mounts}]});
+        json!({"run": "true", "config": {"kubernetes": {"pod_config": {"spec": spec}}}})
+    };
+    assert!(TaskDefinition::from_json(&pod(1000)).is_ok());
+    let too_many = "config.kubernetes.pod_config: has 60004 values, and at most 5000 are taken";
+    assert_eq!(problems(&pod(20_000)), too_many);
+
+    let labels = |count| -> Map<String, Value> {
+        let labels = (0..count).map(|number| (format!("a{number}"), "b".into()));
+        labels.collect()
+    };
+    let task = |labels: Map<_, _>| json!({"run": "true", "resources": {"labels": labels}});
+    assert!(TaskDefinition::from_json(&task(labels(64))).is_ok());
+    let too_many = "resources.labels: has 65 labels, and a task can have 64";
+    assert_eq!(problems(&task(labels(65))), too_many);
+
     let long = "x".repeat(1025);
     let too_long = "must not be longer than 1 KiB";
     for fields in [

@@ -14,7 +14,7 @@ mod record;
 
 pub use self::{
     cursor::{LogCursor, LogPlace, LogPoint},
-    query::{LogQuery, Since, parse_duration, read_bool},
+    query::{DURATION, LogQuery, Since, parse_duration, read_bool},
     record::{LogEnd, LogLine, LogRecord, line_prefix},
 };
 

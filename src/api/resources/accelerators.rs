@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
-use super::super::shape::Got;
+use super::{super::shape::Got, MAX_ALTERNATIVES, alternatives::too_many};
 
 /// The number of GPUs of a node, and their type.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,14 @@ impl Choices {
             }
             Accelerators::parse(text).ok_or_else(expected)
         };
+        let number = match value {
+            Value::Array(items) => items.len(),
+            Value::Object(types) => types.len(),
+            _ => 1,
+        };
+        if number > MAX_ALTERNATIVES {
+            return Err(too_many(number));
+        }
         let all = match value {
             Value::String(text) => vec![one(text.trim())?],
             Value::Array(items) => (items.iter())

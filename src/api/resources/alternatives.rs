@@ -12,7 +12,7 @@ use super::{
         Problem,
         shape::{Got, join, whole},
     },
-    ALTERNATIVES, Resources, check_keys,
+    ALTERNATIVES, MAX_ALTERNATIVES, Resources, check_keys,
     schema::allows_kubernetes,
 };
 
@@ -80,7 +80,9 @@ fn list<'a>(
                     .iter()
                     .filter_map(Value::as_object)
                     .collect::<Vec<_>>();
-                if mappings.len() < items.len() {
+                if items.len() > MAX_ALTERNATIVES {
+                    problems.push(Problem::new(path, too_many(items.len())));
+                } else if mappings.len() < items.len() {
                     problems.push(Problem::new(path, "expected a list of mappings"));
                 } else if found.is_some() {
                     problems.push(Problem::new(
@@ -98,6 +100,11 @@ fn list<'a>(
         }
     }
     found
+}
+
+/// The message about more alternatives than a task can have.
+pub(super) fn too_many(number: usize) -> String {
+    format!("has {number} alternatives, and a task can have {MAX_ALTERNATIVES}")
 }
 
 /// The fields of an alternative, with the surrounding fields as defaults. Labels are merged.
@@ -182,6 +189,33 @@ mod tests {
                 .any(|warning| warning.starts_with("resources.any_of: one is used")),
             "{warnings:?}"
         );
+    }
+
+    #[test]
+    fn the_number_of_alternatives_is_limited() {
+        let types = |number: usize| -> Vec<_> { (0..number).map(|n| format!("V{n}:1")).collect() };
+        let set = |number: usize| -> Fields {
+            let types = (0..number).map(|n| (format!("V{n}"), json!(1)));
+            types.collect()
+        };
+        let list = |number: usize| -> Vec<_> {
+            let all = types(number).into_iter();
+            all.map(|name| json!({"accelerators": name})).collect()
+        };
+        for of in [
+            &(|number| json!({"any_of": list(number)})) as &dyn Fn(usize) -> Value,
+            &|number| json!({"ordered": list(number)}),
+            &|number| json!({"accelerators": types(number)}),
+            &|number| json!({"gpus": set(number)}),
+        ] {
+            let mut problems = Vec::new();
+            let resources = Resources::from_json(&of(64), &mut problems);
+            assert_eq!(problems, []);
+            assert_eq!(resources.alternatives().len(), 64);
+            Resources::from_json(&of(65), &mut problems);
+            let problems = describe(&problems);
+            assert!(problems.contains("has 65 alternatives"), "{problems}");
+        }
     }
 
     #[test]

@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::super::{Problem, shape::Got};
 use crate::k8s::names::{is_label_key, is_label_value};
 
+/// The most labels of a task.
+const MAX_LABELS: usize = 64;
+
 /// Reads a mapping of texts without its invalid entries.
 pub(super) fn read(
     field: &str,
@@ -19,6 +22,14 @@ pub(super) fn read(
         problems.push(Problem::new(field, message));
         return labels;
     };
+    if entries.len() > MAX_LABELS {
+        let message = format!(
+            "has {} labels, and a task can have {MAX_LABELS}",
+            entries.len()
+        );
+        problems.push(Problem::new(field, message));
+        return labels;
+    }
     for (key, value) in entries {
         let message = match value {
             Value::String(text) if is_label_key(key) && is_label_value(text) => {

@@ -83,7 +83,8 @@ impl Resources {
         }
     }
 
-    /// The sets of resources of which a task needs one, in the order of the file. Alternatives for other clouds are left out.
+    /// The sets of resources of which a task needs one, in the order of the file. Alternatives for other clouds are left out, and so are
+    /// the unused fields if there are several.
     pub fn alternatives(&self) -> Vec<Self> {
         let lists = ALTERNATIVES
             .iter()
@@ -119,7 +120,7 @@ impl Resources {
                     .disk_size
                     .or(self.disk_size.filter(|_| is_common("disk_size"))),
                 labels,
-                unused: self.unused.clone(),
+                unused: Map::new(),
             }
         };
         let all: Vec<_> = alternatives.iter().map(read).collect();
@@ -240,6 +241,8 @@ impl Resources {
     }
 }
 
+/// The most alternatives of a task.
+const MAX_ALTERNATIVES: usize = 64;
 /// The fields that hold alternatives.
 const ALTERNATIVES: [&str; 2] = ["any_of", "ordered"];
 

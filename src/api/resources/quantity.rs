@@ -64,6 +64,10 @@ impl Serialize for Quantity {
 /// The text of a scalar, which YAML may have read as a number, and whether it ended with SkyPilot's `+`.
 fn scalar(value: &Value) -> Option<(String, bool)> {
     let text = match value {
+        // As in SkyPilot, nothing stands behind a `+`.
+        Value::String(text) if text.ends_with(char::is_whitespace) && text.contains('+') => {
+            return None;
+        }
         Value::String(text) => text.trim().to_owned(),
         // A float is printed without an exponent and without a useless `.0`.
         Value::Number(number) => number.as_i64().map_or_else(
@@ -73,6 +77,10 @@ fn scalar(value: &Value) -> Option<(String, bool)> {
         _ => return None,
     };
     match text.strip_suffix('+') {
+        // Nor does a space between a unit and it.
+        Some(text) if text.trim_end().ends_with(char::is_alphabetic) => {
+            Some((text.to_owned(), true))
+        }
         Some(text) => Some((text.trim_end().to_owned(), true)),
         None => Some((text, false)),
     }

@@ -51,6 +51,7 @@ fn cpus() {
     }
     let bad = [
         json!("4c"),
+        json!("4+ "),
         json!(0),
         json!("-1"),
         json!("4Gi"),

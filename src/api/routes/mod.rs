@@ -285,8 +285,8 @@ pub const REFUSALS: &[(u16, &str)] = &[
     ),
     (
         429,
-        "a user has too many unfinished tasks or submits too often (see `k8s-cli help security`), or too many log streams and \
-         watched lists are open: 64 of one user, or 4,096 of all users. With few open files (`ulimit -n`) the server serves fewer.",
+        "a user has too many unfinished tasks or submits too often (see `k8s-cli help security`; the header `Retry-After` may say when to try \
+         again), or too many logs, watched lists and waits are open: 64 of one user, or 4,096 of all users. With few open files (`ulimit -n`) the server serves fewer.",
     ),
     (500, "an error of the server."),
     (

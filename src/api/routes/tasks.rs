@@ -87,7 +87,7 @@ const PARTS: &[Part] = &[
     part(
         "origin",
         PartContent::Json(Type::of::<TaskOrigin>()),
-        "where the file came from, `{options, directory, host}`, which is kept too",
+        "where the file came from, `{options, directory, host}`, or why there is no text, `{left_out}`, which is kept too",
     ),
     flag(FAIL_FAST),
     flag(BARRIER),
@@ -187,7 +187,7 @@ pub const ROUTES: &[Route] = &[
         notes: "Without `done` the time was over. A task that was stopped meanwhile is missing.",
         query: WaitQuery::PARAMETERS,
         answers: &[json(&[Type::of::<TaskWaitResponse>()], "")],
-        refusals: &[404],
+        refusals: &[404, 429],
         ..GET
     },
     Route {

@@ -102,7 +102,7 @@ fn a_type_names_its_keys() {
     let keys = Type::of::<TaskListResponse>().keys();
     assert_eq!(keys.as_deref(), Some("{tasks, continue?}"));
     let keys = Type::of::<TaskDefinitionResponse>().keys();
-    let expected = "{task_id, source, definition, options?, directory?, host?}";
+    let expected = "{task_id, source, definition, options?, directory?, host?, left_out?}";
     assert_eq!(keys.as_deref(), Some(expected));
     assert_eq!(Type::of::<TaskState>().keys(), None);
 }

@@ -45,12 +45,11 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
     }
     // All are deleted before the pods of the first are waited for.
     let delete = |typed| match finder.with(typed, |id| client.delete_task(id)) {
-        Err(error) if error.is_about_missing() => match find::group(&client, typed) {
-            Ok(Some((_, tasks))) => {
+        Err(Error::Group { id, .. }) => match find::members(&client, id, false, None) {
+            Ok(tasks) => {
                 let tasks = tasks.iter().map(|task| client.delete_task(&task.task_id));
                 tasks.collect()
             }
-            Ok(None) => vec![Err(error)],
             Err(error) => vec![Err(error)],
         },
         deleted => vec![deleted],
@@ -93,7 +92,7 @@ fn finished(
             .name
             .as_ref()
             .is_none_or(|pattern| matches_glob(pattern, &task.name));
-        task.status.is_terminal() && is_old && has_name
+        task.has_ended() && is_old && has_name
     };
     let meant = answer.value.tasks.iter().rev().filter(is_meant);
     let id = |task: &TaskStatus| task.task_id.as_str().parse();

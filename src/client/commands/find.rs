@@ -1,9 +1,9 @@
-//! Finds the task or the volume that a user names: by its id, by its name, or by the beginning of its id.
+//! Finds the task, the group of tasks or the volume that a user names: by its id, by its name, or by the beginning of its id.
 //!
 //! A text of the form of an id is used as one first, without a further request. Only if there is no such object, and for all other
 //! texts, the own objects are listed.
 
-use std::{cell::OnceCell, fmt, str::FromStr};
+use std::{cell::OnceCell, collections::HashMap, fmt, str::FromStr};
 
 use crate::{
     api::{GroupId, ListQuery, TaskId, TaskStatus, VolumeId},
@@ -16,6 +16,8 @@ const LEAST: usize = 3;
 /// The most candidates that a message names.
 const SHOWN: usize = 10;
 
+const GROUP: &str = "group";
+
 /// An object of the user.
 #[derive(Clone, Debug)]
 struct Candidate<I> {
@@ -24,8 +26,17 @@ struct Candidate<I> {
     /// Its state, for a person who chooses.
     state: String,
     is_finished: bool,
-    /// The id of its group.
-    group: Option<String>,
+    /// Its group.
+    group: Option<Membership>,
+}
+
+/// The place of a task in a group.
+#[derive(Clone, Debug)]
+struct Membership {
+    id: GroupId,
+    /// The name that all of its tasks have in common.
+    name: String,
+    rank: u32,
 }
 
 /// The objects of one kind, newest first, which are listed when they are needed.
@@ -36,36 +47,86 @@ pub struct Finder<'a, I> {
     takes_beginnings: bool,
 }
 
-/// The tasks of the group of this id, by rank; none if the user has no such group.
+/// The tasks of the group that is meant, by rank; none if none of the user's is meant.
 ///
 /// # Errors
-/// The server does not list the tasks.
+/// Several are meant, or the server does not list the tasks.
 pub fn group(
     client: &ApiClient,
     typed: &Reference,
 ) -> Result<Option<(GroupId, Vec<TaskStatus>)>, Error> {
-    let Ok(id) = typed.as_str().parse() else {
-        return Ok(None);
-    };
+    let with_tasks = |id| Ok::<_, Error>((id, members(client, id, false, None)?));
+    if let Ok(id) = typed.as_str().parse() {
+        let found = with_tasks(id)?;
+        if !found.1.is_empty() {
+            return Ok(Some(found));
+        }
+    }
+    let id = Finder::tasks(client).group(typed)?;
+    id.map(with_tasks).transpose()
+}
+
+/// The id of the group that is meant, perhaps of another user. An id is one even if there is no such group.
+///
+/// # Errors
+/// None is meant, or several are, or the server does not list the tasks.
+pub fn group_id(client: &ApiClient, all_users: bool, typed: &Reference) -> Result<GroupId, Error> {
+    let id: Option<GroupId> = typed.as_str().parse().ok();
+    if let Some(id) = id
+        && !members(client, id, all_users, Some(1))?.is_empty()
+    {
+        return Ok(id);
+    }
+    let found = Finder::tasks_of(client, all_users).group(typed)?;
+    found.or(id).ok_or_else(|| no_group(typed))
+}
+
+/// The error for a group that does not exist.
+pub fn no_group(typed: &Reference) -> Error {
+    Error::NoSuch {
+        detail: format!("you have no group with the id or the name `{typed}`"),
+    }
+}
+
+/// The tasks of a group by rank, at most `limit` of them.
+///
+/// # Errors
+/// The server does not list the tasks.
+pub fn members(
+    client: &ApiClient,
+    id: GroupId,
+    all_users: bool,
+    limit: Option<usize>,
+) -> Result<Vec<TaskStatus>, Error> {
     let query = ListQuery {
         group: Some(id),
+        limit,
         ..ListQuery::default()
     };
-    let mut tasks = client.list_tasks(false, &query)?.value.tasks;
+    let mut tasks = client.list_tasks(all_users, &query)?.value.tasks;
     tasks.sort_by_key(|task| task.metadata.group.as_ref().map(|group| group.rank));
-    Ok((!tasks.is_empty()).then_some((id, tasks)))
+    Ok(tasks)
 }
 
 impl<'a> Finder<'a, TaskId> {
     pub fn tasks(client: &'a ApiClient) -> Self {
+        Self::tasks_of(client, false)
+    }
+
+    fn tasks_of(client: &'a ApiClient, all_users: bool) -> Self {
         Self::new("task", move || {
-            let tasks = client.list_tasks(false, &ListQuery::default())?.value.tasks;
+            let query = ListQuery::default();
+            let tasks = client.list_tasks(all_users, &query)?.value.tasks;
             let tasks = tasks.into_iter().map(|task| Candidate {
                 id: task.task_id,
-                name: task.name,
                 state: task.status.to_string(),
                 is_finished: task.status.is_terminal(),
-                group: (task.metadata.group).map(|group| group.group_id.to_string()),
+                group: (task.metadata.group).map(|group| Membership {
+                    id: group.group_id,
+                    name: group.common_name(&task.name).to_owned(),
+                    rank: group.rank,
+                }),
+                name: task.name,
             });
             Ok(tasks.collect())
         })
@@ -127,51 +188,119 @@ impl<'a, I: Copy + PartialEq + FromStr + fmt::Display> Finder<'a, I> {
         }
     }
 
-    /// The ids of the objects that are meant, as far as they are known without a list.
+    /// The ids of the objects that are meant, as far as they are known without a list. For a group they are those of its tasks.
     ///
     /// # Errors
     /// As [`Finder::find`].
     pub fn ids(&self, typed: &[Reference]) -> Result<Vec<I>, Error> {
-        let id = |typed: &Reference| typed.as_str().parse().or_else(|_| self.find(typed));
-        typed.iter().map(id).collect()
+        let mut ids = Vec::new();
+        for typed in typed {
+            if let Ok(id) = typed.as_str().parse() {
+                ids.push(id);
+                continue;
+            }
+            match self.find(typed) {
+                Err(Error::Group { id, .. }) => ids.extend(self.members(id)?),
+                found => ids.push(found?),
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The objects of a group, by rank.
+    fn members(&self, id: GroupId) -> Result<Vec<I>, Error> {
+        let member = |it: &Candidate<I>| {
+            let group = it.group.as_ref().filter(|group| group.id == id)?;
+            Some((group.rank, it.id))
+        };
+        let mut members: Vec<_> = self.listed()?.iter().filter_map(member).collect();
+        members.sort_by_key(|(rank, _)| *rank);
+        Ok(members.into_iter().map(|(_, id)| id).collect())
     }
 
     /// The id of the object that is meant, which is in the list.
     ///
     /// # Errors
-    /// None is meant, or several are, or the server does not list them.
+    /// None is meant, or several are, or a group is, or the server does not list them.
     pub fn find(&self, typed: &Reference) -> Result<I, Error> {
-        let listed = match self.listed.get() {
-            Some(listed) => listed,
-            None => {
-                let listed = (self.list)()?;
-                self.listed.get_or_init(|| listed)
+        let listed = self.listed()?;
+        let groups = groups(listed);
+        let typed = typed.as_str();
+        let (by, mut objects) = meant(typed, listed);
+        let (by_group, mut of_groups) = meant(typed, &groups);
+        // The beginning of an id of both kinds means both.
+        if !objects.is_empty()
+            && !of_groups.is_empty()
+            && (by, by_group) != (By::Beginning, By::Beginning)
+        {
+            match by <= by_group {
+                true => of_groups.clear(),
+                false => objects.clear(),
             }
-        };
-        let meant = meant(typed.as_str(), listed);
-        match (meant.as_slice(), self.kind) {
-            ([one], _) if !self.takes_beginnings && is_beginning(typed.as_str(), one) => {
-                Err(Error::Usage(format!(
-                    "`{typed}` is only the beginning of an id: without a terminal this command needs a whole id or a name"
-                )))
-            }
-            ([one], _) => Ok(one.id),
-            ([], _) if is_group(typed.as_str(), listed) => Err(Error::Group {
-                id: typed.to_string(),
-            }),
-            ([], kind) => Err(Error::NoSuch {
-                detail: match typed.as_str() {
-                    Reference::LATEST => format!("you have no unfinished {kind}"),
-                    typed => format!("you have no {kind} with the id or the name `{typed}`"),
-                },
-            }),
-            (several, kind) => Err(Error::Several {
-                typed: typed.to_string(),
-                kind,
-                candidates: several.iter().take(SHOWN).map(|it| it.describe()).collect(),
-                more: several.len().saturating_sub(SHOWN),
-            }),
         }
+        if typed == Reference::LATEST {
+            of_groups.clear();
+        }
+        match (objects.as_slice(), of_groups.as_slice()) {
+            ([one], []) => self.cared_for(typed, by).map(|()| one.id),
+            ([], [one]) => {
+                self.cared_for(typed, by_group)?;
+                Err(Error::Group {
+                    id: one.id,
+                    wants_log: false,
+                })
+            }
+            ([], []) => {
+                let kind = self.kind;
+                Err(Error::NoSuch {
+                    detail: match typed {
+                        Reference::LATEST => format!("you have no unfinished {kind}"),
+                        typed => format!("you have no {kind} with the id or the name `{typed}`"),
+                    },
+                })
+            }
+            (objects, of_groups) => {
+                let kind = if objects.is_empty() { GROUP } else { self.kind };
+                let candidates = objects.iter().map(|it| it.describe());
+                let all = candidates.chain(of_groups.iter().map(|it| it.describe()));
+                Err(several(typed, kind, all.collect()))
+            }
+        }
+    }
+
+    /// The group that is meant, if one is.
+    ///
+    /// # Errors
+    /// Several are, or the server does not list the objects.
+    fn group(&self, typed: &Reference) -> Result<Option<GroupId>, Error> {
+        let groups = groups(self.listed()?);
+        let (_, found) = meant(typed.as_str(), &groups);
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one.id)),
+            more => {
+                let candidates = more.iter().map(|it| it.describe());
+                Err(several(typed.as_str(), GROUP, candidates.collect()))
+            }
+        }
+    }
+
+    fn listed(&self) -> Result<&[Candidate<I>], Error> {
+        if let Some(listed) = self.listed.get() {
+            return Ok(listed);
+        }
+        let listed = (self.list)()?;
+        Ok(self.listed.get_or_init(|| listed))
+    }
+
+    /// Checks that the command takes what was found in this way.
+    fn cared_for(&self, typed: &str, by: By) -> Result<(), Error> {
+        if self.takes_beginnings || by != By::Beginning {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "`{typed}` is only the beginning of an id: without a terminal this command needs a whole id or a name"
+        )))
     }
 }
 
@@ -181,33 +310,73 @@ impl<I: fmt::Display> Candidate<I> {
     }
 }
 
-/// The objects that a text means: an id wins, then an exact name, then the beginning of an id.
-fn meant<'a, I: fmt::Display>(typed: &str, all: &'a [Candidate<I>]) -> Vec<&'a Candidate<I>> {
-    if typed == Reference::LATEST {
-        return all.iter().find(|it| !it.is_finished).into_iter().collect();
+fn several(typed: &str, kind: &'static str, mut candidates: Vec<String>) -> Error {
+    let more = candidates.len().saturating_sub(SHOWN);
+    candidates.truncate(SHOWN);
+    Error::Several {
+        typed: typed.to_owned(),
+        kind,
+        candidates,
+        more,
     }
-    let by = |is_meant: &dyn Fn(&Candidate<I>) -> bool| -> Vec<_> {
-        all.iter().filter(|it| is_meant(it)).collect()
+}
+
+/// How a text names an object; the first wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Id,
+    Name,
+    Beginning,
+}
+
+/// The objects that a text means: an id wins, then an exact name, then the beginning of an id.
+fn meant<'a, I: fmt::Display>(typed: &str, all: &'a [Candidate<I>]) -> (By, Vec<&'a Candidate<I>>) {
+    if typed == Reference::LATEST {
+        let latest = all.iter().find(|it| !it.is_finished);
+        return (By::Name, latest.into_iter().collect());
+    }
+    let found = |by: By| -> Vec<_> {
+        let is_meant = |it: &&Candidate<I>| match by {
+            By::Id => it.id.to_string() == typed,
+            By::Name => it.name == typed,
+            By::Beginning => typed.len() >= LEAST && it.id.to_string().starts_with(typed),
+        };
+        all.iter().filter(is_meant).collect()
     };
-    let ids = by(&|it| it.id.to_string() == typed);
-    let names = || by(&|it| it.name == typed);
-    let beginnings = || by(&|it| is_beginning(typed, it));
-    [ids]
-        .into_iter()
-        .find(|found| !found.is_empty())
-        .or_else(|| Some(names()).filter(|found| !found.is_empty()))
-        .unwrap_or_else(beginnings)
+    let ways = [By::Id, By::Name].map(|by| (by, found(by)));
+    let first = ways.into_iter().find(|(_, found)| !found.is_empty());
+    first.unwrap_or_else(|| (By::Beginning, found(By::Beginning)))
 }
 
-/// Whether a text is the id of the group of one of the objects.
-fn is_group<I>(typed: &str, all: &[Candidate<I>]) -> bool {
-    all.iter().any(|it| it.group.as_deref() == Some(typed))
-}
-
-/// Whether a text is only the beginning of the id of an object.
-fn is_beginning<I: fmt::Display>(typed: &str, it: &Candidate<I>) -> bool {
-    let id = it.id.to_string();
-    typed.len() >= LEAST && id != typed && it.name != typed && id.starts_with(typed)
+/// The groups of these objects, in the order of their first ones.
+fn groups<I>(all: &[Candidate<I>]) -> Vec<Candidate<GroupId>> {
+    let mut groups: Vec<(Candidate<GroupId>, usize)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for it in all {
+        let Some(group) = &it.group else { continue };
+        let place = *places.entry(group.id.as_str()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((known, count)) => {
+                known.is_finished &= it.is_finished;
+                *count += 1;
+            }
+            None => groups.push((
+                Candidate {
+                    id: group.id,
+                    name: group.name.clone(),
+                    state: String::new(),
+                    is_finished: it.is_finished,
+                    group: None,
+                },
+                1,
+            )),
+        }
+    }
+    let with_count = |(group, count)| Candidate {
+        state: format!("group of {count}"),
+        ..group
+    };
+    groups.into_iter().map(with_count).collect()
 }
 
 #[cfg(test)]
@@ -229,7 +398,20 @@ mod tests {
                 name: name.to_owned(),
                 state: "pending".to_owned(),
                 is_finished,
-                group: Some("gr00up00".to_owned()),
+                group: Some(Membership {
+                    id: match name {
+                        "run" => "abd00007",
+                        "eval" => "gr00up11",
+                        _ => "gr00up00",
+                    }
+                    .parse()
+                    .unwrap(),
+                    name: match name {
+                        "run" => "train".to_owned(),
+                        _ => "swf".to_owned(),
+                    },
+                    rank: u32::from(is_finished),
+                }),
             });
             Ok(rows.to_vec())
         };
@@ -249,6 +431,20 @@ mod tests {
             ("old", Ok("old00004")),
             ("@latest", Ok("run00002")),
             ("gr00up00", Err("`gr00up00` is a group of tasks, not one")),
+            ("gr00up0", Err("`gr00up00` is a group of tasks, not one")),
+            (
+                "swf",
+                Err(
+                    "`swf` means several groups:\n  gr00up00  swf  group of 4\n  gr00up11  swf  group of 1",
+                ),
+            ),
+            (
+                "gr00up",
+                Err(
+                    "`gr00up` means several groups:\n  gr00up00  swf  group of 4\n  gr00up11  swf  group of 1",
+                ),
+            ),
+            ("ab", Err("you have no task with the id or the name `ab`")),
             ("ol", Err("you have no task with the id or the name `ol`")),
             (
                 "evaluation",
@@ -275,10 +471,47 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_of_both_kinds_means_both() {
+        let list = || {
+            let one = Candidate {
+                id: "abc00001".parse().unwrap(),
+                name: "x-0".to_owned(),
+                state: "failed".to_owned(),
+                is_finished: true,
+                group: Some(Membership {
+                    id: "abc00002".parse().unwrap(),
+                    name: "x".to_owned(),
+                    rank: 0,
+                }),
+            };
+            Ok(vec![one])
+        };
+        let finder: Finder<'static, TaskId> = Finder::new("task", list);
+        let error = finder.find(&"abc".parse().unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`abc` means several tasks:\n  abc00001  x-0  failed\n  abc00002  x  group of 1"
+        );
+        let group = finder.group(&"abc".parse().unwrap()).unwrap();
+        assert_eq!(group.unwrap().as_str(), "abc00002");
+        let typed = ["x", "x-0", "abc00002"].map(|text| text.parse().unwrap());
+        let ids = finder.ids(&typed).unwrap();
+        let ids: Vec<_> = ids.iter().map(TaskId::as_str).collect();
+        assert_eq!(ids, ["abc00001", "abc00001", "abc00002"]);
+    }
+
+    #[test]
     fn a_command_that_takes_away_needs_a_whole_id_without_a_terminal() {
-        for (typed, is_taken) in [("old", false), ("old00004", true), ("eval", true)] {
+        for (typed, is_taken) in [
+            ("old", false),
+            ("old00004", true),
+            ("eval", true),
+            ("gr00up0", false),
+            ("gr00up00", true),
+        ] {
             let found = finder(false).find(&typed.parse().unwrap());
-            assert_eq!(found.is_ok(), is_taken, "{typed}");
+            let is_refused = matches!(found, Err(Error::Usage(_)));
+            assert_eq!(!is_refused, is_taken, "{typed}");
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::{iter, mem};
 
-use jiff::tz::TimeZone;
-
 use super::{
     delete, documents, find::Finder, for_each, list, logs, show, stop, submit, validate, wait,
 };
@@ -58,10 +56,7 @@ fn status(context: &mut Context<'_>, mut args: StatusArgs) -> Result<Exit, Error
                 }
                 match format.is_for_people() {
                     true => {
-                        let clock = Clock {
-                            now: answer.time.unwrap_or(context.now),
-                            zone: TimeZone::system(),
-                        };
+                        let clock = Clock::at(answer.time.unwrap_or(context.now));
                         task_view::block(context.out, &answer.value, sheet, &clock)?;
                     }
                     false => task_view::lines(context.out, &answer.value)?,

@@ -74,7 +74,13 @@ pub fn run(context: &mut Context<'_>, mut args: LogsArgs) -> Result<Exit, Error>
         let followed = logs::follow(context, &client, feed, *id, query.clone(), style, None);
         or_unfinished(&client, id, followed)
     });
-    followed.map_err(Error::of_watched_task)
+    followed.map_err(|error| match error {
+        Error::Group { id, .. } => Error::Group {
+            id,
+            wants_log: true,
+        },
+        error => error.of_watched_task(),
+    })
 }
 
 /// Prints the logs of the tasks of a group in the order of their ranks, each line with the name of its task.
@@ -87,8 +93,7 @@ fn of_group(
 ) -> Result<Exit, Error> {
     let tasks = find::group(client, typed)?;
     let Some((_, tasks)) = tasks else {
-        let detail = format!("you have no group with the id `{typed}`");
-        return Err(Error::TaskNotFound { detail });
+        return Err(find::no_group(typed).of_watched_task());
     };
     let mut exits = Vec::new();
     for task in tasks {

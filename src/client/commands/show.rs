@@ -7,6 +7,8 @@ use crate::{
     hidden,
 };
 
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 pub fn run(context: &mut Context<'_>, mut args: ShowArgs) -> Result<Exit, Error> {
     let client = context.client(args.take_server())?;
     let finder = Finder::tasks(&client);
@@ -16,23 +18,36 @@ pub fn run(context: &mut Context<'_>, mut args: ShowArgs) -> Result<Exit, Error>
         output::document(context.out, format, &answer.body)?;
         return Ok(Exit::Done);
     }
-    let id = file.task_id;
+    let (id, left_out) = (file.task_id, file.origin.left_out);
     match (file.source, file.definition) {
         (Some(text), _) => {
+            // A byte order mark is one only at the beginning.
+            let (mark, text) = match text.strip_prefix(BYTE_ORDER_MARK) {
+                Some(text) => (BYTE_ORDER_MARK, text),
+                None => ("", text.as_str()),
+            };
+            // In a pipe or a file it is to be submitted again.
+            let is_seen = context.terminal.is_read_by_a_person();
+            let shown = |text: &str| match is_seen {
+                true => safe(text),
+                false => text.to_owned(),
+            };
+            context.out.write_all(shown(mark).as_bytes())?;
             let options = file.origin.options;
             if !options.is_empty() {
                 let options = output::escape(&options.join(" "));
                 writeln!(context.out, "# submitted with: {options}")?;
             }
-            context.out.write_all(safe(&text).as_bytes())?;
+            context.out.write_all(shown(text).as_bytes())?;
         }
         (None, Some(definition)) => {
             output::yaml_stream(context.out, &[definition])?;
+            let lost = Error::NoSource { id, left_out };
             context.say(&format!(
-                "the file of task {id} is not kept: this is what it asked for, without its scripts"
+                "{lost}: this is what it asked for, without its scripts"
             ));
         }
-        (None, None) => return Err(Error::NoSource { id }),
+        (None, None) => return Err(Error::NoSource { id, left_out }),
     }
     Ok(Exit::Done)
 }

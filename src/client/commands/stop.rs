@@ -2,11 +2,7 @@
 
 use std::{thread::sleep, time::Duration};
 
-use super::{
-    documents,
-    find::{self, Finder},
-    for_each,
-};
+use super::{documents, find::Finder, for_each};
 use crate::{
     api::{ListQuery, TaskId, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse},
     cli::{Format, StopArgs},
@@ -84,11 +80,8 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
     // All are told before the first is waited for.
     let finder = Finder::tasks(&client).with_care(context);
     let stop = |typed| match finder.with(typed, |id| client.stop_task(id)) {
-        Err(error) if error.is_about_missing() => match find::group(&client, typed)? {
-            Some((group, _)) => Ok(Stopped::group(client.stop_group(&group)?)),
-            None => Err(error),
-        },
-        stopped => Ok(Stopped::task(stopped?)),
+        Err(Error::Group { id, .. }) => client.stop_group(&id).map(Stopped::group),
+        stopped => stopped.map(Stopped::task),
     };
     let stopped: Vec<_> = ids.iter().map(stop).collect();
     let is_list = ids.len() > 1;

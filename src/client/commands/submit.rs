@@ -1,13 +1,13 @@
 //! `k8s-cli jobs submit`, `jobs run` and `jobs rerun`: start a task, and follow its log.
 
-use std::{env, fs, io, path};
+use std::{env, fs, io, mem, path};
 
 use serde_json::Map;
 
 use super::{find::Finder, logs, wait};
 use crate::{
     api::{
-        GroupSubmitResponse, LogQuery, SubmitFlags, Sweep, TaskOrigin, TaskSource,
+        GroupSubmitResponse, LeftOut, LogQuery, SubmitFlags, Sweep, TaskOrigin, TaskSource,
         TaskSubmitResponse,
     },
     cli::{Changes, Format, LogFormat, Prefix, RerunArgs, RunArgs, StartOptions, SubmitArgs},
@@ -17,7 +17,7 @@ use crate::{
         http::{ApiClient, RequestKey, Stream},
         logs::{LogFeed, Style, follow},
         output,
-        task_file::{self, Finding, TaskFile},
+        task_file::{self, Finding, Settings, TaskFile},
     },
     yaml,
 };
@@ -41,6 +41,7 @@ pub fn run(context: &mut Context<'_>, mut args: SubmitArgs) -> Result<Exit, Erro
     ] {
         origin.options.extend(is_set.then(|| option.to_owned()));
     }
+    name_secrets(&mut origin, &settings);
     let file = task_file::read(&args.file, &mut context.input, &settings)?;
     let mounts = match args.ignore_file_mounts {
         true => FileMounts::Ignored,
@@ -59,9 +60,10 @@ pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Err
     let finder = Finder::tasks(&client);
     let kept = finder.with(&args.id, |id| client.task_definition(id))?;
     let (id, mut origin) = (kept.value.task_id, kept.value.origin);
-    let text = kept.value.source.ok_or(Error::NoSource { id })?;
+    let lost = |left_out: Option<LeftOut>| Error::NoSource { id, left_out };
+    let text = kept.value.source.ok_or_else(|| lost(origin.left_out))?;
     let before = SubmitArgs::of_options(&origin.options);
-    let mut before = before.ok_or(Error::NoSource { id })?;
+    let mut before = before.ok_or_else(|| lost(None))?;
     if let Some(directory) = origin.directory.take() {
         let host = origin.host.take().unwrap_or_default();
         if host != hostname() || env::set_current_dir(&directory).is_err() {
@@ -73,17 +75,23 @@ pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Err
         }
     }
     origin.options.extend(changes.to_options());
-    let settings = task_file::settings(before.take_changes().and(changes), context.env)?;
+    let mut earlier = before.take_changes();
+    // Names without values, which are not to be read from the environment.
+    let secrets = mem::take(&mut earlier.secret);
+    let settings = task_file::settings(earlier.and(changes), context.env)?;
     let settings = settings.with_sweep(sweep.as_ref());
+    let is_given = |name: &String| settings.secrets.iter().any(|(given, _)| given == name);
+    if let Some(secret) = secrets.iter().find(|name| !is_given(name)) {
+        return Err(secret_is_missing(secret));
+    }
+    name_secrets(&mut origin, &settings);
     options.no_fail_fast |= before.no_fail_fast;
     options.no_barrier |= before.no_barrier;
     options.recover |= before.recover;
     let name = format!("the file of task {id}");
     let file = task_file::parse(&name, text.as_bytes(), &settings)?;
     if let Some(secret) = file.task.missing_secrets.first() {
-        return Err(Error::Usage(format!(
-            "the secrets of a task are not kept: give --secret {secret}=VALUE"
-        )));
+        return Err(secret_is_missing(secret));
     }
     let mounts = match before.ignore_file_mounts {
         true => FileMounts::Ignored,
@@ -107,6 +115,23 @@ fn origin(changes: &Changes) -> TaskOrigin {
     }
 }
 
+/// Adds the names of the secrets of the command line to the options that change the file.
+fn name_secrets(origin: &mut TaskOrigin, settings: &Settings) {
+    const OPTION: &str = "--secret";
+    for (name, _) in &settings.secrets {
+        let is_named = |pair: &[String]| pair == [OPTION, name];
+        if !origin.options.windows(2).any(is_named) {
+            origin.options.extend([OPTION.to_owned(), name.clone()]);
+        }
+    }
+}
+
+fn secret_is_missing(name: &str) -> Error {
+    Error::Usage(format!(
+        "the secrets of a task are not kept: give --secret {name}=VALUE"
+    ))
+}
+
 /// The name of this machine.
 fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -116,8 +141,9 @@ fn hostname() -> String {
 /// `jobs run`: starts a task whose `run` is a command line.
 pub fn run_command(context: &mut Context<'_>, mut args: RunArgs) -> Result<Exit, Error> {
     let changes = args.take_changes();
-    let origin = origin(&changes);
+    let mut origin = origin(&changes);
     let settings = task_file::settings(changes, context.env)?;
+    name_secrets(&mut origin, &settings);
     let options = args.take_start();
     let sweep = check(context, &options)?;
     let settings = settings.with_sweep(sweep.as_ref());
@@ -180,10 +206,11 @@ fn start(
     mut file: TaskFile,
     mounts: FileMounts,
     args: StartOptions,
-    origin: TaskOrigin,
+    mut origin: TaskOrigin,
 ) -> Result<Exit, Error> {
+    origin.left_out = file.source.as_ref().err().copied();
     let mut source = TaskSource {
-        text: file.source.take(),
+        text: file.source.as_ref().ok().cloned(),
         definition: None,
         origin,
     };

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    api::{TaskDefinition, mask},
+    api::{TaskDefinition, mask, masked},
     cli::{Format, ValidateArgs},
     client::{
         Context, Error, Exit,
@@ -70,7 +70,7 @@ fn check_file(
 ) -> Result<FileReport, Error> {
     let remarks = |findings: Vec<Finding>| findings.into_iter().map(Remark::from).collect();
     let mut report = FileReport {
-        file: task_file::name(&file).to_owned(),
+        file: masked(task_file::name(&file)).into_owned(),
         ..FileReport::default()
     };
     match task_file::read(&file, &mut context.input, settings) {
@@ -94,7 +94,7 @@ fn check_file(
         }
         Err(Error::TaskFile { findings, .. }) => report.errors = remarks(findings),
         Err(error @ (Error::Yaml { .. } | Error::File { .. })) => {
-            let (line, message) = (None, error.to_string());
+            let (line, message) = (None, masked(&error.to_string()).into_owned());
             report.errors = vec![Remark { line, message }];
             report.is_unreadable = true;
         }
@@ -107,7 +107,7 @@ impl From<Finding> for Remark {
     fn from(finding: Finding) -> Self {
         Self {
             line: finding.line,
-            message: finding.to_string(),
+            message: masked(&finding.to_string()).into_owned(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     iter,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -12,9 +13,15 @@ use crate::{
     client::{
         Context, Error, Exit,
         http::{Answer, ApiClient},
+        logs::{may_come_back, may_pass},
         output::{self, task_view},
     },
 };
+
+/// The pause before a request to a server that is away, or had no room for the one before.
+const AWAY_PAUSE: Duration = Duration::from_secs(2);
+/// The pause between two looks at a server that cannot wait.
+const POLL_PAUSE: Duration = Duration::from_secs(1);
 
 pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error> {
     let server = args.take_server();
@@ -36,13 +43,13 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
         any,
         timeout: timeout.unwrap_or(Duration::MAX),
     };
-    let mut waited = wait(&client, &query);
+    let mut waited = wait(context, &client, &query);
     if let Err(Error::TaskNotFound { .. }) = &waited
         && let Ok(ids) = all(&client, &finder, &typed)
         && ids != query.ids
     {
         query.ids = ids;
-        waited = wait(&client, &query);
+        waited = wait(context, &client, &query);
     }
     let Some(answer) = waited? else {
         context.say("all of the tasks were stopped");
@@ -55,7 +62,7 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
         }
         Format::Tsv => task_view::tsv(context.out, tasks)?,
         Format::Name => {
-            let reached = tasks.iter().filter(|task| awaited.is_reached(task.status));
+            let reached = tasks.iter().filter(|task| awaited.is_reached(task));
             let ids = reached.map(|task| vec![task.task_id.to_string()]);
             output::tsv(context.out, ids)?;
         }
@@ -94,7 +101,7 @@ pub fn for_submitted(
         any: false,
         timeout: Duration::MAX,
     };
-    let Some(answer) = wait(client, &query)? else {
+    let Some(answer) = wait(context, client, &query)? else {
         let what = match query.ids[..] {
             [id] => format!("task {id} was stopped"),
             _ => "all of the tasks were stopped".to_owned(),
@@ -128,14 +135,23 @@ fn report(context: &mut Context<'_>, tasks: &[TaskStatus]) {
 ///
 /// # Errors
 /// There is no such task, or the server does not answer.
-fn wait(client: &ApiClient, query: &WaitQuery) -> Result<Option<Answer<TaskWaitResponse>>, Error> {
+fn wait(
+    context: &mut Context<'_>,
+    client: &ApiClient,
+    query: &WaitQuery,
+) -> Result<Option<Answer<TaskWaitResponse>>, Error> {
     let begun = Instant::now();
     let mut query = query.clone();
     let timeout = query.timeout;
-    let mut is_first = true;
+    // Whether there was no answer yet; the server cannot wait; it has gone away.
+    let (mut is_first, mut polls, mut is_away) = (true, false, false);
     loop {
         query.timeout = timeout.saturating_sub(begun.elapsed()).min(LONGEST_WAIT);
-        let answer = match client.wait_for_tasks(&query) {
+        let answer = match polls {
+            true => look(client, &query),
+            false => client.wait_for_tasks(&query),
+        };
+        let answer = match answer {
             // Stopped between two requests.
             Err(Error::Api { status: 404, .. }) if !is_first => {
                 query.ids.retain(|id| client.task(id).is_ok());
@@ -144,31 +160,88 @@ fn wait(client: &ApiClient, query: &WaitQuery) -> Result<Option<Answer<TaskWaitR
                 }
                 continue;
             }
-            Err(Error::Api {
-                status: 404,
-                detail,
-                ..
-            }) => return Err(Error::TaskNotFound { detail }),
+            // A server that cannot wait takes `wait` for an id.
+            Err(Error::Api { status: 404, .. }) => {
+                if let Some(error) = missing(client, &query.ids) {
+                    return Err(error);
+                }
+                polls = true;
+                continue;
+            }
+            // It starts again, or other commands of this user wait and follow logs.
+            Err(error)
+                if (may_pass(&error) || (is_away || !is_first) && may_come_back(&error))
+                    && begun.elapsed() + AWAY_PAUSE < timeout =>
+            {
+                if !std::mem::replace(&mut is_away, true) {
+                    context.say(&format!("{error}; trying again"));
+                }
+                sleep(AWAY_PAUSE);
+                continue;
+            }
             answer => answer?,
         };
         is_first = false;
+        if std::mem::take(&mut is_away) {
+            context.say("the server is back");
+        }
+        if polls && answer.value.tasks.is_empty() {
+            return Ok(None);
+        }
         if answer.value.done || begun.elapsed() >= timeout {
             return Ok(Some(answer));
+        }
+        if polls {
+            sleep(POLL_PAUSE.min(timeout.saturating_sub(begun.elapsed())));
         }
     }
 }
 
+/// The error about the first of some tasks that does not exist.
+fn missing(client: &ApiClient, ids: &[TaskId]) -> Option<Error> {
+    let of_task = |id| match client.task(id) {
+        Err(Error::Api {
+            status: 404,
+            detail,
+            ..
+        }) => Some(Error::TaskNotFound { detail }),
+        Err(error) => Some(error),
+        Ok(_) => None,
+    };
+    ids.iter().find_map(of_task)
+}
+
+/// The states of the tasks at a server that cannot wait, such as the Python program. Those that were stopped are missing.
+fn look(client: &ApiClient, query: &WaitQuery) -> Result<Answer<TaskWaitResponse>, Error> {
+    let mut tasks = Vec::new();
+    for id in &query.ids {
+        match client.task(id) {
+            Ok(answer) => tasks.push(answer.value),
+            Err(Error::Api { status: 404, .. }) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    let done = query.is_over(&tasks);
+    let value = TaskWaitResponse { tasks, done };
+    let body = serde_json::to_vec(&value).expect("tasks can be written as JSON");
+    Ok(Answer {
+        value,
+        body,
+        time: None,
+    })
+}
+
 /// The exit code for the last states of tasks. A task that is missing was stopped.
 fn exit(query: &WaitQuery, tasks: &[TaskStatus], done: bool) -> Exit {
-    let is_reached = |task: &TaskStatus| query.awaited.is_reached(task.status);
+    let is_reached = |task: &TaskStatus| query.awaited.is_reached(task);
     let was_stopped = |id: &TaskId| !tasks.iter().any(|task| task.task_id == *id);
     let has_failed = |task: &TaskStatus| task.status == TaskState::Failed;
     match query.any {
         true if tasks.iter().any(is_reached) => {
             of_reached(tasks.iter().filter(|task| is_reached(task)))
         }
-        _ if tasks.iter().any(has_failed) => Exit::TaskFailed,
         _ if !done => Exit::TimedOut,
+        _ if tasks.iter().any(has_failed) => Exit::TaskFailed,
         _ if query.ids.iter().any(was_stopped) => Exit::TaskStopped,
         _ => Exit::Done,
     }

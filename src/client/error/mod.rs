@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::task_file::Finding;
-use crate::api::{LogEnd, TaskId, masked};
+use super::{config, task_file::Finding};
+use crate::api::{GroupId, LeftOut, LogEnd, TaskId, masked};
 
 /// The exit codes of the program. Those from 100 on report how a followed task ended; they are those of `JobExitCode`
 /// (`sky/exceptions.py` of `SkyPilot` 0.14.1).
@@ -63,9 +63,11 @@ pub enum Error {
         /// The reason in a word; none from another server than this program's.
         reason: Option<String>,
     },
-    /// The server does not know dry runs.
-    NoDryRun {
+    /// The server does not know dry runs or sweeps.
+    Lacks {
         url: String,
+        /// What it does not know.
+        what: &'static str,
         /// The task that it has started.
         started: Option<TaskId>,
     },
@@ -149,13 +151,16 @@ pub enum Error {
         /// How many are not named.
         more: usize,
     },
-    /// The user typed the id of a group where a task is meant.
+    /// The user named a group where a task is meant.
     Group {
-        id: String,
+        id: GroupId,
+        /// Whether the command prints a log.
+        wants_log: bool,
     },
     /// The server has no file of the task.
     NoSource {
         id: TaskId,
+        left_out: Option<LeftOut>,
     },
     /// The files of the task are not on this machine.
     Elsewhere {
@@ -274,7 +279,7 @@ impl Error {
             Self::Output(_)
             | Self::Unprinted { .. }
             | Self::Api { .. }
-            | Self::NoDryRun { .. }
+            | Self::Lacks { .. }
             | Self::NoFiles { .. }
             | Self::Fetch { .. }
             | Self::TooManyFiles { .. }
@@ -317,7 +322,7 @@ impl Error {
             {
                 "--ca-file or K8S_CLI_CA_FILE name a file with the CAs to trust, SSL_CERT_DIR a folder of them"
             }
-            Self::NoDryRun {
+            Self::Lacks {
                 started: Some(id), ..
             } => return Some(format!("stop it with `k8s-cli jobs stop {id}`")),
             Self::WrongScheme { right, .. } | Self::NoSuchPath { right, .. } => {
@@ -333,16 +338,12 @@ impl Error {
             Self::NotOurServer { .. } | Self::Moved { .. } => {
                 "--api-url or K8S_CLI_API_URL set the URL of the server"
             }
-            Self::BadUrl { url, .. } if !url.contains("://") && !url.is_empty() => {
-                let (scheme, place) = ["https", "http"]
-                    .into_iter()
-                    .find_map(|scheme| Some((scheme, url.strip_prefix(scheme)?.strip_prefix(':')?)))
-                    .unwrap_or(("http", url));
-                let place = place.trim_start_matches('/');
-                let place = place.strip_prefix("***@").unwrap_or(place);
-                return Some(format!("type {scheme}://{place}"));
+            Self::BadUrl { url, .. } => {
+                return Some(match config::meant(url) {
+                    Some(meant) => format!("type {meant}"),
+                    None => "a URL looks like http://localhost:8000".to_owned(),
+                });
             }
-            Self::BadUrl { .. } => "a URL looks like http://localhost:8000",
             Self::CannotAsk { .. } => "--force deletes without asking",
             Self::TooManyFiles { .. } => {
                 "name files that may stay here in `.skyignore`, or put them into a volume: `k8s-cli help files`"
@@ -353,10 +354,13 @@ impl Error {
             Self::NoSource { .. } | Self::Elsewhere { .. } => {
                 "submit it again from its file: `k8s-cli jobs submit`"
             }
-            Self::Group { id } => {
-                return Some(format!(
-                    "see its tasks with `k8s-cli jobs list --group {id}`"
-                ));
+            Self::Group { id, wants_log } => {
+                return Some(match wants_log {
+                    true => {
+                        format!("print the logs of its tasks with `k8s-cli jobs logs --group {id}`")
+                    }
+                    false => format!("see its tasks with `k8s-cli jobs list --group {id}`"),
+                });
             }
             Self::Cut { id, .. } => {
                 return Some(format!(
@@ -375,7 +379,11 @@ impl fmt::Display for Error {
             Self::Api { detail, .. } | Self::TaskNotFound { detail } | Self::NoSuch { detail } => {
                 f.write_str(detail)
             }
-            Self::NoSource { id } => write!(f, "the file of task {id} is not kept"),
+            Self::NoSource { id, left_out } => {
+                write!(f, "the file of task {id} is not kept")?;
+                let why = left_out.and_then(LeftOut::why);
+                why.map_or(Ok(()), |why| write!(f, ", because {why}"))
+            }
             Self::Elsewhere {
                 id,
                 directory,
@@ -384,7 +392,7 @@ impl fmt::Display for Error {
                 f,
                 "the files of task {id} travelled from `{directory}` on `{host}`, which is not here"
             ),
-            Self::Group { id } => write!(f, "`{id}` is a group of tasks, not one"),
+            Self::Group { id, .. } => write!(f, "`{id}` is a group of tasks, not one"),
             Self::Several {
                 typed,
                 kind,
@@ -420,16 +428,13 @@ impl fmt::Display for Error {
                 f,
                 "the files of the task are more than {most} packed: {why}; the largest are:{largest}"
             ),
-            Self::NoDryRun { url, started: None } => {
-                write!(f, "the server at {url} has no dry run")
+            Self::Lacks { url, what, started } => {
+                write!(f, "the server at {url} has no {what}")?;
+                match started {
+                    Some(id) => write!(f, ", and started task {id}"),
+                    None => Ok(()),
+                }
             }
-            Self::NoDryRun {
-                url,
-                started: Some(id),
-            } => write!(
-                f,
-                "the server at {url} has no dry run, and started task {id}"
-            ),
             Self::Untrusted { url, cause } => {
                 write!(f, "cannot trust the server at {url}: {cause}")
             }

@@ -49,8 +49,9 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             None,
         ),
         (
-            Error::NoDryRun {
+            Error::Lacks {
                 url: url(),
+                what: "dry run",
                 started: None,
             },
             1,
@@ -58,8 +59,9 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             None,
         ),
         (
-            Error::NoDryRun {
+            Error::Lacks {
                 url: url(),
+                what: "dry run",
                 started: Some(id()),
             },
             1,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, Permissions},
-    io,
+    io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
@@ -10,6 +10,7 @@ use std::{
 use ureq::RequestExt;
 
 use crate::{
+    api::format_size,
     certificate::Trust,
     client::{
         Error,
@@ -19,6 +20,8 @@ use crate::{
     },
 };
 
+/// The size above which no server takes the files of a task, in bytes.
+const MAX_SIZE: u64 = 4 << 30;
 /// The most redirects that are followed.
 const MAX_REDIRECTS: u32 = 10;
 
@@ -40,7 +43,8 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
     let request = request
         .with_agent(&agent)
         .configure()
-        .max_redirects(MAX_REDIRECTS);
+        .max_redirects(MAX_REDIRECTS)
+        .https_only(url.starts_with("https://"));
     let answer = request.run().map_err(|error| match error {
         ureq::Error::Io(error) => failed(describe_io(&error)),
         error => failed(error.to_string()),
@@ -49,8 +53,39 @@ pub fn fetch(url: &str, to: &Path, env: Env<'_>) -> Result<(), Error> {
         return Err(failed(format!("the answer is {}", answer.status())));
     }
     let mut file = File::create(to).map_err(|error| Error::file("write", to, error))?;
-    io::copy(&mut answer.into_body().into_reader(), &mut file)
-        .map_err(|error| failed(error.to_string()))?;
+    let mut body = answer.into_body().into_reader();
+    copy(&mut body, &mut file, MAX_SIZE).map_err(|error| failed(error.to_string()))?;
     let readable = file.set_permissions(Permissions::from_mode(0o644));
     readable.map_err(|error| Error::file("write", to, error))
+}
+
+/// Copies a stream of at most this many bytes to its end.
+///
+/// # Errors
+/// It is longer, or cannot be read or written.
+fn copy(from: &mut dyn Read, to: &mut dyn Write, most: u64) -> io::Result<()> {
+    let size = io::copy(&mut from.take(most + 1), to)?;
+    match size > most {
+        true => Err(io::Error::other(format!(
+            "it is larger than {}",
+            format_size(most)
+        ))),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_without_an_end_is_cut_off() {
+        let mut written = Vec::new();
+        let copied = copy(&mut io::repeat(1), &mut written, 2048);
+        assert_eq!(copied.unwrap_err().to_string(), "it is larger than 2 KiB");
+        assert_eq!(written.len(), 2049);
+        written.clear();
+        copy(&mut &b"whole"[..], &mut written, 5).unwrap();
+        assert_eq!(written, b"whole");
+    }
 }

@@ -1,8 +1,10 @@
-//! Clones the repository that is the working directory of a task, with the `git` of this machine and its logins.
+//! The `git` of this machine: it clones the repository that is the working directory of a task, with its logins, and knows which files
+//! of a directory belong to one.
 
 use std::{
-    ffi::OsString,
-    path::Path,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -64,17 +66,43 @@ fn is_hash(reference: &str) -> bool {
     (4..=64).contains(&reference.len()) && reference.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn git(directory: &Path, url: &str, arguments: &[&str], env: Env<'_>) -> Result<(), Error> {
+/// The files of a directory that git tracks although it ignores their names, from that directory; none outside of a repository, and
+/// where there is no git.
+pub fn tracked_and_ignored(directory: &Path) -> Vec<PathBuf> {
+    let has_repository = |directory: &Path| directory.join(".git").exists();
+    let whole = directory.canonicalize().unwrap_or_default();
+    if !whole.ancestors().any(has_repository) {
+        return Vec::new();
+    }
+    let arguments = [
+        "ls-files",
+        "-z",
+        "--cached",
+        "--ignored",
+        "--exclude-standard",
+    ];
+    let listed = command(directory, &arguments).stdin(Stdio::null()).output();
+    let listed = listed.ok().filter(|listed| listed.status.success());
+    let names = listed.map_or_else(Vec::new, |listed| listed.stdout);
+    let names = names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty());
+    names.map(|name| OsStr::from_bytes(name).into()).collect()
+}
+
+fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
-    command
-        .current_dir(directory)
-        .args(arguments)
-        .stdout(Stdio::null());
+    command.current_dir(directory).args(arguments);
     // A hook of git that submits a task has variables that name its own repository.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
-    command.envs(login(url, env));
+    command
+}
+
+fn git(directory: &Path, url: &str, arguments: &[&str], env: Env<'_>) -> Result<(), Error> {
+    let mut command = command(directory, arguments);
+    command.stdout(Stdio::null()).envs(login(url, env));
     let output = command
         .stdin(Stdio::inherit())
         .stderr(Stdio::piped())

@@ -15,7 +15,11 @@ mod progress;
 mod sources;
 mod tree;
 
-use std::{fs::File, path::Path};
+use std::{
+    fs::{File, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use tempfile::TempDir;
 
@@ -94,7 +98,9 @@ struct Kept(Vec<TempDir>);
 
 impl Kept {
     fn directory(&mut self) -> Result<&Path, Error> {
-        let directory = tempfile::tempdir()
+        let directory = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
             .map_err(|source| Error::file("make", "a temporary directory", source))?;
         self.0.push(directory);
         Ok(self.0.last().expect("one was pushed").path())
@@ -109,4 +115,17 @@ fn shown(path: &Path) -> String {
 /// A file without a name, which is gone with the process.
 fn nameless() -> Result<File, Error> {
     tempfile::tempfile().map_err(|source| Error::file("make", "a temporary file", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_cannot_read_what_was_cloned_or_fetched() {
+        let mut kept = Kept::default();
+        let directory = kept.directory().unwrap();
+        let mode = directory.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 }

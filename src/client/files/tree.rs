@@ -12,7 +12,7 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 
-use super::shown;
+use super::{git, shown};
 use crate::client::Error;
 
 /// The file with patterns of files that do not travel.
@@ -21,7 +21,7 @@ const SKYIGNORE: &str = ".skyignore";
 /// Which files of a directory travel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rules {
-    /// Those that `.skyignore` does not name, else those that git does not ignore, also by the files of the directories above.
+    /// Those that `.skyignore` does not name, else those that git tracks or does not ignore, also by the files of the directories above.
     Workdir,
     /// The same, but the files of the directories above do not count, since the user names the directory.
     Mount,
@@ -72,7 +72,25 @@ pub fn collect(
         return Ok(());
     }
     let before = entries.len();
-    for found in walk(from, rules)? {
+    let skyignore = match rules {
+        Rules::AllButGit => None,
+        Rules::Workdir | Rules::Mount => skyignore(from)?,
+    };
+    let follows_git = rules != Rules::AllButGit && skyignore.is_none();
+    if follows_git {
+        for inner in git::tracked_and_ignored(from) {
+            let path = from.join(&inner);
+            // Git may track what is gone, and the commit of another repository.
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if !metadata.is_dir() => {
+                    entries.extend(entry(&path, place.join(inner), &metadata, notes)?);
+                }
+                _ => (),
+            }
+        }
+    }
+    let has_tracked = entries.len() > before;
+    for found in walk(from, skyignore, follows_git, rules == Rules::Workdir) {
         let found = found.map_err(|error| {
             let error = error
                 .into_io_error()
@@ -95,21 +113,29 @@ pub fn collect(
     if entries.len() == before {
         entries.push(Entry::directory(place));
     }
+    if has_tracked {
+        // The patterns of directories above are git's too, and not those of a mount.
+        let mut all = entries.split_off(before);
+        all.sort_by(|one, other| one.path.cmp(&other.path));
+        all.dedup_by(|one, other| one.path == other.path);
+        entries.extend(all);
+    }
     Ok(())
 }
 
-fn walk(from: &Path, rules: Rules) -> Result<ignore::Walk, Error> {
-    let skyignore = match rules {
-        Rules::AllButGit => None,
-        Rules::Workdir | Rules::Mount => skyignore(from)?,
-    };
-    let follows_git = rules != Rules::AllButGit && skyignore.is_none();
+/// Walks the files that travel by the patterns of `.skyignore` or of git; those of git may also stand in the directories above.
+fn walk(
+    from: &Path,
+    skyignore: Option<Gitignore>,
+    follows_git: bool,
+    with_parents: bool,
+) -> ignore::Walk {
     let mut walk = WalkBuilder::new(from);
     walk.standard_filters(false)
         .git_ignore(follows_git)
         .git_exclude(follows_git)
         .git_global(follows_git)
-        .parents(follows_git && rules == Rules::Workdir)
+        .parents(follows_git && with_parents)
         .require_git(false)
         .sort_by_file_name(Ord::cmp)
         .filter_entry(move |entry| {
@@ -120,7 +146,7 @@ fn walk(from: &Path, rules: Rules) -> Result<ignore::Walk, Error> {
                 .is_some_and(|rules| rules.matched(entry.path(), is_directory).is_ignore());
             !is_git && !is_named
         });
-    Ok(walk.build())
+    walk.build()
 }
 
 /// The patterns of `.skyignore`, if there is one.

@@ -12,6 +12,7 @@ use ureq::{
 
 use super::{ApiClient, MAX_SHOWN, agent::CONNECT_TIMEOUT, page};
 use crate::{
+    api::TaskId,
     certificate,
     client::{Error, config::without_login, error::describe_io, output},
 };
@@ -51,6 +52,57 @@ impl ApiClient {
             }
             _ => self.not_ours(&answer),
         }
+    }
+
+    /// Whether the server at a URL without TLS speaks TLS, trusted or not. It gets no request with a login.
+    fn speaks_tls(&self) -> bool {
+        let Some(rest) = self.url.strip_prefix("http://") else {
+            return false;
+        };
+        let request = self
+            .agent
+            .head(format!("https://{rest}"))
+            .config()
+            .timeout_global(Some(CONNECT_TIMEOUT))
+            .build();
+        match request.call() {
+            Ok(_) => true,
+            Err(error) => tls(&error).is_some_and(|tls| !certificate::is_plain(tls)),
+        }
+    }
+
+    /// The error of a server that does not know what a request asks for, and perhaps has `started` a task all the same.
+    pub(super) fn lacks(&self, what: &'static str, started: Option<TaskId>) -> Error {
+        let url = self.url.clone();
+        Error::Lacks { url, what, started }
+    }
+
+    /// The answer on a path that servers have not always had, where an older one says that it has no such path, or takes the
+    /// path for another one's.
+    pub(super) fn since<T>(
+        &self,
+        what: &'static str,
+        answer: Result<T, Error>,
+    ) -> Result<T, Error> {
+        answer.map_err(|error| {
+            let is_unknown = match &error {
+                Error::Api { status: 405, .. } => true,
+                Error::Api {
+                    status: 404,
+                    detail,
+                    ..
+                } => detail.starts_with("no such path"),
+                // FastAPI's.
+                Error::NotOurServer { problem, .. } => {
+                    problem.starts_with("404 Not Found, application/json")
+                }
+                _ => false,
+            };
+            match is_unknown {
+                true => self.lacks(what, None),
+                false => error,
+            }
+        })
     }
 
     fn wrong_scheme(&self, right: &'static str) -> Error {
@@ -99,16 +151,14 @@ impl ApiClient {
                         .replace("responded", "answered"),
                 )
             }
+            // A server with TLS closes the connection, or answers with an alert.
+            ureq::Error::Io(_) | ureq::Error::Protocol(_) if self.speaks_tls() => {
+                self.wrong_scheme("https")
+            }
             ureq::Error::Io(error) if needs_connection(&error) => {
                 no_answer(describe_lost(&error), true)
             }
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
-            ureq::Error::Protocol(_) if self.url.starts_with("http://") => {
-                let (_, rest) = self.url.split_once("://").unwrap_or_default();
-                self.not_ours(&format!(
-                    "its answer is not HTTP; with TLS its URL is https://{rest}"
-                ))
-            }
             ureq::Error::Protocol(_)
             | ureq::Error::BodyExceedsLimit(_)
             | ureq::Error::LargeResponseHeader(..) => self.not_ours(&error.to_string()),

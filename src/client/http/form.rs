@@ -4,10 +4,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
-use crate::{
-    api::{SubmitFlags, Sweep, TaskSource},
-    client::Error,
-};
+use crate::api::{SubmitFlags, Sweep, TaskSource};
 
 /// An archive on its way to the server.
 pub struct Stream<'a> {
@@ -49,9 +46,11 @@ impl Form {
         let text = text.filter(|text| !text.contains(BOUNDARY));
         if let Some(text) = text {
             parts.push(("source", "text/plain; charset=utf-8", text));
-            if let Ok(origin) = serde_json::to_string(&source.origin) {
-                parts.push(("origin", "application/json", origin));
-            }
+        }
+        if is_told(source)
+            && let Ok(origin) = serde_json::to_string(&source.origin)
+        {
+            parts.push(("origin", "application/json", origin));
         }
         Self { parts }
     }
@@ -76,39 +75,7 @@ impl Form {
     }
 }
 
-/// Whether a server refuses a form because it knows no forms, or not all parts of this one.
-pub fn is_about_form(error: &Error) -> bool {
-    match error {
-        // FastAPI finds no definition in the form; an older server takes only JSON, or knows fewer flags.
-        Error::Api { status: 415, .. } => true,
-        Error::Api {
-            status: 422,
-            reason: None,
-            ..
-        } => true,
-        Error::Api {
-            status: 422,
-            detail,
-            ..
-        } => detail.contains("is not a part of the form"),
-        _ => false,
-    }
-}
-
-/// Whether a server knows forms, but keeps no files of tasks, or the file makes the request too large.
-pub fn is_about_source(error: &Error) -> bool {
-    let names = |detail: &str| {
-        ["source", "origin"]
-            .iter()
-            .any(|part| detail.contains(&format!("{part}: is not a part of the form")))
-    };
-    match error {
-        Error::Api { status: 413, .. } => true,
-        Error::Api {
-            status: 422,
-            detail,
-            ..
-        } => names(detail),
-        _ => false,
-    }
+/// Whether a server that keeps files is told of this one: it gets the text, or the reason why there is none.
+pub fn is_told(source: &TaskSource) -> bool {
+    source.text.is_some() || source.origin.left_out.is_some()
 }

@@ -11,19 +11,14 @@ mod form;
 mod once;
 mod page;
 mod socket;
+mod submission;
 mod tls;
 
-use std::{
-    cmp::Reverse,
-    error,
-    io::{self, Read},
-    time::Duration,
-};
+use std::{cmp::Reverse, error, io::Read, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use ureq::{
-    Agent, AsSendBody, Body, SendBody,
+    Agent, AsSendBody, Body,
     http::{HeaderValue, Method, Request, Response, StatusCode},
 };
 
@@ -31,7 +26,6 @@ use self::{
     clock::server_time,
     detail::detail,
     failure::{no_such_path, shorten},
-    form::{Form, is_about_form, is_about_source},
 };
 pub use self::{
     failure::{describe_body, without_secrets},
@@ -41,12 +35,10 @@ pub use self::{
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{
-    GroupId, GroupSubmitResponse, ListQuery, LogQuery, NDJSON, NodeListResponse, PLAIN_TEXT,
-    SubmitFlags, Sweep, TaskCheckResponse, TaskDefinition, TaskDefinitionResponse,
-    TaskDeleteResponse, TaskDryRunResponse, TaskId, TaskListResponse, TaskSource, TaskStatus,
-    TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse, TaskWaitResponse, Timestamp, User,
-    VolumeCreateResponse, VolumeDefinition, VolumeDeleteResponse, VolumeId, VolumeListResponse,
-    VolumeStatus, WaitQuery, Whoami, path,
+    GroupId, ListQuery, LogQuery, NDJSON, NodeListResponse, PLAIN_TEXT, TaskDefinitionResponse,
+    TaskDeleteResponse, TaskId, TaskListResponse, TaskStatus, TaskStopAllResponse,
+    TaskStopResponse, TaskWaitResponse, Timestamp, User, VolumeCreateResponse, VolumeDefinition,
+    VolumeDeleteResponse, VolumeId, VolumeListResponse, VolumeStatus, WaitQuery, Whoami, path,
 };
 use crate::{certificate::Trust, proxy::Proxy};
 
@@ -136,150 +128,6 @@ impl ApiClient {
         &self.url
     }
 
-    /// Starts a task without files. A server that does not keep its file gets the definition alone.
-    pub fn submit(
-        &self,
-        task: &TaskDefinition,
-        flags: SubmitFlags,
-        source: &TaskSource,
-        key: &RequestKey,
-    ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        if source.text.is_some() {
-            let form = Form::new(wire(task)?, flags, None, None, source);
-            match self.again(|| self.send_form(&form, None, Some(key))) {
-                Err(error) if is_about_form(&error) || is_about_source(&error) => (),
-                answer => return self.typed(answer?),
-            }
-        }
-        self.post(&path::tasks_submit(flags), &wire(task)?, key)
-    }
-
-    /// Asks whether the server would accept a task with files, so that those of a refused one are not sent. Takes the text out of
-    /// `source` if the server does not keep it.
-    ///
-    /// # Errors
-    /// The server refuses it, or takes no files.
-    pub fn check(
-        &self,
-        task: &TaskDefinition,
-        flags: SubmitFlags,
-        source: &mut TaskSource,
-    ) -> Result<TaskCheckResponse, Error> {
-        let form = Form::new(wire(task)?, flags, Some("check"), None, source);
-        let answer = self.again(|| self.send_form(&form, None, None));
-        match answer {
-            Err(error) if is_about_source(&error) && source.text.is_some() => {
-                source.text = None;
-                self.check(task, flags, source)
-            }
-            Ok(answer) => serde_json::from_value(answer.value).map_err(|_| self.no_files()),
-            Err(error) if is_about_form(&error) => Err(self.no_files()),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn no_files(&self) -> Error {
-        Error::NoFiles {
-            url: self.url.clone(),
-        }
-    }
-
-    /// Starts a task with files. The server has to be one that [`ApiClient::check`] has accepted.
-    pub fn submit_with_files(
-        &self,
-        task: &TaskDefinition,
-        flags: SubmitFlags,
-        files: Stream<'_>,
-        source: &TaskSource,
-        key: &RequestKey,
-    ) -> Result<Answer<TaskSubmitResponse>, Error> {
-        let form = Form::new(wire(task)?, flags, None, None, source);
-        let answer = self.send_form(&form, Some(files), Some(key))?;
-        self.typed(answer)
-    }
-
-    /// Starts the tasks of a sweep. A server that knows no sweeps refuses the form, and starts nothing.
-    pub fn submit_group(
-        &self,
-        task: &TaskDefinition,
-        flags: SubmitFlags,
-        sweep: &Sweep,
-        files: Option<Stream<'_>>,
-        source: &TaskSource,
-        key: &RequestKey,
-    ) -> Result<Answer<GroupSubmitResponse>, Error> {
-        let form = Form::new(wire(task)?, flags, None, Some(sweep), source);
-        match self.send_form(&form, files, Some(key)) {
-            Err(error) if is_about_form(&error) => Err(self.not_ours("it knows no sweeps")),
-            answer => self.typed(answer?),
-        }
-    }
-
-    /// Returns the objects that submitting a task would create. The request is a form, which a server without dry runs refuses.
-    ///
-    /// # Errors
-    /// The server has no dry run, also when it has started the task all the same.
-    pub fn submit_dry_run(
-        &self,
-        task: &TaskDefinition,
-        flags: SubmitFlags,
-        sweep: Option<&Sweep>,
-        files: Option<Stream<'_>>,
-    ) -> Result<Answer<TaskDryRunResponse>, Error> {
-        let no_dry_run = |started| Error::NoDryRun {
-            url: self.url.clone(),
-            started,
-        };
-        let source = &TaskSource::default();
-        let form = Form::new(wire(task)?, flags, Some("dry_run"), sweep, source);
-        let answer = self.send_form(&form, files, None);
-        let answer = match answer {
-            Err(error) if is_about_form(&error) => return Err(no_dry_run(None)),
-            answer => answer?,
-        };
-        let started = &answer.value["task_id"];
-        if let Some(id) = started.as_str().and_then(|id| id.parse().ok()) {
-            return Err(no_dry_run(Some(id)));
-        }
-        self.typed(answer)
-    }
-
-    fn typed<T: DeserializeOwned>(&self, answer: Answer<Value>) -> Result<Answer<T>, Error> {
-        let value = serde_json::from_value(answer.value);
-        Ok(Answer {
-            value: value.map_err(|error| self.not_ours(&error.to_string()))?,
-            body: answer.body,
-            time: answer.time,
-        })
-    }
-
-    /// Sends a form, with an archive behind its other parts.
-    fn send_form(
-        &self,
-        form: &Form,
-        files: Option<Stream<'_>>,
-        key: Option<&RequestKey>,
-    ) -> Result<Answer<Value>, Error> {
-        let (head, tail) = form.around(files.is_some());
-        let length =
-            (head.len() + tail.len()) as u64 + files.as_ref().map_or(0, |files| files.length);
-        let files = files.map_or_else(
-            || Box::new(io::empty()) as Box<dyn Read>,
-            |files| files.bytes,
-        );
-        let mut body = head.as_bytes().chain(files).chain(tail.as_bytes());
-        let body = SendBody::from_reader(&mut body);
-        let mut request =
-            self.request(Method::POST, path::TASKS_SUBMIT, "application/json", body)?;
-        let headers = request.headers_mut();
-        headers.insert("content-type", HeaderValue::from_static(form::KIND));
-        headers.insert("content-length", length.into());
-        headers.extend(key.map(RequestKey::header));
-        // Slow lines need a second for 64 KiB.
-        let timeout = WRITE_TIMEOUT + Duration::from_secs(length / (64 * 1024));
-        self.answer_to(request, timeout)
-    }
-
     /// Who the user is to the server.
     pub fn whoami(&self) -> Result<Answer<Whoami>, Error> {
         self.get(path::WHOAMI)
@@ -295,9 +143,9 @@ impl ApiClient {
         let tasks = &mut answer.value.tasks;
         // Other servers list in any order, and ignore a query.
         tasks.sort_by_cached_key(|task| query.sort.place(task));
-        if let Some(now) = answer.time {
-            tasks.retain(|task| query.matches(task, now));
-        }
+        // By a server without a clock, all tasks are young.
+        let now = answer.time.unwrap_or(Timestamp::EPOCH);
+        tasks.retain(|task| query.matches(task, now));
         tasks.truncate(query.limit.unwrap_or(usize::MAX));
         Ok(answer)
     }
@@ -305,7 +153,14 @@ impl ApiClient {
     /// Opens a list that goes on with each change: [`crate::api::ListRecord`].
     pub fn watch_tasks(&self, all_users: bool, query: &ListQuery) -> Result<LogStream, Error> {
         let path = path::tasks(all_users, query);
-        self.again(|| self.open_log(self.request(Method::GET, &path, NDJSON, ())?))
+        let stream = self.again(|| self.open_log(self.request(Method::GET, &path, NDJSON, ())?));
+        // One that knows no query answers with the list.
+        stream.map_err(|error| match error {
+            Error::NotOurServer { problem, .. } if problem.contains("application/json") => {
+                self.lacks("watch of tasks", None)
+            }
+            error => error,
+        })
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Answer<TaskStatus>, Error> {
@@ -314,7 +169,8 @@ impl ApiClient {
 
     /// The file of a task.
     pub fn task_definition(&self, id: &TaskId) -> Result<Answer<TaskDefinitionResponse>, Error> {
-        self.get(&path::task_definition(id))
+        let answer = self.get(&path::task_definition(id));
+        self.since("definitions of tasks", answer)
     }
 
     /// A task with the last events of its objects.
@@ -333,7 +189,8 @@ impl ApiClient {
     }
 
     pub fn delete_task(&self, id: &TaskId) -> Result<Answer<TaskDeleteResponse>, Error> {
-        self.answer(Method::DELETE, &path::task(id), (), WRITE_TIMEOUT)
+        let answer = self.answer(Method::DELETE, &path::task(id), (), WRITE_TIMEOUT);
+        self.since("deletion of tasks", answer)
     }
 
     /// Stops the unfinished tasks of a group.
@@ -398,7 +255,8 @@ impl ApiClient {
     }
 
     pub fn list_nodes(&self) -> Result<Answer<NodeListResponse>, Error> {
-        self.get(path::NODES)
+        let answer = self.get(path::NODES);
+        self.since("list of machines", answer)
     }
 
     pub fn create_volume(
@@ -567,9 +425,13 @@ impl ApiClient {
         // If the body cannot be read, the message is made from the status alone.
         let body = body.limit(MAX_ERROR_BODY).read_to_vec().unwrap_or_default();
         let detail = detail(&body);
-        let says_no_path = |(detail, _): &(String, _)| detail.starts_with("no such path");
-        if status == StatusCode::NOT_FOUND
-            && detail.as_ref().is_none_or(says_no_path)
+        // `http://host/tasks` makes an id of `tasks`, and `http://host/volumes` too. Ids are checked before they are sent.
+        let says_no_path = |(detail, _): &(String, _)| {
+            let no_ids = [" is not a task id", " is not a volume id"];
+            detail.starts_with("no such path") || no_ids.iter().any(|text| detail.contains(text))
+        };
+        let is_missing = status == StatusCode::NOT_FOUND && detail.is_none();
+        if (is_missing || detail.as_ref().is_some_and(says_no_path))
             && let Some(error) = no_such_path(&self.url)
         {
             return Err(error);
@@ -583,10 +445,6 @@ impl ApiClient {
             None => self.foreign(status, &headers, &body),
         })
     }
-}
-
-fn wire(task: &TaskDefinition) -> Result<Value, Error> {
-    task.to_wire().map_err(|error| cannot_send(&error))
 }
 
 fn cannot_send(error: &dyn error::Error) -> Error {

@@ -15,7 +15,11 @@ const PAUSES: [u64; 6] = [250, 500, 1000, 2000, 4000, 8000];
 
 /// The key of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RequestKey(HeaderValue);
+pub struct RequestKey {
+    value: HeaderValue,
+    /// Whether a script has given it, and relies on it.
+    pub is_given: bool,
+}
 
 impl RequestKey {
     /// A new UUID (RFC 9562, version 4).
@@ -25,7 +29,10 @@ impl RequestKey {
         let digits = format!("{:032x}", rand::random::<u128>() & OTHERS | VERSION);
         let groups = [0..8, 8..12, 12..16, 16..20, 20..32].map(|group| &digits[group]);
         let value = HeaderValue::from_str(&groups.join("-"));
-        Self(value.expect("digits and hyphens are visible"))
+        Self {
+            value: value.expect("digits and hyphens are visible"),
+            is_given: false,
+        }
     }
 
     /// The key of a script, else a random one. The server checks it.
@@ -36,18 +43,21 @@ impl RequestKey {
         let Some(text) = given else {
             return Ok(Self::random());
         };
-        let value = HeaderValue::from_str(text).map(Self);
-        value.map_err(|_| {
+        let value = HeaderValue::from_str(text).map_err(|_| {
             Error::Usage(
                 "--idempotency-key: expected visible characters, such as a UUID".to_owned(),
             )
+        })?;
+        Ok(Self {
+            value,
+            is_given: true,
         })
     }
 
     /// As a header.
     pub fn header(&self) -> (HeaderName, HeaderValue) {
         let name = HeaderName::from_str(KEY_HEADER);
-        (name.expect("the name is valid"), self.0.clone())
+        (name.expect("the name is valid"), self.value.clone())
     }
 }
 
@@ -104,7 +114,7 @@ mod tests {
     #[test]
     fn a_random_key_is_a_uuid() {
         let key = RequestKey::random();
-        let text = key.0.to_str().unwrap().to_owned();
+        let text = key.value.to_str().unwrap().to_owned();
         let groups: Vec<_> = text.split('-').map(str::len).collect();
         assert_eq!(groups, [8, 4, 4, 4, 12], "{text}");
         assert!(

@@ -49,18 +49,26 @@ impl Route {
     /// # Errors
     /// What is wrong with the URL.
     pub fn of(url: &str) -> Option<Result<Self, &'static str>> {
-        if let Some(path) = url.strip_prefix("unix://") {
+        let (scheme, rest) = url.split_once("://")?;
+        if scheme.eq_ignore_ascii_case("unix") {
+            let path = rest;
             let is_absolute = path.starts_with('/') && path.len() > 1;
             return Some(match is_absolute {
                 true => Ok(Self::Socket(PathBuf::from(path))),
                 false => Err("it names no socket, as in unix:///run/k8s-cli/k8s-cli.sock"),
             });
         }
-        let rest = url.strip_prefix("ssh://")?;
+        if !scheme.eq_ignore_ascii_case("ssh") {
+            return None;
+        }
         let (place, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
+        let user = place.rsplit_once('@').map_or("", |(user, _)| user);
+        if user.contains(':') {
+            return Some(Err("it must not hold a password: ssh asks for it"));
+        }
         let (target, port) = match place.rsplit_once(':') {
             Some((target, port)) if !port.ends_with(']') => match port.parse() {
                 Ok(port) => (target, Some(port)),
@@ -73,7 +81,8 @@ impl Route {
             return Some(Err("it names no host, as in ssh://ada@jump-box"));
         }
         Some(Ok(Self::Ssh {
-            target: target.to_owned(),
+            // In a word of its own, an address needs no brackets, and ssh takes none.
+            target: target.replace(['[', ']'], ""),
             port,
             socket: Some(path.trim_end_matches('/').to_owned()).filter(|path| !path.is_empty()),
         }))
@@ -283,8 +292,9 @@ mod tests {
                 "ssh://ada@jump-box:2222/run/x.sock",
                 ssh("ada@jump-box", Some(2222), Some("/run/x.sock")),
             ),
-            ("ssh://[::1]:22", ssh("[::1]", Some(22), None)),
-            ("ssh://[::1]/", ssh("[::1]", None, None)),
+            ("ssh://[::1]:22", ssh("::1", Some(22), None)),
+            ("ssh://ada@[::1]/", ssh("ada@::1", None, None)),
+            ("SSH://jump-box", ssh("jump-box", None, None)),
             ("http://localhost:8000", None),
         ] {
             assert_eq!(Route::of(url), expected, "{url}");
@@ -298,6 +308,7 @@ mod tests {
             "ssh://a b",
             "ssh://h:port",
             "ssh://ada@",
+            "ssh://ada:password@jump-box",
         ] {
             assert!(matches!(Route::of(url), Some(Err(_))), "{url}");
         }

@@ -55,7 +55,7 @@ pub fn follow(
         timestamps: query.timestamps,
         colors: context.terminal.has_colors(When::Auto, context.env),
     };
-    let only_for_records = only_for_records(&query);
+    let only_for_records = only_for_records(&query, style.prefix);
     let asked = query.clone();
     let mut view = LogView::new(id, line_style, style.output);
     view.label = label.map(str::to_owned);
@@ -99,9 +99,16 @@ pub fn may_pass(error: &Error) -> bool {
     }
 }
 
+/// Whether a server that was reached before may be starting again, or answer later.
+pub fn may_come_back(error: &Error) -> bool {
+    may_pass(error) || matches!(error, Error::Unreachable { .. })
+}
+
 /// The options that a server without records ignores.
-fn only_for_records(query: &LogQuery) -> Vec<&'static str> {
+fn only_for_records(query: &LogQuery, prefix: Prefix) -> Vec<&'static str> {
     let given = [
+        (prefix != Prefix::Auto, "--prefix"),
+        (query.attempt.is_some(), "--attempt"),
         (!query.follow, "--no-follow"),
         (query.tail.is_some(), "--tail"),
         (query.since.is_some(), "--since"),

@@ -13,6 +13,12 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// The clock of the user's machine, set to `now`.
+    pub fn at(now: Timestamp) -> Self {
+        let zone = TimeZone::system();
+        Self { now, zone }
+    }
+
     /// A time in the zone of the user, with its age: `2025-10-05 14:34:56 CEST (5m ago)`.
     pub fn show(&self, time: Timestamp) -> String {
         let seconds = Timestamp::EPOCH.seconds_until(time);

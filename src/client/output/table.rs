@@ -11,8 +11,18 @@ use super::{cut, escape};
 
 /// The space between two columns.
 const GAP: usize = 3;
-/// The columns that may be shortened, in this order, each with its least width: first to what still says something, then to the titles.
-const SHORTENED: [(&str, usize); 4] = [("REASON", 20), ("NAME", 12), ("REASON", 6), ("NAME", 4)];
+/// The columns that may be shortened, in this order, each with its least width: first to what still says something, then to the titles,
+/// and at last, with a shorter title, to what only shows that there is more.
+const SHORTENED: [(&str, usize); 8] = [
+    ("REASON", 20),
+    ("PARAMETERS", 20),
+    ("NAME", 12),
+    ("REASON", 6),
+    ("PARAMETERS", 10),
+    ("NAME", 4),
+    ("PARAMETERS", 4),
+    ("REASON", 4),
+];
 /// The most characters of such a column if the width of the terminal is not known.
 const USUAL: usize = 60;
 
@@ -20,7 +30,7 @@ const USUAL: usize = 60;
 #[derive(Clone, Copy, Debug)]
 pub struct Sheet {
     pub has_header: bool,
-    /// Whether names and reasons are whole.
+    /// Whether names, parameters and reasons are whole.
     pub is_whole: bool,
     /// The columns of the terminal, if they are known.
     pub width: Option<usize>,
@@ -39,7 +49,7 @@ impl Default for Sheet {
     }
 }
 
-/// Prints a table. Names and reasons are shortened so that a row fits into the terminal; other cells never are.
+/// Prints a table. Names, parameters and reasons are shortened so that a row fits into the terminal; other cells never are.
 pub fn table(
     out: &mut dyn Write,
     sheet: Sheet,
@@ -50,12 +60,13 @@ pub fn table(
         .into_iter()
         .map(|row| row.iter().map(|cell| escape(cell)).collect())
         .collect();
+    let mut titles: Vec<String> = header.iter().map(|title| (*title).to_owned()).collect();
     if !sheet.is_whole {
-        fit(&mut rows, header, sheet);
+        fit(&mut rows, &mut titles, sheet);
     }
     let mut builder = Builder::with_capacity(rows.len() + 1, header.len());
     if sheet.has_header {
-        builder.push_record(header.iter().copied());
+        builder.push_record(&titles);
     }
     for row in &rows {
         builder.push_record(row);
@@ -76,21 +87,23 @@ pub fn table(
     Ok(())
 }
 
-/// Shortens names and reasons.
-fn fit(rows: &mut [Vec<String>], header: &[&str], sheet: Sheet) {
-    let width_of = |rows: &[Vec<String>], column: usize| {
+/// Shortens names, parameters and reasons.
+fn fit(rows: &mut [Vec<String>], titles: &mut [String], sheet: Sheet) {
+    let width_of = |rows: &[Vec<String>], title: &str, column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        let title = header[column].len() * usize::from(sheet.has_header);
+        let title = title.chars().count() * usize::from(sheet.has_header);
         cells.max().unwrap_or(0).max(title)
     };
-    let all: usize = (0..header.len()).map(|column| width_of(rows, column)).sum();
-    let all = all + GAP * header.len().saturating_sub(1);
+    let columns = titles.iter().enumerate();
+    let all: usize = columns
+        .map(|(column, title)| width_of(rows, title, column))
+        .sum();
+    let all = all + GAP * titles.len().saturating_sub(1);
+    let columns = SHORTENED.map(|(name, _)| titles.iter().position(|title| title == name));
     let mut excess = sheet.width.map_or(0, |width| all.saturating_sub(width));
-    for (name, least) in SHORTENED {
-        let Some(column) = header.iter().position(|title| *title == name) else {
-            continue;
-        };
-        let width = width_of(rows, column);
+    for (column, (_, least)) in columns.into_iter().zip(SHORTENED) {
+        let Some(column) = column else { continue };
+        let width = width_of(rows, &titles[column], column);
         let wanted = match sheet.width {
             Some(_) => width.saturating_sub(excess).max(least),
             None => USUAL,
@@ -98,6 +111,7 @@ fn fit(rows: &mut [Vec<String>], header: &[&str], sheet: Sheet) {
         for row in rows.iter_mut() {
             row[column] = cut(&row[column], wanted);
         }
+        titles[column] = cut(&titles[column], wanted);
         excess = excess.saturating_sub(width.saturating_sub(wanted));
     }
 }
@@ -167,7 +181,7 @@ mod tests {
             (74, 30, 20),
             (60, 16, 20),
             (50, 12, 14),
-            (30, 4, 6),
+            (30, 4, 4),
         ] {
             let sheet = Sheet {
                 width: Some(width),
@@ -181,7 +195,7 @@ mod tests {
             let names = shown(count('n') - 3, 30);
             let reasons = shown(count('r') - 1, 50);
             assert_eq!((names, reasons), (name, reason), "{width}");
-            assert!(row.chars().count() <= width.max(34), "{width}: {row}");
+            assert!(row.chars().count() <= width.max(32), "{width}: {row}");
         }
     }
 }

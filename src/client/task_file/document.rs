@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{settings::Settings, source::without_secrets};
 use crate::{
-    api::{Problem, TaskDefinition},
+    api::{LeftOut, Problem, TaskDefinition},
     yaml::{self, Atom, Content, Entry, Node, Scalar},
 };
 
@@ -21,8 +21,8 @@ const MAX_FINDINGS: usize = 100;
 pub struct TaskFile {
     pub task: TaskDefinition,
     pub warnings: Vec<Finding>,
-    /// The text without its secrets; none if they cannot be blanked.
-    pub source: Option<String>,
+    /// The text without its secrets, or why there is none.
+    pub source: Result<String, LeftOut>,
     lines: Lines,
 }
 

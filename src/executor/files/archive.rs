@@ -41,7 +41,10 @@ pub fn check(packed: impl Read, most: u64) -> Result<Contents, String> {
         Err(_) => Ok(()),
     };
     if unpacked.left == 0 {
-        return Err(format!("is larger than {most} bytes when it is unpacked"));
+        return Err(format!(
+            "takes more than {} MiB when it is unpacked: name large files that may stay in `.skyignore`, or put them into a volume",
+            most >> 20
+        ));
     }
     rest.map_err(|error| not_an_archive(&error))?;
     contents
@@ -115,7 +118,7 @@ fn check_entries(unpacked: impl Read) -> Result<Contents, String> {
     }
 }
 
-/// A path without `.`.
+/// A path without a slash at its end. One with `.` or with two slashes names what `tar` does not find by its usual name.
 fn normal(path: &Path) -> Result<PathBuf, String> {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -128,7 +131,15 @@ fn normal(path: &Path) -> Result<PathBuf, String> {
             }
         }
     }
-    Ok(normal)
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+    match bytes == normal.as_os_str().as_encoded_bytes() {
+        true => Ok(normal),
+        false => Err(format!(
+            "has an entry whose path has `.` or `//` in it: `{}`; make it with `tar -cz {ARCHIVE_HOME} {ARCHIVE_ROOT}`",
+            path.display()
+        )),
+    }
 }
 
 /// A stream that ends after a number of bytes.
@@ -200,7 +211,7 @@ mod tests {
         assert_eq!(
             found(&[
                 ROOT,
-                (Directory, "./root/data", ""),
+                (Directory, "root/data/", ""),
                 (Regular, "root/data/x", "")
             ]),
             Contents {
@@ -221,6 +232,12 @@ mod tests {
             ),
             (&[(Regular, "../x", "1")], "absolute or has `..`"),
             (&[(Regular, "/etc/x", "1")], "absolute or has `..`: /etc/x"),
+            (
+                &[HOME, (Regular, "./home/x", "1")],
+                "has `.` or `//` in it: `./home/x`",
+            ),
+            (&[HOME, (Regular, "home//x", "1")], "in it: `home//x`"),
+            (&[(Directory, "./", "")], "in it: `./`"),
             (&[(Regular, "x", "1")], "outside of `home/` and `root/`: x"),
             (&[(Regular, "home", "1")], "not a directory: home"),
             (&[(Symlink, "home", "/")], "not a directory: home"),
@@ -277,7 +294,10 @@ mod tests {
         let zeros = "\0".repeat(1 << 20);
         let bomb = archive(&[HOME, (EntryType::Regular, "home/x", &zeros)]);
         assert!(bomb.len() < 16_384);
-        let refused = check(&bomb[..], 1 << 16).unwrap_err();
-        assert_eq!(refused, "is larger than 65536 bytes when it is unpacked");
+        let refused = check(&bomb[..], 1 << 19).unwrap_err();
+        assert!(
+            refused.starts_with("takes more than 0 MiB when it is unpacked: "),
+            "{refused}"
+        );
     }
 }

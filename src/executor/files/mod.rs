@@ -50,7 +50,7 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes that the nodes of one task read from etcd together.
 const MAX_ON_NODES: u64 = 4 << 30;
 /// The time between two sweeps of the directory of the operator.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10 * 60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// The smallest archive that stands in the directory of the operator.
 const MIN_STORED: u64 = 1 << 20;
 /// The default limit of an archive in Secrets.
@@ -293,10 +293,11 @@ impl Travelling {
 }
 
 impl Files {
-    /// Deletes the files of a task. Those that are gone are no error.
-    pub async fn delete(&self, cluster: &Cluster, id: TaskId, kept: &KeptFiles) -> Result<()> {
+    /// Deletes the files of a task; returns whether they are gone. Those in the directory of an operator stay for a server that has it.
+    pub async fn delete(&self, cluster: &Cluster, id: TaskId, kept: &KeptFiles) -> Result<bool> {
         delete_secrets(&cluster.api::<Secret>(), kept.secrets(id)).await?;
-        self.delete_file(kept).await
+        self.delete_file(kept).await?;
+        Ok(self.store.is_some() || !matches!(kept.place, FilesPlace::File(_)))
     }
 
     async fn delete_file(&self, kept: &KeptFiles) -> Result<()> {

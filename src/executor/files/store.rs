@@ -20,8 +20,11 @@ use crate::{
     executor::error::{Error, Result},
 };
 
-/// The age at which a file without a task is deleted. A task is created in less time after its upload has begun.
-const MIN_AGE: Duration = Duration::from_secs(2 * 3600);
+/// The mode of the directory: nobody else may list it.
+const MODE: u32 = 0o711;
+/// The age at which a file without a task is deleted: its task was stopped, or never created. A task is created in less time after its
+/// upload has ended.
+const MIN_AGE: Duration = Duration::from_secs(15 * 60);
 /// The number of hexadecimal digits of a SHA-256.
 const HASH_LENGTH: usize = 64;
 
@@ -54,10 +57,18 @@ impl Store {
             let message = format!("cannot use the directory of --files-dir, {path}: {error}");
             Error::caused_by(Reason::Invalid, message, error)
         };
+        // Other users of this machine may open a file whose name they know, and none do.
         if !directory.is_dir() {
-            // Other users of this machine may open a file whose name they know, and none do.
-            let created = DirBuilder::new().mode(0o711).create(&directory);
+            let created = DirBuilder::new().mode(MODE).create(&directory);
             created.map_err(cannot_use)?;
+        }
+        let mode = fs::metadata(&directory)
+            .map_err(cannot_use)?
+            .permissions()
+            .mode();
+        if mode & 0o777 & !MODE != 0 {
+            let changed = fs::set_permissions(&directory, Permissions::from_mode(MODE));
+            changed.map_err(cannot_use)?;
         }
         // The upload of the first task must not be the test.
         tempfile::tempfile_in(&directory).map_err(cannot_use)?;
@@ -120,7 +131,11 @@ mod tests {
     #[test]
     fn only_old_files_without_a_task_are_swept() {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::open(root.path().join("new"), "team".to_owned()).unwrap();
+        let open = |root: &Path| Store::open(root.join("new"), "team".to_owned()).unwrap();
+        // One that exists is closed to others.
+        fs::create_dir(root.path().join("new")).unwrap();
+        fs::set_permissions(root.path().join("new"), Permissions::from_mode(0o777)).unwrap();
+        let store = open(root.path());
         let mode = fs::metadata(store.directory())
             .unwrap()
             .permissions()

@@ -20,7 +20,7 @@ use crate::{
 /// How many times its size an archive may be when it is unpacked.
 const MAX_GROWTH: u64 = 100;
 /// The unpacked size that every archive may have.
-const MIN_UNPACKED: u64 = 64 << 20;
+const MIN_UNPACKED: u64 = 1 << 30;
 
 /// An archive that is being received.
 pub struct Upload {

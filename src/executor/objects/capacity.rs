@@ -35,10 +35,15 @@ pub fn nodes(nodes: &[Node], pods: Option<&[Pod]>) -> Vec<ClusterNode> {
             let allocatable = status.and_then(|status| status.allocatable.as_ref());
             let total = allocatable.map_or_else(Amounts::default, amounts);
             let used = used.get(name.as_str()).copied().unwrap_or_default();
+            let ready = is_ready(node);
             ClusterNode {
-                ready: is_ready(node),
+                ready,
                 total,
-                free: pods.map(|_| minus(total, used)),
+                // What no new pod can get is not free.
+                free: pods.map(|_| match ready {
+                    true => minus(total, used),
+                    false => Amounts::default(),
+                }),
                 gpu_type: gpus::type_of(node).filter(|_| total.gpus > 0),
                 name,
             }
@@ -102,32 +107,44 @@ pub fn shortage(asked: Amounts, nodes: &[ClusterNode]) -> Option<String> {
     let size = |amount: f64| format_size(amount as u64);
     type Part = fn(&Amounts) -> f64;
     type Show = fn(f64) -> String;
-    let kinds: [(&str, Part, Show); 3] = [
-        ("CPUs", |amounts| amounts.cpus, number),
-        ("of memory", |amounts| amounts.memory as f64, size),
-        ("GPUs", |amounts| amounts.gpus as f64, number),
+    // The words for one and for several, and for what is free of them.
+    let kinds: [([&str; 3], Part, Show); 3] = [
+        (["CPU", "CPUs", "of them"], |amounts| amounts.cpus, number),
+        (
+            ["of memory", "of memory", "of it"],
+            |amounts| amounts.memory as f64,
+            size,
+        ),
+        (
+            ["GPU", "GPUs", "of them"],
+            |amounts| amounts.gpus as f64,
+            number,
+        ),
     ];
-    let lacking = kinds.into_iter().filter_map(|(what, of, show)| {
-        let asked = of(&asked);
-        let has_enough = |node: &ClusterNode| of(&node.free.unwrap_or(node.total)) >= asked;
-        if asked == 0.0 || ready().any(has_enough) {
-            return None;
-        }
-        let largest = ready().max_by(|a, b| {
-            let key =
-                |node: &ClusterNode| (of(&node.total), node.free.map_or(0.0, |free| of(&free)));
-            key(a).partial_cmp(&key(b)).unwrap_or(Ordering::Equal)
+    let lacking = kinds
+        .into_iter()
+        .filter_map(|([one, several, of_them], of, show)| {
+            let asked = of(&asked);
+            let what = if asked == 1.0 { one } else { several };
+            let has_enough = |node: &ClusterNode| of(&node.free.unwrap_or(node.total)) >= asked;
+            if asked == 0.0 || ready().any(has_enough) {
+                return None;
+            }
+            let largest = ready().max_by(|a, b| {
+                let key =
+                    |node: &ClusterNode| (of(&node.total), node.free.map_or(0.0, |free| of(&free)));
+                key(a).partial_cmp(&key(b)).unwrap_or(Ordering::Equal)
+            });
+            let needs = format!("needs {} {what} a node", show(asked));
+            let Some(largest) = largest else {
+                return Some(format!("{needs}; no node is ready"));
+            };
+            let has = format!("{needs}; the largest node has {}", show(of(&largest.total)));
+            Some(match largest.free {
+                Some(free) => format!("{has}, {} {of_them} free", show(of(&free))),
+                None => has,
+            })
         });
-        let needs = format!("needs {} {what} a node", show(asked));
-        let Some(largest) = largest else {
-            return Some(format!("{needs}; no node is ready"));
-        };
-        let has = format!("{needs}; the largest node has {}", show(of(&largest.total)));
-        Some(match largest.free {
-            Some(free) => format!("{has}, {} of it free", show(of(&free))),
-            None => has,
-        })
-    });
     let lacking: Vec<_> = lacking.collect();
     (!lacking.is_empty()).then(|| lacking.join("; "))
 }
@@ -212,8 +229,24 @@ mod tests {
         assert_eq!(of(1.0, 1), "");
         assert_eq!(
             of(64.0, 8),
-            "needs 64 CPUs a node; the largest node has 31.5, 27.5 of it free; \
-             needs 8 GPUs a node; the largest node has 8, 4 of it free"
+            "needs 64 CPUs a node; the largest node has 31.5, 27.5 of them free; \
+             needs 8 GPUs a node; the largest node has 8, 4 of them free"
+        );
+        let without = nodes(&[node("b", 0, None, true)], Some(&pods));
+        let asked = Amounts {
+            memory: 1 << 50,
+            gpus: 1,
+            ..Amounts::default()
+        };
+        let said = shortage(asked, &without).unwrap();
+        assert!(
+            said.starts_with("needs 1024 TiB of memory a node; "),
+            "{said}"
+        );
+        assert!(said.contains(" of it free; needs 1 GPU a node; "), "{said}");
+        assert!(
+            said.ends_with("; the largest node has 0, 0 of them free"),
+            "{said}"
         );
         let closed = nodes(&[node("b", 8, None, false)], None);
         let asked = Amounts {
@@ -243,6 +276,7 @@ mod tests {
         let names: Vec<_> = all.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert!(!all[0].ready && all[0].gpu_type.is_none());
+        assert_eq!(all[0].free, Some(Amounts::default()));
         let free = all[1].free.unwrap();
         assert_eq!((free.cpus, free.gpus), (27.5, 4));
         assert_eq!(free.memory, 62 * 1024 * 1024 * 1024);

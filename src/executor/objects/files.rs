@@ -153,18 +153,27 @@ pub fn check_claim(pod: &PodSpec, claim: &str, files: Option<&Files>) -> Result<
             format!("the claim `{claim}` holds the files of all tasks, so no task may mount it");
         Err(Problem::new(format!("{field}.{name}"), message))
     };
-    for volume in pod.volumes.iter().flatten() {
-        let mounted = volume.persistent_volume_claim.as_ref();
-        let is_it = mounted.is_some_and(|mounted| mounted.claim_name == claim);
-        if is_it && (own.is_none() || volume.name != VOLUME) {
-            return refuse("volumes", &volume.name);
-        }
-    }
     let containers = pod
         .containers
         .iter()
         .chain(pod.init_containers.iter().flatten());
-    for mount in containers.flat_map(|container| container.volume_mounts.iter().flatten()) {
+    let mounts = || {
+        let mounts = containers.clone().map(|container| &container.volume_mounts);
+        mounts.flatten().flatten()
+    };
+    for volume in pod.volumes.iter().flatten() {
+        let mounted = volume.persistent_volume_claim.as_ref();
+        let is_it = mounted.is_some_and(|mounted| mounted.claim_name == claim);
+        if is_it && (own.is_none() || volume.name != VOLUME) {
+            // A task file names its volumes by where they are mounted.
+            let mount = mounts().find(|mount| mount.name == volume.name);
+            return refuse(
+                "volumes",
+                mount.map_or(&volume.name, |mount| &mount.mount_path),
+            );
+        }
+    }
+    for mount in mounts() {
         if mount.name == VOLUME && own.is_some_and(|own| *mount != own.mount()) {
             return refuse("volumeMounts", &mount.mount_path);
         }
@@ -226,6 +235,8 @@ mod tests {
         let other = json!({"name": "v", "persistentVolumeClaim": {"claimName": "team"}});
         let pod = own(json!([other]), json!([]));
         assert_eq!(check(&pod).unwrap_err().field, "volumes.v");
+        let pod = own(json!([other]), json!([{"name": "v", "mountPath": "/d"}]));
+        assert_eq!(check(&pod).unwrap_err().field, "volumes./d");
         for mount in [
             json!({"name": "k8s-cli-files", "mountPath": "/x"}),
             json!({"name": "k8s-cli-files", "mountPath": "/x", "subPath": "other", "readOnly": true}),

@@ -29,6 +29,8 @@ pub const STOPPED_AFTER: &str = "k8s-cli/stopped-after";
 pub const START: &str = "k8s-cli/start";
 pub const START_HELD: &str = "held";
 pub const START_NOW: &str = "now";
+/// On a pod that was let pass: a change of the pod, after which its kubelet looks at it once more.
+pub const START_REPEATED: &str = "k8s-cli/start-repeated";
 /// `true` on the first Job: all objects of the task were created.
 pub const COMPLETE: &str = "k8s-cli/complete";
 /// On the first Job: the creation of the task was given up when this number of Jobs existed.

@@ -1,7 +1,7 @@
 //! The names of the objects of a task, and the label values of user and task names. Pure.
 
 use crate::{
-    api::{TaskDefinition, TaskId, User},
+    api::{TaskDefinition, TaskId, User, short_username, username_label},
     k8s::names::{MAX_LABEL, is_label_value},
 };
 
@@ -9,24 +9,15 @@ use crate::{
 /// label of 63 characters.
 const MAX_NAME: usize = MAX_LABEL - "-ab12cd34-node-9999-abcde".len();
 
-/// The beginning of the names of service accounts, which their label values leave out.
-const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
-
 /// The value of the `username` label.
 pub fn username(user: &User) -> String {
-    let replaced = predecessor_username(user);
+    let replaced = username_label(user.as_str());
     if is_value(&replaced) {
         replaced
     } else {
         let user = user.as_str();
-        let shown = user.strip_prefix(SERVICE_ACCOUNT).unwrap_or(user);
-        hashed(shown, user, MAX_LABEL)
+        hashed(short_username(user), user, MAX_LABEL)
     }
-}
-
-/// The value that the Python predecessor used for the `username` label.
-pub fn predecessor_username(user: &User) -> String {
-    user.as_str().replace('@', "-")
 }
 
 /// The value of the `task-name` label.

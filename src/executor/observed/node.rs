@@ -18,6 +18,7 @@ pub fn node_status(job: &JobRow, pod: Option<&PodRow>, observed: &Observed) -> N
     let end = match &job.state {
         _ if noted.is_some() => noted.cloned(),
         JobState::Complete => Some(completed(pod)),
+        JobState::Failed { reason, .. } if is_ahead(reason.as_deref(), pod) => None,
         JobState::Failed { reason, .. } => Some(failed(job, pod, reason.as_deref())),
         JobState::Active | JobState::Suspended(_) => None,
     };
@@ -101,6 +102,13 @@ fn completed(pod: Option<&PodRow>) -> NodeEnd {
         reason: None,
         stopped_after: None,
     }
+}
+
+/// Whether a Job has failed because of its pod, and the pod says why, but not yet.
+fn is_ahead(reason: Option<&str>, pod: Option<&PodRow>) -> bool {
+    let is_about_pod = reason.is_some_and(|reason| reason.starts_with("BackoffLimitExceeded"));
+    let says_nothing = |pod: &PodRow| pod.exit_code().is_none() && pod.failure.is_none();
+    is_about_pod && pod.is_some_and(|pod| pod.is_behind_its_job() && says_nothing(pod))
 }
 
 /// The end of a node whose Job has failed.

@@ -148,6 +148,12 @@ impl PodRow {
         self.has_ended() || self.exit_code().is_some()
     }
 
+    /// Whether the end of this pod, because of which its Job has failed, is not known yet: the watches of Jobs and pods are not in
+    /// step. A pod that is being deleted may take longer to end.
+    pub fn is_behind_its_job(&self) -> bool {
+        !self.has_ended() && !self.is_deleted
+    }
+
     /// Whether its Job was deleted without it, so that it stays.
     pub fn is_orphan(&self) -> bool {
         self.job.is_none() && !self.is_foreign && !self.is_deleted
@@ -194,6 +200,9 @@ impl PodRow {
 fn at(nanoseconds: i64) -> Option<Timestamp> {
     Timestamp::from_unix_microseconds(i128::from(nanoseconds) / 1000)
 }
+
+/// The scheduler of a pod that names none. Each cluster has it, and nothing is said while it is only slow.
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 impl Resource for PodRow {
     const PATH: (&'static str, &'static str) = ("/api/v1", "pods");
@@ -282,9 +291,11 @@ impl From<Wire<PodSpec, Status>> for PodRow {
             job_name: meta.label(labels::JOB_NAME).unwrap_or_default().into(),
             is_foreign: controller.is_some() && job.is_none(),
             created: meta.creation_timestamp.map(Timestamp::unix_nanoseconds),
-            changed_at: status.changed_at(&containers),
+            changed_at: status.changed_at(&containers).max(meta.deleted_at()),
             is_out_of_contact: status.is_out_of_contact(),
-            pending: status.pending(&containers),
+            pending: status
+                .pending(&containers)
+                .or_else(|| status.unclaimed(&spec)),
             is_hopeless: containers.waiting().is_some_and(WaitingState::is_hopeless),
             disruption: status.disruption(),
             failure: status.failure(&containers),
@@ -416,6 +427,20 @@ impl Status {
             Some(name) => format!("{name}: {why}").into(),
             None => why,
         })
+    }
+
+    /// Whom it waits for, if neither the scheduler that it names nor the kubelet of the machine that it names has said anything of it.
+    fn unclaimed(&self, spec: &PodSpec) -> Option<Box<str>> {
+        let is_known = self.start_time.is_some() || !self.conditions().is_empty();
+        if is_known || self.phase.as_deref() != Some("Pending") {
+            return None;
+        }
+        let scheduler = spec.scheduler_name.as_deref();
+        match (&spec.node_name, scheduler) {
+            (Some(machine), _) => Some(format!("the machine {machine} has not taken it").into()),
+            (None, Some(DEFAULT_SCHEDULER) | None) => None,
+            (None, Some(name)) => Some(format!("the scheduler {name} has not taken it").into()),
+        }
     }
 
     /// The reason why it failed: that of the pod, else that of a container.

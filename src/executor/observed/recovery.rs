@@ -108,8 +108,7 @@ impl Observed {
         is_known.then(|| self.cause_of_restart()).flatten()
     }
 
-    /// Whether a Job has failed, and its pod has not yet, as far as the rows show: the watches of Jobs and pods are not in step. A pod that
-    /// is being deleted may take longer to end.
+    /// Whether a Job has failed, and its pod has not yet, as far as the rows show.
     pub(super) fn lacks_ends(&self) -> bool {
         let pods = self.newest_pods();
         let is_noted =
@@ -117,7 +116,7 @@ impl Observed {
         let mut failed = (self.jobs.iter()).filter(|job| job.state.has_failed() && !is_noted(job));
         failed.any(|job| {
             let pod = pods.get(&job.uid);
-            pod.is_some_and(|pod| !pod.has_ended() && !pod.is_deleted)
+            pod.is_some_and(|pod| pod.is_behind_its_job())
         })
     }
 
@@ -142,7 +141,7 @@ impl Observed {
         // Another node may still fail.
         let task = self.of(|owner| owner.is(user));
         let is_over = task.jobs.iter().all(|job| job.state.has_ended());
-        !task.is_stopping() && (!is_over || task.next_attempt().is_some())
+        !task.is_stopping() && (!is_over || task.cause_of_restart().is_some())
     }
 }
 

@@ -10,12 +10,15 @@
 //!
 //! Pure. `task` folds the rows into a status; `view` keeps them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use crate::{
-    api::{MAX_GROUP, MAX_NUM_NODES, TaskGroup, TaskId, TimeLimit, Timestamp, User, masked},
+    api::{
+        MAX_GROUP, MAX_NUM_NODES, TaskGroup, TaskId, TimeLimit, Timestamp, User, masked,
+        username_label,
+    },
     executor::{
         cluster::Resource,
         identity::{Uid, Version},
@@ -75,7 +78,7 @@ impl Owner {
                 exact: Some(user.as_str().into()),
             },
             Self {
-                label: names::predecessor_username(user).into(),
+                label: username_label(user.as_str()).into(),
                 exact: None,
             },
         ]
@@ -90,7 +93,7 @@ impl Owner {
     pub fn is(&self, user: &User) -> bool {
         match &self.exact {
             Some(exact) => **exact == *user.as_str() && *self.label == *names::username(user),
-            None => *self.label == *names::predecessor_username(user),
+            None => *self.label == *username_label(user.as_str()),
         }
     }
 }
@@ -116,7 +119,9 @@ pub struct Meta {
     pub resource_version: String,
     #[serde(deserialize_with = "moment")]
     pub creation_timestamp: Option<Timestamp>,
-    pub deletion_timestamp: Option<IgnoredAny>,
+    #[serde(deserialize_with = "moment")]
+    pub deletion_timestamp: Option<Timestamp>,
+    deletion_grace_period_seconds: Option<i64>,
     pub labels: Option<BTreeMap<String, String>>,
     pub annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
@@ -139,6 +144,13 @@ impl Meta {
 
     pub fn annotation(&self, key: &str) -> Option<&str> {
         Some(self.annotations.as_ref()?.get(key)?)
+    }
+
+    /// The moment at which its deletion was asked for. Its deletion timestamp is that at which the grace ends.
+    pub fn deleted_at(&self) -> Option<Timestamp> {
+        let grace = self.deletion_grace_period_seconds.unwrap_or(0);
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        Some(self.deletion_timestamp?.earlier(grace))
     }
 
     /// The id of the task that the labels name.
@@ -238,6 +250,7 @@ pub struct PodSpec {
     pub termination_grace_period_seconds: Option<i64>,
     active_deadline_seconds: Option<i64>,
     pub node_name: Option<Box<str>>,
+    pub scheduler_name: Option<String>,
     pub containers: Vec<Named>,
     volumes: Option<Vec<Volume>>,
 }

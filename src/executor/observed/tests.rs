@@ -241,6 +241,32 @@ fn the_node_that_ended_first_gives_the_reason_where_none_stops_another() {
 }
 
 #[test]
+fn a_node_fails_when_its_pod_says_why() {
+    let failed = || {
+        let mut job = job(0, Some("Failed"));
+        job.metadata
+            .annotations
+            .as_mut()
+            .unwrap()
+            .insert(labels::NUM_NODES.to_owned(), "1".to_owned());
+        let conditions = job.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions[0].reason = Some("BackoffLimitExceeded".to_owned());
+        job
+    };
+    // Its end is on its way.
+    let task = status_of(&observed([failed()], [pod(0, "Running")])).unwrap();
+    assert_eq!((task.status, task.reason), (TaskState::Running, None));
+    let mut ended = pod(0, "Failed");
+    ended.status.as_mut().unwrap().reason = Some("Evicted".to_owned());
+    let task = status_of(&observed([failed()], [ended])).unwrap();
+    assert_eq!(task.status, TaskState::Failed);
+    assert!(task.reason.unwrap().starts_with("Evicted"));
+    // There is no pod that could say more.
+    let task = status_of(&observed([failed()], [])).unwrap();
+    assert_eq!(task.reason.as_deref(), Some("its pod was deleted"));
+}
+
+#[test]
 fn the_deadline_of_a_job_is_the_cause_of_the_end_of_its_pod() {
     let mut late = job(0, Some("Failed"));
     let conditions = late.status.as_mut().unwrap().conditions.as_mut().unwrap();
@@ -322,4 +348,46 @@ fn only_a_node_that_has_not_started_needs_events() {
     assert!(observed([job(0, None)], [pod(0, "Pending")]).lacks_reasons());
     assert!(!observed([job(0, None)], [pod(0, "Running")]).lacks_reasons());
     assert!(!observed([job(0, Some("Complete"))], []).lacks_reasons());
+}
+
+#[test]
+fn a_pod_that_nobody_takes_says_whom_it_waits_for() {
+    let pending = |edit: &dyn Fn(&mut Pod)| {
+        let mut pod = pod(0, "Pending");
+        let status = pod.status.as_mut().unwrap();
+        (status.conditions, status.start_time) = (None, None);
+        status.container_statuses = None;
+        pod.spec.as_mut().unwrap().node_name = None;
+        edit(&mut pod);
+        let row: Arc<PodRow> = row(pod);
+        row.pending.as_deref().map(str::to_owned)
+    };
+    // A scheduler that each cluster has is soon heard of.
+    assert_eq!(pending(&|_| ()), None);
+    let of_stranger = pending(&|pod| {
+        pod.spec.as_mut().unwrap().scheduler_name = Some("volcano".to_owned());
+    });
+    assert_eq!(
+        of_stranger.as_deref(),
+        Some("the scheduler volcano has not taken it")
+    );
+    let of_machine = pending(&|pod| pod.spec.as_mut().unwrap().node_name = Some("ghost".into()));
+    assert_eq!(
+        of_machine.as_deref(),
+        Some("the machine ghost has not taken it")
+    );
+}
+
+#[test]
+fn a_task_changes_when_its_pods_are_deleted_not_when_their_grace_ends() {
+    let mut deleted = serde_json::to_value(pod(0, "Running")).unwrap();
+    deleted["metadata"]["deletionTimestamp"] = "2099-01-01T00:00:30Z".into();
+    deleted["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+    let observed = Observed {
+        jobs: vec![row(job(0, None))],
+        pods: vec![row(deleted)],
+        ..Observed::default()
+    };
+    let updated = status_of(&observed).unwrap().updated_at;
+    assert_eq!(updated, "2099-01-01T00:00:00".parse().unwrap());
 }

@@ -7,7 +7,10 @@ use std::{
 
 use crate::{
     api::{TaskId, TaskState, TaskStatus},
-    executor::{observed::Observed, view::LiveView},
+    executor::{
+        observed::Observed,
+        view::{ListVersion, LiveView},
+    },
 };
 
 /// The numbers of tasks and nodes.
@@ -19,9 +22,17 @@ pub struct Numbers {
     pub unfinished: BTreeMap<String, u64>,
 }
 
-/// The states of the tasks at the last count. Only tasks that have changed since are looked at again.
+/// The last count. Only tasks that have changed since are looked at again, and none if nothing has.
 #[derive(Default)]
-pub struct Census(Mutex<HashMap<TaskId, (Arc<Observed>, Counted)>>);
+pub struct Census(Mutex<Last>);
+
+#[derive(Default)]
+struct Last {
+    /// The version of the list that was counted.
+    version: Option<ListVersion>,
+    tasks: HashMap<TaskId, (Arc<Observed>, Counted)>,
+    numbers: Numbers,
+}
 
 /// What counts of a task.
 #[derive(Clone)]
@@ -43,7 +54,11 @@ const STATES: [TaskState; 5] = [
 impl Census {
     /// Counts the tasks of all users.
     pub fn count(&self, live: &LiveView) -> Numbers {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = live.view.list_version(None);
+        if last.version == Some(version) {
+            return last.numbers.clone();
+        }
         let mut numbers = Numbers::default();
         for state in STATES {
             numbers.tasks.insert(state.as_str(), 0);
@@ -51,7 +66,7 @@ impl Census {
         for state in ["pending", "running", "failed", "completed"] {
             numbers.nodes.insert(state, 0);
         }
-        let mut before = std::mem::take(&mut *known);
+        let mut before = std::mem::take(&mut last.tasks);
         for (id, task) in live.view.list(None) {
             let counted = match before.remove(&id) {
                 Some((same, counted)) if Arc::ptr_eq(&same, &task) => Some(counted),
@@ -62,8 +77,10 @@ impl Census {
             };
             let Some(counted) = counted else { continue };
             numbers.add(&counted);
-            known.insert(id, (task, counted));
+            last.tasks.insert(id, (task, counted));
         }
+        last.version = Some(version);
+        last.numbers = numbers.clone();
         numbers
     }
 }

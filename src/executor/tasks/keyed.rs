@@ -64,7 +64,7 @@ pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Re
         .into_iter()
         .min_by_key(|job| (job.job.attempt, job.job.rank));
     match first {
-        Some(first) => state(&first, user, id.as_str(), request),
+        Some(first) => state(&first, user, ("task", id.as_str()), request),
         None => Ok(Earlier::Nothing),
     }
 }
@@ -85,27 +85,34 @@ pub async fn find_group(
     // One that is whole tells that all are: see `submit::group`.
     let whole = jobs.iter().find(|job| job.job.is_complete);
     match whole.or(jobs.first()) {
-        Some(first) => state(first, user, id.as_str(), request),
+        Some(first) => state(first, user, ("group", id.as_str()), request),
         None => Ok(Earlier::Nothing),
     }
 }
 
-fn state(first: &KeyedJobRow, user: &User, id: &str, request: &str) -> Result<Earlier> {
+/// How far what the key has made is: a task or a group, by its kind and its id.
+fn state(
+    first: &KeyedJobRow,
+    user: &User,
+    (kind, id): (&str, &str),
+    request: &str,
+) -> Result<Earlier> {
     let job = &first.job;
     let keyed = first.keyed.as_ref().filter(|_| job.owner.is(user));
     let Some(keyed) = keyed else {
-        let message =
-            format!("Idempotency-Key: gives the id {id}, which another task has: use another key");
+        let message = format!(
+            "Idempotency-Key: gives the id {id}, which another {kind} has: use another key"
+        );
         return Err(Error::new(Reason::Conflict, message));
     };
     if keyed.request != request {
         let message = format!(
-            "Idempotency-Key: has made task `{id}` from another definition: use another key for another task"
+            "Idempotency-Key: has made {kind} `{id}` from another definition: use another key for another {kind}"
         );
         return Err(Error::new(Reason::Invalid, message));
     }
     if job.is_held && job.is_deleted && !job.is_complete && !job.is_stopping {
-        return Err(submit_again(id, "is being rolled back"));
+        return Err(submit_again(kind, id, "is being rolled back"));
     }
     if job.is_complete || !job.is_held || job.state.has_ended() || job.is_stopping || job.is_deleted
     {
@@ -122,7 +129,7 @@ fn state(first: &KeyedJobRow, user: &User, id: &str, request: &str) -> Result<Ea
 /// # Errors
 /// When it has not after a while, or has rolled it back.
 pub async fn wait_for_other(live: &LiveView, user: &User, id: TaskId, request: &str) -> Result<()> {
-    wait(id.as_str(), || find(live, user, id, request)).await
+    wait(("task", id.as_str()), || find(live, user, id, request)).await
 }
 
 /// Waits until another server has created the group.
@@ -135,27 +142,37 @@ pub async fn wait_for_other_group(
     id: GroupId,
     request: &str,
 ) -> Result<()> {
-    wait(id.as_str(), || find_group(live, user, id, request)).await
+    wait(("group", id.as_str()), || {
+        find_group(live, user, id, request)
+    })
+    .await
 }
 
-async fn wait<F: Future<Output = Result<Earlier>>>(id: &str, find: impl Fn() -> F) -> Result<()> {
+async fn wait<F: Future<Output = Result<Earlier>>>(
+    (kind, id): (&str, &str),
+    find: impl Fn() -> F,
+) -> Result<()> {
     let deadline = Instant::now() + MAX_WAIT;
     loop {
         match find().await? {
             Earlier::Task => return Ok(()),
             Earlier::Nothing => {
-                return Err(submit_again(id, "was rolled back by another server"));
+                return Err(submit_again(kind, id, "was rolled back by another server"));
             }
             Earlier::Begun { .. } if Instant::now() > deadline => {
-                return Err(submit_again(id, "is still being created by another server"));
+                return Err(submit_again(
+                    kind,
+                    id,
+                    "is still being created by another server",
+                ));
             }
             Earlier::Begun { .. } => sleep(PAUSE).await,
         }
     }
 }
 
-/// The error for a request whose task cannot be created or given now.
-pub fn submit_again(id: &str, why: &str) -> Error {
-    let message = format!("task `{id}` {why}: submit it again");
+/// The error for a request whose task or group cannot be created or given now.
+pub fn submit_again(kind: &str, id: &str, why: &str) -> Error {
+    let message = format!("{kind} `{id}` {why}: submit it again");
     Error::new(Reason::ServiceUnavailable, message)
 }

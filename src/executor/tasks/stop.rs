@@ -48,7 +48,7 @@ pub async fn stop_all(
     let mut tasks = live.view.list(user);
     tasks.retain(|(id, task)| {
         let status = task.status(*id, user, &live.cluster.namespace);
-        status.is_some_and(|status| !status.status.is_terminal())
+        status.is_some_and(|status| !status.has_ended())
     });
     tasks.retain(|(_, task)| {
         let of_task = || task.jobs.first()?.group.as_ref();
@@ -83,10 +83,17 @@ pub async fn delete_finished(live: &LiveView, user: &User, id: TaskId) -> Result
     let task = live.view.task(id).filter(|task| task.is_of(user));
     let task = task.ok_or_else(|| Error::no_such_task(id))?;
     let status = task.status(id, Some(user), &live.cluster.namespace);
-    let state = status.ok_or_else(|| Error::no_such_task(id))?.status;
+    let status = status.ok_or_else(|| Error::no_such_task(id))?;
     // A deletion that was broken off goes on.
-    if !state.is_terminal() && !task.is_stopping() {
-        let message = format!("task `{id}` is {state}: stop it first (`k8s-cli jobs stop {id}`)");
+    if !status.has_ended() && !task.is_stopping() {
+        let state = status.status;
+        let while_others = match state.is_terminal() {
+            true => ", and other nodes of it still run",
+            false => "",
+        };
+        let message = format!(
+            "task `{id}` is {state}{while_others}: stop it first (`k8s-cli jobs stop {id}`)"
+        );
         return Err(Error::new(Reason::Conflict, message));
     }
     delete(live, [Objects::of(id, &task, Some(user))], Some(user)).await?;

@@ -75,6 +75,8 @@ impl Kubelet {
 
     /// Runs pods as long as the sandbox lives. Containers die with the thread that polls this.
     pub async fn run(self: Rc<Self>) {
+        // Whoever starts the sandbox sees at once what differs on this machine.
+        self.machine.isolation().await;
         self.machine.write_init_script();
         let mut feed = Feed::new(self.machine.registry.clone());
         while let Some(changes) = feed.next().await {

@@ -11,13 +11,14 @@ use std::{
 };
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, ResponseError,
     dev::{ServiceRequest, ServiceResponse},
+    http::StatusCode,
 };
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::{Known, Peer, rights::Right};
+use super::{Known, Peer, rights::Right, user::is_about_all_users};
 use crate::{api::Timestamp, executor};
 
 /// The record.
@@ -88,8 +89,8 @@ impl Audit {
         why: &executor::Error,
     ) {
         if right.is_change() {
-            let reason = format!("{:?}", why.reason());
-            self.write(&Line::new(right, request, user, how), &[], &reason);
+            let status = why.status_code();
+            self.write(&Line::new(right, request, user, how), &[], status);
         }
     }
 
@@ -106,7 +107,11 @@ impl Audit {
         Record { audit: self, line }
     }
 
-    fn write(&self, line: &Line, ids: &[String], outcome: &str) {
+    fn write(&self, line: &Line, ids: &[String], status: StatusCode) {
+        let outcome = match status.is_success() {
+            true => "ok",
+            false => status.as_str(),
+        };
         let ids = ids.join(",");
         log::info!("event=audit {line} ids={ids:?} outcome={outcome}");
         let Some(log) = &self.file else { return };
@@ -117,10 +122,11 @@ impl Audit {
             how,
             peer,
             path,
+            all_users,
         } = line;
         let object = json!({
             "time": time, "event": "audit", "action": action, "user": user, "how": how, "peer": peer, "path": path,
-            "ids": ids, "outcome": outcome,
+            "all_users": all_users, "ids": ids, "outcome": outcome,
         });
         let mut file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = file.write_all(format!("{object}\n").as_bytes()) {
@@ -149,17 +155,20 @@ impl Record<'_> {
                 let ids = response.response().extensions().get::<Subjects>().cloned();
                 // The path of a request about one object has its id.
                 let of_path = || response.request().match_info().iter();
-                let of_path = || Subjects(of_path().map(|(_, id)| id.to_owned()).collect());
+                let of_path = || Subjects(of_path().map(|(_, id)| bounded(id)).collect());
                 (response.status(), ids.unwrap_or_else(of_path))
             }
             Err(error) => (error.as_response_error().status_code(), Subjects::default()),
         };
-        let outcome = if status.is_success() {
-            "ok".to_owned()
-        } else {
-            status.as_u16().to_string()
-        };
-        self.audit.write(line, &ids.0, &outcome);
+        self.audit.write(line, &ids.0, status);
+    }
+}
+
+/// The beginning of a text from outside that may be of any length: refused requests must not fill the disk.
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(256) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -170,6 +179,7 @@ struct Line {
     how: &'static str,
     peer: String,
     path: String,
+    all_users: bool,
 }
 
 impl Line {
@@ -177,10 +187,11 @@ impl Line {
         let peer = Peer::of(request);
         Self {
             action: right.to_string(),
-            user: user.to_owned(),
+            user: bounded(user),
             how,
             peer: peer.map_or_else(String::new, |peer| peer.to_string()),
-            path: request.path().to_owned(),
+            path: bounded(request.path()),
+            all_users: is_about_all_users(request.query_string()),
         }
     }
 }
@@ -194,10 +205,11 @@ impl fmt::Display for Line {
             how,
             peer,
             path,
+            all_users,
         } = self;
         write!(
             f,
-            "action={action:?} user={user:?} how={how} peer={peer} path={path:?}"
+            "action={action:?} user={user:?} how={how} peer={peer} path={path:?} all_users={all_users}"
         )
     }
 }

@@ -11,6 +11,34 @@ use crate::{
     executor::Error,
 };
 
+/// Headers that mean something else to this server, or that any client or proxy sets: none of them is a statement about the user.
+const OTHERS: [&str; 24] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "keep-alive",
+    "origin",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "x-forwarded-for",
+    "x-k8s-cli-token",
+];
+
 /// The rules for the header.
 #[derive(Clone, Debug)]
 pub struct HeaderWay {
@@ -23,18 +51,26 @@ impl HeaderWay {
     /// The rules for a header, by default `X-User`, of these peers.
     ///
     /// # Errors
-    /// The name is not that of a header.
+    /// The name is not that of a header, or the header means something else.
     pub fn new(name: Option<&str>, trusted: Vec<IpNet>) -> Result<Self, String> {
         let name = name.unwrap_or(USER_HEADER);
-        let name = name
+        let parsed: HeaderName = name
             .parse()
-            .map_err(|_| format!("`{name}` is not the name of a header"))?;
-        Ok(Self { name, trusted })
+            .map_err(|_| format!("--user-header: `{name}` is not the name of a header"))?;
+        if OTHERS.contains(&parsed.as_str()) {
+            return Err(format!(
+                "--user-header: the header `{name}` does not name a user"
+            ));
+        }
+        Ok(Self {
+            name: parsed,
+            trusted,
+        })
     }
 
     /// Whether everybody who reaches the server can act as anyone.
     pub fn is_open(&self) -> bool {
-        self.trusted.is_empty()
+        self.trusted.is_empty() || self.trusted.iter().any(|network| network.prefix_len() == 0)
     }
 
     fn trusts(&self, peer: Option<&Peer>) -> bool {
@@ -61,13 +97,18 @@ impl HeaderWay {
                     .to_owned(),
             ));
         }
-        let Some(stated) = self.stated(headers)? else {
-            let title = self.title();
-            return Err(unauthorized(format!(
-                "the header {title} is missing: log in with `k8s-cli auth login <user>`"
-            )));
-        };
         let title = self.title();
+        let Some(stated) = self.stated(headers)? else {
+            return Err(unauthorized(match self.trusted.is_empty() {
+                true => format!(
+                    "the header {title} is missing: log in with `k8s-cli auth login <user>`"
+                ),
+                false => format!(
+                    "the header {title} is missing, which the proxy in front of this server has to set"
+                ),
+            }));
+        };
+        self.refuse_another(headers, stated)?;
         let user = stated
             .parse()
             .map_err(|invalid| unauthorized(format!("the header {title}: {invalid}")))?;
@@ -77,6 +118,19 @@ impl HeaderWay {
             How::Proxy
         };
         Ok(Known { user, how })
+    }
+
+    /// Refuses a request whose client has logged in under another name than the proxy's.
+    fn refuse_another(&self, headers: &HeaderMap, stated: &str) -> Result<(), Error> {
+        let mut logins = headers.get_all(USER_HEADER);
+        let Some(login) = logins.find(|login| login.as_bytes() != stated.as_bytes()) else {
+            return Ok(());
+        };
+        let login = String::from_utf8_lossy(login.as_bytes());
+        Err(Error::new(
+            Reason::Unauthorized,
+            format!("you are {stated:?} to the proxy, and cannot act as {login:?}"),
+        ))
     }
 
     /// The name of the header, as people write it.
@@ -107,9 +161,10 @@ impl HeaderWay {
         text.map_err(|_| unauthorized("is not UTF-8"))
     }
 
-    /// The name that a request states, for the record of refused changes.
-    pub fn claimed(&self, headers: &HeaderMap) -> String {
-        let value = headers.get(&self.name).map(|value| value.as_bytes());
+    /// The name that a refused request states, for the record; empty if it would not count.
+    pub fn claimed(&self, headers: &HeaderMap, peer: Option<&Peer>) -> String {
+        let value = headers.get(&self.name).filter(|_| self.trusts(peer));
+        let value = value.map(|value| value.as_bytes());
         String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
     }
 }
@@ -153,12 +208,28 @@ mod tests {
         for name in ["X-User", "X-Auth_Email", "X-Forwarded-For"] {
             let refused = known(&way, &[(name, "ada")], "10.1.2.3").unwrap_err();
             assert!(
-                refused.starts_with("the header x-auth-email is missing"),
+                refused.starts_with("the header x-auth-email is missing, which the proxy"),
                 "{refused}"
             );
         }
         let twice = [("X-Auth-Email", "ada"), ("x-auth-email", "bob")];
         let refused = known(&way, &twice, "10.1.2.3").unwrap_err();
         assert!(refused.ends_with("more than once"), "{refused}");
+    }
+
+    #[test]
+    fn a_header_with_another_meaning_names_no_user() {
+        for name in ["Host", "authorization", "Cookie", "Origin", "a b", ""] {
+            let refused = HeaderWay::new(Some(name), Vec::new()).unwrap_err();
+            assert!(refused.starts_with("--user-header: "), "{refused}");
+        }
+        assert!(HeaderWay::new(Some("X-Forwarded-Email"), Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_proxy_with_any_address_is_no_protection() {
+        let way = |network: &str| HeaderWay::new(None, vec![network.parse().unwrap()]).unwrap();
+        assert!(way("0.0.0.0/0").is_open() && way("::/0").is_open());
+        assert!(!way("10.0.0.0/8").is_open());
     }
 }

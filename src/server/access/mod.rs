@@ -10,6 +10,7 @@
 
 mod audit;
 mod header;
+mod lasting;
 mod peer;
 mod rights;
 mod socket;
@@ -22,7 +23,7 @@ use actix_web::{
     HttpMessage,
     body::{EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::ORIGIN,
+    http::header::{HeaderMap, ORIGIN},
     middleware::Next,
     web::Data,
 };
@@ -35,7 +36,7 @@ pub use self::{
     token::TokenWay,
     user::{UserFilter, read_flag},
 };
-use self::{rights::Right, token::Caller};
+use self::{lasting::Admission, rights::Right, token::Caller};
 use super::routes;
 use crate::{
     api::{Reason, User},
@@ -106,9 +107,7 @@ impl Access {
         let of_stranger = |why| Refusal { known: None, why };
         refuse_pages(request).map_err(of_stranger)?;
         let known = self.known(request, executor).await.map_err(of_stranger)?;
-        let about_all = user::is_about_all_users(request.query_string());
-        let further = about_all.then(|| right.for_all_users());
-        for right in iter::once(right).chain(further) {
+        for right in needed(request, right) {
             if let Err(why) = self.require(&known, right, executor).await {
                 let known = Some(known);
                 return Err(Refusal { known, why });
@@ -123,9 +122,19 @@ impl Access {
         if let Some(Peer::Process { uid }) = peer {
             return self.socket.known(uid, self.header.stated(headers)?).await;
         }
-        let Some(tokens) = &self.tokens else {
-            return self.header.known(headers, peer.as_ref());
-        };
+        match &self.tokens {
+            Some(tokens) => self.known_by_token(tokens, headers, executor).await,
+            None => self.header.known(headers, peer.as_ref()),
+        }
+    }
+
+    /// The user of a request with a token.
+    async fn known_by_token(
+        &self,
+        tokens: &TokenWay,
+        headers: &HeaderMap,
+        executor: &Executor,
+    ) -> Result<Known, Error> {
         let stated = self.header.stated(headers)?;
         let caller = tokens.known(headers, stated, executor).await?;
         Ok(Known {
@@ -136,10 +145,11 @@ impl Access {
 
     /// The name that a refused request states, for the record; empty where a name alone would not count.
     fn claimed(&self, request: &ServiceRequest) -> String {
-        let is_process = matches!(Peer::of(request), Some(Peer::Process { .. }));
+        let peer = Peer::of(request);
+        let is_process = matches!(peer, Some(Peer::Process { .. }));
         match is_process || self.tokens.is_some() {
             true => String::new(),
-            false => self.header.claimed(request.headers()),
+            false => self.header.claimed(request.headers(), peer.as_ref()),
         }
     }
 
@@ -164,6 +174,12 @@ impl Access {
     }
 }
 
+/// The rights that a request needs on a route that needs `right`.
+fn needed(request: &ServiceRequest, right: Right) -> impl Iterator<Item = Right> + use<> {
+    let about_all = user::is_about_all_users(request.query_string());
+    iter::once(right).chain(about_all.then(|| right.for_all_users()))
+}
+
 /// Refuses requests of browser pages. A page can send any user name, and with DNS rebinding it can reach servers in the network of its
 /// reader. Browsers send `Origin` with each request that may change something.
 fn refuse_pages(request: &ServiceRequest) -> Result<(), Error> {
@@ -175,7 +191,7 @@ fn refuse_pages(request: &ServiceRequest) -> Result<(), Error> {
 }
 
 /// Finds the user of a request, and refuses it if they may not make it.
-pub async fn check<B: MessageBody>(
+pub async fn check<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
@@ -198,8 +214,20 @@ pub async fn check<B: MessageBody>(
         }
     };
     let record = access.audit.begin(right, &request, &known);
+    let admission = match known.how {
+        How::Token(_) => Some(Admission {
+            headers: request.headers().clone(),
+            rights: needed(&request, right).collect(),
+            access: access.clone(),
+            executor,
+        }),
+        _ => None,
+    };
     request.extensions_mut().insert(known);
     let answer = next.call(request).await;
     record.end(&answer);
-    Ok(answer?.map_into_left_body())
+    Ok(match admission {
+        Some(admission) => lasting::watch(answer?, admission).map_into_right_body(),
+        None => answer?.map_into_left_body(),
+    })
 }

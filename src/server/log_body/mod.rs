@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::header, web::Bytes};
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc::Receiver;
 
-use super::{Stopping, log_streams::OpenStream};
+use super::{Stopping, streams::OpenStream};
 use crate::{
     api::{LogEnd, LogLine, LogPoint, LogRecord, NDJSON, PLAIN_TEXT, line_prefix},
     executor::{LogItem, LogLines},

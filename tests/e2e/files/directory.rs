@@ -54,6 +54,9 @@ fn large_files_go_through_the_directory_of_the_operator() {
         "team-share",
     ]);
     claim(&world, "team-share", &path);
+    // A server that does not know the directory does not say that it has deleted a file there.
+    let other = TempDir::new();
+    let _second = world.second_server(&other);
     let ada = world.login("ada");
     let model = noise(20_000_000);
     write(&ada, &[("w/m.bin", &model), ("small/a", b"1")]);

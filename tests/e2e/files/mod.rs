@@ -18,7 +18,10 @@ use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Session, TempDir, World, is_real_cluster, scripted::serve, wait_for, wait_until},
+    harness::{
+        Authority, Front, Running, Session, TempDir, Verdict, World, is_real_cluster,
+        scripted::serve, wait_for, wait_until,
+    },
     http::{ADA, refused, request},
 };
 
@@ -474,6 +477,22 @@ fn repositories_and_urls_are_fetched_here() {
         run.stderr,
         format!("k8s-cli: cannot fetch {gone}/f?...: the answer is 404 Not Found\n")
     );
+
+    // What was asked for with encryption does not come without.
+    let authority = Authority::new();
+    let trusted = ada.home.join("ca.pem");
+    fs::write(&trusted, authority.pem()).unwrap();
+    let tls = Some(authority.identity("127.0.0.1").server);
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {url}/f\r\nContent-Length: 0\r\n\r\n");
+    let front = Front::start(([127, 0, 0, 1], 9).into(), tls, move |_| {
+        Verdict::Answer(answer.clone())
+    });
+    let source = format!("https://{}/f", front.address);
+    let file = ada.file(&format!("file_mounts: {{/f: '{source}'}}\nrun: 'true'"));
+    let mut submit = ada.command(["jobs", "submit", &file]);
+    submit.env("SSL_CERT_FILE", trusted);
+    let run = Running::start(submit, "").finish().code(1).stdout("");
+    run.says(&format!("k8s-cli: cannot fetch {source}: "));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::{LIMIT, STEP, send_signal, wait_until};
+use super::{LIMIT, STEP, send_signal};
 
 /// A running command.
 pub struct Running {
@@ -47,17 +47,34 @@ impl Running {
     /// Waits until stdout contains a text.
     #[track_caller]
     pub fn wait_for_output(&self, part: &str) {
-        wait_until(&format!("{} prints {part:?}", self.line), || {
-            self.stdout.lock().unwrap().contains(part)
-        });
+        self.wait_for_text(&self.stdout, part);
     }
 
     /// Waits until stderr contains a text.
     #[track_caller]
     pub fn wait_for_error(&self, part: &str) {
-        wait_until(&format!("{} prints {part:?} on stderr", self.line), || {
-            self.stderr.lock().unwrap().contains(part)
-        });
+        self.wait_for_text(&self.stderr, part);
+    }
+
+    #[track_caller]
+    fn wait_for_text(&self, stream: &Mutex<String>, part: &str) {
+        let start = Instant::now();
+        while !stream.lock().unwrap().contains(part) {
+            if start.elapsed() > LIMIT {
+                self.fail(&format!("does not print {part:?}"));
+            }
+            thread::sleep(STEP);
+        }
+    }
+
+    /// Fails with what the command has printed so far.
+    #[track_caller]
+    fn fail(&self, problem: &str) -> ! {
+        let (stdout, stderr) = (self.stdout.lock().unwrap(), self.stderr.lock().unwrap());
+        panic!(
+            "{} {problem}\n--- stdout ---\n{stdout}\n--- stderr ---\n{stderr}",
+            self.line
+        );
     }
 
     pub fn interrupt(&self) {
@@ -73,11 +90,7 @@ impl Running {
             }
             if start.elapsed() > LIMIT {
                 drop(self.child.kill());
-                let (stdout, stderr) = (self.stdout.lock().unwrap(), self.stderr.lock().unwrap());
-                panic!(
-                    "{} does not end\n--- stdout ---\n{stdout}\n--- stderr ---\n{stderr}",
-                    self.line
-                );
+                self.fail("does not end");
             }
             thread::sleep(STEP);
         };

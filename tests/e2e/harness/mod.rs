@@ -5,7 +5,7 @@
 
 mod authority;
 mod command;
-mod front;
+pub mod front;
 pub mod proxy;
 mod rights;
 mod route;

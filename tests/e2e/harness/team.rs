@@ -139,6 +139,20 @@ impl Team {
         self.write(&people);
     }
 
+    /// Makes the tokens of a user worthless; returns a new one.
+    pub fn renew(&self, user: &str) -> String {
+        if is_real_cluster() {
+            self.remove(user);
+            let account: ServiceAccount = read(json!({"metadata": {"name": user}}));
+            self.world.create(&account);
+        } else {
+            let name = self.name(user);
+            let of_user = |person: &Value| person["name"] == *name && person.get("token").is_some();
+            self.people.borrow_mut().retain(|person| !of_user(person));
+        }
+        self.token(user, "k8s-cli")
+    }
+
     fn write(&self, people: &[Value]) {
         let lines: String = people.iter().map(|person| format!("{person}\n")).collect();
         // The server reads the old file or the new one.

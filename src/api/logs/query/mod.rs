@@ -48,34 +48,38 @@ impl fmt::Display for Since {
     }
 }
 
-/// Reads `90`, `90s`, `10m`, `2h`, `1d` or several in a row, `1h30m`, and `forever`: a hundred years, a limit that prevents overflows.
+/// The durations with units that [`parse_duration`] reads, as a regular expression.
+pub const DURATION: &str = "forever|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+) ?(ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?) ?)+";
+
+/// Reads `90`, `90s`, `1.5h`, `10 min`, `2 days` or several in a row, `1h30m`, and `forever`: a hundred years, a limit that prevents
+/// overflows.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    const LONGEST: u64 = 100 * 365 * 24 * 60 * 60;
+    const LONGEST: f64 = 100.0 * 365.0 * 24.0 * 3600.0;
     if text == "forever" {
-        return Some(Duration::from_secs(LONGEST));
+        return Some(Duration::from_secs_f64(LONGEST));
     }
-    let (mut rest, mut total) = (text, 0_u64);
+    let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() || text.is_empty() {
-        let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (digits, units) = rest.split_at(number);
-        let unit = units.len()
-            - units
-                .trim_start_matches(|c: char| c.is_ascii_lowercase())
-                .len();
-        let (unit, after) = units.split_at(unit);
-        let seconds = match unit {
+        let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
+        let number = rest.len() - rest.trim_start_matches(is_of_number).len();
+        let (number, units) = rest.split_at(number);
+        let units = units.strip_prefix(' ').unwrap_or(units);
+        let after = units.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        let seconds = match &units[..units.len() - after.len()] {
             // A number alone is one of seconds.
-            "" if digits.len() == text.len() => 1,
-            "s" => 1,
-            "m" => 60,
-            "h" => 60 * 60,
-            "d" => 24 * 60 * 60,
+            "" if number.len() == text.len() && !number.contains('.') => 1.0,
+            "ms" => 0.001,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
+            "d" | "day" | "days" => 24.0 * 3600.0,
+            "w" | "week" | "weeks" => 7.0 * 24.0 * 3600.0,
             _ => return None,
         };
-        total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(seconds)?)?;
-        rest = after;
+        total += number.parse::<f64>().ok()? * seconds;
+        rest = after.strip_prefix(' ').unwrap_or(after);
     }
-    (total <= LONGEST).then(|| Duration::from_secs(total))
+    (total <= LONGEST).then(|| Duration::from_secs_f64(total))
 }
 
 /// The query of `GET /tasks/{task_id}/logs`.

@@ -87,6 +87,13 @@ fn durations_have_units() {
         ("10m", 600),
         ("2h", 7200),
         ("1d", 86400),
+        ("1.5h", 5400),
+        ("1h30m", 5400),
+        ("1h 30m", 5400),
+        ("10min", 600),
+        ("2 days", 2 * 86400),
+        ("1w", 7 * 86400),
+        ("3000ms", 3),
     ] {
         assert_eq!(
             parse_duration(text),
@@ -94,7 +101,20 @@ fn durations_have_units() {
             "{text}"
         );
     }
-    for text in ["", "m", "1.5h", "-1s", "1w", "99999999999999999999d", "1 m"] {
+    for text in [
+        "",
+        "m",
+        "-1s",
+        "1h30",
+        "1..5h",
+        "1M",
+        "1 h  30m",
+        "99999999999999999999d",
+        "9e9s",
+        ".s",
+        "0.5",
+        " 1s",
+    ] {
         assert_eq!(parse_duration(text), None, "{text}");
     }
 }

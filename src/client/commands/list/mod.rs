@@ -2,6 +2,7 @@
 
 mod watch;
 
+use super::find;
 use crate::{
     api::{ListQuery, Timestamp, User},
     cli::{Format, ListArgs},
@@ -29,11 +30,12 @@ pub fn run(context: &mut Context<'_>, mut args: ListArgs) -> Result<Exit, Error>
     let all_users = args.all_users || args.user.as_ref().is_some_and(is_other);
     // A part of a group would look like the whole of it.
     let folds = args.group.is_none() && args.status.is_none() && args.name.is_none();
+    let group = (args.group.as_ref()).map(|typed| find::group_id(&client, all_users, typed));
     let mut query = ListQuery {
         statuses: args.status.unwrap_or_default(),
         name: args.name,
         user: args.user,
-        group: args.group,
+        group: group.transpose()?,
         since: args.since,
         sort: args.sort,
         limit: args.limit,

@@ -18,7 +18,7 @@ use crate::{
     client::{
         Context, Error, Exit,
         http::{ApiClient, describe_body},
-        logs::{Event, LogFeed, may_pass},
+        logs::{Event, LogFeed, may_come_back},
         output::{self, task_view},
     },
 };
@@ -59,7 +59,9 @@ pub fn run(
         };
         let cause = match event {
             Event::Interrupted => return Ok(Exit::Interrupted),
-            Event::Failed(error) if list.rows.is_none() || !may_pass(&error) => return Err(error),
+            Event::Failed(error) if list.rows.is_none() || !may_come_back(&error) => {
+                return Err(error);
+            }
             Event::Failed(error) => error.to_string(),
             Event::Broken(error) => describe_body(error),
             _ => "the server closed the connection".to_owned(),

@@ -16,6 +16,9 @@ const UNIT: &str = include_str!("k8s-cli.service");
 const OPEN: &str = "warning: whoever reaches the Service can run anything in the namespace, as any user: use --auth kubernetes, or let only a proxy \
                     reach it (serve --trusted-proxy)";
 
+/// Directories that the unit hides from the server, or that only their owner can enter.
+const HIDDEN: [&str; 5] = ["/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"];
+
 pub fn run(context: &mut Context<'_>, args: ManifestArgs) -> Result<Exit, Error> {
     let text = match args.systemd {
         true => {
@@ -23,6 +26,12 @@ pub fn run(context: &mut Context<'_>, args: ManifestArgs) -> Result<Exit, Error>
             let binary = binary.map_or("/usr/local/bin/k8s-cli".to_owned(), |path| {
                 path.display().to_string()
             });
+            if HIDDEN.iter().any(|directory| binary.starts_with(directory)) {
+                context.say(&format!(
+                    "warning: the unit cannot start {binary}, which other users and services do not see: copy it to /usr/local/bin, and \
+                     print the unit with that one"
+                ));
+            }
             unit(&args, &binary)
         }
         false => {
@@ -65,7 +74,17 @@ fn unit(args: &ManifestArgs, binary: &str) -> String {
         _ => "",
     };
     UNIT.replace("NAMESPACEAUTH", &format!("{}{auth}", args.namespace))
-        .replace("BINARY", binary)
+        .replace("BINARY", &quoted(binary))
+}
+
+/// A path as a word of `ExecStart` (systemd.service(5)).
+fn quoted(path: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
+    if path.chars().all(is_plain) {
+        return path.to_owned();
+    }
+    let path = path.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{}\"", path.replace('%', "%%").replace('$', "$$"))
 }
 
 #[cfg(test)]
@@ -167,5 +186,12 @@ mod tests {
         let start =
             "ExecStart=/opt/k8s-cli serve --socket /run/k8s-cli/k8s-cli.sock --namespace team\n";
         assert!(unit.contains(start), "{unit}");
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_the_unit() {
+        assert_eq!(quoted("/opt/k8s-cli_1.0/bin"), "/opt/k8s-cli_1.0/bin");
+        assert_eq!(quoted("/opt/a b/100%"), r#""/opt/a b/100%%""#);
+        assert_eq!(quoted(r#"/opt/"$x\"#), r#""/opt/\"$$x\\""#);
     }
 }

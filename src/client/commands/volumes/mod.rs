@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{documents, find::Finder, for_each};
 use crate::{
-    api::{Timestamp, VolumeDefinition, VolumeStatus, describe},
+    api::{Timestamp, VolumeDefinition, VolumeStatus, describe, short_username},
     cli::{
         Format, VolumeCreateArgs, VolumeDeleteArgs, VolumeListArgs, VolumeStatusArgs,
         VolumesCommand, When,
@@ -17,7 +17,7 @@ use crate::{
     client::{
         Context, Error, Exit,
         http::RequestKey,
-        output::{self, Columns, Sheet},
+        output::{self, Clock, Columns, Sheet},
     },
 };
 
@@ -87,7 +87,8 @@ fn status(context: &mut Context<'_>, mut args: VolumeStatusArgs) -> Result<Exit,
                     writeln!(context.out)?;
                 }
                 let sheet = context.sheet(When::Auto);
-                block(context.out, format, sheet, &answer.value)?;
+                let clock = Clock::at(answer.time.unwrap_or(context.now));
+                block(context.out, format, sheet, &answer.value, &clock)?;
             }
         }
         Ok(())
@@ -144,7 +145,13 @@ fn question(volume: &VolumeStatus) -> String {
         username,
         ..
     } = volume;
-    format!("delete volume {volume_id} ({name}, {size}, {status}, of {username}) and all its data?")
+    let users = match used_by(volume) {
+        users if users.is_empty() => String::new(),
+        users => format!(", used by {users}"),
+    };
+    format!(
+        "delete volume {volume_id} ({name}, {size}, {status}, of {username}{users}) and all its data?"
+    )
 }
 
 fn table(
@@ -173,7 +180,7 @@ fn table(
             volume.status.to_string(),
             output::ago(volume.created_at, now),
         ];
-        row.extend(users.then(|| volume.username.clone()));
+        row.extend(users.then(|| short_username(&volume.username).to_owned()));
         if details {
             row.push(volume.storage_class.clone().unwrap_or_default());
             row.push(modes(volume));
@@ -215,14 +222,19 @@ fn block(
     format: Format,
     sheet: Sheet,
     volume: &VolumeStatus,
+    clock: &Clock,
 ) -> io::Result<()> {
+    let created = match format.is_for_people() {
+        true => clock.show(volume.created_at),
+        false => volume.created_at.to_string(),
+    };
     let mut pairs = vec![
         ("id", volume.volume_id.to_string()),
         ("name", volume.name.clone()),
         ("size", volume.size.clone()),
         ("status", volume.status.to_string()),
         ("reason", volume.reason.clone().unwrap_or_default()),
-        ("created", volume.created_at.to_string()),
+        ("created", created),
         ("user", volume.username.clone()),
         ("class", volume.storage_class.clone().unwrap_or_default()),
         ("modes", modes(volume)),

@@ -1,5 +1,6 @@
 //! Tests of printed lists and blocks (`fixtures/output/`), and of the question before a volume is deleted.
 
+use jiff::tz::{self, TimeZone};
 use serde_json::json;
 
 use super::*;
@@ -53,8 +54,12 @@ fn tab_separated_lines_list_volumes_for_scripts() {
 
 #[test]
 fn a_block_shows_one_volume_for_people_and_for_scripts() {
+    let clock = Clock {
+        now: "2025-10-05T12:34:56".parse().unwrap(),
+        zone: TimeZone::fixed(tz::offset(2)),
+    };
     for (format, extension) in [(Format::Table, "table"), (Format::Tsv, "tsv")] {
-        let block = written(|out| block(out, format, Sheet::default(), &volumes()[0]));
+        let block = written(|out| block(out, format, Sheet::default(), &volumes()[0], &clock));
         golden::assert(&format!("output/volumes-status.{extension}"), &block);
     }
 }
@@ -75,7 +80,7 @@ fn only_a_yes_deletes() {
         assert_eq!(result.is_ok(), is_yes, "{answer:?}");
         assert_eq!(
             session.err(),
-            "delete volume vol00002 (models, 1Ti, Bound, of user-example.com) and all its data? [y/N] "
+            "delete volume vol00002 (models, 1Ti, Bound, of user-example.com, used by ab12cd34,ef56gh78) and all its data? [y/N] "
         );
         assert_eq!(session.out(), "");
     }

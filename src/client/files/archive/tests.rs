@@ -214,6 +214,33 @@ fn git_and_skyignore_say_what_stays() {
 }
 
 #[test]
+fn what_git_tracks_travels_although_it_is_ignored() {
+    let tree = Tree::new(&[
+        (".gitignore", "*.log\n/data/\nout/\n"),
+        ("a.log", ""),
+        ("data/b", ""),
+        ("data/c", ""),
+        ("gone.log", ""),
+        ("out/d", ""),
+    ]);
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        let run = git.current_dir(tree.0.path()).args(arguments).output();
+        assert!(run.unwrap().status.success(), "{arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "--force", "a.log", "data/b", "gone.log", "out/d"]);
+    fs::remove_file(tree.path("gone.log")).unwrap();
+    let kept = [".gitignore", "a.log", "data/b", "out/d"];
+    assert_eq!(tree.names(Rules::Workdir), kept);
+    // The patterns above do not count for a mount, and nothing travels twice.
+    let out = Tree(tempfile::tempdir_in(tree.0.path()).unwrap());
+    fs::write(out.path("e.log"), "").unwrap();
+    git(&["add", "--force", "."]);
+    assert_eq!(out.names(Rules::Mount), ["e.log"]);
+}
+
+#[test]
 fn the_rules_of_directories_above_count_for_the_workdir_only() {
     let tree = Tree::new(&[
         (".git/config", ""),

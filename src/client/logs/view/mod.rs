@@ -42,6 +42,8 @@ pub struct LogView {
     lines: LineWriter,
     returns: Returns,
     waiting: Waiting,
+    /// The clock by which reasons are collected.
+    clock: fn() -> Instant,
     /// The failed nodes with their reasons, in the order in which their logs ended.
     failures: Vec<String>,
     /// The number of nodes that were stopped because another one failed.
@@ -63,6 +65,7 @@ impl LogView {
             lines: LineWriter::default(),
             returns: Returns::default(),
             waiting: Waiting::default(),
+            clock: Instant::now,
             failures: Vec::new(),
             stopped: 0,
             interrupted: None,
@@ -113,7 +116,7 @@ impl LogView {
                 self.lines.write_lines(node, &head, &text, context.out)?;
             }
             LogRecord::Waiting { node, reason } => {
-                let now = Instant::now();
+                let now = (self.clock)();
                 self.waiting
                     .add(&self.id, self.num_nodes, node, &reason, now);
                 if self.waiting_due().is_some_and(|due| due <= now) {

@@ -1,5 +1,7 @@
 //! Tests of the text that a terminal and a pipe get for given records.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -208,8 +210,10 @@ fn a_reason_of_many_nodes_is_one_line() {
     records.extend((0..1500).map(|node| waiting(node, full)));
     records.push(waiting(1500, "ContainerCreating"));
     records.push(waiting(1501, "Unschedulable: 1 node has a taint."));
+    static NOW: LazyLock<Instant> = LazyLock::new(Instant::now);
     let mut session = Session::default();
     let mut view = LogView::new("ab12cd34".parse().unwrap(), PLAIN, LogFormat::Text);
+    view.clock = || *NOW;
     session.run(|context| show_all(&mut view, context, &records[..9]));
     assert_eq!(session.err(), "");
     session.run(|context| {

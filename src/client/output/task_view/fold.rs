@@ -52,9 +52,9 @@ impl Group<'_> {
     /// The name that its tasks have in common: `train-*`.
     pub fn name(&self) -> String {
         let first = self.first();
-        let rank = first.metadata.group.as_ref().map_or(0, |group| group.rank);
-        let name = first.name.strip_suffix(&format!("-{rank}"));
-        format!("{}-*", name.unwrap_or(&first.name))
+        let group = first.metadata.group.as_ref();
+        let name = group.map_or(&*first.name, |group| group.common_name(&first.name));
+        format!("{name}-*")
     }
 
     /// The state of the tasks that have not ended, else whether one has failed.

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 pub use self::fold::{Row, rows};
 use super::{self as output, Clock, Columns, Sheet};
 use crate::{
-    api::{NodeStatus, TaskGroup, TaskState, TaskStatus, TimeLimit, Timestamp},
+    api::{NodeStatus, TaskGroup, TaskState, TaskStatus, TimeLimit, Timestamp, short_username},
     cli::Format,
 };
 
@@ -77,7 +77,7 @@ pub fn table(
             Row::Task(_) => text,
             Row::Group(_) => String::new(),
         };
-        line.extend(users.then(|| task.username.clone()));
+        line.extend(users.then(|| short_username(&task.username).to_owned()));
         if details {
             line.push(own(task.metadata.job_name.clone()));
             line.push(task.metadata.namespace.clone());
@@ -183,11 +183,12 @@ pub fn block(
         let end = finished.unwrap_or(clock.now);
         output::duration(started.seconds_until(end))
     });
+    let reason = nodes::reason(task);
     let mut pairs = vec![
         ("id", task.task_id.to_string()),
         ("name", task.name.clone()),
         ("status", task.status.to_string()),
-        ("reason", nodes::reason(task).unwrap_or_default()),
+        ("reason", reason.clone().unwrap_or_default()),
         ("nodes", count(task)),
         ("created", clock.show(task.created_at)),
         (
@@ -201,7 +202,7 @@ pub fn block(
     pairs.retain(|(_, value)| !value.is_empty());
     let pairs = pairs.into_iter();
     let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
-    let nodes = nodes::lines(&task.metadata.nodes, clock.now);
+    let nodes = nodes::lines(&task.metadata.nodes, reason.as_deref(), clock.now);
     output::pairs(out, Format::Table, sheet, pairs.chain(nodes).collect())?;
     events(out, task, clock)
 }

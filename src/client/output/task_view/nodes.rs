@@ -6,11 +6,12 @@ use crate::api::{NodeStatus, TaskState, TaskStatus, Timestamp};
 /// The least number of equal nodes that share a line.
 const FOLDED: usize = 3;
 
-/// A line for each node, or for several that are equal but for their machines and times.
-pub fn lines(nodes: &[NodeStatus], now: Timestamp) -> Vec<(String, String)> {
+/// A line for each node, or for several that are equal but for their machines and times. A cause that is `told` already, as the reason
+/// of the task, is not repeated.
+pub fn lines(nodes: &[NodeStatus], told: Option<&str>, now: Timestamp) -> Vec<(String, String)> {
     let mut groups: Vec<(String, Vec<&NodeStatus>)> = Vec::new();
     for node in nodes {
-        let text = text(node);
+        let text = text(node, told);
         match groups.iter_mut().find(|(other, _)| *other == text) {
             Some((_, group)) => group.push(node),
             None => groups.push((text, vec![node])),
@@ -22,7 +23,13 @@ pub fn lines(nodes: &[NodeStatus], now: Timestamp) -> Vec<(String, String)> {
             lines.push((group[0].rank, format!("{} nodes", group.len()), text));
             continue;
         }
-        let own = |node: &&NodeStatus| (node.rank, format!("node-{}", node.rank), whole(node, now));
+        let own = |node: &&NodeStatus| {
+            (
+                node.rank,
+                format!("node-{}", node.rank),
+                whole(node, told, now),
+            )
+        };
         lines.extend(group.iter().map(own));
     }
     lines.sort_by_key(|(rank, ..)| *rank);
@@ -45,15 +52,15 @@ pub fn reason(task: &TaskStatus) -> Option<String> {
 }
 
 /// The state of a node, and why.
-fn text(node: &NodeStatus) -> String {
-    match cause(node) {
+fn text(node: &NodeStatus, told: Option<&str>) -> String {
+    match news(node, told) {
         Some(why) => format!("{}: {why}", node.status),
         None => node.status.to_string(),
     }
 }
 
 /// The same with how long it ran, and where: `failed after 3m 12s on gpu-7: exit code 3`.
-fn whole(node: &NodeStatus, now: Timestamp) -> String {
+fn whole(node: &NodeStatus, told: Option<&str>, now: Timestamp) -> String {
     let took = node.started_at.map(|started| {
         let took = started.seconds_until(node.finished_at.unwrap_or(now));
         let word = match node.status.is_terminal() {
@@ -68,9 +75,14 @@ fn whole(node: &NodeStatus, now: Timestamp) -> String {
         1 => ", restarted once".to_owned(),
         times => format!(", restarted {times} times"),
     };
-    let why = cause(node).map(|why| format!(": {why}"));
+    let why = news(node, told).map(|why| format!(": {why}"));
     let [took, host, why] = [took, host, why].map(Option::unwrap_or_default);
     format!("{}{took}{host}{restarts}{why}", node.status)
+}
+
+/// Why a node is in its state, if that is not told already.
+fn news(node: &NodeStatus, told: Option<&str>) -> Option<String> {
+    cause(node).filter(|why| told != Some(why))
 }
 
 /// Why a node is in its state, with signals by name.
@@ -132,7 +144,7 @@ mod tests {
             ..node(7, TaskState::Failed)
         };
         let now = "2025-10-05T13:05:00".parse().unwrap();
-        let lines = lines(&nodes, now);
+        let lines = lines(&nodes, None, now);
         let lines: Vec<_> = lines
             .iter()
             .map(|(key, value)| format!("{key}: {value}"))
@@ -144,7 +156,28 @@ mod tests {
                 "node-7: failed after 3m 12s on gpu-7, restarted 2 times: killed by SIGKILL (out of memory)",
             ]
         );
-        let line = whole(&node(0, TaskState::Running), now);
+        let line = whole(&node(0, TaskState::Running), None, now);
         assert_eq!(line, "running for 1h 5m on gpu-0");
+    }
+
+    #[test]
+    fn the_reason_of_the_task_is_not_repeated() {
+        let reason = "Unschedulable: 0/3 nodes are available";
+        let pending = |rank| NodeStatus {
+            reason: Some(reason.to_owned()),
+            started_at: None,
+            host: None,
+            ..node(rank, TaskState::Pending)
+        };
+        let now = "2025-10-05T13:05:00".parse().unwrap();
+        let of = |count, told| {
+            let nodes: Vec<_> = (0..count).map(pending).collect();
+            let (_, value) = lines(&nodes, told, now).remove(0);
+            value
+        };
+        for count in [1, 3] {
+            assert_eq!(of(count, Some(reason)), "pending");
+            assert_eq!(of(count, Some("another")), format!("pending: {reason}"));
+        }
     }
 }

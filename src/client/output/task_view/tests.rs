@@ -85,6 +85,44 @@ fn a_table_fits_into_the_terminal() {
 }
 
 #[test]
+fn the_tasks_of_a_group_fit_into_the_terminal() {
+    let long = "v".repeat(40);
+    for (width, reason) in [
+        (60, None),
+        (60, Some("node-1: exit code 137 (OOMKilled)")),
+        (80, Some("node-1: exit code 137 (OOMKilled)")),
+    ] {
+        let mut tasks = tasks();
+        for (rank, task) in tasks.iter_mut().enumerate() {
+            task.name = format!("train-{rank}");
+            task.reason = reason.map(str::to_owned);
+            // The widest of these columns.
+            task.status = TaskState::Completed;
+            task.metadata.num_nodes = 1;
+            task.metadata.group = serde_json::from_value(json!({
+                "group_id": "gr00up00", "rank": rank, "num_tasks": 4, "max_running": null,
+                "parameters": {"lr": "0.001", "model": long, "seed": "17"},
+            }))
+            .unwrap();
+        }
+        let sheet = Sheet {
+            width: Some(width),
+            ..Sheet::default()
+        };
+        let rows = rows(&tasks, false);
+        let table = written(|out| table(out, &rows, Columns::default(), sheet, now()));
+        let file = match reason {
+            None => format!("output/jobs-list-group-{width}.table"),
+            Some(_) => format!("output/jobs-list-group-reasons-{width}.table"),
+        };
+        golden::assert(&file, &table);
+        for line in table.lines() {
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
 fn a_table_lists_tasks_for_people() {
     check_table("jobs-list.table", Columns::default());
 }

@@ -81,7 +81,10 @@ pub fn choose(nodes: &[Node], resources: &mut Resources) -> (Placement, Option<S
             }
         }
     }
-    *resources = chosen.clone();
+    *resources = Resources {
+        unused: std::mem::take(&mut resources.unused),
+        ..chosen.clone()
+    };
     (placement, warning)
 }
 
@@ -169,7 +172,7 @@ pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String
         .find(|(key, _)| nodes.iter().any(|node| label(node, key).is_some()));
     let Some((key, canonical)) = scheme else {
         let warning = format!(
-            "resources.accelerators: no node says what GPUs it has, so any GPU will do for {name:?}"
+            "resources.accelerators: no node says what GPUs it has, so any GPU ({resource}) will do for {name:?}"
         );
         return (anywhere, Some(warning));
     };
@@ -182,7 +185,7 @@ pub fn place(nodes: &[Node], wanted: &Accelerators) -> (Placement, Option<String
     if values.is_empty() {
         let known: Vec<String> = all.iter().map(|value| canonical(value)).collect();
         let warning = format!(
-            "resources.accelerators: no node has {name:?} now, only {}, so any GPU will do",
+            "resources.accelerators: no node has {name:?} now, only {}, so any GPU ({resource}) will do",
             known.join(", ")
         );
         return (anywhere, Some(warning));

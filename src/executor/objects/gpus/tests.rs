@@ -116,7 +116,7 @@ fn the_first_label_key_is_that_of_the_whole_cluster() {
     assert_eq!(placement.labels, []);
     assert_eq!(
         warning.unwrap(),
-        "resources.accelerators: no node has \"L4\" now, only T4, so any GPU will do"
+        "resources.accelerators: no node has \"L4\" now, only T4, so any GPU (nvidia.com/gpu) will do"
     );
 }
 

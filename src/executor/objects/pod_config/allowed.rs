@@ -70,12 +70,19 @@ const HARMLESS: [&str; 51] = [
 /// The kind of affinity that is no preference.
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
-/// The taints of machines that are cordoned, ill, not ready to be used, or for the control plane.
-const KEPT_FREE: [&str; 3] = [
+/// The beginnings of the taints of machines that are cordoned, ill, not ready to be used, about to go, or for the control plane.
+const KEPT_FREE: [&str; 8] = [
     "node.kubernetes.io/",
     "node-role.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
+    "CriticalAddonsOnly",
+    "DeletionCandidateOfClusterAutoscaler",
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupt",
+    "karpenter.sh/unregistered",
 ];
+/// The end of the taints of machines whose network or storage is not there yet.
+const NOT_READY: &str = "/agent-not-ready";
 
 /// The most refusals that are listed. Further ones are only counted.
 const MANY: usize = 50;
@@ -242,7 +249,9 @@ fn wide_items(config: &Map<String, Value>) -> Vec<Problem> {
             {
                 continue;
             }
-            key if KEPT_FREE.iter().any(|domain| key.starts_with(domain)) => {
+            key if key.ends_with(NOT_READY)
+                || KEPT_FREE.iter().any(|beginning| key.starts_with(beginning)) =>
+            {
                 "tolerates machines that Kubernetes or the operator keeps free: the operator can allow it with `serve --allow-pod-config`"
             }
             _ => continue,

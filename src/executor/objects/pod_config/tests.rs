@@ -368,7 +368,12 @@ fn a_toleration_needs_a_key() {
     let tolerating = |toleration: Value| json!({ "spec": { "tolerations": [toleration] } });
     let all = json!({ "operator": "Exists" });
     assert_eq!(refused(tolerating(all), false), ["spec.tolerations[0]"]);
-    for key in ["gpu", "nvidia.com/gpu", "cloud.google.com/gke-spot"] {
+    for key in [
+        "gpu",
+        "nvidia.com/gpu",
+        "cloud.google.com/gke-spot",
+        "karpenter.sh/capacity-type",
+    ] {
         let one = json!({ "key": key, "operator": "Exists" });
         assert_eq!(
             refused(tolerating(one), false),
@@ -381,6 +386,11 @@ fn a_toleration_needs_a_key() {
     for key in [
         "node.kubernetes.io/unschedulable",
         "node-role.kubernetes.io/control-plane",
+        "CriticalAddonsOnly",
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+        "node.cilium.io/agent-not-ready",
+        "ebs.csi.aws.com/agent-not-ready",
     ] {
         let free = json!({ "key": key, "operator": "Exists" });
         assert_eq!(

@@ -47,7 +47,7 @@ fi
 # Installs a program that the script calls, if the default image lacks it.
 # shellcheck disable=SC2317 # bash calls it
 command_not_found_handle() {
-  local package manager output lock=${TMPDIR:-/tmp}/.k8s-cli-install try line=${BASH_LINENO[0]}
+  local package='' manager='' output='' lock=${TMPDIR:-/tmp}/.k8s-cli-install try line=${BASH_LINENO[0]}
   case $1 in
     bc | bzip2 | cmake | curl | file | git | git-lfs | jq | less | lsof | make | patch | rsync | screen | tmux | tree | unzip | vim | \
       wget | zip) package=$1 ;;
@@ -107,11 +107,11 @@ if [ -r ~/.bashrc ]; then
   # shellcheck disable=SC1090 # a file of the container
   . <(printf '%s\n' "${k8s_text//\$-/himBHs}")
   [ -n "$k8s_prompt" ] || unset PS1 PS2 PROMPT_COMMAND
-  eval "$k8s_variables"
+  eval "${k8s_variables-}"
 fi
 # `conda activate` is a function of the shell.
 if ! declare -F conda >/dev/null; then
-  k8s_conda=$(type -P conda)
+  k8s_conda=$(type -P conda) || :
   for k8s_path in "${k8s_conda%/*/conda}" ~/miniconda3 ~/miniforge3 ~/anaconda3 /opt/conda; do
     if [ -n "$k8s_path" ] && [ -r "$k8s_path/etc/profile.d/conda.sh" ]; then
       # shellcheck disable=SC1091 # a file of the container
@@ -120,7 +120,7 @@ if ! declare -F conda >/dev/null; then
     fi
   done
 fi
-if [ -n "$BASH_ENV" ] && [ -r "$BASH_ENV" ]; then
+if [ -n "${BASH_ENV-}" ] && [ -r "$BASH_ENV" ]; then
   # shellcheck disable=SC1090 # a file of the user
   . "$BASH_ENV"
 fi

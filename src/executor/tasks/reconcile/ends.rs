@@ -11,17 +11,20 @@ pub fn plan(task: &Observed) -> (Vec<Change>, Vec<Change>) {
     let (mut notes, mut stops) = (Vec::new(), Vec::new());
     let pods = task.newest_pods();
     for job in &task.jobs {
-        let Some(pod) = pods.get(&job.uid) else {
-            continue;
-        };
+        let pod = pods.get(&job.uid);
         let noted = job.ends.as_ref().and_then(|ends| ends.get(job.rank));
-        if let Some(end) = end(task, job, pod)
+        let end = match pod {
+            Some(pod) => end(task, job, pod),
+            None => end_without_pod(task, job),
+        };
+        if let Some(end) = end
             && noted.is_none()
         {
             let mut ends = job.ends.as_deref().cloned().unwrap_or_default();
             ends.insert(job.rank, end);
             notes.push(note(job, ends));
         }
+        let Some(pod) = pod else { continue };
         if pod.has_leftovers && !pod.has_ended() {
             let target = Target::Pod(pod.name.to_string());
             stops.push(Change::Stop {
@@ -71,6 +74,13 @@ fn end(task: &Observed, job: &JobRow, pod: &PodRow) -> Option<NodeEnd> {
         }
         _ => None,
     }
+}
+
+/// The end of a node whose failed pod was deleted: the Job says less of it. A node that another one stopped says that by itself.
+fn end_without_pod(task: &Observed, job: &JobRow) -> Option<NodeEnd> {
+    let was_seen = task.lost_pods.contains_key(&job.uid);
+    let node = (was_seen && job.state.has_failed()).then(|| node_status(job, None, task))?;
+    (node.status == TaskState::Failed && node.stopped_after.is_none()).then(|| NodeEnd::of(&node))
 }
 
 /// The note about the nodes whose Jobs Kubernetes has removed, or may remove before others. It stands on the Job that Kubernetes

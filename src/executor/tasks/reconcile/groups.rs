@@ -69,8 +69,10 @@ async fn settle(live: &LiveView, files: &Files, group: &[(TaskId, Arc<Observed>)
             .filter(|job| job.files.is_some() && !job.has_deleted_files)
             .map(|job| job.name.clone())
             .collect();
-        if let Some((id, _)) = group.first() {
-            files.delete(&live.cluster, *id, &kept).await?;
+        if let Some((id, _)) = group.first()
+            && !files.delete(&live.cluster, *id, &kept).await?
+        {
+            return Ok(());
         }
         let patch = json!({ "metadata": { "annotations": { labels::FILES_DELETED: "true" } } });
         let marks = stream::iter(marks).map(|job| {

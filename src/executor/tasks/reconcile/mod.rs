@@ -24,6 +24,7 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::{StreamExt, stream};
@@ -42,6 +43,9 @@ use crate::{
         view::LiveView,
     },
 };
+
+/// After this time, the kubelets of nodes that may begin `run` are asked to look at their pods once more.
+const REPEAT: Duration = Duration::from_secs(3);
 
 /// The number of tasks that are handled at the same time.
 const TASKS: usize = 4;
@@ -138,8 +142,13 @@ async fn settle(live: &LiveView, files: &Files, id: TaskId) -> Result<()> {
             stops.len()
         );
     }
-    if let Some(Change::Release { .. }) = stops.first() {
-        log::info!("nodes begin `run` task_id={id} nodes={}", stops.len());
+    let released = stops.iter().filter_map(|change| match change {
+        Change::Release { pod, .. } => Some(pod.clone()),
+        _ => None,
+    });
+    let released: Vec<String> = released.collect();
+    if !released.is_empty() {
+        log::info!("nodes begin `run` task_id={id} nodes={}", released.len());
     }
     // A node that is stopped because its container has ended must not look like a failure.
     for changes in changes {
@@ -147,7 +156,30 @@ async fn settle(live: &LiveView, files: &Files, id: TaskId) -> Result<()> {
         let results: Vec<_> = changes.buffer_unordered(CONCURRENCY).collect().await;
         results.into_iter().collect::<Result<()>>()?;
     }
+    if !released.is_empty() {
+        tokio::spawn(repeat(live.clone(), id, released));
+    }
     Ok(())
+}
+
+/// Changes pods again that may begin `run`. A kubelet that writes the files of a pod for another reason at the moment of the first
+/// change can lose it (`remountRequired` of its volume manager is reset by the older write), and sees it at its next look, up to 90 s
+/// later. On 1.20 a node was seen that had not begun 70 s after the others.
+async fn repeat(live: LiveView, id: TaskId, released: Vec<String>) {
+    sleep(REPEAT).await;
+    let task = live.view.task(id).unwrap_or_default();
+    let runs = |name: &String| {
+        let mut pods = task.pods.iter();
+        pods.any(|pod| *pod.name == **name && !pod.is_over() && !pod.is_deleted)
+    };
+    let patch = json!({ "metadata": { "annotations": { labels::START_REPEATED: "true" } } });
+    let change = async |name: String| {
+        if let Err(error) = live.patch::<PodRow>("pod", &name, patch.clone()).await {
+            log::debug!("{error}");
+        }
+    };
+    let changes = stream::iter(released.into_iter().filter(runs));
+    changes.for_each_concurrent(CONCURRENCY, change).await;
 }
 
 /// The changes that a task requires: first the notes, then the stops, then the deletions of files.
@@ -185,9 +217,11 @@ async fn apply(live: &LiveView, files: &Files, id: TaskId, change: Change) -> Re
             live.patch::<JobRow>("Job", &job, patch).await?;
         }
         Change::DeleteFiles { job, files: kept } => {
-            files.delete(&live.cluster, id, &kept).await?;
-            let patch = json!({ "metadata": { "annotations": { labels::FILES_DELETED: "true" } } });
-            live.patch::<JobRow>("Job", &job, patch).await?;
+            if files.delete(&live.cluster, id, &kept).await? {
+                let annotations = json!({ labels::FILES_DELETED: "true" });
+                let patch = json!({ "metadata": { "annotations": annotations } });
+                live.patch::<JobRow>("Job", &job, patch).await?;
+            }
         }
         Change::Stop { target, after } => {
             let mut patch = json!({ "spec": { "activeDeadlineSeconds": 1 } });

@@ -92,6 +92,7 @@ impl Creations {
         let turn = timeout(DEADLINE, turn.lock_owned()).await;
         turn.map_err(|_| {
             keyed::submit_again(
+                "task",
                 id.as_str(),
                 "is being created, or rolled back, by another request",
             )

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Whether a change of a Job makes its task an unsettled one. It does so when the Job has failed while others run, when it is new
-/// and another has failed, when it is the last one to end, when others wait for its `setup`, and while the files of a task that has ended
-/// are kept.
+/// and another has failed, when it has failed without its pod, when it is the last one to end, when others wait for its `setup`, and
+/// while the files of a task that has ended are kept.
 fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     if task.with_files_to_delete().is_some() {
         return true;
@@ -33,6 +33,9 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
         return true;
     }
     if ends && job.state.has_failed() && task.pods_of(job).any(|pod| pod.exit_code() == Some(0)) {
+        return true;
+    }
+    if ends && has_failed_without_pod(task, Some(job.uid)) {
         return true;
     }
     let is_other = |other: &&Arc<JobRow>| other.owner == job.owner && other.uid != job.uid;
@@ -54,6 +57,15 @@ fn unsettles(task: &Observed, job: &JobRow, before: Option<&JobRow>) -> bool {
     } else {
         !job.state.has_ended() && others.any(|other| other.state.has_failed())
     }
+}
+
+/// Whether a Job has failed whose pod was deleted, so that only the view knows why.
+fn has_failed_without_pod(task: &Observed, job: Option<Uid>) -> bool {
+    let failed = |job: Uid| {
+        let mut jobs = task.jobs.iter();
+        jobs.any(|row| row.uid == job && row.state.has_failed())
+    };
+    job.is_some_and(|job| task.lost_pods.contains_key(&job) && failed(job))
 }
 
 /// Whether another attempt of a task follows, is being created, or is not noted yet.
@@ -277,7 +289,7 @@ impl Table<PodRow> for Tasks {
         let task = Arc::make_mut(task);
         if let Some(at) = find(&task.pods, rank, uid) {
             let row = task.remove_pod(at);
-            if is_recovered(task) {
+            if is_recovered(task) || has_failed_without_pod(task, row.job) {
                 self.unsettled.push(id);
             }
             self.forget_failure_of_pod(id, uid);

@@ -212,10 +212,13 @@ fn a_failure_is_judged_when_the_end_of_the_pod_is_known() {
         status.unwrap().status.to_string()
     };
     let (mut job, ended) = node(1, 0, &policy, &json!(33));
+    job["metadata"]["labels"]["username"] = "ada".into();
     let (_, runs) = node(1, 0, &policy, &json!(null));
     let late = observed(vec![(job.clone(), runs.clone())]);
     assert_eq!((&*planned(&late), &*state(&late)), ("nothing", "running"));
     assert!(!late.has_ended());
+    // The log goes on.
+    assert!(late.node(0, &"ada".parse().unwrap()).may_follow);
     let known = observed(vec![(job.clone(), ended)]);
     assert_eq!(
         (&*planned(&known), &*state(&known)),
