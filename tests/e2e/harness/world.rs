@@ -185,6 +185,20 @@ impl World {
         })
     }
 
+    /// What a failure is explained by: the Jobs and pods of the world's namespace, one a line.
+    fn contents(&self) -> String {
+        with_client(&self.kubeconfig, async |client| {
+            let jobs = Api::<Job>::namespaced(client.clone(), &self.namespace);
+            let pods = Api::<Pod>::namespaced(client, &self.namespace);
+            let [jobs, pods] = [
+                jobs.list(&ListParams::default()).await.map(|jobs| lines(&jobs.items)),
+                pods.list(&ListParams::default()).await.map(|pods| lines(&pods.items)),
+            ];
+            let contents = [jobs, pods].map(|kind| kind.unwrap_or_else(|error| error.to_string()));
+            contents.join("\n")
+        })
+    }
+
     /// A number of CPUs that one pod can have, but not two.
     pub fn most_cpus(&self) -> f64 {
         with_client(&self.kubeconfig, async |client| {
@@ -348,6 +362,7 @@ impl Drop for World {
         self.server.stop();
         if thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
+            eprintln!("--- what is in its namespace ---\n{}", self.contents());
         }
         if self.is_namespace_own {
             with_client(&self.kubeconfig, async |client| {
@@ -359,6 +374,16 @@ impl Drop for World {
             });
         }
     }
+}
+
+/// The metadata and the status of objects.
+fn lines<K: serde::Serialize>(objects: &[K]) -> String {
+    let lines = objects.iter().map(|object| {
+        let mut object = serde_json::to_value(object).unwrap_or_default();
+        object["metadata"]["managedFields"].take();
+        format!("{} {}", object["metadata"], object["status"])
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 pub fn with_client<T>(kubeconfig: &Path, work: impl AsyncFnOnce(Client) -> T) -> T {
