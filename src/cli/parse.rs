@@ -258,11 +258,16 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
         .unwrap_or_default();
     let command = [&[PROGRAM], known, &["--help"]].concat().join(" ");
     let word = message.strip_prefix("unrecognized argument: ");
-    let nearest_in = |words: &[&str]| nearest_name(word?, &help(words)?);
     // A command of a group is often typed without the group.
-    let meant = (word.filter(|_| known.is_empty()).and_then(of_a_group))
-        .or_else(|| known.first().and_then(|group| foreign_name(group, word?)))
-        .or_else(|| nearest_in(known));
+    let of_a_group = |is_close: fn(&Name) -> bool| {
+        (["jobs", "auth"].into_iter().filter(|_| known.is_empty())).find_map(|group| {
+            let name = nearest_name(word?, &[group]).filter(is_close)?;
+            Some(format!("{group} {}", name.real))
+        })
+    };
+    let meant = of_a_group(|name| name.is_exact)
+        .or_else(|| Some(nearest_name(word?, known)?.real))
+        .or_else(|| of_a_group(|_| true));
     let meant = meant.map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let message = masked(message);
     EarlyExit::Usage(format!(
@@ -270,36 +275,36 @@ fn usage(message: &str, words: &[&str]) -> EarlyExit {
     ))
 }
 
-/// The command of a group that a word means which was typed without the group.
-fn of_a_group(word: &str) -> Option<String> {
-    ["jobs", "auth"].into_iter().find_map(|group| {
-        let is_own = nearest_name(word, &help(&[group])?).is_some_and(|name| name == word);
-        let name = is_own.then(|| word.to_owned());
-        let name = name.or_else(|| foreign_name(group, word))?;
-        Some(format!("{group} {name}"))
-    })
+/// A command or an option that was meant.
+struct Name {
+    real: String,
+    /// Whether the typed word is this name, or that of another program for it.
+    is_exact: bool,
 }
 
-/// The command of a group that has this name in another program.
-fn foreign_name(group: &str, word: &str) -> Option<String> {
-    let mut names = OTHER_NAMES.iter().chain(&FOREIGN_NAMES);
-    let found = names.find(|(of, other, _)| *of == group && *other == word);
-    found.map(|(.., real)| (*real).to_owned())
-}
-
-/// The command or the option in the help of a command that is nearest to a typed word.
-fn nearest_name(word: &str, help: &str) -> Option<String> {
+/// The command or the option in the help of a command, or the name in another program, that is nearest to a typed word.
+fn nearest_name(word: &str, command: &[&str]) -> Option<Name> {
+    let help = help(command)?;
     let help = help.split("\nExamples:").next().unwrap_or_default();
     // Each is described in a line that begins with it; longer descriptions go on in lines with a larger indent.
     let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
     let lines = lines.filter(|line| !line.starts_with(' '));
-    let names = lines.flat_map(|line| {
+    let own = lines.flat_map(|line| {
         let words = line.split([' ', ',']).filter(|word| !word.is_empty());
         words.take(if line.starts_with('-') { 2 } else { 1 })
     });
+    let others =
+        (OTHER_NAMES.iter().chain(&FOREIGN_NAMES)).filter(|(group, ..)| command == [*group]);
+    let names = own.chain(others.clone().map(|(_, other, _)| *other));
     let is_option = word.starts_with('-');
     let names = names.filter(|name| name.starts_with("--") == is_option && *name != "--help");
-    nearest(word, names).map(str::to_owned)
+    let name = nearest(word, names)?;
+    let real =
+        (others.clone().find(|(_, other, _)| *other == name)).map_or(name, |(.., real)| real);
+    Some(Name {
+        real: real.to_owned(),
+        is_exact: name == word,
+    })
 }
 
 /// Rewrites a message of argh in the program's style: one line, lower case.
