@@ -48,7 +48,7 @@ impl Extent {
 pub fn may_have_been_rotated(source: &ContainerRun, now: i64) -> bool {
     match (source.ran_for, source.started) {
         (Some(ran_for), _) => ran_for >= 10 * SECOND,
-        (None, Some(started)) => now.saturating_sub(started) >= 60 * SECOND,
+        (None, Some(started)) => now.saturating_sub(started) >= 20 * SECOND,
         (None, None) => false,
     }
 }
