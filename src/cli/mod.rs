@@ -442,7 +442,7 @@ command! {
         #[argh(option, arg_name = "prefix")]
         pub label_prefix: Option<String>,
 
-        /// on loopback: answer requests for this host name too, besides `localhost` and addresses; may be repeated
+        /// over loopback: answer requests for this host name too, besides `localhost` and addresses; may be repeated
         #[argh(option, arg_name = "name", from_str_fn(value::host))]
         pub allowed_host: Vec<String>,
 

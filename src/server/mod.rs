@@ -167,10 +167,12 @@ pub async fn run(
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let (stopping, is_stopping) = watch::channel(false);
     let is_stopping = Data::new(Stopping(is_stopping));
-    let hosts = Data::new(AllowedHosts {
-        is_loopback: address.is_some_and(|address| address.ip().is_loopback()),
-        names: allowed_hosts,
-    });
+    let hosts = AllowedHosts::new(
+        address.map(|address| address.ip()),
+        access.is_open(),
+        allowed_hosts,
+    );
+    let hosts = Data::new(hosts);
     let access = Data::from(access);
     let (limits, submits) = (Data::new(limits), Data::new(Submits::default()));
     let lists = Data::new(TaskLists::default());

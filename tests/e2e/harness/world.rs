@@ -191,8 +191,12 @@ impl World {
             let jobs = Api::<Job>::namespaced(client.clone(), &self.namespace);
             let pods = Api::<Pod>::namespaced(client, &self.namespace);
             let [jobs, pods] = [
-                jobs.list(&ListParams::default()).await.map(|jobs| lines(&jobs.items)),
-                pods.list(&ListParams::default()).await.map(|pods| lines(&pods.items)),
+                jobs.list(&ListParams::default())
+                    .await
+                    .map(|jobs| lines(&jobs.items)),
+                pods.list(&ListParams::default())
+                    .await
+                    .map(|pods| lines(&pods.items)),
             ];
             let contents = [jobs, pods].map(|kind| kind.unwrap_or_else(|error| error.to_string()));
             contents.join("\n")
