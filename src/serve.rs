@@ -302,6 +302,11 @@ async fn report_rights(executor: &Executor, with_tokens: bool) -> Result<ExitCod
         true => format!("yes  Kubernetes {version}"),
         false => format!("no   Kubernetes {version}: 1.20 or newer is needed"),
     }];
+    let has_namespace = !executor.lacks_namespace().await;
+    lines.push(match has_namespace {
+        true => "yes  a namespace".to_owned(),
+        false => "no   a namespace: no task can be submitted until it is created".to_owned(),
+    });
     let rights = executor.own_rights(with_tokens).await?;
     for (need, has) in &rights {
         let is_required = need.is_required();
@@ -313,7 +318,7 @@ async fn report_rights(executor: &Executor, with_tokens: bool) -> Result<ExitCod
     }
     writeln!(io::stdout(), "{}", lines.join("\n"))?;
     let is_complete = rights.iter().all(|(need, has)| *has || !need.is_required());
-    Ok(match is_complete && is_supported {
+    Ok(match is_complete && is_supported && has_namespace {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

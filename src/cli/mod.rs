@@ -426,7 +426,7 @@ command! {
         #[argh(option, arg_name = "network", from_str_fn(value::network))]
         pub trusted_proxy: Vec<IpNet>,
 
-        /// let only this user act for all users; may be repeated (default: everybody)
+        /// let only this user act for all users; may be repeated (default: everybody; with --auth kubernetes, nobody over the socket)
         #[argh(option, arg_name = "user", from_str_fn(value::user))]
         pub admin: Vec<User>,
 

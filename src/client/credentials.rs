@@ -105,11 +105,27 @@ impl<T: Clone> Source<T> {
     }
 }
 
+/// The headers that say where a request goes, how it is framed and who sends it, which others do not set.
+const OWN_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    USER_HEADER,
+];
+
 /// The message about a text that may be a secret, and so is not shown.
 fn unreadable(origin: &str) -> String {
     let expected = match origin.to_ascii_lowercase().contains("token") {
         true => "a token",
-        false => "headers, one a line, as in `Name: value`",
+        false => {
+            "headers, one a line, as in `Name: value`, but none of HTTP itself, such as Content-Length, and not X-User, which --as sets"
+        }
     };
     format!("{origin}: expected {expected}")
 }
@@ -134,6 +150,9 @@ fn read_headers(text: &str) -> Option<HeaderMap> {
         .map(|line| {
             let (name, value) = line.split_once(':')?;
             let name: HeaderName = name.trim().parse().ok()?;
+            if OWN_HEADERS.iter().any(|own| name == *own) {
+                return None;
+            }
             let mut value = HeaderValue::from_str(value.trim()).ok()?;
             value.set_sensitive(true);
             Some((name, value))
@@ -198,8 +217,12 @@ impl Credentials {
             headers,
         };
         if !options.insecure_http && is_readable_on_the_way(url) && credentials.has_secrets() {
+            let what = match credentials.token {
+                Some(_) => "token",
+                None => "secret header",
+            };
             return Err(Error::Usage(format!(
-                "the token would travel to {url} without encryption: use https://, or --insecure-http"
+                "the {what} would travel to {url} without encryption: use https://, or --insecure-http"
             )));
         }
         Ok(credentials)

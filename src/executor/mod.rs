@@ -198,6 +198,11 @@ impl Executor {
         self.live.cluster.own_rights(with_tokens).await
     }
 
+    /// Whether the namespace of the server certainly does not exist.
+    pub async fn lacks_namespace(&self) -> bool {
+        self.live.cluster.lacks_namespace().await
+    }
+
     /// The version of Kubernetes, and whether this program works with it.
     ///
     /// # Errors
@@ -424,7 +429,7 @@ impl Executor {
             let mut own = task.of(|owner| owner.is(user));
             own.pods.retain(|pod| pod.owner.is(user));
             status.events = events::last(&self.live, &own).await;
-            if status.status == TaskState::Pending
+            if !status.status.is_terminal()
                 && let Some(shortage) = self.shortage(&status).await
             {
                 let reason = status.reason.take().unwrap_or_default();

@@ -16,6 +16,7 @@ use actix_web::{
     web::Data,
 };
 
+use super::access::Peer;
 use crate::{api::Reason, executor};
 
 /// The names by which a server may be called over loopback, besides `localhost` and addresses.
@@ -43,7 +44,7 @@ impl AllowedHosts {
             Some(_) if is_open => Checks::Local,
             _ => Checks::None,
         };
-        if let Checks::Local = checks {
+        if !matches!(checks, Checks::None) {
             let read = |path| fs::read_to_string(path).unwrap_or_default();
             names.push(read("/proc/sys/kernel/hostname").trim().to_owned());
             names.extend(names_of_loopback(&read("/etc/hosts")));
@@ -52,13 +53,11 @@ impl AllowedHosts {
     }
 
     /// Whether a request from this address with this `Host` header may be answered.
-    fn allow(&self, peer: Option<IpAddr>, host: &str) -> bool {
+    fn allow(&self, peer: IpAddr, host: &str) -> bool {
+        let peer = peer.to_canonical();
         let is_checked = match self.checks {
             Checks::All => true,
-            Checks::Local => peer.is_some_and(|peer| {
-                let peer = peer.to_canonical();
-                peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST
-            }),
+            Checks::Local => peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST,
             Checks::None => false,
         };
         if !is_checked {
@@ -98,8 +97,10 @@ pub async fn check<B: MessageBody>(
     let allowed = request.app_data::<Data<AllowedHosts>>().cloned();
     let host = request.headers().get(header::HOST);
     let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-    if let (Some(allowed), Some(host)) = (allowed, host)
-        && !allowed.allow(request.peer_addr().map(|peer| peer.ip()), &host)
+    // A page reaches no socket.
+    let peer = Peer::of(&request).and_then(|peer| peer.address());
+    if let (Some(allowed), Some(host), Some(peer)) = (allowed, host, peer)
+        && !allowed.allow(peer, &host)
     {
         let message = format!(
             "the server does not know the host {host:?}, by which it was called over loopback: its operator can allow it with `serve --allowed-host`"
@@ -114,7 +115,7 @@ pub async fn check<B: MessageBody>(
 mod tests {
     use super::*;
 
-    const LOCAL: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn hosts(address: &str, is_open: bool) -> AllowedHosts {
         let names = vec!["jobs.example.com".to_owned()];
@@ -150,10 +151,10 @@ mod tests {
     #[test]
     fn other_machines_and_proxies_that_know_users_may_name_any_host() {
         for peer in ["10.0.0.5", "127.0.0.6", "2001:db8::1"] {
-            assert!(hosts("0.0.0.0", true).allow(Some(peer.parse().unwrap()), "jobs.example"));
+            assert!(hosts("0.0.0.0", true).allow(peer.parse().unwrap(), "jobs.example"));
         }
         for peer in ["::1", "::ffff:127.0.0.1"] {
-            assert!(!hosts("::", true).allow(Some(peer.parse().unwrap()), "jobs.example"));
+            assert!(!hosts("::", true).allow(peer.parse().unwrap(), "jobs.example"));
         }
         assert!(hosts("0.0.0.0", false).allow(LOCAL, "jobs.example"));
     }

@@ -2,13 +2,17 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::TcpListener,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Running, Session, TempDir, World, copy_k8s_cli, wait_until};
+use crate::harness::{Running, Session, Team, TempDir, World, copy_k8s_cli, k8s_cli, wait_until};
 
 /// A socket that other users of this machine can reach, too.
 fn reachable() -> TempDir {
@@ -123,6 +127,54 @@ fn a_socket_that_is_not_there_is_named() {
         .finish()
         .code(2)
         .says("it names no host");
+}
+
+#[test]
+fn dial_stdio_copies_at_once_and_ends_with_its_reader() {
+    let dir = TempDir::new();
+    let socket = dir.path().join("server.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut dial = k8s_cli()
+        .args(["dial-stdio", "--socket", socket.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let mut input = dial.stdin.take().unwrap();
+    let mut output = dial.stdout.take().unwrap();
+    let mut bytes = [0; 3];
+    input.write_all(b"ask").unwrap();
+    server.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"ask");
+    // The answer is read while the connection stays open.
+    server.write_all(b"say").unwrap();
+    output.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"say");
+    // The end of its input is not the end of the client, which still reads.
+    drop(input);
+    server.write_all(b"end").unwrap();
+    output.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"end");
+    drop(output);
+    assert_eq!(server.read(&mut bytes).unwrap(), 0);
+    assert!(dial.wait().unwrap().success());
+}
+
+#[test]
+fn over_the_socket_nobody_acts_for_all_users_where_tokens_have_rights() {
+    let dir = reachable();
+    let socket = dir.path().join("k8s-cli.sock");
+    let team = Team::with(&["--socket", socket.to_str().unwrap()]);
+    let me = team.world.anonymous();
+    let run = |args: &[&str]| me.start_at(&url(&socket), args).finish();
+    run(&["jobs", "list"]).success();
+    for args in [
+        &["jobs", "list", "--all-users"][..],
+        &["jobs", "stop", "--all", "--all-users"],
+    ] {
+        run(args).code(1).says("`serve --admin`");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `k8s-cli auth`: the login, a user name or a token, which every later request carries.
 
 use crate::{
-    api::{InvalidUser, User},
+    api::{InvalidUser, User, short_username},
     cli::{AuthCommand, LoginArgs, LogoutArgs, WhoamiArgs},
     client::{
         Context, Error, Exit, config::LoginFile, credentials::read_token, http::Answer, output,
@@ -72,7 +72,12 @@ fn whoami(context: &mut Context<'_>, mut args: WhoamiArgs) -> Result<Exit, Error
             _ => return Err(error),
         },
     };
-    writeln!(context.out, "{}", output::escape(&user))?;
+    // A script may give the whole name to --as.
+    let shown = match context.terminal.is_read_by_a_person() {
+        true => short_username(&user),
+        false => &user,
+    };
+    writeln!(context.out, "{}", output::escape(shown))?;
     let url = client.url();
     context.say(&format!("server {url}: {}", output::escape(&report)));
     Ok(Exit::Done)

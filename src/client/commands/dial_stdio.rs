@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read, Write},
     net::Shutdown,
     os::{
         fd::{AsFd, OwnedFd},
@@ -10,6 +10,11 @@ use std::{
     },
     path::{Path, PathBuf},
     thread,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
 };
 
 use crate::{
@@ -30,12 +35,28 @@ pub fn run(context: &mut Context<'_>, args: DialStdioArgs) -> Result<Exit, Error
     let (mut input, mut output): (File, File) = streams
         .map(|(input, output): (OwnedFd, OwnedFd)| (input.into(), output.into()))
         .map_err(Error::Output)?;
+    let reader = duplicate(&io::stdout()).map_err(Error::Output)?;
     thread::spawn(move || {
-        drop(io::copy(&mut input, &mut to_server));
-        drop(to_server.shutdown(Shutdown::Write));
+        drop(copy(&mut input, &mut to_server));
+        // The answer may still come, if somebody reads it. The server takes an end of the connection, even of one direction, for that
+        // of the client.
+        wait_until_closed(&reader);
+        drop(to_server.shutdown(Shutdown::Both));
     });
-    io::copy(&mut &server, &mut output).map_err(Error::Output)?;
+    copy(&mut &server, &mut output).map_err(Error::Output)?;
     Ok(Exit::Done)
+}
+
+/// Copies to the end. For files and sockets the standard library would use `splice`, which holds the lock of a pipe while it waits for
+/// the next bytes: whoever reads the pipe, as sshd does, or writes to it too, would wait with it.
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
+    io::copy(from, to)
+}
+
+/// Waits until nobody can read what is written to a pipe or a socket.
+fn wait_until_closed(stream: &OwnedFd) {
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    while poll(&mut polled, None) == Err(Errno::INTR) {}
 }
 
 /// The socket of the machine, else that of its user.

@@ -328,6 +328,9 @@ impl Error {
             Self::WrongScheme { right, .. } | Self::NoSuchPath { right, .. } => {
                 return Some(format!("type --api-url {right}"));
             }
+            Self::Unreachable { url, .. } if config::knows_user(url) => {
+                "`k8s-cli serve --socket PATH` opens a socket there; --api-url or K8S_CLI_API_URL name it, as in ssh://jump-box/PATH"
+            }
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
             }
@@ -341,7 +344,7 @@ impl Error {
             Self::BadUrl { url, .. } => {
                 return Some(match config::meant(url) {
                     Some(meant) => format!("type {meant}"),
-                    None => "a URL looks like http://localhost:8000".to_owned(),
+                    None => "a URL looks like http://localhost:8000, ssh://jump-box or unix:///run/k8s-cli/k8s-cli.sock".to_owned(),
                 });
             }
             Self::CannotAsk { .. } => "--force deletes without asking",

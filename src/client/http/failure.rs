@@ -159,6 +159,9 @@ impl ApiClient {
                 no_answer(describe_lost(&error), true)
             }
             ureq::Error::Io(error) => unreachable(describe_io(&error)),
+            ureq::Error::Protocol(_) if self.url.starts_with("ssh://") => self.not_ours(
+                "something else than k8s-cli wrote there, such as a start file of its shell: `ssh HOST true` must print nothing",
+            ),
             ureq::Error::Protocol(_)
             | ureq::Error::BodyExceedsLimit(_)
             | ureq::Error::LargeResponseHeader(..) => self.not_ours(&error.to_string()),

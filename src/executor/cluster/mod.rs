@@ -165,7 +165,7 @@ impl Cluster {
     }
 
     /// Whether the namespace certainly does not exist. A list of its objects does not tell: it is empty.
-    async fn lacks_namespace(&self) -> bool {
+    pub async fn lacks_namespace(&self) -> bool {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match tokio::time::timeout(DEADLINE, namespaces.get(&self.namespace)).await {
             Ok(Err(kube::Error::Api(status))) if status.is_not_found() => true,

@@ -46,7 +46,12 @@ impl fmt::Display for Need {
         };
         let dot = if self.group.is_empty() { "" } else { "." };
         let Self { group, verb, .. } = self;
-        write!(f, "{verb} {resource}{dot}{group}{subresource}")
+        write!(f, "{verb} {resource}{dot}{group}{subresource}")?;
+        // Nodes and reviews are in no namespace.
+        match self.kind == Kind::Optional && self.resource == "pods" {
+            true => f.write_str(" --all-namespaces"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -176,7 +181,13 @@ mod tests {
     #[test]
     fn needs_are_named_as_kubectl_does() {
         let names: Vec<_> = NEEDS.iter().map(ToString::to_string).collect();
-        for name in ["create jobs.batch", "get pods/log", "list nodes"] {
+        for name in [
+            "create jobs.batch",
+            "get pods/log",
+            "list nodes",
+            "list pods",
+            "list pods --all-namespaces",
+        ] {
             assert!(names.iter().any(|other| other == name), "{name}");
         }
     }

@@ -51,7 +51,7 @@ pub struct Access {
     pub tokens: Option<TokenWay>,
     /// How users of this machine are known, who come over the socket.
     pub socket: SocketWay,
-    /// Those who may act for all users; empty: everybody. Kubernetes says so of users with tokens.
+    /// Those who may act for all users. If none are named, everybody may, but where Kubernetes says so of users with tokens, nobody else.
     pub admins: Vec<User>,
     pub audit: Audit,
 }
@@ -170,7 +170,8 @@ impl Access {
     }
 
     fn is_admin(&self, user: &User) -> bool {
-        self.admins.is_empty() || self.admins.contains(user)
+        let may_everybody = self.admins.is_empty() && self.tokens.is_none();
+        may_everybody || self.admins.contains(user)
     }
 }
 

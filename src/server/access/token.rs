@@ -99,9 +99,10 @@ impl TokenWay {
             }
         };
         let caller = caller.ok_or_else(|| {
-            let audience = self.audience.as_deref().unwrap_or("of the cluster");
+            let audience = self.audience.as_ref();
+            let audience = audience.map_or("the cluster's".to_owned(), |name| format!("`{name}`"));
             unauthorized(format!(
-                "the token is wrong or has expired, or is for another audience than `{audience}`: get a new one, as in `k8s-cli help security`"
+                "the token is wrong or has expired, or is for another audience than {audience}: get a new one, as in `k8s-cli help security`"
             ))
         })?;
         let name = caller.user.as_str();

@@ -187,6 +187,9 @@ impl World {
 
     /// What a failure is explained by: the Jobs and pods of the world's namespace, one a line.
     fn contents(&self) -> String {
+        if !self.kubeconfig.exists() {
+            return "the sandbox is gone".to_owned();
+        }
         with_client(&self.kubeconfig, async |client| {
             let jobs = Api::<Job>::namespaced(client.clone(), &self.namespace);
             let pods = Api::<Pod>::namespaced(client, &self.namespace);
@@ -363,10 +366,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        // The sandbox ends with its server.
+        let contents = thread::panicking().then(|| self.contents());
         self.server.stop();
-        if thread::panicking() {
+        if let Some(contents) = contents {
             eprintln!("--- the server's log ---\n{}", self.log());
-            eprintln!("--- what is in its namespace ---\n{}", self.contents());
+            eprintln!("--- what is in its namespace ---\n{contents}");
         }
         if self.is_namespace_own {
             with_client(&self.kubeconfig, async |client| {
