@@ -15,6 +15,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use self::{
     clock::{Clock, duration},
@@ -176,12 +177,17 @@ pub fn ago(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Shortens a text to at most `width` characters, the last one being `…` if the text was longer.
+/// Shortens a text to at most `width` columns, the last one being `…` if the text was longer.
 pub fn cut(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        Some(_) => text.chars().take(width - 1).chain(['…']).collect(),
-        None => text.to_owned(),
+    if text.width() <= width {
+        return text.to_owned();
     }
+    let mut columns = 0;
+    let fits = text.chars().take_while(|c| {
+        columns += c.width().unwrap_or(0);
+        columns < width
+    });
+    fits.chain(['…']).collect()
 }
 
 #[cfg(test)]

@@ -7,23 +7,29 @@ use tabled::{
     settings::{Color, Padding, Style},
 };
 
+use unicode_width::UnicodeWidthStr;
+
 use super::{cut, escape};
 
 /// The space between two columns.
 const GAP: usize = 3;
 /// The columns that may be shortened, in this order, each with its least width: first to what still says something, then to the titles,
 /// and at last, with a shorter title, to what only shows that there is more.
-const SHORTENED: [(&str, usize); 8] = [
+const SHORTENED: [(&str, usize); 12] = [
     ("REASON", 20),
+    ("USED BY", 20),
     ("PARAMETERS", 20),
     ("NAME", 12),
+    ("NODES", 20),
     ("REASON", 6),
+    ("USED BY", 10),
     ("PARAMETERS", 10),
     ("NAME", 4),
+    ("NODES", 10),
     ("PARAMETERS", 4),
     ("REASON", 4),
 ];
-/// The most characters of such a column if the width of the terminal is not known.
+/// The most columns of such a cell if the width of the terminal is not known.
 const USUAL: usize = 60;
 
 /// How a table is printed.
@@ -90,8 +96,8 @@ pub fn table(
 /// Shortens names, parameters and reasons.
 fn fit(rows: &mut [Vec<String>], titles: &mut [String], sheet: Sheet) {
     let width_of = |rows: &[Vec<String>], title: &str, column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        let title = title.chars().count() * usize::from(sheet.has_header);
+        let cells = rows.iter().map(|row| row[column].width());
+        let title = title.width() * usize::from(sheet.has_header);
         cells.max().unwrap_or(0).max(title)
     };
     let columns = titles.iter().enumerate();
@@ -112,7 +118,8 @@ fn fit(rows: &mut [Vec<String>], titles: &mut [String], sheet: Sheet) {
             row[column] = cut(&row[column], wanted);
         }
         titles[column] = cut(&titles[column], wanted);
-        excess = excess.saturating_sub(width.saturating_sub(wanted));
+        let now = width_of(rows, &titles[column], column);
+        excess = excess.saturating_sub(width.saturating_sub(now));
     }
 }
 
@@ -169,6 +176,46 @@ mod tests {
             "a   b   \x1b[31mfailed\x1b[39m   x\n"
         );
         assert_eq!(of(sheet, &["a", "failed", "odd"]), "a   failed   odd\n");
+    }
+
+    #[test]
+    fn a_row_of_a_group_fits_too() {
+        let cells = [
+            "gr00up00",
+            "train-*",
+            "running",
+            "7/40 done, 4 running, 1 failed",
+            "10m ago",
+        ];
+        let header = ["ID", "NAME", "STATUS", "NODES", "CREATED"];
+        for (width, counts) in [
+            (80, "7/40 done, 4 running, 1 failed"),
+            (60, "7/40 done, 4 runnin…"),
+            (50, "7/40 don…"),
+        ] {
+            let sheet = Sheet {
+                width: Some(width),
+                ..Sheet::default()
+            };
+            let row = cells.map(str::to_owned).to_vec();
+            let table = written(|out| table(out, sheet, &header, vec![row]));
+            assert!(table.contains(counts), "{table}");
+            assert!(table.lines().all(|line| line.width() <= width), "{table}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        assert_eq!(cut("日本語", 6), "日本語");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("日本語", 4), "日…");
+        let sheet = Sheet {
+            width: Some(40),
+            ..Sheet::default()
+        };
+        let table = of(sheet, &["ab12cd34", "a", "failed", &"日".repeat(50)]);
+        let row = table.lines().nth(1).unwrap();
+        assert_eq!(row.width(), 40, "{row}");
     }
 
     #[test]

@@ -86,6 +86,8 @@ struct Watched {
     again: HashSet<TaskId>,
     /// Whether this stream has named all.
     is_synced: bool,
+    /// Whether the table of the first tasks was printed.
+    has_printed: bool,
     /// The drawing, if there is one.
     screen: Option<Screen>,
 }
@@ -110,6 +112,7 @@ impl Watched {
             rows: None,
             again: HashSet::new(),
             is_synced: false,
+            has_printed: false,
             screen: draws.then(Screen::default),
         }
     }
@@ -164,7 +167,7 @@ impl Watched {
                 for id in gone.collect::<Vec<_>>() {
                     self.remove(context, id, None)?;
                 }
-                Ok(())
+                self.print_first(context)
             }
             ListRecord::Heartbeat {} | ListRecord::Unknown => Ok(()),
         }
@@ -186,6 +189,10 @@ impl Watched {
         if self.screen.is_some() || before.is_some_and(|before| before.line == line) {
             return Ok(());
         }
+        if self.look.format.is_for_people() && !self.has_printed {
+            // The first tasks are one table.
+            return Ok(());
+        }
         if is_first && self.look.format == Format::Tsv {
             self.look.print_titles(context)?;
         }
@@ -197,6 +204,31 @@ impl Watched {
             .print(context, &[task_view::Row::Task(&task)], now)?;
         self.look.sheet.has_header = false;
         Ok(())
+    }
+
+    /// Prints the table of the first tasks, if one is printed and not drawn.
+    fn print_first(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        let is_table = self.look.format.is_for_people() && self.screen.is_none();
+        if !is_table || std::mem::replace(&mut self.has_printed, true) {
+            return Ok(());
+        }
+        let tasks = self.tasks();
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = tasks.iter().map(task_view::Row::Task).collect();
+        let now = context.now.later(self.began.elapsed());
+        self.look.print(context, &rows, now)?;
+        self.look.sheet.has_header = false;
+        Ok(context.out.flush()?)
+    }
+
+    /// The tasks in the order of the list.
+    fn tasks(&self) -> Vec<TaskStatus> {
+        let rows = self.rows.iter().flat_map(HashMap::values);
+        let mut tasks: Vec<_> = rows.map(|row| row.task.clone()).collect();
+        tasks.sort_by_cached_key(|task| self.query.sort.place(task));
+        tasks
     }
 
     /// Removes a task from the list. `task` is its state, if it still exists.
@@ -247,14 +279,15 @@ impl Watched {
 
     /// Draws the table, if it is one on a terminal and complete.
     fn draw(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
-        let (Some(screen), Some(rows), true) = (&mut self.screen, &self.rows, self.is_synced)
-        else {
+        if !self.is_synced {
+            return Ok(());
+        }
+        let tasks = self.tasks();
+        let Some(screen) = &mut self.screen else {
             return Ok(());
         };
         context.terminal.measure(context.env);
         self.look.sheet.width = context.terminal.width();
-        let mut tasks: Vec<_> = rows.values().map(|row| row.task.clone()).collect();
-        tasks.sort_by_cached_key(|task| self.query.sort.place(task));
         let now: Timestamp = context.now.later(self.began.elapsed());
         let mut table = Vec::new();
         let Look {

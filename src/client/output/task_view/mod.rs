@@ -8,7 +8,10 @@ use std::io::{self, Write};
 pub use self::fold::{Row, rows};
 use super::{self as output, Clock, Columns, Sheet};
 use crate::{
-    api::{NodeStatus, TaskGroup, TaskState, TaskStatus, TimeLimit, Timestamp, short_username},
+    api::{
+        NodeStatus, TaskEvent, TaskGroup, TaskState, TaskStatus, TimeLimit, Timestamp,
+        short_username,
+    },
     cli::Format,
 };
 
@@ -83,7 +86,7 @@ pub fn table(
             line.push(task.metadata.namespace.clone());
         }
         line.extend(with_parameters.then(|| own(parameters(task))));
-        line.extend(reasons.then(|| own(task.reason.clone().unwrap_or_default())));
+        line.extend(reasons.then(|| own(nodes::reason(task).unwrap_or_default())));
         line
     });
     let sheet = Sheet {
@@ -229,12 +232,14 @@ fn span(task: &TaskStatus) -> (Option<Timestamp>, Option<Timestamp>) {
 }
 
 fn events(out: &mut dyn Write, task: &TaskStatus, clock: &Clock) -> io::Result<()> {
-    // Of a task that has completed nobody asks why.
+    // Of a task that has completed nobody asks why. What the reason says already is not repeated.
     if task.events.is_empty() || task.status == TaskState::Completed {
         return Ok(());
     }
     writeln!(out, "events:")?;
-    let rows = task.events.iter().map(|event| {
+    let reason = task.reason.as_deref().unwrap_or_default();
+    let is_news = |event: &&TaskEvent| event.message.is_empty() || !reason.contains(&event.message);
+    let rows = task.events.iter().filter(is_news).map(|event| {
         let age = event.time.map(|time| output::ago(time, clock.now));
         let times = match event.count {
             0 | 1 => String::new(),

@@ -80,9 +80,16 @@ fn whole(node: &NodeStatus, told: Option<&str>, now: Timestamp) -> String {
     format!("{}{took}{host}{restarts}{why}", node.status)
 }
 
-/// Why a node is in its state, if that is not told already.
+/// Why a node is in its state, if that is not told already: of the node, of all, or of a task that waits.
 fn news(node: &NodeStatus, told: Option<&str>) -> Option<String> {
-    cause(node).filter(|why| told != Some(why))
+    let told = told.unwrap_or_default();
+    let of_node = format!("node-{}: ", node.rank);
+    cause(node).filter(|why| {
+        let rest = told.strip_prefix(&of_node).unwrap_or(told);
+        let rest = rest.strip_prefix(&**why);
+        let is_told = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("));
+        !is_told && !(node.status == TaskState::Pending && told.contains(&**why))
+    })
 }
 
 /// Why a node is in its state, with signals by name.
