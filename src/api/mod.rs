@@ -67,7 +67,9 @@ pub use routes::{Answer, Body, JSON, Part, PartContent, REFUSALS, Route, Type, m
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
 pub use source::{LeftOut, TaskDefinitionResponse, TaskOrigin, TaskSource, has_secret};
-pub use sweep::{GroupSubmitResponse, MAX_GROUP, Sweep, SweepParameter, TaskGroup};
+pub use sweep::{
+    GroupSubmitResponse, JOB_RANK, MAX_GROUP, NUM_JOBS, Sweep, SweepParameter, TaskGroup,
+};
 pub use task::{
     NodeStatus, SubmitFlags, TaskDeleteResponse, TaskDryRunResponse, TaskEvent, TaskListResponse,
     TaskMetadata, TaskState, TaskStatus, TaskStopAllResponse, TaskStopResponse, TaskSubmitResponse,

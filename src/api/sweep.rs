@@ -17,11 +17,12 @@ const MAX_VALUE: usize = 4096;
 const MAX_PARAMETERS: usize = 16;
 
 /// The variables that the program itself sets in the nodes of a group, beside those of every task.
-const SET_FOR_EACH: [&str; 3] = [
-    "SKYPILOT_JOB_RANK",
-    "SKYPILOT_NUM_JOBS",
-    "SKYPILOT_NUM_RESTARTS",
-];
+const SET_FOR_EACH: [&str; 3] = [JOB_RANK, NUM_JOBS, "SKYPILOT_NUM_RESTARTS"];
+
+/// The number of a task in its group, from 0.
+pub const JOB_RANK: &str = "SKYPILOT_JOB_RANK";
+/// The number of tasks in a group.
+pub const NUM_JOBS: &str = "SKYPILOT_NUM_JOBS";
 
 /// A variable, and the values that it takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

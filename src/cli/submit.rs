@@ -121,6 +121,10 @@ macro_rules! with_submission {
             #[argh(option, arg_name = "state")]
             pub wait_for: Option<Awaited>,
 
+            /// with --wait-for: the longest time, such as 90s or 1h30m; then the task keeps running (default: forever)
+            #[argh(option, arg_name = "duration", from_str_fn(value::duration))]
+            pub timeout: Option<Duration>,
+
             /// print the objects that the server would create, as YAML; create nothing
             #[argh(switch)]
             pub dry_run: bool,
@@ -203,6 +207,7 @@ macro_rules! with_submission {
                     server: self.take_server(),
                     detach: self.detach,
                     wait_for: self.wait_for,
+                    timeout: self.timeout,
                     dry_run: self.dry_run,
                     no_fail_fast: self.no_fail_fast,
                     no_barrier: self.no_barrier,
@@ -225,6 +230,7 @@ pub struct StartOptions {
     pub server: ServerOptions,
     pub detach: bool,
     pub wait_for: Option<Awaited>,
+    pub timeout: Option<Duration>,
     pub dry_run: bool,
     pub no_fail_fast: bool,
     pub no_barrier: bool,
@@ -318,6 +324,7 @@ with_submission! {
     error_code(100, "the task failed"),
     error_code(101, "the task has not finished"),
     error_code(103, "the task was stopped"),
+    error_code(124, "the time of --timeout was over"),
     error_code(130, "interrupted; the task keeps running")
 )]
 pub struct SubmitArgs {
@@ -342,6 +349,7 @@ with_submission! {
     error_code(100, "the task failed"),
     error_code(101, "the task has not finished"),
     error_code(103, "the task was stopped"),
+    error_code(124, "the time of --timeout was over"),
     error_code(130, "interrupted; the task keeps running")
 )]
 pub struct RunArgs {
@@ -366,6 +374,7 @@ with_submission! {
     error_code(100, "the task failed"),
     error_code(101, "the task has not finished"),
     error_code(103, "the task was stopped"),
+    error_code(124, "the time of --timeout was over"),
     error_code(130, "interrupted; the task keeps running")
 )]
 pub struct RerunArgs {

@@ -79,6 +79,22 @@ impl Context<'_> {
         drop(self.err.flush());
     }
 
+    /// Prints what was done to an object, unless the user wants no messages.
+    fn confirm(&mut self, message: &str) -> io::Result<()> {
+        match self.is_quiet {
+            true => Ok(()),
+            false => writeln!(self.out, "{}", output::escape(message)),
+        }
+    }
+
+    /// How a new object is printed: for a user who wants no messages, by its id alone.
+    fn brief(&self, format: Format) -> Format {
+        match format.is_for_people() && self.is_quiet {
+            true => Format::Name,
+            false => format,
+        }
+    }
+
     /// Asks the user at the terminal.
     ///
     /// # Errors

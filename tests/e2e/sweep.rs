@@ -90,6 +90,27 @@ fn each_combination_is_a_task_with_its_values() {
 }
 
 #[test]
+fn a_task_of_an_array_keeps_its_place_when_it_runs_again() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let text = "name: ay\nrun: echo $SKYPILOT_JOB_RANK of $SKYPILOT_NUM_JOBS";
+    let group = sweep(&ada, text, &["--array", "2", "--name", "az"]);
+    ada.run(["jobs", "wait", &group]).success();
+    let again = ada.run(["jobs", "rerun", "az-1"]).success().stdout;
+    assert!(again.ends_with("1 of 2\n"), "{again}");
+    // Now two tasks have that name.
+    ada.run(["jobs", "status", "az-1"])
+        .code(1)
+        .says("`az-1` means several tasks");
+    let file = ada.file("name: az\nrun: echo x");
+    ada.run(["jobs", "submit", &file]).success();
+    for command in ["stop", "delete", "wait"] {
+        let refused = ada.run(["jobs", command, "az"]).says("`az` means several");
+        assert!(refused.stderr.contains(&group), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_group_is_found_by_its_name_and_by_the_beginning_of_its_id() {
     let world = World::new();
     let ada = world.login("ada");

@@ -65,6 +65,28 @@ fn a_submit_can_wait_without_a_log() {
 }
 
 #[test]
+fn a_submit_waits_no_longer_than_it_may() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("resources: {cpus: 1000}\nrun: echo never");
+    let submit = ["jobs", "submit", "--wait-for", "running"];
+    let with = |more: &[&str]| ada.run([&submit[..], more, &[&*file]].concat());
+    let late = with(&["--timeout", "1s"]).code(124);
+    assert!(
+        late.stderr.contains("not running within 1s"),
+        "{}",
+        late.stderr
+    );
+    ada.run(["jobs", "wait", "--timeout", "0s", late.stdout.trim()])
+        .code(124)
+        .says("not finished within 0s");
+    with(&["--wait", "1s"]).code(2).says("give --timeout");
+    ada.run(["jobs", "submit", "--timeout", "1s", &file])
+        .code(2)
+        .says("--timeout needs --wait-for");
+}
+
+#[test]
 fn a_wait_goes_on_when_the_server_is_back() {
     let world = World::new();
     let ada = world.login("ada");

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::{ListQuery, TaskStatus, matches_glob},
     cli::{DeleteArgs, Format, Reference},
-    client::{Context, Error, Exit, http::ApiClient, output},
+    client::{Context, Error, Exit, http::ApiClient},
 };
 
 const DELETED: &str =
@@ -63,7 +63,7 @@ pub fn run(context: &mut Context<'_>, mut args: DeleteArgs) -> Result<Exit, Erro
         stop::wait(context, DELETED, || stop::stopping(&client, &id))?;
         match format {
             Format::Table | Format::Wide | Format::Tsv => {
-                writeln!(context.out, "{}", output::escape(&answer.value.message))?;
+                context.confirm(&answer.value.message)?;
             }
             Format::Name => writeln!(context.out, "{id}")?,
             Format::Json | Format::Yaml => bodies.push(answer.body),

@@ -3,7 +3,7 @@
 //! A text of the form of an id is used as one first, without a further request. Only if there is no such object, and for all other
 //! texts, the own objects are listed.
 
-use std::{cell::OnceCell, collections::HashMap, fmt, str::FromStr};
+use std::{cell::OnceCell, cmp::Ordering, collections::HashMap, fmt, str::FromStr};
 
 use crate::{
     api::{GroupId, ListQuery, TaskId, TaskStatus, VolumeId},
@@ -228,14 +228,12 @@ impl<'a, I: Copy + PartialEq + FromStr + fmt::Display> Finder<'a, I> {
         let typed = typed.as_str();
         let (by, mut objects) = meant(typed, listed);
         let (by_group, mut of_groups) = meant(typed, &groups);
-        // The beginning of an id of both kinds means both.
-        if !objects.is_empty()
-            && !of_groups.is_empty()
-            && (by, by_group) != (By::Beginning, By::Beginning)
-        {
-            match by <= by_group {
-                true => of_groups.clear(),
-                false => objects.clear(),
+        // A name, or the beginning of an id, of both kinds means both.
+        if !objects.is_empty() && !of_groups.is_empty() {
+            match by.cmp(&by_group) {
+                Ordering::Less => of_groups.clear(),
+                Ordering::Greater => objects.clear(),
+                Ordering::Equal => (),
             }
         }
         if typed == Reference::LATEST {
@@ -453,7 +451,7 @@ mod tests {
             (
                 "train",
                 Err(
-                    "`train` means several tasks:\n  new00001  train  pending\n  run00002  train  pending",
+                    "`train` means several tasks:\n  new00001  train  pending\n  run00002  train  pending\n  abd00007  train  group of 1",
                 ),
             ),
             (

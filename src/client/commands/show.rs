@@ -39,6 +39,9 @@ pub fn run(context: &mut Context<'_>, mut args: ShowArgs) -> Result<Exit, Error>
                 writeln!(context.out, "# submitted with: {options}")?;
             }
             context.out.write_all(shown(text).as_bytes())?;
+            if is_seen && !text.ends_with('\n') {
+                writeln!(context.out)?;
+            }
         }
         (None, Some(definition)) => {
             output::yaml_stream(context.out, &[definition])?;

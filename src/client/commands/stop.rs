@@ -73,7 +73,7 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
                 let ids = stopped.value.task_ids.iter();
                 output::tsv(context.out, ids.map(|id| vec![id.to_string()]))?;
             }
-            _ => writeln!(context.out, "{}", output::escape(&stopped.value.message))?,
+            _ => context.confirm(&stopped.value.message)?,
         }
         return Ok(Exit::Done);
     }
@@ -93,7 +93,7 @@ pub fn run(context: &mut Context<'_>, mut args: StopArgs) -> Result<Exit, Error>
         }
         match format {
             Format::Table | Format::Wide | Format::Tsv => {
-                writeln!(context.out, "{}", output::escape(&stopped.message))?;
+                context.confirm(&stopped.message)?;
             }
             Format::Name => {
                 let ids = stopped.ids.iter();

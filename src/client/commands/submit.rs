@@ -1,6 +1,6 @@
 //! `k8s-cli jobs submit`, `jobs run` and `jobs rerun`: start a task, and follow its log.
 
-use std::{env, fs, io, mem, path};
+use std::{collections::BTreeSet, env, fs, io, mem, path};
 
 use serde_json::Map;
 
@@ -81,17 +81,21 @@ pub fn rerun(context: &mut Context<'_>, mut args: RerunArgs) -> Result<Exit, Err
     let settings = task_file::settings(earlier.and(changes), context.env)?;
     let settings = settings.with_sweep(sweep.as_ref());
     let is_given = |name: &String| settings.secrets.iter().any(|(given, _)| given == name);
-    if let Some(secret) = secrets.iter().find(|name| !is_given(name)) {
-        return Err(secret_is_missing(secret));
-    }
+    let mut missing: BTreeSet<String> =
+        secrets.into_iter().filter(|name| !is_given(name)).collect();
     name_secrets(&mut origin, &settings);
     options.no_fail_fast |= before.no_fail_fast;
     options.no_barrier |= before.no_barrier;
     options.recover |= before.recover;
     let name = format!("the file of task {id}");
     let file = task_file::parse(&name, text.as_bytes(), &settings)?;
-    if let Some(secret) = file.task.missing_secrets.first() {
-        return Err(secret_is_missing(secret));
+    missing.extend(file.task.missing_secrets.iter().cloned());
+    if !missing.is_empty() {
+        let options = missing.iter().map(|name| format!(" --secret {name}=VALUE"));
+        let options: String = options.collect();
+        return Err(Error::Usage(format!(
+            "the secrets of a task are not kept: give{options}"
+        )));
     }
     let mounts = match before.ignore_file_mounts {
         true => FileMounts::Ignored,
@@ -124,12 +128,6 @@ fn name_secrets(origin: &mut TaskOrigin, settings: &Settings) {
             origin.options.extend([OPTION.to_owned(), name.clone()]);
         }
     }
-}
-
-fn secret_is_missing(name: &str) -> Error {
-    Error::Usage(format!(
-        "the secrets of a task are not kept: give --secret {name}=VALUE"
-    ))
 }
 
 /// The name of this machine.
@@ -189,6 +187,14 @@ fn check(context: &Context<'_>, args: &StartOptions) -> Result<Option<Sweep>, Er
     if follows && !args.dry_run && matches!(format, Format::Json | Format::Yaml) {
         return Err(Error::Usage(
             "`-o json` and `-o yaml` need --detach: the log would follow the document".to_owned(),
+        ));
+    }
+    if args.timeout.is_some() && args.wait_for.is_none() {
+        return Err(Error::Usage("--timeout needs --wait-for".to_owned()));
+    }
+    if args.wait.is_some() && args.wait_for.is_some() {
+        return Err(Error::Usage(
+            "--wait is about the log: with --wait-for give --timeout".to_owned(),
         ));
     }
     if args.dry_run && matches!(args.output, Some(Format::Table | Format::Tsv)) {
@@ -262,10 +268,11 @@ fn start(
             ..
         } = submitted.value;
         let body = &submitted.body;
-        output::made(context.out, format, "group", &group_id, "submitted", body)?;
+        let made = context.brief(format);
+        output::made(context.out, made, "group", &group_id, "submitted", body)?;
         warn(context, name, &file.warnings, &warnings);
         if let Some(awaited) = args.wait_for {
-            return wait::for_submitted(context, &client, task_ids, awaited);
+            return wait::for_submitted(context, &client, task_ids, awaited, args.timeout);
         }
         if context.terminal.err {
             context.say(&format!(
@@ -288,9 +295,10 @@ fn start(
         task_id, warnings, ..
     } = submitted.value;
     // Printed and flushed before the log begins, because a script may need the id at once.
+    let made = context.brief(format);
     let printed = output::made(
         context.out,
-        format,
+        made,
         "task",
         &task_id,
         "submitted",
@@ -322,7 +330,7 @@ fn start(
             logs::or_unfinished(&client, &task_id, followed)
         }
         None if let Some(awaited) = args.wait_for => {
-            wait::for_submitted(context, &client, vec![task_id], awaited)
+            wait::for_submitted(context, &client, vec![task_id], awaited, args.timeout)
         }
         None => {
             if context.terminal.err {

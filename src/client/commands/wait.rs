@@ -68,7 +68,17 @@ pub fn run(context: &mut Context<'_>, mut args: WaitArgs) -> Result<Exit, Error>
         }
         Format::Table | Format::Wide => report(context, tasks),
     }
-    Ok(exit(&query, tasks, answer.value.done))
+    Ok(finish(context, &query, &answer.value))
+}
+
+/// The exit code for the last answer. It is said why, if the time was over.
+fn finish(context: &mut Context<'_>, query: &WaitQuery, last: &TaskWaitResponse) -> Exit {
+    let exit = exit(query, &last.tasks, last.done);
+    if exit == Exit::TimedOut {
+        let waited = output::duration(query.timeout.as_secs().try_into().unwrap_or(i64::MAX));
+        context.say(&format!("not {} within {waited}", query.awaited));
+    }
+    exit
 }
 
 /// The ids of the tasks that are meant, each by an id or a name of its own or together as a group.
@@ -79,7 +89,12 @@ fn all(
 ) -> Result<Vec<TaskId>, Error> {
     let mut ids = Vec::new();
     for typed in typed {
-        match (finder.find(typed), find::group(client, typed)?) {
+        let found = finder.find(typed);
+        if let Err(Error::Several { .. }) = found {
+            found?;
+            continue;
+        }
+        match (found, find::group(client, typed)?) {
             (Ok(id), _) => ids.push(id),
             (Err(_), Some((_, tasks))) => ids.extend(tasks.iter().map(|task| task.task_id)),
             (Err(error), None) => return Err(error),
@@ -94,12 +109,13 @@ pub fn for_submitted(
     client: &ApiClient,
     ids: Vec<TaskId>,
     awaited: Awaited,
+    timeout: Option<Duration>,
 ) -> Result<Exit, Error> {
     let query = WaitQuery {
         ids,
         awaited,
         any: false,
-        timeout: Duration::MAX,
+        timeout: timeout.unwrap_or(Duration::MAX),
     };
     let Some(answer) = wait(context, client, &query)? else {
         let what = match query.ids[..] {
@@ -110,7 +126,7 @@ pub fn for_submitted(
         return Ok(Exit::TaskStopped);
     };
     report(context, &answer.value.tasks);
-    Ok(exit(&query, &answer.value.tasks, answer.value.done))
+    Ok(finish(context, &query, &answer.value))
 }
 
 /// Names the tasks with their states; of many only some of those that have failed, and how many have ended in which way.

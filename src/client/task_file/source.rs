@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::de::IgnoredAny;
+
 use crate::{
     api::{LeftOut, has_secret, masked},
     yaml::{self, Content, Node, Scalar},
@@ -30,12 +32,18 @@ pub fn without_secrets(text: &str, root: &Node) -> Result<String, LeftOut> {
     let secrets = secrets
         .iter()
         .map(|entry| (entry.key.source.as_str(), &entry.value));
+    // Nothing is no value of JSON.
+    let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     let password = root.get("envs").and_then(|envs| envs.get(DOCKER_PASSWORD));
     for (name, node) in secrets.chain(password.map(|node| (DOCKER_PASSWORD, node))) {
         scalars(node, &mut |scalar| {
             if !scalar.source.trim().is_empty() {
                 values.push((name, scalar.source.clone()));
-                blanks.push((scalar.place.clone(), comment_of(text, scalar)));
+                let instead = match is_json {
+                    true => "null".to_owned(),
+                    false => comment_of(text, scalar),
+                };
+                blanks.push((scalar.place.clone(), instead));
             }
         });
     }
@@ -151,6 +159,10 @@ mod tests {
             (
                 "workdir: {url: 'https://ada:s3cret@host/repo'}\nrun: x\n",
                 Ok("workdir: {url: 'https://***@host/repo'}\nrun: x\n"),
+            ),
+            (
+                r#"{"secrets": {"A": "s3cret", "B": null}, "run": "x"}"#,
+                Ok(r#"{"secrets": {"A": null, "B": null}, "run": "x"}"#),
             ),
             // A block, with its comment, the empty lines behind it, and the keys that follow.
             (

@@ -7,13 +7,10 @@ use super::{
     names,
     submission::{NODE_IPS, Submission},
 };
+use crate::api::{JOB_RANK, NUM_JOBS};
 
 /// How many attempts of the task were before this one.
 pub const NUM_RESTARTS: &str = "SKYPILOT_NUM_RESTARTS";
-
-/// The number of a task in its group, and how many there are.
-const JOB_RANK: &str = "SKYPILOT_JOB_RANK";
-const NUM_JOBS: &str = "SKYPILOT_NUM_JOBS";
 
 /// The variables of the container of a node, those of the user first, so that those of the program override them. Variables in the
 /// task's Secret are left out, since a container's own variables override those of `envFrom`.

@@ -124,7 +124,7 @@ fn delete(context: &mut Context<'_>, mut args: VolumeDeleteArgs) -> Result<Exit,
             Format::Name => writeln!(context.out, "{id}")?,
             Format::Json | Format::Yaml => bodies.push(deleted.body),
             Format::Table | Format::Wide | Format::Tsv => {
-                writeln!(context.out, "{}", output::escape(&deleted.value.message))?;
+                context.confirm(&deleted.value.message)?;
             }
         }
         Ok(())

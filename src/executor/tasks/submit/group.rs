@@ -33,7 +33,8 @@ use super::{
 };
 use crate::{
     api::{
-        GroupId, GroupSubmitResponse, SubmitFlags, Sweep, TaskDefinition, TaskId, TaskSource, User,
+        GroupId, GroupSubmitResponse, JOB_RANK, NUM_JOBS, SubmitFlags, Sweep, TaskDefinition,
+        TaskId, TaskSource, User,
     },
     executor::{
         cluster::CONCURRENCY,
@@ -332,6 +333,26 @@ impl Group {
         begun.clone()
     }
 
+    /// Adds the options by which a task that is started again alone is as it was in the group.
+    fn place_alone(&self, rank: u32, task: &TaskDefinition, options: &mut Vec<String>) {
+        const NAME: &str = "--name";
+        let place = [
+            (JOB_RANK.to_owned(), rank.to_string()),
+            (NUM_JOBS.to_owned(), self.sweep.num_tasks.to_string()),
+        ];
+        let envs = self.sweep.values(rank).into_iter().chain(place);
+        options
+            .extend(envs.flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]));
+        let Some(name) = task.name.clone() else {
+            return;
+        };
+        let given = options.iter().position(|option| option == NAME);
+        match given.and_then(|at| options.get_mut(at + 1)) {
+            Some(given) => *given = name,
+            None => options.extend([NAME.to_owned(), name]),
+        }
+    }
+
     /// Creates the objects of one task, which waits for the others; returns the warnings of Kubernetes.
     async fn begin(
         &self,
@@ -340,10 +361,7 @@ impl Group {
     ) -> Result<Option<Vec<String>>> {
         let (submission, mut first) = self.decided.submission(self.origin(rank))?;
         let mut source = self.source.clone();
-        for (name, value) in self.sweep.values(rank) {
-            let options = &mut source.origin.options;
-            options.extend(["--env".to_owned(), format!("{name}={value}")]);
-        }
+        self.place_alone(rank, &submission.task, &mut source.origin.options);
         let source = objects::pack_source(source, &submission.task);
         let annotations = first.metadata.annotations.get_or_insert_default();
         annotations.extend(source.map(|source| (labels::SOURCE.to_owned(), source)));
