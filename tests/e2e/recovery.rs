@@ -180,6 +180,16 @@ fn several_nodes_are_started_again_together() {
     let node_jobs: Vec<_> = node_jobs.collect();
     assert_eq!(task["metadata"]["node_jobs"], serde_json::json!(node_jobs));
     assert_eq!(world.names::<Job>().len(), 6);
+    // Who comes later is told which lines are the second attempt's, even if nothing is left of the first one.
+    for pod in world.names::<Pod>() {
+        if !pod.contains("-try2") {
+            world.delete_pod(&pod);
+        }
+    }
+    let late = ada.run(["jobs", "logs", id]).success();
+    assert_eq!(late.stderr.matches(attempt).count(), 1, "{}", late.stderr);
+    let gone = "the pod of attempt 1 is gone";
+    assert_eq!(late.stderr.matches(gone).count(), 3, "{}", late.stderr);
     ada.run(["jobs", "delete", id]).success();
     wait_until("all objects to be deleted", || {
         world.names::<Job>().is_empty() && world.names_of::<Service>(id).is_empty()

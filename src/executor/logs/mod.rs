@@ -47,10 +47,7 @@ mod wait_reason;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
@@ -211,7 +208,7 @@ async fn follow(
     let query = Arc::new(query);
     let is_limit_reported = Arc::new(AtomicBool::new(false));
     let is_barrier_reported = Arc::new(AtomicBool::new(false));
-    let reported_attempt = Arc::new(AtomicU32::new(1));
+    let reported_attempts = Arc::new(Mutex::new(BTreeSet::from([1])));
     let reads = logs.tails.reads();
     let mut followers = JoinSet::new();
     for rank in ranks {
@@ -227,7 +224,7 @@ async fn follow(
             place: place.map(|cursor| cursor.place.clone()),
             is_limit_reported: is_limit_reported.clone(),
             is_barrier_reported: is_barrier_reported.clone(),
-            reported_attempt: reported_attempt.clone(),
+            reported_attempts: reported_attempts.clone(),
             reads: reads.clone(),
             read: HashSet::new(),
             has_job: false,

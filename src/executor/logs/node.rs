@@ -1,10 +1,10 @@
 //! Follows one node for one viewer: waits for its pod, reads its log, and reports its end.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -83,8 +83,8 @@ pub struct Follower {
     pub is_limit_reported: Arc<AtomicBool>,
     /// Whether the viewer has the notice about the nodes that the others wait for.
     pub is_barrier_reported: Arc<AtomicBool>,
-    /// The last attempt whose beginning the viewer has been told of.
-    pub reported_attempt: Arc<AtomicU32>,
+    /// The attempts whose beginning the viewer has been told of.
+    pub reported_attempts: Arc<Mutex<BTreeSet<u32>>>,
     /// The limit of this viewer's reads, for all nodes together.
     pub reads: Reads,
     /// The keys of the containers whose logs were read completely, or are not wanted.

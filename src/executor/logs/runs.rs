@@ -1,6 +1,6 @@
 //! What a viewer is told about the container runs of a node, beside their lines.
 
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use super::{
     ViewerGone,
@@ -26,25 +26,36 @@ impl Follower {
             })
             .await?;
         }
-        let Some(last) = last else { return Ok(()) };
         let attempt = self.watch.node(node).borrow().attempt_of(source.uid);
-        let message = match attempt {
-            _ if last.uid == source.uid => "its container was started again".to_owned(),
-            Some((number, attempt)) => {
+        let message = match (attempt, last) {
+            (_, Some(last)) if last.uid == source.uid => {
+                "its container was started again".to_owned()
+            }
+            // Of the attempts before nothing is left.
+            (Some(_), None) if !self.wants_all() => return Ok(()),
+            (Some((number, attempt)), _) => {
                 // All nodes begin it.
-                if self.reported_attempt.fetch_max(number, Ordering::Relaxed) >= number {
+                let reported = self.reported_attempts.lock();
+                let mut reported = reported.unwrap_or_else(PoisonError::into_inner);
+                if !reported.insert(number) {
                     return Ok(());
                 }
                 attempt
             }
-            None => format!("another pod runs it: {}", source.pod),
+            (None, Some(_)) => format!("another pod runs it: {}", source.pod),
+            (None, None) => return Ok(()),
         };
         self.record(LogRecord::Notice { node, message }).await
     }
 
+    /// Whether the viewer asks for the log from its beginning.
+    fn wants_all(&self) -> bool {
+        self.place.is_none() && self.query.tail.is_none() && self.query.since.is_none()
+    }
+
     /// Reports the earlier attempts whose logs are gone, to a viewer that comes later.
     pub async fn report_lost_attempts(&self) -> Result<(), ViewerGone> {
-        if self.place.is_some() || self.query.tail.is_some() || self.query.since.is_some() {
+        if !self.wants_all() {
             return Ok(());
         }
         let lost = step::lost_attempts(&self.watch.node(self.rank).borrow());

@@ -88,7 +88,8 @@ fn news(node: &NodeStatus, told: Option<&str>) -> Option<String> {
         let rest = told.strip_prefix(&of_node).unwrap_or(told);
         let rest = rest.strip_prefix(&**why);
         let is_told = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("));
-        !is_told && !(node.status == TaskState::Pending && told.contains(&**why))
+        let waits = node.status == TaskState::Pending && told.contains(&**why);
+        !(is_told || waits)
     })
 }
 
