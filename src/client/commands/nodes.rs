@@ -22,8 +22,11 @@ pub fn run(context: &mut Context<'_>, mut args: NodesArgs) -> Result<Exit, Error
             output::document(context.out, format, &answer.body)?;
         }
         _ if nodes.is_empty() => context.say("no nodes"),
-        Format::Table | Format::Wide => {
-            let sheet = context.sheet(When::Auto);
+        format @ (Format::Table | Format::Wide) => {
+            let sheet = Sheet {
+                is_whole: format == Format::Wide,
+                ..context.sheet(When::Auto)
+            };
             table(context.out, sheet, nodes, &answer.value.gpus)?;
         }
         Format::Tsv => output::tsv(context.out, nodes.iter().map(cells))?,

@@ -15,12 +15,15 @@ use super::{cut, escape};
 const GAP: usize = 3;
 /// The columns that may be shortened, in this order, each with its least width: first to what still says something, then to the titles,
 /// and at last, with a shorter title, to what only shows that there is more.
-const SHORTENED: [(&str, usize); 12] = [
+const SHORTENED: [(&str, usize); 15] = [
     ("REASON", 20),
     ("USED BY", 20),
     ("PARAMETERS", 20),
     ("NAME", 12),
     ("NODES", 20),
+    ("NODE", 20),
+    ("TYPE", 8),
+    ("NODE", 8),
     ("REASON", 6),
     ("USED BY", 10),
     ("PARAMETERS", 10),
