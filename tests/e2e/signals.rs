@@ -77,6 +77,10 @@ fn a_stop_reaches_the_program_wherever_it_stands_in_the_script() {
         format!("exec > >(tee /dev/null); {PROGRAM} < <(yes)"),
         format!("sleep 1000 | sleep 1000 | {PROGRAM} | tee /dev/null"),
         format!("trap : TERM; yes | {PROGRAM} | tee /dev/null"),
+        // The shell that waits for the output of a program is told after it.
+        format!("out=$({PROGRAM} | tee /dev/stderr)"),
+        format!("f() {{ local out; out=$({PROGRAM} | tee /dev/stderr); }}; f | cat"),
+        format!("read -r line <<< $({PROGRAM} | tee /dev/stderr)"),
     ];
     // A machine runs some of them at a time.
     for runs in runs.chunks(6) {

@@ -40,6 +40,10 @@ exec {k8s_out}>&1 {k8s_err}>&2
 # Only a trap writes to this pipe, so that a read with a timeout is a sleep without a process.
 exec {k8s_never}<> <(:)
 
+k8s_shells=(bash sh dash ash busybox)
+# The descriptors that shells open beside the usual ones.
+k8s_others=({3..9} {60..63})
+
 k8s_sleep() { read -rt "$1" -u "$k8s_never" _; }
 
 # Whether process $1 has one of the names that follow.
@@ -52,21 +56,14 @@ k8s_is_called() {
   return 1
 }
 
-# Whether another process can still write to the pipe from which process $1 reads, as the parts of a shell's pipe do. A pipe to a program
-# from the one that has started it does not count.
-k8s_is_fed() {
-  local parent=${k8s_parents[$1]} fds='1 2' pid fd flags
-  [ -p "/proc/$1/fd/0" ] || return 1
-  if [ -n "${k8s_parents[parent]}" ] && [ "/proc/$1/fd/0" -ef "/proc/$parent/fd/0" ]; then
-    k8s_is_fed "$parent"
-    return $?
-  fi
-  # `exec 3> >(filter)`, and the files of `tee >(filter)`.
-  k8s_is_called "$parent" bash sh dash ash busybox && fds='1 2 3 4 5 6 7 8 9 60 61 62 63'
+# Whether another process than $1 can still write to the pipe at its descriptor $2, by one of the descriptors that follow.
+k8s_is_written() {
+  local pipe=/proc/$1/fd/$2 reader=$1 pid fd flags
+  shift 2
   for pid in "${!k8s_parents[@]}"; do
-    [ "$pid" != "$1" ] || continue
-    for fd in $fds; do
-      [ "/proc/$1/fd/0" -ef "/proc/$pid/fd/$fd" ] || continue
+    [ "$pid" != "$reader" ] || continue
+    for fd; do
+      [ "$pipe" -ef "/proc/$pid/fd/$fd" ] || continue
       { read -r _ && read -r _ flags; } <"/proc/$pid/fdinfo/$fd" 2>/dev/null || continue
       # An octal number: 1 is for writing, and 2 for reading and writing.
       case $flags in *[1256]) return 0 ;; esac
@@ -75,10 +72,36 @@ k8s_is_fed() {
   return 1
 }
 
+# Whether another process can still write to the pipe from which process $1 reads, as the parts of a shell's pipe do. A pipe to a program
+# from the one that has started it does not count.
+k8s_is_fed() {
+  local parent=${k8s_parents[$1]} fds=(1 2)
+  [ -p "/proc/$1/fd/0" ] || return 1
+  if [ -n "${k8s_parents[parent]}" ] && [ "/proc/$1/fd/0" -ef "/proc/$parent/fd/0" ]; then
+    k8s_is_fed "$parent"
+    return $?
+  fi
+  # `exec 3> >(filter)`, and the files of `tee >(filter)`.
+  k8s_is_called "$parent" "${k8s_shells[@]}" && fds+=("${k8s_others[@]}")
+  k8s_is_written "$1" 0 "${fds[@]}"
+}
+
+# Whether process $1 is a shell that waits for the output of another one, as in `$(...)` and with `coproc`.
+k8s_substitutes() {
+  local fd
+  k8s_is_called "$1" "${k8s_shells[@]}" || return 1
+  for fd in "${k8s_others[@]}"; do
+    [ -p "/proc/$1/fd/$fd" ] && k8s_is_written "$1" "$fd" 1 2 && return 0
+  done
+  return 1
+}
+
 # Whether process $1 is to be told later than others: another one still feeds it, and it has to print what that one says, or it is a
 # filter, which ends when its pipe does.
 k8s_is_held() {
-  if k8s_is_fed "$1"; then
+  if k8s_substitutes "$1"; then
+    return 0
+  elif k8s_is_fed "$1"; then
     k8s_fed[$1]=0
   elif [ -n "${k8s_fed[$1]}" ]; then
     k8s_fed[$1]=$((k8s_fed[$1] + 1))

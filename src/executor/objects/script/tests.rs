@@ -78,7 +78,7 @@ fn init_has_no_comments_and_names_the_message() {
         without_comments(FILES),
         nodes("task-ab12cd34"),
     ] {
-        assert!(text.len() < 5120 && !text.contains("\n#"), "{text}");
+        assert!(text.len() < 5632 && !text.contains("\n#"), "{text}");
     }
     assert!(init().contains(SETUP_FAILED) && FILES.contains(FILES_FAILED));
 }
