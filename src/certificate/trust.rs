@@ -98,8 +98,29 @@ fn certificates(text: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>
 /// What a verifier accepts, and some certificates as those of servers.
 #[derive(Debug)]
 struct Cas {
-    certificates: Vec<CertificateDer<'static>>,
+    certificates: Certificates,
     verifier: Arc<dyn ServerCertVerifier>,
+}
+
+/// The certificates that are trusted, if they are those of servers, too.
+#[derive(Debug)]
+enum Certificates {
+    Given(Vec<CertificateDer<'static>>),
+    /// Those of the system, which are read when one is looked for: there are many, and seldom one is that of a server.
+    System,
+}
+
+impl Certificates {
+    fn hold(&self, certificate: &CertificateDer<'_>) -> bool {
+        let is_it = |known: &CertificateDer<'_>| known == certificate;
+        match self {
+            Self::Given(known) => known.iter().any(is_it),
+            Self::System => rustls_native_certs::load_native_certs()
+                .certs
+                .iter()
+                .any(is_it),
+        }
+    }
 }
 
 impl Cas {
@@ -110,10 +131,11 @@ impl Cas {
         let named = named.transpose();
         let named = named.map_err(|error| format!("SSL_CERT_FILE: {error}"))?;
         let provider = Arc::new(ring::default_provider());
-        let verifier = rustls_platform_verifier::Verifier::new(provider)
-            .map_err(|error| format!("the CAs of the system (SSL_CERT_FILE): {error}"))?;
+        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(|error| {
+            format!("the CAs of the system (SSL_CERT_FILE, SSL_CERT_DIR): {error}")
+        })?;
         Ok(Self {
-            certificates: named.unwrap_or_default(),
+            certificates: named.map_or(Certificates::System, Certificates::Given),
             verifier: Arc::new(verifier),
         })
     }
@@ -132,7 +154,7 @@ impl Cas {
             .build()
             .map_err(|error| format!("{origin} cannot be used: {error}"))?;
         Ok(Self {
-            certificates,
+            certificates: Certificates::Given(certificates),
             verifier,
         })
     }
@@ -183,7 +205,7 @@ impl ServerCertVerifier for Trusted {
                 CertificateError::UnknownIssuer
                 | CertificateError::BadSignature
                 | CertificateError::Other(_),
-            )) if certificates.iter().any(|known| known == end_entity) => {
+            )) if certificates.hold(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }

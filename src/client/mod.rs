@@ -206,15 +206,14 @@ fn finish(
         Err(error) => error,
     };
     let exit = error.exit();
+    let hint = error.hint().filter(|_| !context.is_quiet);
+    let hint = hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
     match error {
         // The user asked for this, so it is not reported as an error. The terminal has echoed `^C`.
-        Error::Detached { .. } if context.terminal.err => context.say(&format!("\n{error}")),
-        Error::Detached { .. } => context.say(&error.to_string()),
+        Error::Detached { .. } if context.terminal.err => context.say(&format!("\n{error}{hint}")),
+        Error::Detached { .. } => context.say(&format!("{error}{hint}")),
         _ if exit == Exit::Done => (),
-        _ => context.report(&format!("k8s-cli: {error}")),
-    }
-    if let Some(hint) = error.hint() {
-        context.say(&format!("hint: {hint}"));
+        _ => context.report(&format!("k8s-cli: {error}{hint}")),
     }
     exit
 }

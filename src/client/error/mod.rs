@@ -328,6 +328,9 @@ impl Error {
             Self::WrongScheme { right, .. } | Self::NoSuchPath { right, .. } => {
                 return Some(format!("type --api-url {right}"));
             }
+            Self::Unreachable { cause, .. } if cause.contains("SSL_CERT_FILE") => {
+                "SSL_CERT_FILE names a file with the CAs to trust in PEM, SSL_CERT_DIR a folder of them"
+            }
             Self::Unreachable { url, .. } if config::knows_user(url) => {
                 "`k8s-cli serve --socket PATH` opens a socket there; --api-url or K8S_CLI_API_URL name it, as in ssh://jump-box/PATH"
             }
