@@ -92,13 +92,17 @@ impl Error {
                 refusal(status),
                 match status.message.trim() {
                     "" => format!("cannot {doing}: Kubernetes answers with {}", status.code),
-                    message => format!("cannot {doing}: Kubernetes says: {message}"),
+                    message => format!("cannot {doing}: Kubernetes says: {}", shorten(message)),
                 },
             ),
-            kube::Error::Auth(_) | kube::Error::SerdeError(_) => (
+            kube::Error::Auth(_) => (
+                Reason::InternalError,
+                format!("cannot {doing}: the credentials of the server are not usable"),
+            ),
+            kube::Error::SerdeError(_) => (
                 Reason::InternalError,
                 format!(
-                    "cannot {doing}: the answer of Kubernetes or the credentials of the server are not usable"
+                    "cannot {doing}: the answer is none of Kubernetes: another program, or the login page of a proxy, may be at its address"
                 ),
             ),
             other => {
@@ -180,6 +184,17 @@ fn of_way(error: &kube::Error) -> Option<String> {
         let is_refused = cause.to_string() == "tunnel error: unsuccessful";
         is_refused.then(|| "the proxy refuses the connection".to_owned())
     })
+}
+
+/// The longest message of Kubernetes that is passed on, in characters. It names each of thousands of equal mistakes.
+const MAX_MESSAGE: usize = 8 << 10;
+
+/// The beginning of a long message.
+fn shorten(message: &str) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{} ...", &message[..end]),
+        None => message.to_owned(),
+    }
 }
 
 /// Whether a `Status` says that the namespace of the server does not exist.

@@ -141,6 +141,9 @@ pub(super) fn read(
     mounts
 }
 
+/// The beginning of the names of the directories in which a node has its script and its files.
+const OWN: &str = ".k8s-cli";
+
 /// The absolute path of a mount path. `~` is `/root`, the home directory of the usual user of an image.
 fn read_path(path: &str) -> Result<String, String> {
     check_length(path)?;
@@ -159,9 +162,15 @@ fn read_path(path: &str) -> Result<String, String> {
             .split('/')
             .filter(|part| !part.is_empty())
             .collect();
+        if parts.first().is_some_and(|first| first.starts_with(OWN)) {
+            return Err(format!("is a directory of the program's own: no `/{OWN}*`"));
+        }
         Ok(format!("/{}", parts.join("/")))
     } else {
-        Err("is not a mount path: expected an absolute path without `..` and `:`".to_owned())
+        Err(
+            "is not a mount path: expected an absolute path but `/`, without `.`, `..` and `:`"
+                .to_owned(),
+        )
     }
 }
 

@@ -194,7 +194,7 @@ mod tests {
         for (width, counts) in [
             (80, "7/40 done, 4 running, 1 failed"),
             (60, "7/40 done, 4 runnin…"),
-            (50, "7/40 don…"),
+            (50, "7/40 done, …"),
         ] {
             let sheet = Sheet {
                 width: Some(width),

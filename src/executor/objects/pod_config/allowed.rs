@@ -110,6 +110,8 @@ pub fn refusals(config: &Map<String, Value>, rules: &PodRules) -> Vec<Problem> {
         } else if let Some(refusal) = key_refusal(path, value, rules) {
             problems.push(Problem::new(name(path), refusal));
             return;
+        } else if rules.is_restricted && !is_trusted && makes_root(path, value) {
+            "is not allowed: tasks of this server do not run as root (`serve --pod-security restricted`)"
         } else if is_trusted || is_harmless(path, value, rules) {
             return;
         } else {
@@ -184,6 +186,15 @@ fn visit_fields<'a>(
         path.push(At::Key(key));
         visit(value, path, each);
         path.pop();
+    }
+}
+
+/// Whether a field lets a process run as root.
+fn makes_root(path: &[At<'_>], value: &Value) -> bool {
+    match path {
+        [.., At::Key("securityContext"), At::Key("runAsUser")] => *value == 0,
+        [.., At::Key("securityContext"), At::Key("runAsNonRoot")] => *value == false,
+        _ => false,
     }
 }
 

@@ -228,6 +228,28 @@ fn fields_that_skypilot_users_set_are_allowed() {
 }
 
 #[test]
+fn a_server_without_root_lets_no_task_be_root() {
+    let config = |user: i64, non_root: bool| {
+        json!({
+            "spec": {
+                "securityContext": { "runAsNonRoot": non_root },
+                "containers": [{ "securityContext": { "runAsUser": user } }],
+            },
+        })
+    };
+    let refused = |config: Value, is_trusted| {
+        let rules = PodRules {
+            is_restricted: true,
+            ..rules(is_trusted)
+        };
+        refusals(&object(config), &rules).len()
+    };
+    assert_eq!(refused(config(1000, true), false), 0);
+    assert_eq!(refused(config(0, false), false), 2);
+    assert_eq!(refused(config(0, false), true), 0);
+}
+
+#[test]
 fn fields_of_the_program_are_refused_for_all_users() {
     for (config, field) in [
         (
