@@ -183,7 +183,10 @@ fn a_url_with_the_wrong_scheme_is_answered_with_the_right_one() {
         (":8000", "type http://localhost:8000"),
         ("http//jump:8000", "type http://jump:8000"),
         ("/run/k8s.sock", "type unix:///run/k8s.sock"),
-        ("jump:port", "a URL looks like http://localhost:8000"),
+        (
+            "jump:port",
+            "a URL looks like http://localhost:8000, ssh://jump-box or unix:///run/k8s-cli/k8s-cli.sock",
+        ),
     ] {
         let outcome = ada.start_at(typed, ["jobs", "list"]).finish().code(2);
         outcome.says(&format!("\nhint: {hint}\n"));
