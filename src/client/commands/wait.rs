@@ -89,15 +89,13 @@ fn all(
 ) -> Result<Vec<TaskId>, Error> {
     let mut ids = Vec::new();
     for typed in typed {
-        let found = finder.find(typed);
-        if let Err(Error::Several { .. }) = found {
-            found?;
-            continue;
-        }
-        match (found, find::group(client, typed)?) {
-            (Ok(id), _) => ids.push(id),
-            (Err(_), Some((_, tasks))) => ids.extend(tasks.iter().map(|task| task.task_id)),
-            (Err(error), None) => return Err(error),
+        match finder.find(typed) {
+            Ok(id) => ids.push(id),
+            Err(several @ Error::Several { .. }) => return Err(several),
+            Err(error) => {
+                let (_, tasks) = find::group(client, typed)?.ok_or(error)?;
+                ids.extend(tasks.iter().map(|task| task.task_id));
+            }
         }
     }
     Ok(ids)
