@@ -18,17 +18,18 @@ k8s_end_if_stopped() {
 }
 
 # Whether a name can be resolved, within 2 s: a lost question is better asked again. An image that cannot resolve names is no failure.
+# The pauses are counted, not the time: where the machine stands still or is slow, the question has the same chance.
 k8s_resolves() {
-  local until=$((SECONDS + 2)) pause=0.005 pid resolve=(getent hosts)
+  local pauses=0 pause=0.005 pid resolve=(getent hosts)
   if ! type -P getent >/dev/null; then
     resolve=(python3 -SEc 'import socket, sys; socket.getaddrinfo(sys.argv[1], None)')
     type -P python3 >/dev/null || return 0
   fi
   RES_OPTIONS='timeout:1 attempts:1' "${resolve[@]}" "$1" </dev/null >/dev/null 2>&1 &
   pid=$!
-  while kill -0 "$pid" 2>/dev/null && [ -z "$k8s_stopping" ] && [ "$SECONDS" -lt "$until" ]; do
+  while kill -0 "$pid" 2>/dev/null && [ -z "$k8s_stopping" ] && [ "$pauses" -lt 40 ]; do
     k8s_sleep "$pause"
-    pause=0.05
+    pause=0.05 pauses=$((pauses + 1))
   done
   kill -KILL "$pid" 2>/dev/null && return 1
   wait "$pid"
@@ -57,23 +58,26 @@ k8s_name_itself() {
   [ -z "$address" ] || { echo "$address $name" >>/etc/hosts; } 2>/dev/null
 }
 
-# Before `setup`: finds rank 0, whose pod may start last.
+# Before `setup`: finds rank 0, whose pod may start last. It gives up when it has looked once more after 30 s, because they may have
+# passed while nothing ran.
 k8s_find_first() {
-  local until=$((SECONDS + 30)) pause=1
+  local until=$((SECONDS + 30)) late='' pause=1
   k8s_names=("node-0.$k8s_domain")
   k8s_name_itself
   until k8s_look; do
     k8s_end_if_stopped
-    [ "$SECONDS" -lt "$until" ] || { k8s_say_unknown; break; }
+    [ -z "$late" ] || { k8s_say_unknown; break; }
+    [ "$SECONDS" -lt "$until" ] || late=1
     k8s_sleep "0.$pause"
     [ "$pause" -gt 4 ] || pause=$((pause * 2))
   done
 }
 
 # Before `run`: finds the other nodes, and waits for them. The name of a node is gone when it has ended, so each looks for the others
-# before any of them may begin: it says that it is ready when it has found all, or after 30 s, and goes on looking while it waits.
+# before any of them may begin: it says that it is ready when it has found all, or has looked once more after 30 s, and goes on
+# looking while it waits.
 k8s_meet() {
-  local until=$((SECONDS + 30)) start rank ready='' turn=0 look=0 pause=1
+  local until=$((SECONDS + 30)) late='' start rank ready='' turn=0 look=0 pause=1
   k8s_names=("node-0.$k8s_domain" "node-$NODE_RANK.$k8s_domain")
   if [ "$NUM_NODES" -le 64 ]; then
     k8s_names=()
@@ -82,17 +86,17 @@ k8s_meet() {
   fi
   while :; do
     if [ "$turn" -ge "$look" ]; then
-      k8s_look
+      [ "$SECONDS" -lt "$until" ] || late=1
+      if k8s_look || [ -n "$late" ]; then ready=1; fi
       look=$((turn + pause))
       [ "$pause" -gt 4 ] || pause=$((pause * 2))
     fi
     turn=$((turn + 1))
     k8s_end_if_stopped
-    if [ -z "$ready" ] && { [ ${#k8s_names[@]} = 0 ] || [ "$SECONDS" -ge "$until" ]; }; then
-      ready=1
-      : >"$k8s_start/node/ready"
+    if [ -n "$ready" ]; then
+      [ -e "$k8s_start/node/ready" ] || : >"$k8s_start/node/ready"
+      { read -r start <"$k8s_start/task/start"; } 2>/dev/null
     fi
-    [ -z "$ready" ] || { read -r start <"$k8s_start/task/start"; } 2>/dev/null
     case $start in
       now) break ;;
       now\ *) echo "k8s-cli: ${start#now }" >&"$k8s_err"; break ;;

@@ -372,6 +372,8 @@ struct Node {
     image: Image,
     rank: u32,
     num_nodes: u32,
+    /// How long it looks for the others, in seconds.
+    patience: u32,
 }
 
 impl Node {
@@ -385,6 +387,7 @@ impl Node {
             image,
             rank,
             num_nodes,
+            patience: 30,
         }
     }
 
@@ -401,6 +404,7 @@ impl Node {
         let nodes = nodes("task-ab12cd34");
         let nodes = nodes.replace("/.k8s-cli-start", &place("start"));
         let nodes = nodes.replace("/etc/hosts", &place("hosts"));
+        let nodes = nodes.replace("SECONDS + 30", &format!("SECONDS + {}", self.patience));
         let shell = without_comments(SHELL);
         Command::new("/bin/bash")
             .args([
@@ -491,6 +495,37 @@ fn a_name_is_asked_for_until_it_is_known() {
     node.release("now");
     let expected = "hosts node-0.task-ab12cd34\n";
     assert_eq!(end(process), (Some(0), expected.to_owned(), String::new()));
+}
+
+#[test]
+fn a_node_looks_once_more_when_its_time_has_passed_in_one_question() {
+    // Before `setup`, and before `run`: the second question finds the name.
+    for first in ["setup", "run"] {
+        let mut node = Node::new("late", 1, 2);
+        node.patience = 0;
+        let getent = format!(
+            "#!/bin/sh\n[ {first} = setup ] || [ -e ~/setup ] || exit 0\n[ -e ~/asked ] || {{ : >~/asked; exit 2; }}\n"
+        );
+        node.image.add("bin/getent", &getent);
+        let process = node.ready(": >~/setup", "exit 0");
+        node.release("now");
+        assert_eq!(end(process), (Some(0), String::new(), String::new()));
+    }
+}
+
+#[test]
+fn a_node_goes_on_without_a_name_that_stays_unknown() {
+    let mut node = Node::new("unknown", 1, 2);
+    node.patience = 0;
+    let getent = "#!/bin/sh\ncase $2 in node-0.*) exit 2 ;; esac\n";
+    node.image.add("bin/getent", getent);
+    let process = node.ready("echo setup", "echo run");
+    node.release("now");
+    let line = "k8s-cli: node-0.task-ab12cd34 cannot be resolved after 30 s, going on\n";
+    assert_eq!(
+        end(process),
+        (Some(0), "setup\nrun\n".to_owned(), line.repeat(2))
+    );
 }
 
 #[test]
