@@ -52,6 +52,17 @@ fn bash_completes_commands_options_and_ids() {
     ada.run(["completion", "words", "--", "jobs", "wait", start])
         .success()
         .stdout(&format!("{finished}\ttask-{finished} completed\n"));
+    let words = |word: &str| ada.run(["completion", "words", "--", "jobs", "wait", word]);
+    words("task-").success().stdout(&format!(
+        "task-{running}\t{running} running\ntask-{finished}\t{finished} completed\n"
+    ));
+    // A name of two tasks would be ambiguous.
+    for _ in 0..2 {
+        ada.submit("name: twice\nrun: 'true'");
+    }
+    words("twi").success().stdout("");
+    ada.run(["volumes", "create", "data", "1Gi"]).success();
+    assert_eq!(offered(&ada, "k8s-cli volumes delete da"), ["data"]);
     ada.run(["jobs", "stop", &running]).success();
 }
 
