@@ -49,25 +49,31 @@ impl fmt::Display for Since {
 }
 
 /// The durations with units that [`parse_duration`] reads, as a regular expression.
-pub const DURATION: &str = "forever|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+) ?(ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?) ?)+";
+pub const DURATION: &str = "forever|\\+?(([0-9]+(\\.[0-9]*)?|\\.[0-9]+) ?(ns|us|µs|μs|ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?) ?)+";
 
 /// Reads `90`, `90s`, `1.5h`, `10 min`, `2 days` or several in a row, `1h30m`, and `forever`: a hundred years, a limit that prevents
-/// overflows.
+/// overflows. What Go writes is read too (`time.ParseDuration`, Go 1.24).
 pub fn parse_duration(text: &str) -> Option<Duration> {
     const LONGEST: f64 = 100.0 * 365.0 * 24.0 * 3600.0;
     if text == "forever" {
         return Some(Duration::from_secs_f64(LONGEST));
     }
+    let text = match text.strip_prefix('+') {
+        Some(rest) if rest.contains(|c: char| c.is_alphabetic()) => rest,
+        _ => text,
+    };
     let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() || text.is_empty() {
         let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
         let number = rest.len() - rest.trim_start_matches(is_of_number).len();
         let (number, units) = rest.split_at(number);
         let units = units.strip_prefix(' ').unwrap_or(units);
-        let after = units.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        let after = units.trim_start_matches(|c: char| c.is_lowercase());
         let seconds = match &units[..units.len() - after.len()] {
             // A number alone is one of seconds.
             "" if number.len() == text.len() && !number.contains('.') => 1.0,
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
             "ms" => 0.001,
             "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
             "m" | "min" | "mins" | "minute" | "minutes" => 60.0,

@@ -94,6 +94,10 @@ fn durations_have_units() {
         ("2 days", 2 * 86400),
         ("1w", 7 * 86400),
         ("3000ms", 3),
+        ("+1s", 1),
+        ("1s1000000us", 2),
+        ("1000000µs", 1),
+        ("1000000μs1000000000ns", 2),
     ] {
         assert_eq!(
             parse_duration(text),
@@ -114,6 +118,11 @@ fn durations_have_units() {
         ".s",
         "0.5",
         " 1s",
+        "+",
+        "++1s",
+        "+90",
+        "1h+1s",
+        "1ß",
     ] {
         assert_eq!(parse_duration(text), None, "{text}");
     }
