@@ -12,7 +12,7 @@ use super::{
 use crate::k8s::names::is_label_value;
 
 /// The order of a list. Tasks that are equal in it are listed newest first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// Newest first.
     #[default]
@@ -71,6 +71,7 @@ impl Sort {
             Self::User => task.username.clone(),
         };
         ListPlace {
+            sort: self,
             key,
             created: Reverse(task.created_at.unix_nanoseconds()),
             id: task.task_id,
@@ -81,16 +82,23 @@ impl Sort {
 /// A place in a list: that of the last task of an answer. The next answer begins behind it, also if the task is gone by then.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListPlace {
+    /// The order of the list.
+    sort: Sort,
     key: String,
     created: Reverse<i64>,
     id: TaskId,
 }
 
-/// `<nanoseconds>.<id>.<key, each byte as two hexadecimal digits>`.
+/// `<order>.<nanoseconds>.<id>.<key, each byte as two hexadecimal digits>`.
 impl fmt::Display for ListPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, created, id } = self;
-        write!(f, "{}.{id}.", created.0)?;
+        let Self {
+            sort,
+            key,
+            created,
+            id,
+        } = self;
+        write!(f, "{sort}.{}.{id}.", created.0)?;
         key.bytes().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -100,7 +108,8 @@ impl FromStr for ListPlace {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || {
-            let (created, rest) = text.split_once('.')?;
+            let (sort, rest) = text.split_once('.')?;
+            let (created, rest) = rest.split_once('.')?;
             let (id, key) = rest.split_once('.')?;
             let digits = key.as_bytes().chunks(2);
             let bytes: Option<Vec<u8>> = digits
@@ -110,6 +119,7 @@ impl FromStr for ListPlace {
                 })
                 .collect();
             Some(Self {
+                sort: sort.parse().ok()?,
                 key: String::from_utf8(bytes?).ok()?,
                 created: Reverse(created.parse().ok()?),
                 id: id.parse().ok()?,
@@ -220,6 +230,11 @@ impl ListQuery {
         if query.watch && (query.limit.is_some() || query.after.is_some()) {
             let message = "does not go together with `limit` and `continue`";
             problems.push(Problem::new("watch", message));
+        }
+        let place = query.after.as_ref();
+        if let Some(place) = place.filter(|place| place.sort != query.sort) {
+            let message = format!("is of a list with sort={}: give the same", place.sort);
+            problems.push(Problem::new("continue", message));
         }
         match problems.is_empty() {
             true => Ok(query),
@@ -341,7 +356,7 @@ mod tests {
     #[test]
     fn a_query_is_read_as_it_was_written() {
         assert_eq!(ListQuery::default().to_query(), "");
-        let text = "status=pending,running&name=a&user=b&group=gr00up00&since=60s&sort=name&limit=7&continue=-5.ab12cd34.6120";
+        let text = "status=pending,running&name=a&user=b&group=gr00up00&since=60s&sort=name&limit=7&continue=name.-5.ab12cd34.6120";
         let query = ListQuery::from_pairs(&pairs(text)).unwrap();
         assert_eq!(query.to_query(), text.replace(',', "%2C"));
         assert_eq!(query.after.unwrap().key, "a ");
@@ -356,8 +371,13 @@ mod tests {
             "limit=0",
             "limit=-1",
             "continue=x",
-            "continue=1.ab12cd34.6",
-            "continue=1.ab12cd34.éé",
+            "continue=created.1.ab12cd34.6",
+            "continue=created.1.ab12cd34.éé",
+            "continue=1.ab12cd34.61",
+            "continue=age.1.ab12cd34.61",
+            // Of a list in another order.
+            "continue=name.1.ab12cd34.61",
+            "sort=name&continue=created.1.ab12cd34.",
             "watch=maybe",
             "watch=true&limit=3",
         ] {

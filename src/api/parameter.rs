@@ -128,8 +128,9 @@ impl Kind {
             Self::Sweep => text("[A-Za-z_][A-Za-z0-9_]*=[^\\x00]+".to_owned(), "lr=0.1,0.01"),
             Self::Cursor => text("[0-9]+-[a-z0-9._~-]+".to_owned(), "0-begin"),
             Self::Place => text(
-                "[+-]?[0-9]+\\.[a-z0-9]{8}\\.[0-9a-fA-F+]*".to_owned(),
-                "1759667696000000000.ab12cd34.",
+                "(created|updated|name|status|user)\\.[+-]?[0-9]+\\.[a-z0-9]{8}\\.[0-9a-fA-F+]*"
+                    .to_owned(),
+                "created.1759667696000000000.ab12cd34.",
             ),
             Self::Key => json!({
                 "type": "string",

@@ -48,7 +48,7 @@ fn the_tables_have_all_parameters_of_the_queries() {
         pairs(query).into_iter().map(|(key, _)| key).collect()
     };
     // A query without defaults is written with all its keys.
-    let list = "status=failed&name=a&user=b&group=ab12cd34&since=1s&sort=name&limit=1&continue=1.ab12cd34.61";
+    let list = "status=failed&name=a&user=b&group=ab12cd34&since=1s&sort=name&limit=1&continue=name.1.ab12cd34.61";
     let list = ListQuery::from_pairs(&pairs(list)).unwrap();
     let list = ListQuery {
         watch: true,
