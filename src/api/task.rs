@@ -115,6 +115,24 @@ impl TaskStatus {
         let mut nodes = self.metadata.nodes.iter();
         self.status.is_terminal() && nodes.all(|node| node.status.is_terminal())
     }
+
+    /// When the first of its nodes started, and when the last one ended, if all have.
+    pub fn span(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let nodes = &self.metadata.nodes;
+        let started = nodes.iter().filter_map(|node| node.started_at).min();
+        let finished = nodes.iter().filter_map(|node| node.finished_at).max();
+        (started, finished.filter(|_| self.has_ended()))
+    }
+
+    /// Writes the span of its nodes into its metadata.
+    pub fn with_span(mut self) -> Self {
+        let (started, finished) = self.span();
+        let metadata = &mut self.metadata;
+        (metadata.started_at, metadata.finished_at) = (started, finished);
+        let ends = started.zip(finished);
+        metadata.duration_seconds = ends.map(|(start, end)| start.seconds_until(end));
+        self
+    }
 }
 
 /// The objects of a task in the cluster.
@@ -139,6 +157,15 @@ pub struct TaskMetadata {
     pub running_nodes: u32,
     #[schema(required)]
     pub pending_nodes: u32,
+    /// When the process of its first node started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the process of its last node ended, once all have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// The time between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<i64>,
     /// The files that travelled with it, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<TaskFiles>,

@@ -348,7 +348,7 @@ impl Observed {
         let running = count(TaskState::Running) + count(TaskState::Stopping);
         let rest = num_nodes
             .saturating_sub(count(TaskState::Completed) + count(TaskState::Failed) + running);
-        Some(TaskStatus {
+        let status = TaskStatus {
             task_id: id,
             name: match facts.name {
                 Some(name) => name.to_owned(),
@@ -384,9 +384,11 @@ impl Observed {
                     .find_map(|job| Some(job.files.as_ref()?.about.clone())),
                 group: jobs.first().and_then(|job| job.group.as_deref().cloned()),
                 nodes,
+                ..TaskMetadata::default()
             },
             events: Vec::new(),
-        })
+        };
+        Some(status.with_span())
     }
 
     /// The nodes of a task by rank, from these Jobs with their newest pods, and from the pods without a Job.

@@ -141,7 +141,7 @@ pub fn lines(out: &mut dyn Write, task: &TaskStatus) -> io::Result<()> {
     let time = |time: Option<Timestamp>| time.map_or_else(String::new, |time| time.to_string());
     let metadata = &task.metadata;
     let reason = task.reason.clone().unwrap_or_default();
-    let (started, finished) = span(task);
+    let (started, finished) = task.span();
     let created = task.created_at.to_string();
     let updated = task.updated_at.to_string();
     let mut pairs = vec![
@@ -181,7 +181,7 @@ pub fn block(
     sheet: Sheet,
     clock: &Clock,
 ) -> io::Result<()> {
-    let (started, finished) = span(task);
+    let (started, finished) = task.span();
     let took = started.map(|started| {
         let end = finished.unwrap_or(clock.now);
         output::duration(started.seconds_until(end))
@@ -221,14 +221,6 @@ fn owner_pairs(task: &TaskStatus) -> [(&'static str, String); 6] {
         ("group", group(task)),
         ("parameters", parameters(task)),
     ]
-}
-
-/// The start of the first node, and the end of the last one if all have ended.
-fn span(task: &TaskStatus) -> (Option<Timestamp>, Option<Timestamp>) {
-    let nodes = &task.metadata.nodes;
-    let started = nodes.iter().filter_map(|node| node.started_at).min();
-    let finished = nodes.iter().filter_map(|node| node.finished_at).max();
-    (started, finished.filter(|_| task.status.is_terminal()))
 }
 
 fn events(out: &mut dyn Write, task: &TaskStatus, clock: &Clock) -> io::Result<()> {
