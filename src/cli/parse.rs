@@ -98,7 +98,7 @@ const OTHER_NAMES: [(&str, &str, &str); 8] = [
 ];
 
 /// Names that commands have in kubectl, SkyPilot and Slurm, and that are too vague to be taken for them.
-const FOREIGN_NAMES: [(&str, &str, &str); 9] = [
+const FOREIGN_NAMES: [(&str, &str, &str); 12] = [
     ("jobs", "create", "submit"),
     ("jobs", "get", "list"),
     ("jobs", "kill", "stop"),
@@ -107,7 +107,37 @@ const FOREIGN_NAMES: [(&str, &str, &str); 9] = [
     ("jobs", "tail", "logs"),
     ("jobs", "tasks", "list"),
     ("jobs", "top", "list"),
+    ("nodes", "get", "nodes"),
+    ("nodes", "list", "nodes"),
+    ("nodes", "ls", "nodes"),
     ("volumes", "get", "list"),
+];
+
+/// Options of kubectl, SkyPilot, gh and Slurm, and those that do the same in the commands that have them.
+const FOREIGN_OPTIONS: [(&str, &str); 23] = [
+    ("--address", "--host"),
+    ("--bind", "--host"),
+    ("--class", "--storage-class"),
+    ("--condition", "--for"),
+    ("--format", "--output"),
+    ("--json", "--output json"),
+    ("--last", "--limit"),
+    ("--lines", "--tail"),
+    ("--listen", "--host"),
+    ("--mem", "--memory"),
+    ("--nodes", "--num-nodes"),
+    ("--server", "--api-url"),
+    ("--time", "--time-limit"),
+    ("--url", "--api-url"),
+    ("--yaml", "--output yaml"),
+    ("--yes", "--force"),
+    ("-N", "--num-nodes"),
+    ("-n", "--tail"),
+    ("-n", "--limit"),
+    ("-p", "--port"),
+    ("-t", "--time-limit"),
+    ("-w", "--watch"),
+    ("-y", "--force"),
 ];
 
 /// Other names of options of the commands that start tasks.
@@ -295,8 +325,18 @@ fn nearest_name(word: &str, command: &[&str]) -> Option<Name> {
     });
     let others =
         (OTHER_NAMES.iter().chain(&FOREIGN_NAMES)).filter(|(group, ..)| command == [*group]);
-    let names = own.chain(others.clone().map(|(_, other, _)| *other));
+    let names = own
+        .clone()
+        .chain(others.clone().map(|(_, other, _)| *other));
     let is_option = word.starts_with('-');
+    let has = |real: &str| own.clone().any(|name| real.split(' ').next() == Some(name));
+    let mut foreign = FOREIGN_OPTIONS.iter();
+    if let Some((_, real)) = foreign.find(|(other, real)| *other == word && has(real)) {
+        return Some(Name {
+            real: (*real).to_owned(),
+            is_exact: true,
+        });
+    }
     let names = names.filter(|name| name.starts_with("--") == is_option && *name != "--help");
     let name = nearest(word, names)?;
     let real =

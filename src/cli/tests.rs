@@ -329,6 +329,13 @@ fn a_wrong_command_or_option_is_answered_with_the_nearest() {
         ("serv", "serve", ""),
         ("jobs list --all-user", "--all-users", "jobs list"),
         ("jobs submit --detatch a.yaml", "--detach", "jobs submit"),
+        ("jobs list --json", "--output json", "jobs list"),
+        ("jobs list -n 3", "--limit", "jobs list"),
+        ("jobs logs -n 3 ab12cd34", "--tail", "jobs logs"),
+        ("jobs submit --mem 4 a.yaml", "--memory", "jobs submit"),
+        ("volumes delete --yes data", "--force", "volumes delete"),
+        ("serve --bind 127.0.0.1", "--host", "serve"),
+        ("nodes ls", "nodes", "nodes"),
         (
             "jobs logs --timestamp ab12cd34",
             "--timestamps",

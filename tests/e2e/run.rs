@@ -32,6 +32,10 @@ fn a_command_line_is_a_task() {
     ada.run(["jobs", "run"])
         .code(2)
         .says("give a command: k8s-cli jobs run -- python train.py");
+    let file = ada.file("run: exit 3");
+    ada.run(["jobs", "run", &file]).code(2).says(&format!(
+        "`{file}` is a file, and no command: k8s-cli jobs submit {file}"
+    ));
     ada.run(["jobs", "run", "--cpus", "four", "--", "true"])
         .code(2)
         .says("--cpus");

@@ -1,6 +1,10 @@
 //! `k8s-cli jobs submit`, `jobs run` and `jobs rerun`: start a task, and follow its log.
 
-use std::{collections::BTreeSet, env, fs, io, mem, path};
+use std::{
+    collections::BTreeSet,
+    env, fs, io, mem,
+    path::{self, Path},
+};
 
 use serde_json::Map;
 
@@ -19,7 +23,7 @@ use crate::{
         output,
         task_file::{self, Finding, Settings, TaskFile},
     },
-    yaml,
+    hidden, yaml,
 };
 
 /// The name of a task file that does not exist, in messages.
@@ -149,6 +153,15 @@ pub fn run_command(context: &mut Context<'_>, mut args: RunArgs) -> Result<Exit,
         return Err(Error::Usage(
             "give a command: k8s-cli jobs run -- python train.py".to_owned(),
         ));
+    }
+    if let [word] = &args.command[..]
+        && [".yaml", ".yml"].iter().any(|end| word.ends_with(end))
+        && Path::new(word).is_file()
+    {
+        let word = hidden::escape(word);
+        return Err(Error::Usage(format!(
+            "`{word}` is a file, and no command: k8s-cli jobs submit {word}"
+        )));
     }
     let mut mounts = Map::new();
     for (name, path) in args.volume {
