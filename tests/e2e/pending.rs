@@ -31,21 +31,49 @@ fn a_missing_image_is_a_reason() {
 
 #[test]
 fn a_reason_that_never_goes_away_ends_the_task() {
-    let world = World::new();
+    let world = World::with(&["--allow-pod-config"]);
     let ada = world.login("ada");
-    // Nobody replaces the variable in the first name.
+    let pulled = |image: &str, policy: &str| {
+        format!(
+            "resources: {{image_id: '{image}'}}\nconfig: {{kubernetes: {{pod_config: {{spec: {{containers: [{{imagePullPolicy: \
+             {policy}}}]}}}}}}}}\nrun: 'true'"
+        )
+    };
+    let mounted = |value: &str, path: &str| {
+        format!(
+            "envs: {{PART: '{value}'}}\nconfig: {{kubernetes: {{pod_config: {{spec: {{volumes: [{{name: v, emptyDir: {{}}}}], \
+             containers: [{{volumeMounts: [{{name: v, mountPath: /mnt, subPathExpr: '{path}'}}]}}]}}}}}}}}\nrun: 'true'"
+        )
+    };
+    let config = "CreateContainerConfigError: ";
     let tasks = [
-        ("bad:$TAG", "Always", "InvalidImageName: "),
-        ("registry.invalid/none:1", "Never", "ErrImageNeverPull: "),
+        // Nobody replaces the variable in this name.
+        (
+            pulled("bad:$TAG", "Always"),
+            "InvalidImageName: ".to_owned(),
+        ),
+        (
+            pulled("registry.invalid/none:1", "Never"),
+            "ErrImageNeverPull: ".to_owned(),
+        ),
+        (
+            mounted("a", "$(PART)/$(ABSENT)-$(AB)"),
+            format!("{config}missing value for AB, ABSENT"),
+        ),
+        (
+            mounted("/a", "$(PART)"),
+            format!("{config}error SubPath `/a` must not be an absolute path"),
+        ),
+        (
+            mounted("../a", "$(PART)"),
+            format!("{config}unable to provision SubPath `../a`: must not contain '..'"),
+        ),
     ];
-    for (image, policy, expected) in tasks {
-        let config = format!("{{containers: [{{imagePullPolicy: {policy}}}]}}");
-        let id = ada.submit(&format!(
-            "resources: {{image_id: '{image}'}}\nconfig: {{kubernetes: {{pod_config: {{spec: {config}}}}}}}\nrun: 'true'"
-        ));
+    for (task, expected) in tasks {
+        let id = ada.submit(&task);
         let task = ada.wait_for_status(&id, "failed");
         let reason = task["reason"].as_str().unwrap();
-        assert!(reason.starts_with(expected), "{reason}");
+        assert!(reason.starts_with(&expected), "{reason}");
         wait_for("its pod is gone", || {
             let task = ada.status(&id);
             let pod = &task["metadata"]["nodes"][0]["pod"];
@@ -55,6 +83,12 @@ fn a_reason_that_never_goes_away_ends_the_task() {
         let log = ada.run(["jobs", "logs", &id]).code(100).stdout("");
         assert!(!log.stderr.contains("may be missing"), "{}", log.stderr);
     }
+    let file = ada.file(&mounted("a/b", "$(PART)/c").replace(
+        "run: 'true'",
+        "run: 'echo >/mnt/own && while read -r _ root at _; do [ $at = /mnt ] && echo ${root##*/}; done < <(cut -d\" \" -f3- /proc/self/mountinfo)'",
+    ));
+    let run = ada.run(["jobs", "submit", &file]).success();
+    assert!(run.stdout.ends_with("\nc\n"), "{}", run.stdout);
 }
 
 #[test]

@@ -526,11 +526,15 @@ impl WaitingState {
 
     /// Whether the kubelet will never start the container, however long it waits.
     fn is_hopeless(&self) -> bool {
-        const FOR_EVER: [&str; 4] = [
+        const FOR_EVER: [&str; 7] = [
             "couldn't find key",
             "non-existent config key",
             "has runAsNonRoot and",
             "breaks non-root policy",
+            // Of a `subPathExpr` (`pkg/kubelet/kubelet_pods.go`, `makeMounts`, 1.20 to 1.36).
+            "missing value for ",
+            "error SubPath `",
+            "unable to provision SubPath `",
         ];
         let message = self.message.as_deref().unwrap_or_default();
         match self.reason.as_deref() {

@@ -283,7 +283,7 @@ impl Container<'_> {
         if let Some(names) = &*pod.names.borrow() {
             own.push((PathBuf::from("/etc/hosts"), names.file()));
         }
-        let mounts = volumes::plan(self.spec, &pod.sources.borrow(), own, &root)
+        let mounts = volumes::plan(self.spec, &variables, &pod.sources.borrow(), own, &root)
             .map_err(|volumes::NotReady(why)| ("CreateContainerConfigError", why))?;
         steps.extend(mounts);
         let directory = match text(&self.spec["workingDir"]) {

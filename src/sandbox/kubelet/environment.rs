@@ -3,7 +3,7 @@
 //! It reads Secrets and `ConfigMaps`, and of the machine's environment only `PATH`. The expansion follows Kubernetes,
 //! `third_party/forked/golang/expansion/expand.go`, and the order of the sources `pkg/kubelet/kubelet_pods.go`, v1.36.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use k8s_openapi::ByteString;
 use serde_json::Value;
@@ -74,6 +74,12 @@ pub fn variables(
 
 /// Replaces `$(NAME)` by the value of the variable and `$$` by `$`. An unknown name stays.
 pub fn expand(template: &str, variables: &Variables) -> String {
+    expand_known(template, variables).0
+}
+
+/// Like [`expand`]; the second value has the unknown names, in order.
+pub fn expand_known<'a>(template: &'a str, variables: &Variables) -> (String, BTreeSet<&'a str>) {
+    let mut unknown = BTreeSet::new();
     let mut expanded = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(index) = rest.find('$') {
@@ -93,11 +99,14 @@ pub fn expand(template: &str, variables: &Variables) -> String {
         };
         match variables.iter().find(|(known, _)| known == name) {
             Some((_, value)) => expanded.push_str(value),
-            None => expanded.push_str(&format!("$({name})")),
+            None => {
+                unknown.insert(name);
+                expanded.push_str(&format!("$({name})"));
+            }
         }
         rest = after;
     }
-    expanded + rest
+    (expanded + rest, unknown)
 }
 
 /// The command and the arguments of a container; empty if it has neither.

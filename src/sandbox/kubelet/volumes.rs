@@ -13,7 +13,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::projections;
+use super::{
+    environment::{self, Variables},
+    projections,
+};
 use crate::sandbox::{
     objects::{
         object::{elements, text},
@@ -111,6 +114,7 @@ pub fn update(registry: &Registry, pod: &Value, directory: &Path) {
 /// directories that show all entries of the machine.
 pub fn plan(
     container: &Value,
+    variables: &Variables,
     sources: &[(String, PathBuf, bool)],
     own: Vec<(PathBuf, PathBuf)>,
     root: &Path,
@@ -122,8 +126,8 @@ pub fn plan(
         else {
             continue;
         };
-        let inner = text(&mount["subPath"]);
-        let source = sub_path(source, inner).map_err(|error| {
+        let inner = inner_path(mount, variables).map_err(NotReady)?;
+        let source = sub_path(source, &inner).map_err(|error| {
             NotReady(format!(
                 "failed to prepare subPath for volumeMount \"{name}\": {error}"
             ))
@@ -300,6 +304,30 @@ impl Steps<'_> {
 }
 
 /// Finds or creates a path inside a volume, without following a link out of it.
+/// The path in its volume that a mount shows (Kubernetes, `pkg/kubelet/kubelet_pods.go`, `makeMounts`, v1.36).
+fn inner_path(mount: &Value, variables: &Variables) -> Result<String, String> {
+    let template = text(&mount["subPathExpr"]);
+    if template.is_empty() {
+        return Ok(text(&mount["subPath"]).to_owned());
+    }
+    let (path, unknown) = environment::expand_known(template, variables);
+    if !unknown.is_empty() {
+        let names: Vec<_> = unknown.into_iter().collect();
+        return Err(format!("missing value for {}", names.join(", ")));
+    }
+    if path.starts_with('/') {
+        return Err(format!(
+            "error SubPath `{path}` must not be an absolute path"
+        ));
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!(
+            "unable to provision SubPath `{path}`: must not contain '..'"
+        ));
+    }
+    Ok(path)
+}
+
 fn sub_path(volume: &Path, inner: &str) -> io::Result<PathBuf> {
     if inner.is_empty() {
         return Ok(volume.to_owned());
@@ -362,7 +390,13 @@ mod tests {
                 .map(|target| json!({"name": "v", "mountPath": target}))
                 .collect();
             let root = Path::new("/no/such/root");
-            let steps = plan(&json!({"volumeMounts": mounts}), &sources, own, root);
+            let steps = plan(
+                &json!({"volumeMounts": mounts}),
+                &Variables::new(),
+                &sources,
+                own,
+                root,
+            );
             let steps = steps.ok().unwrap();
             // In both cases the volume cannot be written.
             let read_only = steps.iter().filter(|step| *step == "readonly").count();
