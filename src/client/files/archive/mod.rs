@@ -3,10 +3,11 @@
 //! Equal files make equal archives: entries are sorted, and have neither owners nor times.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt::{self, Write as _},
     fs::File,
-    io::{self, BufReader, BufWriter, PipeReader, PipeWriter, Read, Seek, Write},
+    io::{self, BufWriter, PipeReader, PipeWriter, Read, Seek, Write},
+    num::NonZero,
     panic::resume_unwind,
     path::{Path, PathBuf},
     thread,
@@ -31,6 +32,8 @@ use crate::{
 const LEVEL: u32 = 2;
 /// The size of a buffer before and behind the compression: that of a pipe.
 const BUFFER: usize = 1 << 16;
+/// So much is compressed at a time. What the beginning of a block costs, because nothing stands before it, is far below a hundredth.
+const BLOCK: usize = 1 << 20;
 /// The most paths that a message names.
 const LARGEST: usize = 10;
 
@@ -117,7 +120,7 @@ pub fn pack(
         .map(|root| (root.to_owned(), Kind::Directory { mode: 0o755 }))
         .collect();
     let all = used.iter().map(|(path, kind)| (path, kind)).chain(&entries);
-    // One thread reads the files while another one compresses them.
+    // One thread reads the files while others compress them.
     let (compressor, tar) = io::pipe().map_err(cannot_pack)?;
     let (added, compressed) = thread::scope(|scope| {
         let compressed = scope.spawn(|| compress(compressor, sink));
@@ -161,11 +164,34 @@ fn check_places(entries: &BTreeMap<PathBuf, Kind>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Compresses a tar file until its end.
-fn compress(tar: PipeReader, sink: Sink) -> io::Result<(File, TaskFiles)> {
-    let mut gzip = GzEncoder::new(sink, Compression::new(LEVEL));
-    io::copy(&mut BufReader::with_capacity(BUFFER, tar), &mut gzip)?;
-    gzip.finish()?.into_file()
+/// Compresses a tar file until its end. Each block becomes a gzip file of its own, on a thread of its own: gzip takes several in a row
+/// for one, and where the blocks end does not depend on the machine.
+fn compress(mut tar: PipeReader, mut sink: Sink) -> io::Result<(File, TaskFiles)> {
+    let most = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let mut running = VecDeque::new();
+        loop {
+            let mut block = Vec::with_capacity(BLOCK);
+            tar.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+            let is_end = block.is_empty();
+            if !is_end {
+                running.push_back(scope.spawn(move || gzip(&block)));
+            }
+            while running.len() >= most || is_end {
+                let Some(oldest) = running.pop_front() else {
+                    return sink.into_file();
+                };
+                let packed = oldest.join().unwrap_or_else(|panic| resume_unwind(panic));
+                sink.write_all(&packed?)?;
+            }
+        }
+    })
+}
+
+fn gzip(block: &[u8]) -> io::Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
+    gzip.write_all(block)?;
+    gzip.finish()
 }
 
 /// Writes a tar file. `show` gets the number of bytes of files that were read.

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use tempfile::TempDir;
 
 use super::{
@@ -77,7 +77,7 @@ fn pack_up_to(most: u64, entries: Vec<Entry>) -> Result<Archive, Error> {
 /// The entries of an archive: mode, and the content or the target.
 fn unpacked(archive: &mut Archive) -> BTreeMap<Vec<u8>, (u32, Vec<u8>)> {
     archive.file.rewind().unwrap();
-    let mut tar = tar::Archive::new(GzDecoder::new(&archive.file));
+    let mut tar = tar::Archive::new(MultiGzDecoder::new(&archive.file));
     let entries = tar.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
         let header = entry.header();
