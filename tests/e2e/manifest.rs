@@ -6,11 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::{
     harness::{
-        MEMBER, Running, Team, TempDir, copy_k8s_cli, is_real_cluster, k8s_cli, wait_for,
+        MEMBER, Running, Team, TempDir, World, copy_k8s_cli, is_real_cluster, k8s_cli, wait_for,
         wait_until,
     },
     http::request,
@@ -35,6 +36,38 @@ fn systemd_understands_the_unit() {
         .lines()
         .filter(|line| line.contains("k8s-cli.service"));
     assert_eq!(about_unit.count(), 0, "{}", outcome.stderr);
+}
+
+#[test]
+fn no_task_stands_behind_the_service_of_the_server() {
+    let print = k8s_cli().arg("manifest").output().unwrap();
+    let documents = serde_yaml::Deserializer::from_slice(&print.stdout);
+    let objects: Vec<Value> = documents
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect();
+    let world = World::new();
+    let ada = world.login("ada");
+    let mut count = 0;
+    for (kind, place) in [
+        ("Service", "/spec/selector"),
+        ("Deployment", "/spec/selector/matchLabels"),
+    ] {
+        let object = objects.iter().find(|object| object["kind"] == kind);
+        let selector = object.and_then(|object| object.pointer(place)).unwrap();
+        for (key, value) in selector.as_object().unwrap() {
+            let labels = json!({ key: value });
+            let pod = json!({"kubernetes": {"pod_config": {"metadata": {"labels": labels}}}});
+            for task in [
+                json!({"run": "true", "resources": {"labels": labels}}),
+                json!({"run": "true", "config": pod}),
+            ] {
+                let file = ada.file(&task.to_string());
+                ada.run(["jobs", "submit", &file]).code(1).says(key);
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 4);
 }
 
 /// Runs kubectl with the rights of the tests.
