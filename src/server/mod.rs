@@ -181,6 +181,7 @@ pub async fn run(
     let metrics =
         Metrics::new(&executor, &all_streams, metrics_per_user).map_err(io::Error::other)?;
     let metrics = Data::new(metrics);
+    panics::count(metrics.panics.clone());
     let for_metrics = metrics_port
         .map(|port| {
             let (executor, metrics) = (Data::new(executor.clone()), metrics.clone());

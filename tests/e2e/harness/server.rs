@@ -157,5 +157,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
+        let log = self.log();
+        assert!(
+            std::thread::panicking() || !log.contains("panicked at"),
+            "{log}"
+        );
     }
 }
