@@ -132,6 +132,14 @@ impl Error {
         }
     }
 
+    /// A key with which another request makes, or has made, something else.
+    pub fn key_makes_another(kind: &str) -> Self {
+        let message = format!(
+            "Idempotency-Key: another request of this key makes another {kind}, so this one is not taken: use a key for each"
+        );
+        Self::new(Reason::Invalid, message)
+    }
+
     /// The error of a task that does not exist. A task of another user gets the same error.
     pub fn no_such_task(id: TaskId) -> Self {
         Self::new(Reason::NotFound, format!("task `{id}` not found"))

@@ -345,18 +345,15 @@ impl Executor {
             files,
         ));
         let turn = self.creations.turn(id).await?;
+        keyed::check_no_group(&self.live, user, key)?;
         let earlier = keyed::find(&self.live, user, id, &request).await?;
         let nonce = match &earlier {
             Earlier::Begun { nonce, .. } => nonce.clone(),
             Earlier::Nothing | Earlier::Task => fresh::nonce(),
         };
         let keyed = Some(Keyed { nonce, request });
-        let origin = Origin {
-            id,
-            keyed,
-            group: None,
-        };
-        Ok((origin, earlier, Some(turn)))
+        let group = None;
+        Ok((Origin { id, keyed, group }, earlier, Some(turn)))
     }
 
     /// The effect that a submission would have, after Kubernetes has checked the first Job. The values of `secrets` are omitted.

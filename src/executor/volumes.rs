@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
 
 use tokio::sync::Mutex;
@@ -94,8 +95,36 @@ impl Volumes<'_> {
             }
         }
         created?;
+        if request.is_some() {
+            self.check_key(user, id, &claim).await?;
+        }
         log::info!("volume created volume_id={id} user={:?}", user.as_str());
         Ok(id)
+    }
+
+    /// Deletes a new claim again if a request with the same key has made another one at the same time, at another server: the names of
+    /// both have the same id, and differ.
+    async fn check_key(
+        &self,
+        user: &User,
+        id: VolumeId,
+        own: &PersistentVolumeClaim,
+    ) -> Result<()> {
+        self.refresh_volumes(Some(user)).await?;
+        let claims = self.0.view.volumes(Some(user));
+        let has_id =
+            |claim: &&Arc<ClaimRow>| matches!(claim.volume, Some((other, _)) if other == id);
+        let name = own.metadata.name.as_deref().unwrap_or_default();
+        let is_own = |claim: &&Arc<ClaimRow>| *claim.name == *name;
+        let (own, others): (Vec<_>, Vec<_>) = claims.iter().filter(has_id).partition(is_own);
+        if others.is_empty() {
+            return Ok(());
+        }
+        for claim in own {
+            let deleted = self.0.delete::<ClaimRow>("volume", &claim.name, claim.uid);
+            deleted.await?;
+        }
+        Err(Error::key_makes_another("volume"))
     }
 
     /// The volumes of `user`, or of all users, newest first.

@@ -17,30 +17,13 @@ use k8s_openapi::api::{
     core::v1::{Pod, Secret, Service},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde_json::json;
 
 use crate::harness::{
-    Outcome, Server, TempDir, Verdict, World, is_real_cluster, wait_until, with_headers,
+    Outcome, Server, TempDir, Verdict, World, is_real_cluster, refusal, wait_until, with_headers,
 };
 
 /// A kind of fault: given the head of a request, and a random number, the answer in its place.
 type Kind = fn(&str, &mut StdRng) -> Option<Verdict>;
-
-fn refusal(code: u16, reason: &str, message: &str) -> Verdict {
-    let body = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "message": message, "code": code,
-    });
-    let body = body.to_string();
-    let length = body.len();
-    let retry = if code == 429 {
-        "Retry-After: 1\r\n"
-    } else {
-        ""
-    };
-    Verdict::Answer(format!(
-        "HTTP/1.1 {code} Refused\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{retry}Connection: close\r\n\r\n{body}"
-    ))
-}
 
 fn is_creation(head: &str, resource: &str) -> bool {
     head.starts_with("POST ") && head.contains(&format!("/{resource}?"))

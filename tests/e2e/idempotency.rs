@@ -1,6 +1,7 @@
 //! Requests that are sent twice with the same `Idempotency-Key`.
 
 use std::{
+    fs,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -125,6 +126,100 @@ fn a_key_is_free_once_its_task_is_gone() {
 }
 
 #[test]
+fn a_key_gives_no_task_that_is_being_stopped() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let task = r#"{"run": "trap 'sleep 2; exit 1' TERM; echo ready; while :; do sleep 0.1; done"}"#;
+    let id = id_of(submit(&world.url, "k1", task));
+    wait_until("its trap is set", || {
+        let log = ada.run(["jobs", "logs", "--no-follow", &id]);
+        log.stdout.contains("ready")
+    });
+    ada.run(["jobs", "stop", "--no-wait", &id]).success();
+    refused(
+        submit(&world.url, "k1", task),
+        409,
+        "Conflict",
+        &format!("task `{id}` of this key is being stopped or deleted"),
+    );
+    wait_until("its processes have ended", || {
+        submit(&world.url, "k1", task).0 == 200
+    });
+    assert_eq!(world.names::<Job>().len(), 1);
+    ada.run(["jobs", "stop", &id]).success();
+}
+
+/// Sends two requests with one key at the same time, to two servers; returns how many were taken.
+fn sent_at_once(path: &str, key: &str, requests: [(&str, &str); 2]) -> usize {
+    let headers = &[ADA, JSON, ("Idempotency-Key", key)];
+    let answers = thread::scope(|scope| {
+        let sent = requests.map(|(url, body)| {
+            scope.spawn(move || request(url, "POST", path, headers, body.as_bytes()).0)
+        });
+        sent.map(|sent| sent.join().unwrap())
+    });
+    let is_clear = |status: &u16| [200, 409, 422, 503].contains(status);
+    assert!(answers.iter().all(is_clear), "{answers:?}");
+    answers.iter().filter(|status| **status == 200).count()
+}
+
+#[test]
+fn different_requests_with_one_key_at_two_servers_make_one_thing_at_most() {
+    let world = World::new();
+    let dir = TempDir::new();
+    let second = world.second_server(&dir);
+    let ada = world.login("ada");
+    let both = |a, b| [(&*world.url, a), (&*second.url, b)];
+    for round in 0..5 {
+        let key = &format!("k{round}");
+        let tasks = both(
+            r#"{"name": "a", "num_nodes": 2, "run": "sleep 1000"}"#,
+            r#"{"name": "b", "run": "sleep 1000"}"#,
+        );
+        let taken = sent_at_once("/tasks/submit", key, tasks);
+        let volumes = both(
+            r#"{"name": "a", "size": "1Gi"}"#,
+            r#"{"name": "b", "size": "1Gi"}"#,
+        );
+        let volumes_taken = sent_at_once("/volumes/create", key, volumes);
+        assert!(taken <= 1 && volumes_taken <= 1, "{taken} {volumes_taken}");
+        wait_until("nothing of what was refused is left", || {
+            let jobs = world.names::<Job>();
+            let whole = match jobs.iter().filter(|name| name.starts_with("a-")).count() {
+                0 => jobs.len(),
+                of_a => of_a.saturating_sub(1).max(jobs.len() - 1),
+            };
+            whole == taken && world.names::<PersistentVolumeClaim>().len() == volumes_taken
+        });
+        ada.run(["jobs", "stop", "--all"]).success();
+        for volume in ada.run(["volumes", "list", "-o", "name"]).stdout.lines() {
+            ada.run(["volumes", "delete", "--force", volume]).success();
+        }
+        wait_until("the volumes are gone", || {
+            world.names::<PersistentVolumeClaim>().is_empty()
+        });
+    }
+}
+
+#[test]
+fn a_key_makes_a_task_or_a_group() {
+    let world = World::new();
+    let task = r#"{"run": "sleep 1000"}"#;
+    let group = |key: &str| {
+        let headers = [ADA, JSON, ("Idempotency-Key", key)];
+        let path = "/tasks/submit?array=2";
+        request(&world.url, "POST", path, &headers, task.as_bytes())
+    };
+    id_of(submit(&world.url, "k1", task));
+    let other = "Idempotency-Key: another request of this key makes another task";
+    refused(group("k1"), 422, "Invalid", other);
+    assert_eq!(group("k2").0, 200);
+    let other = "Idempotency-Key: another request of this key makes another group";
+    refused(submit(&world.url, "k2", task), 422, "Invalid", other);
+    world.login("ada").run(["jobs", "stop", "--all"]).success();
+}
+
+#[test]
 fn a_key_does_not_give_a_task_that_is_being_rolled_back() {
     if is_real_cluster() {
         eprintln!("the requests to this cluster are encrypted, so no answer can be lost");
@@ -194,6 +289,27 @@ fn a_command_sends_its_request_again_when_the_answer_is_lost() {
             world.names::<PersistentVolumeClaim>().is_empty()
         });
     }
+}
+
+#[test]
+fn the_question_before_files_is_sent_again_when_its_answer_is_lost() {
+    let world = World::new();
+    let ada = world.login("ada");
+    fs::create_dir(ada.home.join("code")).unwrap();
+    let file = ada.file("workdir: code\nrun: 'true'");
+    let target = world.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let event = FaultEvent {
+        bytes: 0,
+        time: Duration::from_secs(60),
+        fault: Fault::Reset,
+        everywhere: false,
+    };
+    let proxy = Proxy::start(target, FaultPlan::Always(event), 1, Duration::ZERO);
+    proxy.switch().enable();
+    let url = format!("http://{}", proxy.address);
+    let run = ada.start_at(&url, ["jobs", "submit", "--detach", &file]);
+    run.finish().success();
+    assert_eq!(proxy.counts().total(), 1);
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! Sweeps: one submission that becomes many tasks.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Secret};
 use serde_json::Value;
 
 use crate::{
-    harness::{Outcome, Server, Session, World, is_real_cluster, wait_until},
-    http::{ADA, JSON, request},
+    harness::{
+        Outcome, Server, Session, TempDir, Verdict, World, is_real_cluster, refusal, wait_until,
+        with_headers,
+    },
+    http::{ADA, JSON, refused, request},
 };
 
 /// Submits a sweep; returns the id of its group.
@@ -336,6 +342,31 @@ fn a_group_goes_on_after_its_server_was_killed_and_beside_another() {
         count(&tasks, "completed") == 8
     });
     assert!(is_killed && most <= 2, "{most} tasks ran at a time");
+}
+
+#[test]
+fn a_group_that_kubernetes_refuses_in_part_leaves_nothing() {
+    if is_real_cluster() {
+        eprintln!("the requests to this cluster are encrypted, so none can be refused for it");
+        return;
+    }
+    let world = World::new();
+    let dir = TempDir::new();
+    let jobs = AtomicUsize::new(0);
+    let server = world.server_behind(&dir, move |head| {
+        let is_job = head.starts_with("POST ") && head.contains("/jobs");
+        match is_job && jobs.fetch_add(1, Ordering::SeqCst) >= 2 {
+            true => refusal(403, "Forbidden", "exceeded quota: few-jobs"),
+            false => Verdict::Forward(with_headers(head, &[])),
+        }
+    });
+    let task = br#"{"run": "sleep 1000"}"#;
+    let path = "/tasks/submit?array=5";
+    let answer = request(&server.url, "POST", path, &[ADA, JSON], task);
+    refused(answer, 403, "Forbidden", "exceeded quota: few-jobs");
+    wait_until("no Job is left", || world.names::<Job>().is_empty());
+    let (_, after) = request(&server.url, "GET", "/tasks", &[ADA], b"");
+    assert_eq!(after["tasks"], Value::Array(Vec::new()));
 }
 
 #[test]

@@ -63,8 +63,8 @@ impl ApiClient {
         source: &mut TaskSource,
     ) -> Result<TaskCheckResponse, Error> {
         let form = Form::new(wire(task)?, flags, Some("check"), None, source);
-        let answer = self.again(|| self.send_form(&form, None, None));
-        match answer {
+        let ask = || self.again(|| self.send_form(&form, None, None));
+        match self.until_answered(ask) {
             Err(error) if is_about_source(&error) && is_told(source) => {
                 *source = TaskSource::default();
                 self.check(task, flags, source)

@@ -330,6 +330,7 @@ impl Observed {
             .filter(|job| job.recovery.is_some() && !is_stopping)
             .map(|job| self.of(|owner| *owner == job.owner));
         let cause = recovered.as_ref().and_then(Self::cause_of_restart);
+        let is_begun = jobs.first().is_some_and(|job| job.is_begun());
         let status = match overall(&nodes, num_nodes) {
             // Some of its Jobs are deleted already. If those of the last attempt are, the one before it has failed.
             status if is_stopping && (!status.is_terminal() || !self.earlier.is_empty()) => {
@@ -342,9 +343,10 @@ impl Observed {
                     false => TaskState::Pending,
                 }
             }
+            // Not all of its Jobs exist. Those that do may have pods.
+            TaskState::Running if is_begun => TaskState::Pending,
             status => status,
         };
-        let is_begun = jobs.first().is_some_and(|job| job.is_begun());
         let running = count(TaskState::Running) + count(TaskState::Stopping);
         let rest = num_nodes
             .saturating_sub(count(TaskState::Completed) + count(TaskState::Failed) + running);

@@ -134,6 +134,24 @@ fn the_first_failed_node_gives_the_reason_of_the_task() {
     );
 }
 
+#[test]
+fn a_task_that_is_being_created_is_pending_whatever_its_pods_do() {
+    let mut first = job(0, None);
+    first.spec.as_mut().unwrap().parallelism = Some(0);
+    first
+        .metadata
+        .annotations
+        .get_or_insert_default()
+        .remove(labels::COMPLETE);
+    let begun = observed([first, job(1, None)], [pod(1, "Running")]);
+    let task = status_of(&begun).unwrap();
+    assert_eq!(task.status, TaskState::Pending);
+    assert_eq!(
+        task.reason.as_deref(),
+        Some("being created: 2 of 3 Jobs exist")
+    );
+}
+
 fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> Observed {
     Observed {
         jobs: jobs.map(row).into(),

@@ -10,6 +10,7 @@ use crate::{
     executor::{
         error::{Error, Result},
         fresh,
+        key::{RequestKey, member_id},
         objects::{FilesPlace, Origin, labels},
         observed::KeyedJobRow,
         view::LiveView,
@@ -56,9 +57,10 @@ pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Re
     if jobs.is_empty() {
         live.refresh_task(id).await?;
         let task = live.view.task(id).filter(|task| task.is_of(user));
-        let status = task.and_then(|task| task.status(id, Some(user), &live.cluster.namespace));
-        // It was stopped, and its processes have not ended.
-        return Ok(status.map_or(Earlier::Nothing, |_| Earlier::Task));
+        return match task.is_some() {
+            true => Err(is_stopping("task", id.as_str())),
+            false => Ok(Earlier::Nothing),
+        };
     }
     let first = jobs
         .into_iter()
@@ -66,6 +68,24 @@ pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Re
     match first {
         Some(first) => state(&first, user, ("task", id.as_str()), request),
         None => Ok(Earlier::Nothing),
+    }
+}
+
+/// # Errors
+/// When the key of a task has made a group.
+pub fn check_no_group(live: &LiveView, user: &User, key: &RequestKey) -> Result<()> {
+    match live.view.task(member_id(key.id("group", user), 0)) {
+        Some(_) => Err(Error::key_makes_another("group")),
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// When the key of a group has made a task.
+pub fn check_no_task(live: &LiveView, user: &User, key: &RequestKey) -> Result<()> {
+    match live.view.task(key.id("task", user)) {
+        Some(_) => Err(Error::key_makes_another("task")),
+        None => Ok(()),
     }
 }
 
@@ -84,7 +104,15 @@ pub async fn find_group(
     jobs.retain(|job| job.job.rank == 0 && job.job.attempt == 1);
     // One that is whole tells that all are: see `submit::group`.
     let whole = jobs.iter().find(|job| job.job.is_complete);
+    let is_cut_off = whole.is_none() && jobs.iter().any(|job| job.job.state.has_ended());
     match whole.or(jobs.first()) {
+        Some(first) if is_cut_off => {
+            state(first, user, ("group", id.as_str()), request)?;
+            let message = format!(
+                "group `{id}` was cut off while it was created: delete it (`k8s-cli jobs delete {id}`), then submit it again"
+            );
+            Err(Error::new(Reason::Conflict, message))
+        }
         Some(first) => state(first, user, ("group", id.as_str()), request),
         None => Ok(Earlier::Nothing),
     }
@@ -114,8 +142,10 @@ fn state(
     if job.is_held && job.is_deleted && !job.is_complete && !job.is_stopping {
         return Err(submit_again(kind, id, "is being rolled back"));
     }
-    if job.is_complete || !job.is_held || job.state.has_ended() || job.is_stopping || job.is_deleted
-    {
+    if job.is_stopping || job.is_deleted {
+        return Err(is_stopping(kind, id));
+    }
+    if job.is_complete || !job.is_held || job.state.has_ended() {
         return Ok(Earlier::Task);
     }
     Ok(Earlier::Begun {
@@ -169,6 +199,14 @@ async fn wait<F: Future<Output = Result<Earlier>>>(
             Earlier::Begun { .. } => sleep(PAUSE).await,
         }
     }
+}
+
+/// The error for a key whose task or group is being stopped. It is not started again, for the request may have been sent before that.
+fn is_stopping(kind: &str, id: &str) -> Error {
+    let message = format!(
+        "{kind} `{id}` of this key is being stopped or deleted: submit it again when it is gone"
+    );
+    Error::new(Reason::Conflict, message)
 }
 
 /// The error for a request whose task or group cannot be created or given now.

@@ -110,11 +110,16 @@ pub async fn delete_whole(live: &LiveView, id: TaskId, task: &Observed) -> Resul
     Ok(())
 }
 
-/// Deletes the Jobs of a task that is only partly created; returns how many there were.
-pub async fn roll_back(live: &LiveView, id: TaskId) -> Result<usize> {
+/// Deletes those Jobs of a task that its broken creation has made; returns how many there were.
+pub async fn roll_back(
+    live: &LiveView,
+    id: TaskId,
+    is_own: impl Fn(&JobRow) -> bool,
+) -> Result<usize> {
     live.refresh_jobs(id).await?;
     let task = live.view.task(id).unwrap_or_default();
-    let jobs: Vec<_> = task.all_jobs().cloned().collect();
+    let jobs = task.all_jobs().filter(|job| is_own(job));
+    let jobs: Vec<_> = jobs.cloned().collect();
     Ok(delete_jobs(live, &jobs).await?.len())
 }
 

@@ -52,6 +52,7 @@ use self::{tasks::Tasks, volumes::Volumes};
 use crate::{
     api::{TaskId, User},
     executor::{
+        identity::Version,
         objects::KeptFiles,
         observed::{ClaimRow, EventRow, JobRow, Observed, PodRow, Row},
     },
@@ -271,6 +272,17 @@ impl View {
     /// A channel that tells of each change of tasks and volumes.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    /// Waits until the watch of Jobs has shown all changes up to a version.
+    pub async fn has_watched_jobs(&self, version: Version) {
+        let mut changes = self.changes();
+        let watched = || Table::<JobRow>::versions(&mut self.state().tasks).watched();
+        while watched().is_none_or(|watched| !version.is_seen_at(watched)) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits for a task whose objects may have to be changed.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use tokio::{
     io::{
         AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, copy, copy_bidirectional,
@@ -27,6 +28,23 @@ pub enum Verdict {
     Lose(String),
     /// The connection stays open, and nothing comes.
     Silence,
+}
+
+/// Kubernetes refuses the request.
+pub fn refusal(code: u16, reason: &str, message: &str) -> Verdict {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "message": message, "code": code,
+    });
+    let body = body.to_string();
+    let length = body.len();
+    let retry = if code == 429 {
+        "Retry-After: 1\r\n"
+    } else {
+        ""
+    };
+    Verdict::Answer(format!(
+        "HTTP/1.1 {code} Refused\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{retry}Connection: close\r\n\r\n{body}"
+    ))
 }
 
 /// A running server. It ends with the process.

@@ -29,7 +29,7 @@ use std::{
 pub use self::{
     authority::Authority,
     command::{Outcome, Running},
-    front::{Front, Verdict, with_headers},
+    front::{Front, Verdict, refusal, with_headers},
     route::FaultyRoute,
     server::{Server, Usage},
     session::Session,

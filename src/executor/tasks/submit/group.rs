@@ -147,12 +147,14 @@ pub async fn submit_group(
             Err(error) => {
                 let rolling_back = group.roll_back();
                 tokio::pin!(rolling_back);
-                let error = match timeout(PATIENCE, &mut rolling_back).await {
-                    Ok(()) => error,
-                    Err(_) => error.and("its tasks are being rolled back"),
-                };
-                let _ = answer.send(Err(error));
-                rolling_back.await;
+                let is_gone = timeout(PATIENCE, &mut rolling_back).await.is_ok();
+                let _ = answer.send(Err(match is_gone {
+                    true => error,
+                    false => error.and("its tasks are being rolled back"),
+                }));
+                if !is_gone {
+                    rolling_back.await;
+                }
                 return drop((under_way, turn));
             }
             Ok(created) => created,
@@ -241,6 +243,7 @@ async fn identify(
     let flags = (fail_fast, barrier, recover);
     let digest = key.digest(&(content, &request.sweep, flags, files));
     let turn = creations.turn(member_id(id, 0)).await?;
+    keyed::check_no_task(live, request.user, key)?;
     let earlier = keyed::find_group(live, request.user, id, &digest).await?;
     let nonce = match &earlier {
         Earlier::Begun { nonce, .. } => nonce.clone(),

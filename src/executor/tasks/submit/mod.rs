@@ -40,7 +40,7 @@ use crate::{
         cluster::{CONCURRENCY, DEADLINE, call},
         error::{Error, Result},
         files::{Files, Travelling},
-        objects::{self, Keyed, PART, Submission, labels},
+        objects::{self, Keyed, PART, Submission, labels, names},
         observed::{JobRow, KeyedJobRow},
         view::{LiveView, Table},
     },
@@ -51,6 +51,9 @@ const CONCURRENT_SECRETS: usize = 4;
 
 /// How long an answer waits for a roll-back. It goes on behind the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the watch of Jobs may take to show one that was just created. Then they are listed.
+const MAX_WATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest wait for the processes of a task that was rolled back.
 const MAX_ENDING: Duration = Duration::from_secs(60);
@@ -282,6 +285,7 @@ impl Creation {
             self.is_begun.store(false, Ordering::Relaxed);
             return Ok(None);
         };
+        self.check_key(&first).await?;
         let owner = &ObjectMeta {
             name: Some(first.name.to_string()),
             uid: Some(first.uid.to_string()),
@@ -300,6 +304,32 @@ impl Creation {
             self.create_other_jobs(is_unwanted).await?;
         }
         Ok(Some((first, warnings)))
+    }
+
+    /// Whether this creation makes a Job of this name.
+    fn is_own(&self, job: &JobRow) -> bool {
+        let task = &self.submission.task;
+        let own = names::job_name(task, self.id());
+        *job.name == names::node_job_name(&own, job.rank, task.num_nodes)
+    }
+
+    /// Refuses a task of which a request with the same key makes another one at the same time, at another server: its Jobs have other
+    /// names, so that Kubernetes accepts both. The watch shows Jobs in the order of their creation, so of two at least the later one
+    /// is refused.
+    async fn check_key(&self, first: &JobRow) -> Result<()> {
+        let group = self.submission.group.as_ref();
+        if self.submission.keyed.is_none() || group.is_some_and(|group| group.rank > 0) {
+            return Ok(());
+        }
+        let shown = self.live.view.has_watched_jobs(first.version);
+        if timeout(MAX_WATCH_DELAY, shown).await.is_err() {
+            self.live.refresh_jobs(self.id()).await?;
+        }
+        let task = self.live.view.task(self.id()).unwrap_or_default();
+        match task.all_jobs().any(|job| !self.is_own(job)) {
+            true => Err(Error::key_makes_another("task")),
+            false => Ok(()),
+        }
     }
 
     /// Creates the Secrets with the files of the task.
@@ -401,7 +431,7 @@ impl Creation {
         let id = self.id();
         let mut is_left = true;
         for attempt in 1..=ATTEMPTS {
-            match stop::roll_back(&self.live, id).await {
+            match stop::roll_back(&self.live, id, |job| self.is_own(job)).await {
                 Ok(0) => return true,
                 // The list may have missed some Jobs.
                 Ok(_) => is_left = false,
@@ -424,7 +454,11 @@ impl Creation {
         let mut changes = self.live.view.changes();
         let is_left = || {
             let task = self.live.view.task(self.id());
-            task.is_some_and(|task| !task.jobs.is_empty() || !task.pods.is_empty())
+            let own = format!("{}-", names::job_name(&self.submission.task, self.id()));
+            task.is_some_and(|task| {
+                task.all_jobs().any(|job| self.is_own(job))
+                    || task.pods.iter().any(|pod| pod.name.starts_with(&own))
+            })
         };
         let gone = async { while is_left() && changes.changed().await.is_ok() {} };
         // Afterwards the key gives the old task, which is stopping.
