@@ -40,6 +40,10 @@ use crate::{
 const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on a socket for ssh (--socket), take tokens of \
                     the cluster (--auth kubernetes), or let a proxy name the users (--trusted-proxy); see `k8s-cli help security`";
 
+/// The warning of a server that takes tokens without encryption.
+const PLAIN: &str = "warning: the tokens of users come to this port without encryption: give --tls-cert and --tls-key, or let only a proxy with TLS \
+                     reach it";
+
 /// The audience of the tokens of users.
 const AUDIENCE: &str = "k8s-cli";
 /// The warning of a server that takes tokens for the API server.
@@ -110,7 +114,8 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let tls = tls_cert.zip(tls_key).filter(|_| !check);
     let tls = tls.map(|(chain, key)| server::tls_config(&chain, &key));
     let tls = tls.transpose()?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let has_tls = tls.is_some();
+    let scheme = if has_tls { "https" } else { "http" };
     let tokens = (auth == Some(Auth::Kubernetes)).then(|| {
         let audience = audience.unwrap_or_else(|| AUDIENCE.to_owned());
         if audience.is_empty() {
@@ -129,6 +134,7 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let socket = socket.map(|path| match path.to_str() {
         Some("auto") => Ok(default_socket()),
         Some(url) if url.contains("://") => Err(format!("--socket: {url} is a URL, and no path")),
+        Some("") => Err("--socket: give a path, or auto".to_owned()),
         // The client's URL needs the whole path.
         _ => path::absolute(path).map_err(|error| format!("--socket: {error}")),
     });
@@ -158,6 +164,9 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
     if access.is_open() && is_reachable {
         print_line(OPEN);
+    }
+    if access.tokens.is_some() && !has_tls && is_reachable {
+        print_line(PLAIN);
     }
     let sandbox = if sandbox {
         let log_max_size = sandbox_log_max_size.as_ref().map(Quantity::as_str);
@@ -228,10 +237,17 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         );
-        let mut signalled = async || {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let audit = audit_log.is_some().then(|| access.clone());
+        let mut signalled = async || loop {
             tokio::select! {
-                _ = interrupt.recv() => (),
-                _ = terminate.recv() => (),
+                _ = interrupt.recv() => return,
+                _ = terminate.recv() => return,
+                // Its terminal is closed, unless a file was renamed.
+                _ = hangup.recv() => match &audit {
+                    Some(access) => access.audit.reopen(),
+                    None => return,
+                }
             }
         };
         let last = executor.clone();
@@ -247,15 +263,6 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
                 () = signalled() => (),
             }
         };
-        if audit_log.is_some() {
-            let mut renamed = signal(SignalKind::hangup())?;
-            let access = access.clone();
-            spawn(async move {
-                while renamed.recv().await.is_some() {
-                    access.audit.reopen();
-                }
-            });
-        }
         let listeners = Listeners {
             tcp,
             tls,

@@ -69,6 +69,11 @@ pub fn knows_user(url: &str) -> bool {
     Route::of(url).is_some()
 }
 
+/// Whether the server at a URL is reached by ssh.
+pub fn is_of_ssh(url: &str) -> bool {
+    matches!(Route::of(url), Some(Ok(Route::Ssh { .. })))
+}
+
 /// The URL that a text without a scheme probably means.
 pub fn meant(text: &str) -> Option<String> {
     if text.contains("://") {

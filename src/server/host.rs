@@ -66,6 +66,9 @@ impl AllowedHosts {
         let Ok(authority) = host.parse::<Authority>() else {
             return false;
         };
+        if host.contains('@') {
+            return false;
+        }
         let name = authority.host().trim_end_matches('.').to_ascii_lowercase();
         let address = name.trim_start_matches('[').trim_end_matches(']');
         let is_own = |allowed: &String| allowed.eq_ignore_ascii_case(&name);
@@ -97,6 +100,8 @@ pub async fn check<B: MessageBody>(
     let allowed = request.app_data::<Data<AllowedHosts>>().cloned();
     let host = request.headers().get(header::HOST);
     let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    // A request may name its host in its first line. Then the header counts no more (RFC 9112, section 3.2.2).
+    let host = request.uri().authority().map(ToString::to_string).or(host);
     // A page reaches no socket.
     let peer = Peer::of(&request).and_then(|peer| peer.address());
     if let (Some(allowed), Some(host), Some(peer)) = (allowed, host, peer)
@@ -142,6 +147,7 @@ mod tests {
                 "127.0.0.1.evil.example:8000",
                 "",
                 "a b",
+                "evil@localhost",
             ] {
                 assert!(!hosts.allow(LOCAL, host), "{host}");
             }

@@ -19,7 +19,7 @@ use crate::{
 
 #[test]
 fn a_signal_stops_the_server_and_its_streams() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         let mut world = World::new();
         let home = world.login("ada").home.clone();
         let ada = crate::harness::Session {

@@ -105,7 +105,7 @@ fn the_kernel_says_who_comes_over_the_socket() {
         Running::start(nobody, "")
             .finish()
             .code(1)
-            .says("no name for your user 65534");
+            .says("your user 65534 is that of nobody on this machine");
     }
 }
 

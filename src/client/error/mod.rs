@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{config, task_file::Finding};
+use super::{config, http::NO_SOCKET_THERE, task_file::Finding};
 use crate::api::{GroupId, LeftOut, LogEnd, TaskId, masked};
 
 /// The exit codes of the program. Those from 100 on report how a followed task ended; they are those of `JobExitCode`
@@ -330,6 +330,11 @@ impl Error {
             }
             Self::Unreachable { cause, .. } if cause.contains("SSL_CERT_FILE") => {
                 "SSL_CERT_FILE names a file with the CAs to trust in PEM, SSL_CERT_DIR a folder of them"
+            }
+            Self::Unreachable { url, cause, .. }
+                if config::is_of_ssh(url) && !cause.contains(NO_SOCKET_THERE) =>
+            {
+                return None;
             }
             Self::Unreachable { url, .. } if config::knows_user(url) => {
                 "`k8s-cli serve --socket PATH` opens a socket there; --api-url or K8S_CLI_API_URL name it, as in ssh://jump-box/PATH"

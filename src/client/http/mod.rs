@@ -31,7 +31,7 @@ pub use self::{
     failure::{describe_body, without_secrets},
     form::Stream,
     once::RequestKey,
-    socket::Route,
+    socket::{NO_SOCKET_THERE, Route},
 };
 use super::{Error, config::Env, credentials::Credentials, output};
 use crate::api::{

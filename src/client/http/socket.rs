@@ -27,6 +27,9 @@ use ureq::{
     },
 };
 
+/// The message about a machine whose server has no socket where it is looked for.
+pub const NO_SOCKET_THERE: &str = "k8s-cli on that machine cannot reach its socket, as it says";
+
 /// How long ssh may take to say with which code it ended.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -93,6 +96,7 @@ impl Route {
             Self::Socket(path) => Ok(Stream {
                 socket: UnixStream::connect(path)?,
                 ssh: None,
+                has_answered: false,
             }),
             Self::Ssh { .. } => self.start_ssh(),
         }
@@ -108,6 +112,7 @@ impl Route {
         Ok(Stream {
             socket,
             ssh: Some(ssh),
+            has_answered: false,
         })
     }
 
@@ -140,6 +145,8 @@ impl Route {
 struct Stream {
     socket: UnixStream,
     ssh: Option<Child>,
+    /// Whether something has come over it.
+    has_answered: bool,
 }
 
 impl Stream {
@@ -151,18 +158,30 @@ impl Stream {
         let started = std::time::Instant::now();
         while started.elapsed() < EXIT_TIMEOUT {
             if let Some(status) = ssh.try_wait()? {
-                let problem = match status.code() {
-                    Some(0) => return Ok(()),
-                    Some(127) => "there is no k8s-cli in the PATH of that machine",
-                    Some(255) => "ssh cannot connect, as it says",
-                    _ => "k8s-cli on that machine cannot reach its socket, as it says",
+                return match status.code() {
+                    Some(0) => Ok(()),
+                    code => Err(io::Error::other(problem(code, self.has_answered))),
                 };
-                return Err(io::Error::other(problem));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
+}
+
+/// Why ssh has ended with this code: its own, or that of the command on the other machine. What either says stands on stderr.
+fn problem(code: Option<i32>, has_answered: bool) -> String {
+    let known = match code {
+        None => "ssh was ended by a signal",
+        Some(255) if has_answered => "ssh has lost the connection",
+        Some(255) => "ssh cannot connect, as it says",
+        Some(1) => NO_SOCKET_THERE,
+        Some(126) => "k8s-cli on that machine cannot be run, as its shell says",
+        Some(127) => "there is no k8s-cli in the PATH of that machine",
+        Some(2) => "k8s-cli on that machine is too old: it has no `dial-stdio`",
+        Some(code) => return format!("the command on that machine ended with exit code {code}"),
+    };
+    known.to_owned()
 }
 
 impl Drop for Stream {
@@ -244,6 +263,7 @@ impl Transport for SocketTransport {
             self.stream.end()?;
         }
         let read = read?;
+        self.stream.has_answered |= read > 0;
         self.buffers.input_appended(read);
         Ok(read > 0)
     }
@@ -272,6 +292,23 @@ impl Resolver for NoAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_ssh_is_named_as_what_it_is() {
+        for (code, has_answered, expected) in [
+            (Some(1), false, NO_SOCKET_THERE),
+            (Some(2), false, "is too old"),
+            (Some(126), false, "cannot be run"),
+            (Some(127), false, "there is no k8s-cli"),
+            (Some(255), false, "ssh cannot connect"),
+            (Some(255), true, "ssh has lost the connection"),
+            (Some(137), false, "ended with exit code 137"),
+            (None, true, "ended by a signal"),
+        ] {
+            let problem = problem(code, has_answered);
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
 
     #[test]
     fn urls_name_sockets() {

@@ -44,7 +44,12 @@ impl SocketWay {
     /// The system has no name for the uid, or the header states another user.
     pub async fn known(&self, uid: u32, stated: Option<&str>) -> Result<Known, Error> {
         let unauthorized = |message: String| Error::new(Reason::Unauthorized, message);
-        let name = self.name(uid).await.filter(|_| uid != NOBODY);
+        if uid == NOBODY {
+            let message =
+                format!("your user {uid} is that of nobody on this machine, and has no tasks");
+            return Err(unauthorized(message));
+        }
+        let name = self.name(uid).await;
         let name = name
             .ok_or_else(|| unauthorized(format!("this machine has no name for your user {uid}")))?;
         let name = match &self.domain {
@@ -127,9 +132,12 @@ mod tests {
             refused,
             "you are root on this machine, and cannot act as \"ada\""
         );
-        for uid in [NOBODY, 3_999_999_999] {
+        for (uid, why) in [
+            (NOBODY, "your user 65534 is that of nobody"),
+            (3_999_999_999, "this machine has no name"),
+        ] {
             let refused = known(&way, uid, None).await.unwrap_err();
-            assert!(refused.starts_with("this machine has no name"), "{refused}");
+            assert!(refused.starts_with(why), "{refused}");
         }
         let way = SocketWay::new(Some("example.com".to_owned()));
         assert_eq!(known(&way, 0, None).await.unwrap(), "root@example.com");
