@@ -239,7 +239,10 @@ impl Follower {
                 let (node, reason) = (Some(node), error.to_string());
                 self.record(LogRecord::Interrupted { node, reason }).await?;
             }
-            sleep(backoff.next(rand::random())).await;
+            tokio::select! {
+                () = sleep(backoff.next(rand::random())) => (),
+                () = self.watch.until_back() => (),
+            }
         }
         if is_interrupted {
             self.record(LogRecord::Resumed { node: Some(node) }).await?;

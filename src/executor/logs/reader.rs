@@ -5,7 +5,7 @@
 //! nothing either, so the reader checks now and then whether the log has more. A log that cannot be read is tried again; [`Attempts`]
 //! decides for how long.
 
-use std::{sync::Arc, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use tokio::{
@@ -391,13 +391,16 @@ impl Reader {
                 drop(self.watch.refresh().await);
             }
         }
-        let pause = sleep(self.backoff.next(rand::random()));
-        match &self.listener {
-            Listener::Viewer(_) => pause.await,
-            Listener::Ring(ring) => tokio::select! {
-                () = pause => (),
-                () = ring.hurried() => (),
-            },
+        let hurried = async {
+            match &self.listener {
+                Listener::Viewer(_) => future::pending().await,
+                Listener::Ring(ring) => ring.hurried().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(self.backoff.next(rand::random())) => (),
+            () = self.watch.until_back() => (),
+            () = hurried => (),
         }
         Ok(())
     }

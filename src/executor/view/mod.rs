@@ -127,6 +127,7 @@ pub struct View {
     state: Mutex<State>,
     has_unsettled: Notify,
     changes: watch::Sender<()>,
+    lists: watch::Sender<()>,
 }
 
 impl View {
@@ -267,6 +268,16 @@ impl View {
             self.has_unsettled.notify_one();
         }
         result
+    }
+
+    /// Notes that the cluster has answered with a whole list.
+    pub fn note_list(&self) {
+        self.lists.send_replace(());
+    }
+
+    /// Waits until the cluster answers with a whole list, which it does when it is back.
+    pub async fn next_list(&self) {
+        drop(self.lists.subscribe().changed().await);
     }
 
     /// A channel that tells of each change of tasks and volumes.

@@ -3,9 +3,15 @@
 //! All viewers of a task share one [`TaskWatch`], and each viewer of a node subscribes to that node. So a change of a pod costs
 //! only the viewers of its node.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::sleep,
+};
 
 use super::{LiveView, versions::USUAL_AGE};
 use crate::{
@@ -15,6 +21,9 @@ use crate::{
         observed::{Barrier, Observed},
     },
 };
+
+/// The time in which those who waited for the cluster go on.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// A watch on one task, as long as it is held.
 pub struct TaskWatch {
@@ -83,6 +92,12 @@ impl TaskWatch {
         let task = self.live.view.task(self.id)?;
         let task = super::of_attempt(task, self.attempt);
         Some(task.of(|owner| owner.is(&self.user)))
+    }
+
+    /// Waits until the cluster is back, if it was away. The callers do not go on all at once.
+    pub async fn until_back(&self) {
+        self.live.view.next_list().await;
+        sleep(SPREAD.mul_f64(rand::random())).await;
     }
 
     /// Whether the view was or is old at some time after `moment`, so that it showed changes late.

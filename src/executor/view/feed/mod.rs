@@ -36,8 +36,8 @@ const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 2);
 const FULL: Duration = Duration::from_millis(WATCH_SECONDS as u64 * 1000 - 500);
 /// After a watch that ended earlier than this, the feed pauses.
 const SHORT: Duration = Duration::from_secs(1);
-/// The longest pause before an attempt that may succeed.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause before an attempt that may succeed. Everything waits for the view when Kubernetes is back.
+const MAX_PAUSE: Duration = Duration::from_millis(1500);
 
 const _: () = assert!(SILENCE.as_secs() < MAX_AGE.as_secs());
 
@@ -156,6 +156,7 @@ impl Feed<'_> {
             table.versions().has_listed(version, began);
             is_first
         });
+        self.0.view.note_list();
         let level = if is_first { Level::Info } else { Level::Debug };
         let (count, ms) = (listed.len(), began.elapsed().as_millis());
         log::log!(
