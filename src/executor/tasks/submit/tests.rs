@@ -22,17 +22,21 @@ async fn submitted(
 ) -> (Error, Vec<String>) {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let (seen, mut posts, mut jobs) = (requests.clone(), 0, Vec::new());
+    let base = Arc::new(Mutex::new(String::new()));
+    let of_task = base.clone();
     let cluster = scripted_server::cluster(move |request| {
         let (method, path) = request.split_once(' ').unwrap();
         let path = path.split([' ', '?']).next().unwrap();
         let name = path.rsplit('/').next().unwrap();
-        seen.lock().unwrap().push(format!("{method} {name}"));
+        let base = of_task.lock().unwrap().clone();
+        let shown = name.replace(&base, "job");
+        seen.lock().unwrap().push(format!("{method} {shown}"));
         let answer = match method {
             "POST" => {
                 posts += 1;
                 script(posts).unwrap_or_else(|| {
                     let job = json!({"metadata": {
-                        "name": format!("job-{posts}"), "uid": format!("uid-{posts}"), "resourceVersion": posts.to_string(),
+                        "name": format!("{base}-node-{}", posts / 2), "uid": format!("uid-{posts}"), "resourceVersion": posts.to_string(),
                     }});
                     jobs.push(job.clone());
                     job
@@ -73,6 +77,7 @@ async fn submitted(
     )
     .await;
     let (submission, first) = prepared.unwrap();
+    *base.lock().unwrap() = names::job_name(&submission.task, submission.id);
     let submitted = submit(&live, &Arc::default(), submission, first, None, None).await;
     let error = submitted.unwrap_err();
     let requests = requests.lock().unwrap().clone();
@@ -114,7 +119,7 @@ async fn a_refused_object_rolls_the_task_back() {
         "POST services",
         "POST jobs",
         "GET jobs",
-        "DELETE job-1",
+        "DELETE job-node-0",
     ];
     assert_eq!(requests[..5], expected);
     assert_eq!(requests.last().unwrap(), "GET jobs");
