@@ -86,7 +86,7 @@ fn a_reason_that_never_goes_away_ends_the_task() {
     }
     let file = ada.file(&mounted("a/b", "$(PART)/c").replace(
         "run: 'true'",
-        "run: 'echo >/mnt/own && while read -r _ root at _; do [ $at = /mnt ] && echo ${root##*/}; done < <(cut -d\" \" -f3- /proc/self/mountinfo)'",
+        "run: 'echo >/mnt/own && while read -r _ root at _; do [ $at != /mnt ] || echo ${root##*/}; done < <(cut -d\" \" -f3- /proc/self/mountinfo)'",
     ));
     let run = ada.run(["jobs", "submit", &file]).success();
     assert!(run.stdout.ends_with("\nc\n"), "{}", run.stdout);

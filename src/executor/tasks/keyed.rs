@@ -103,7 +103,9 @@ pub async fn find_group(
     let (mut jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
     jobs.retain(|job| job.job.rank == 0 && job.job.attempt == 1);
     // One that is whole tells that all are: see `submit::group`.
-    let whole = jobs.iter().find(|job| job.job.is_complete);
+    let whole = jobs.iter().filter(|job| job.job.is_complete);
+    // Some of its tasks may have been stopped alone.
+    let whole = whole.min_by_key(|job| job.job.is_stopping || job.job.is_deleted);
     let is_cut_off = whole.is_none() && jobs.iter().any(|job| job.job.state.has_ended());
     match whole.or(jobs.first()) {
         Some(first) if is_cut_off => {

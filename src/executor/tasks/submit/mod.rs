@@ -448,8 +448,7 @@ impl Creation {
         !is_left
     }
 
-    /// Waits until the processes of a task that was rolled back have ended. Until then a request of the same key would take it for its
-    /// task.
+    /// Waits until the processes of a task that was rolled back have ended. Until then a request of the same key is refused.
     async fn wait_until_gone(&self) {
         let mut changes = self.live.view.changes();
         let is_left = || {
@@ -461,7 +460,7 @@ impl Creation {
             })
         };
         let gone = async { while is_left() && changes.changed().await.is_ok() {} };
-        // Afterwards the key gives the old task, which is stopping.
+        // Afterwards requests are refused, as at other servers.
         drop(timeout(MAX_ENDING, gone).await);
     }
 }
