@@ -61,7 +61,9 @@ fn bash_completes_commands_options_and_ids() {
         ada.submit("name: twice\nrun: 'true'");
     }
     words("twi").success().stdout("");
-    ada.run(["volumes", "create", "data", "1Gi"]).success();
+    let absent = ["--storage-class", "absent"];
+    ada.run([&["volumes", "create", "data", "1Gi"][..], &absent].concat())
+        .success();
     assert_eq!(offered(&ada, "k8s-cli volumes delete da"), ["data"]);
     ada.run(["jobs", "stop", &running]).success();
 }
