@@ -237,14 +237,15 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         );
-        let mut hangup = signal(SignalKind::hangup())?;
         let audit = audit_log.is_some().then(|| access.clone());
+        let hangup = (audit.is_some() || !ignores_hangup()).then(|| signal(SignalKind::hangup()));
+        let mut hangup = hangup.transpose()?;
         let mut signalled = async || loop {
             tokio::select! {
                 _ = interrupt.recv() => return,
                 _ = terminate.recv() => return,
                 // Its terminal is closed, unless a file was renamed.
-                _ = hangup.recv() => match &audit {
+                Some(()) = async { hangup.as_mut()?.recv().await } => match &audit {
                     Some(access) => access.audit.reopen(),
                     None => return,
                 }
@@ -300,6 +301,14 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     })
+}
+
+/// Whether this program was started to ignore SIGHUP, as nohup does. A handler would end that.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 != 0)
 }
 
 /// Prints which rights the server has, and what fails without the others.

@@ -1,8 +1,10 @@
 //! Tests of the server as a process: starting, stopping and clients without a server.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream, ToSocketAddrs},
+    process::Command,
     time::Duration,
 };
 
@@ -35,6 +37,27 @@ fn a_signal_stops_the_server_and_its_streams() {
         logs.interrupt();
         logs.finish().code(130).stdout("ready\n").says("detached");
     }
+}
+
+#[test]
+fn a_server_under_nohup_does_not_end_with_its_terminal() {
+    let dir = TempDir::new();
+    let mut nohup = Command::new("nohup");
+    nohup
+        .arg(env!("CARGO_BIN_EXE_k8s-cli"))
+        .args(["serve", "--sandbox", "--port", "0"])
+        .current_dir(dir.path())
+        .env("HOME", dir.path());
+    let server = Running::start(nohup, "");
+    server.wait_for_output("listening on ");
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let has_hangup = |key: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(key));
+        u64::from_str_radix(mask.unwrap().trim(), 16).unwrap() & 1 == 1
+    };
+    assert!(has_hangup("SigIgn:") && !has_hangup("SigCgt:"), "{status}");
+    server.interrupt();
+    server.finish().success();
 }
 
 #[test]

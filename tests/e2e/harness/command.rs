@@ -77,6 +77,11 @@ impl Running {
         );
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn interrupt(&self) {
         send_signal(self.child.id(), "INT");
     }
