@@ -185,7 +185,9 @@ pub fn next(observed: &Observed, rank: u32, read: &HashSet<String>) -> Step {
             Step::Wait(Some(FOLLOWS.to_owned()))
         }
         TaskState::Completed | TaskState::Failed => Step::Ended(node),
-        TaskState::Pending | TaskState::Running | TaskState::Stopping => Step::Wait(node.reason),
+        TaskState::Pending => Step::Wait(node.reason),
+        // Its log was read. It waits for its end, not for what a running node waits for, as `setup`.
+        TaskState::Running | TaskState::Stopping => Step::Wait(None),
     }
 }
 
@@ -272,7 +274,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::golden;
+    use crate::{executor::observed::Start, golden};
 
     /// The rows of one task from a real Kubernetes 1.36.
     fn recorded(task: &str) -> Observed {
@@ -322,6 +324,23 @@ mod tests {
             };
             assert!(reason.starts_with(expected), "{task}: {reason}");
         }
+    }
+
+    #[test]
+    fn a_node_whose_log_was_read_waits_for_its_end_only() {
+        let mut observed = recorded("running");
+        let job = observed.jobs[0].uid;
+        let pod = (observed.pods.iter_mut()).find(|pod| pod.job == Some(job));
+        let pod = Arc::make_mut(pod.unwrap());
+        (pod.start, pod.is_started) = (Start::Held, false);
+        let pod = observed.pods_of(&observed.jobs[0]).next();
+        let status = node_status(&observed.jobs[0], pod, &observed);
+        assert_eq!(status.reason.as_deref(), Some("setting up"));
+        let Step::Read(source) = next(&observed, 0, &HashSet::new()) else {
+            panic!("it is not read")
+        };
+        let read = HashSet::from([source.key()]);
+        assert_eq!(next(&observed, 0, &read), Step::Wait(None));
     }
 
     #[test]
