@@ -18,15 +18,27 @@ use utoipa::openapi::{
 
 use super::{
     Answer, Body, ErrorBody, GroupId, JSON, Parameter, Part, PartContent, REFUSALS,
-    REQUEST_ID_HEADER, Reason, Route, TOKEN_HEADER, TaskId, Type, USER_HEADER, VolumeId, routes,
-    schema::of_json,
+    REQUEST_ID_HEADER, Reason, Route, TOKEN_HEADER, TaskId, Type, USER_HEADER, VolumeId, path,
+    routes, schema::of_json,
 };
 
-/// The document as JSON. It is the same for the life of the program.
-pub fn openapi() -> &'static str {
-    static TEXT: LazyLock<String> =
-        LazyLock::new(|| document().to_json().expect("the document is plain data"));
-    &TEXT
+/// The document as JSON. It is the same for the life of the program. `hides_metrics`: it is that of a server whose metrics have an
+/// address of their own.
+pub fn openapi(hides_metrics: bool) -> &'static str {
+    static WHOLE: LazyLock<String> = LazyLock::new(|| json_of(&document()));
+    static WITHOUT_METRICS: LazyLock<String> = LazyLock::new(|| {
+        let mut document = document();
+        document.paths.paths.remove(path::METRICS);
+        json_of(&document)
+    });
+    match hides_metrics {
+        true => &WITHOUT_METRICS,
+        false => &WHOLE,
+    }
+}
+
+fn json_of(document: &OpenApi) -> String {
+    document.to_json().expect("the document is plain data")
 }
 
 fn document() -> OpenApi {
@@ -409,7 +421,7 @@ mod tests {
     use crate::golden;
 
     fn json() -> Value {
-        serde_json::from_str(openapi()).unwrap()
+        serde_json::from_str(openapi(false)).unwrap()
     }
 
     #[test]

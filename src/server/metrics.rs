@@ -7,7 +7,7 @@ use std::{fs, time::SystemTime};
 use actix_web::{
     HttpResponse,
     http::{Method, header},
-    web::{Data, ServiceConfig, get},
+    web::Data,
 };
 use prometheus::{
     Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry,
@@ -15,9 +15,9 @@ use prometheus::{
 };
 use rustix::process::{Resource, getrlimit};
 
-use super::{error, streams::Streams};
+use super::streams::Streams;
 use crate::{
-    api::{Reason, path},
+    api::Reason,
     executor::{Error, Executor},
 };
 
@@ -141,9 +141,13 @@ impl Metrics {
 
     /// Reads the numbers that are not counted, but measured.
     fn measure(&self, executor: &Executor, streams: &Streams) {
+        let age = executor.view_age();
+        self.view_age.set(age.map_or(-1.0, |age| age.as_secs_f64()));
         let numbers = executor.count();
         let all = [(&self.tasks, numbers.tasks), (&self.nodes, numbers.nodes)];
         for (gauges, counts) in all {
+            // An unknown number is none: 0 would say that all tasks are gone.
+            let counts = counts.into_iter().filter(|_| age.is_some());
             for (state, count) in counts {
                 gauges.with_label_values(&[state]).set(to_gauge(count));
             }
@@ -154,8 +158,6 @@ impl Metrics {
                 gauges.with_label_values(&[&user]).set(to_gauge(count));
             }
         }
-        let age = executor.view_age();
-        self.view_age.set(age.map_or(-1.0, |age| age.as_secs_f64()));
         let (kept, budget) = executor.kept_files();
         self.kept_files.set(to_gauge(kept));
         self.files_budget.set(to_gauge(budget));
@@ -198,11 +200,4 @@ pub async fn show(
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, encoder.format_type().to_owned()))
         .body(text))
-}
-
-/// The routes of an address for metrics alone.
-pub fn configure(config: &mut ServiceConfig) {
-    config
-        .route(path::METRICS, get().to(show))
-        .default_service(actix_web::web::to(error::no_such_path));
 }

@@ -191,7 +191,8 @@ pub async fn run(
                     .app_data(executor.clone())
                     .app_data(metrics.clone())
                     .app_data(all_streams.clone())
-                    .configure(metrics::configure)
+                    .configure(routes::configure_metrics)
+                    .wrap(middleware::from_fn(head::drop_body))
             });
             log::info!("metrics on http://{}", port.local_addr()?);
             let server = server.workers(1).disable_signals().listen(port)?;

@@ -27,8 +27,9 @@ pub fn configure(config: &mut ServiceConfig, limits: &Limits, hides_metrics: boo
     #[cfg(feature = "bench")]
     config.configure(super::bench::configure);
     if !hides_metrics {
-        config.service(resource(path::METRICS).route(get().to(metrics::show)));
+        config.service(metrics());
     }
+    let describe = move || ready(describe(hides_metrics));
     config
         .app_data(error::json_config(limits.body))
         .app_data(error::path_config())
@@ -67,6 +68,17 @@ pub fn configure(config: &mut ServiceConfig, limits: &Limits, hides_metrics: boo
         .default_service(web::to(error::no_such_path));
 }
 
+/// The route of an address for metrics alone.
+pub fn configure_metrics(config: &mut ServiceConfig) {
+    config
+        .service(metrics())
+        .default_service(web::to(error::no_such_path));
+}
+
+fn metrics() -> Resource {
+    resource(path::METRICS).route(get().to(metrics::show))
+}
+
 /// A path of the table of routes. Other methods than those of the table are refused.
 fn resource(path: &'static str) -> Resource {
     let allowed = methods(path);
@@ -88,10 +100,10 @@ async fn root() -> HttpResponse {
 }
 
 /// `GET /openapi.json`: the description of this API.
-async fn describe() -> HttpResponse {
+fn describe(hides_metrics: bool) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(ContentType::json())
-        .body(openapi())
+        .body(openapi(hides_metrics))
 }
 
 /// `GET /whoami`: the user, and how the server knows them.
@@ -127,7 +139,15 @@ mod tests {
         let limits = Limits::default();
         let app = App::new().configure(|config| configure(config, &limits, false));
         let app = test::init_service(app).await;
-        let document: Value = serde_json::from_str(openapi()).unwrap();
+        let without: Value = serde_json::from_str(openapi(true)).unwrap();
+        let document: Value = serde_json::from_str(openapi(false)).unwrap();
+        let mut rest = document.clone();
+        rest["paths"]
+            .as_object_mut()
+            .unwrap()
+            .remove("/metrics")
+            .unwrap();
+        assert_eq!(rest, without);
         let paths = document["paths"].as_object().unwrap();
         assert!(paths.len() > 15);
         for (path, operations) in paths {

@@ -131,6 +131,12 @@ fn metrics_may_have_an_address_of_their_own() {
     assert!(!text.contains("user="), "{text}");
     let other = agent().get(format!("{url}/tasks")).call().unwrap();
     assert_eq!(other.status(), 404);
+    let metrics = format!("{url}/metrics");
+    assert_eq!(agent().post(&metrics).send_empty().unwrap().status(), 405);
+    assert_eq!(agent().head(&metrics).call().unwrap().status(), 200);
+    let (_, document) = request(&world.url, "GET", "/openapi.json", &[], b"");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.contains_key("/tasks") && !paths.contains_key("/metrics"));
 }
 
 #[test]
