@@ -9,9 +9,13 @@ impl ServeArgs {
         self.socket.is_none() || self.host.is_some() || self.port.is_some() || self.auth.is_some()
     }
 
+    fn has_tokens(&self) -> bool {
+        self.auth == Some(Auth::Kubernetes)
+    }
+
     /// The first contradiction, as a message for the user.
     pub(super) fn contradiction(&self) -> Option<String> {
-        let has_tokens = self.auth == Some(Auth::Kubernetes);
+        let has_tokens = self.has_tokens();
         let needs = [
             (
                 "--sandbox",
@@ -76,5 +80,17 @@ impl ServeArgs {
                 let (option, _) = options.iter().find(|(_, is_given)| *is_given)?;
                 Some(format!("{option} needs {needed}"))
             })
+            .or_else(|| self.admin_without_domain())
+    }
+
+    /// An administrator whom no user of the socket can be, where no others come.
+    fn admin_without_domain(&self) -> Option<String> {
+        let domain = self.socket_user_domain.as_ref()?;
+        let end = format!("@{domain}");
+        let comes_here = |user: &str| self.has_port() && !self.has_tokens() || user.ends_with(&end);
+        let stranger = (self.admin.iter()).find(|user| !comes_here(user.as_str()))?;
+        Some(format!(
+            "--admin {stranger}: with --socket-user-domain, the users of the socket are called NAME{end}"
+        ))
     }
 }

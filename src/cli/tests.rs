@@ -410,6 +410,14 @@ fn options_of_serve_that_would_have_no_effect_are_refused() {
             "--socket auto --allowed-host jump",
             "--allowed-host needs --host or --port (with --socket alone, no port is open)",
         ),
+        (
+            "--socket auto --socket-user-domain example.com --admin root@example.com --admin root",
+            "--admin root: with --socket-user-domain, the users of the socket are called NAME@example.com",
+        ),
+        (
+            "--socket auto --socket-user-domain a --auth kubernetes --admin root",
+            "--admin root: with --socket-user-domain, the users of the socket are called NAME@a",
+        ),
     ] {
         let line = format!("serve {line}");
         refused(
@@ -421,6 +429,8 @@ fn options_of_serve_that_would_have_no_effect_are_refused() {
         "serve --socket auto --host 10.0.0.5 --tls-cert a.pem --tls-key b.pem",
         "serve --socket auto --auth kubernetes --admin root",
         "serve --socket auto --check",
+        "serve --socket auto --socket-user-domain a --admin root@a",
+        "serve --socket auto --socket-user-domain a --port 1 --admin root",
     ] {
         assert!(parse(line).is_ok(), "{line}");
     }
