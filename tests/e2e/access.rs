@@ -147,10 +147,10 @@ fn each_change_is_recorded() {
     assert_eq!(
         seen,
         [
-            format!("create tasks ada header 127.0.0.1 {id} ok"),
-            "delete tasks ada header 127.0.0.1 zzzzzzzz 404".to_owned(),
-            "delete tasks ada header 127.0.0.1  403".to_owned(),
-            "delete tasks a\u{e9} outcome=ok header 127.0.0.1  ok".to_owned(),
+            format!("submit tasks ada header 127.0.0.1 {id} ok"),
+            "stop tasks ada header 127.0.0.1 zzzzzzzz 404".to_owned(),
+            "stop tasks ada header 127.0.0.1  403".to_owned(),
+            "stop tasks a\u{e9} outcome=ok header 127.0.0.1  ok".to_owned(),
         ]
     );
     let about_all: Vec<_> = lines
@@ -161,7 +161,7 @@ fn each_change_is_recorded() {
     assert_eq!(about_all, [false, false, true, false]);
     let log = world.log();
     assert!(
-        log.contains("event=audit action=\"create tasks\" user=\"ada\" how=header peer=127.0.0.1"),
+        log.contains("event=audit action=\"submit tasks\" user=\"ada\" how=header peer=127.0.0.1"),
         "{log}"
     );
     for secret in ["s3cret", "visible"] {

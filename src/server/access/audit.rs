@@ -19,7 +19,11 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{Known, Peer, rights::Right, user::is_about_all_users};
-use crate::{api::Timestamp, executor};
+use crate::{
+    api::{Timestamp, path},
+    executor,
+    server::routes,
+};
 
 /// The record.
 #[derive(Default)]
@@ -172,6 +176,15 @@ fn bounded(text: &str) -> String {
     }
 }
 
+/// What a request does: its right, except where one right is for several deeds.
+fn action(right: Right, request: &ServiceRequest) -> String {
+    match routes::pattern(request.request()).as_deref() {
+        Some(path::TASKS_SUBMIT) => "submit tasks".to_owned(),
+        Some(path::TASKS_STOP | path::TASK_STOP) => "stop tasks".to_owned(),
+        _ => right.to_string(),
+    }
+}
+
 /// What is known of a request before it is answered.
 struct Line {
     action: String,
@@ -186,7 +199,7 @@ impl Line {
     fn new(right: Right, request: &ServiceRequest, user: &str, how: &'static str) -> Self {
         let peer = Peer::of(request);
         Self {
-            action: right.to_string(),
+            action: action(right, request),
             user: bounded(user),
             how,
             peer: peer.map_or_else(String::new, |peer| peer.to_string()),
