@@ -12,7 +12,9 @@ use super::{
     reason::{DELETED_JOB, reason},
 };
 use crate::{
-    api::{NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User},
+    api::{
+        NodeStatus, TaskId, TaskMetadata, TaskState, TaskStatus, Timestamp, User, short_username,
+    },
     executor::{
         identity::Uid,
         objects::{KeptFiles, names},
@@ -156,7 +158,11 @@ impl Observed {
 
     /// Whether lists show it as a task of `user`, or it is a task of the user of exactly this name.
     pub fn is_shown_as(&self, user: &str) -> bool {
-        let is_it = |owner: &Owner| *owner.label == *user || owner.exact.as_deref() == Some(user);
+        let is_it = |owner: &Owner| {
+            let exact = owner.exact.as_deref();
+            *owner.label == *user
+                || exact.is_some_and(|exact| exact == user || short_username(exact) == user)
+        };
         self.jobs.iter().any(|job| is_it(&job.owner))
             || self.jobless_pods(None).iter().any(|pod| is_it(&pod.owner))
     }

@@ -189,6 +189,25 @@ mod tests {
         pod
     }
 
+    #[test]
+    fn a_user_is_found_by_each_name_that_is_shown() {
+        let account = "system:serviceaccount:team:ci";
+        let list = TaskList::of([object("job", 0, "team-ci-7077", Some(account))].into_iter());
+        for (name, expected) in [
+            (account, true),
+            ("team:ci", true),
+            ("team-ci-7077", true),
+            ("ci", false),
+            ("team:c", false),
+        ] {
+            let query = ListQuery {
+                user: Some(name.to_owned()),
+                ..ListQuery::default()
+            };
+            assert_eq!(list.is_of(0, &query), expected, "{name}");
+        }
+    }
+
     #[tokio::test]
     async fn pages_together_are_the_list_in_each_order() {
         let jobs = (0..7).map(|number| {
