@@ -91,6 +91,23 @@ fn a_stop_reaches_the_program_wherever_it_stands_in_the_script() {
 }
 
 #[test]
+fn what_timeout_runs_is_told_by_it_alone() {
+    let world = World::new();
+    let program = r#"python3 -uc 'import signal, time; signal.signal(15, lambda *_: print("told")); print("ready"); signal.pause(); time.sleep(1); print("end")'"#;
+    // The kernel makes one signal of two that come at once.
+    let late = r#"d=$(mktemp -d); printf '%s\n' '#!/bin/bash' 'trap "sleep 0.3; kill \$!" TERM; "$@" & wait; wait' > $d/timeout; chmod +x $d/timeout; $d/timeout"#;
+    let runs = [
+        format!("{late} {program}"),
+        format!("timeout 1000 {program}"),
+        format!("timeout --foreground 1000 {program}"),
+        format!("timeout 1000 {program} | tee /dev/null"),
+    ];
+    for (run, (log, said)) in runs.iter().zip(all_stopped(&world.login("ada"), &runs)) {
+        assert_eq!(log, "told\nend\n", "{run}: {said}");
+    }
+}
+
+#[test]
 fn a_trap_of_the_script_runs_on_a_stop() {
     let world = World::new();
     let ada = world.login("ada");

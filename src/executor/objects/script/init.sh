@@ -97,9 +97,12 @@ k8s_substitutes() {
 }
 
 # Whether process $1 is to be told later than others: another one still feeds it, and it has to print what that one says, or it is a
-# filter, which ends when its pipe does.
+# filter, which ends when its pipe does. Those that `timeout` runs are told by it.
 k8s_is_held() {
+  local leader=${k8s_groups[$1]}
   if k8s_substitutes "$1"; then
+    return 0
+  elif k8s_is_called "${k8s_parents[$1]}" timeout || { [ "$leader" != "$1" ] && k8s_is_called "$leader" timeout; }; then
     return 0
   elif k8s_is_fed "$1"; then
     k8s_fed[$1]=0
@@ -112,11 +115,11 @@ k8s_is_held() {
   [ "${k8s_fed[$1]}" -lt "$k8s_patience" ]
 }
 
-# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended, and k8s_parents to their parents; a
-# filter is told later than the programs. Where /proc may show strangers, these are the processes of the script's process group.
+# Sets k8s_programs and k8s_filters to the other processes of the container that have not ended, and k8s_parents and k8s_groups to their
+# parents and process groups; a filter is told later than the programs. Where /proc may show strangers, these are the processes of the script's process group.
 k8s_list() {
   local path pid stat parent group
-  k8s_programs=() k8s_filters=() k8s_parents=()
+  k8s_programs=() k8s_filters=() k8s_parents=() k8s_groups=()
   for path in /proc/[0-9]*; do
     pid=${path#/proc/}
     [ "$pid" != "$$" ] || continue
@@ -125,8 +128,9 @@ k8s_list() {
     stat=${stat##*) }
     case $stat in Z* | X*) continue ;; esac
     parent=${stat#* } group=${stat#* * }
-    [ -n "$k8s_own" ] || [ "${group%% *}" = "$k8s_child" ] || continue
-    k8s_parents[pid]=${parent%% *}
+    group=${group%% *}
+    [ -n "$k8s_own" ] || [ "$group" = "$k8s_child" ] || continue
+    k8s_parents[pid]=${parent%% *} k8s_groups[pid]=$group
   done
   for pid in "${!k8s_parents[@]}"; do
     if k8s_is_held "$pid"; then k8s_filters+=("$pid"); else k8s_programs+=("$pid"); fi
