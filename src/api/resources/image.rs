@@ -72,15 +72,15 @@ fn is_of_machines(image: &str) -> bool {
         || image.matches(':').count() == 3 && !image.contains('/') && !image.starts_with("docker:")
 }
 
-/// Refuses names that no registry can have (`reference.go` of distribution, 3.0). A name with a variable is checked by Kubernetes.
+/// The most bytes of a name without its tag (`RepositoryNameTotalLengthMax` in `reference.go` of distribution, 3.0).
+const MAX_REPOSITORY: usize = 255;
+
+/// Refuses names that no registry can have (`reference.go` of distribution, 3.0).
 ///
 /// # Errors
 /// A message for the user.
 pub fn check_name(name: &str) -> Result<(), String> {
     refuse_login(name)?;
-    if name.contains('$') {
-        return Ok(());
-    }
     // `docker:` is SkyPilot's prefix, and was removed from `docker://`.
     let scheme = name
         .split_once("://")
@@ -95,6 +95,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
             "{name:?} is not the name of a container image: {why}"
         ))
     };
+    if name.contains('$') {
+        return refused("variables are not replaced in it".to_owned());
+    }
     let (name_and_tag, digest) = match name.split_once('@') {
         Some((name, digest)) => (name, Some(digest)),
         None => (name, None),
@@ -122,6 +125,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
         return refused(format!(
             "the name of a repository is in lower case, as in \"{host}{slash}{lower}\""
         ));
+    }
+    if host.len() + repository.len() > MAX_REPOSITORY {
+        return refused(format!("it is longer than {MAX_REPOSITORY} characters"));
     }
     match repository.split('/').find(|part| !is_component(part)) {
         Some(part) => refused(format!(
@@ -225,6 +231,9 @@ mod tests {
             ("a._b", "\"a._b\" is not a part"),
             ("ghcr.io/org/img:v1/x", "\"img:v1\" is not a part"),
             ("img@sha256:abc", "is not a digest"),
+            ("$REGISTRY/img", "variables are not replaced"),
+            ("img:${TAG}", "variables are not replaced"),
+            (&"a/b".repeat(86), "it is longer than 255 characters"),
         ] {
             let error = read(&json!(image)).unwrap_err();
             assert!(error.contains(hint), "{error}");
@@ -236,7 +245,7 @@ mod tests {
             "docker:docker:x",
             "localhost/img",
             "docker:nvcr.io/nvidia/pytorch:23.10-py3",
-            "$REGISTRY/Img",
+            &"a/b".repeat(85),
         ] {
             assert!(read(&json!(image)).unwrap().is_some(), "{image}");
         }

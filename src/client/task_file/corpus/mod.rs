@@ -123,7 +123,7 @@ const DIFFERENCES: &[Difference] = &[
             let is_impossible = |name: &str| {
                 let name = name.trim_matches('"');
                 let is_odd = |part: &str| part.starts_with('.') || part.contains("..");
-                name.contains(' ')
+                name.contains([' ', '$'])
                     || name.contains(char::is_uppercase)
                     || name.split([':', '/']).any(is_odd)
             };
