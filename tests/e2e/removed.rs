@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::api::PropagationPolicy;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{TempDir, World, is_real_cluster, wait_for, wait_until};
 
@@ -40,6 +40,31 @@ fn a_job_that_is_deleted_fails_its_task() {
         ada.run(["jobs", "stop", &id]).success();
         ada.run(["jobs", "status", &id]).code(1);
     }
+}
+
+#[test]
+fn the_log_of_a_task_whose_creation_was_given_up_ends() {
+    let world = World::new();
+    let ada = world.login("ada");
+    let file = ada.file("name: train\nnum_nodes: 3\nrun: 'true'");
+    let shown = ada.run(["jobs", "submit", "--dry-run", "-o", "json", &file]);
+    let shown: Value = serde_json::from_str(&shown.success().stdout).unwrap();
+    let manifests = shown["manifests"].as_array().unwrap();
+    let first = manifests.iter().find(|it| it["kind"] == "Job").unwrap();
+    let mut first: Job = serde_json::from_value(first.clone()).unwrap();
+    first.spec.as_mut().unwrap().parallelism = Some(0);
+    let annotations = first.metadata.annotations.as_mut().unwrap();
+    annotations.remove("k8s-cli/complete");
+    annotations.insert("k8s-cli/incomplete".to_owned(), "2".to_owned());
+    world.create(&first);
+    let id = first.metadata.labels.unwrap()["task-id"].clone();
+    let task = ada.wait_for_status(&id, "failed");
+    let reason = "incomplete: 2 of 3 nodes were created";
+    assert_eq!(task["reason"], reason);
+    assert_eq!(task["metadata"]["failed_nodes"], 3);
+    let log = ada.run(["jobs", "logs", &id]).code(100);
+    assert_eq!(log.stderr, format!("task {id} failed: {reason}\n"));
+    ada.run(["jobs", "stop", &id]).success();
 }
 
 #[test]

@@ -150,6 +150,7 @@ fn kept(metadata: &ObjectMeta) -> ObjectMeta {
                 | labels::STOPPED_AFTER
                 | labels::COMPLETE
                 | labels::INCOMPLETE
+                | labels::INCOMPLETE_SINCE
                 | labels::STOPPING
                 | labels::ATTEMPTS
                 | labels::FILES_DELETED

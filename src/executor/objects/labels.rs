@@ -35,6 +35,8 @@ pub const START_REPEATED: &str = "k8s-cli/start-repeated";
 pub const COMPLETE: &str = "k8s-cli/complete";
 /// On the first Job: the creation of the task was given up when this number of Jobs existed.
 pub const INCOMPLETE: &str = "k8s-cli/incomplete";
+/// Beside it: the time, by Kubernetes' clock.
+pub const INCOMPLETE_SINCE: &str = "k8s-cli/incomplete-since";
 /// `true` on the first Job: a user stops the task, so a missing Job is no failure.
 pub const STOPPING: &str = "k8s-cli/stopping";
 /// The ends of nodes, for the time after Kubernetes has removed their Jobs or pods.

@@ -105,6 +105,16 @@ impl JobRow {
         self.is_waiting_in_group() && self.is_complete && !self.is_stopping
     }
 
+    /// Why the task of this first Job will never be whole; none if its creation was not given up.
+    pub fn given_up(&self) -> Option<&str> {
+        match &self.state {
+            JobState::Failed { reason, .. } => {
+                (reason.as_deref()).filter(|reason| reason.starts_with(INCOMPLETE))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether Kubernetes makes no pod for it, since its task waits for its turn or is being created.
     pub fn is_waiting_in_group(&self) -> bool {
         // A further attempt of a task waits for no turn.
@@ -185,7 +195,7 @@ impl From<Wire<Spec, Status>> for JobRow {
             task_name: meta.task_name(),
             owner: Owner::of(&meta),
             created_at: meta.created_at(),
-            changed_at: status.changed_at(),
+            changed_at: status.changed_at().max(meta.incomplete_since()),
             may_retry: spec.backoff_limit != Some(0),
             fails_fast: num_nodes.is_some_and(|number| number > 1) && !is_kept,
             stopped_after: meta.stopped_after(),
@@ -218,12 +228,12 @@ impl From<Wire<Spec, Status>> for JobRow {
 fn incomplete(meta: &Meta) -> Option<JobState> {
     let count: u32 = meta.annotation(labels::INCOMPLETE)?.parse().ok()?;
     let reason = match meta.num_nodes() {
-        Some(all) if all > 1 => format!("{INCOMPLETE}: {count} of {all} nodes were created"),
+        Some(all) if all > count => format!("{INCOMPLETE}: {count} of {all} nodes were created"),
         _ => format!("{INCOMPLETE}: its creation was cut off"),
     };
     Some(JobState::Failed {
         reason: Some(reason.into()),
-        at: None,
+        at: meta.incomplete_since(),
     })
 }
 

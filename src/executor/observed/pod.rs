@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{
     EventRow, Subject,
+    job::INCOMPLETE,
     row::{Condition, Owner, PodSpec, Row, Wire, impl_row, moment, sentence},
 };
 use crate::{
@@ -511,7 +512,7 @@ pub fn could_not_start(reason: &str) -> bool {
     let kind = own.map_or(reason, |(_, own)| own).split(':').next();
     matches!(
         kind,
-        Some("InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError")
+        Some("InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError" | INCOMPLETE)
     )
 }
 

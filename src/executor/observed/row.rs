@@ -184,6 +184,11 @@ impl Meta {
             .unwrap_or(Timestamp::EPOCH)
     }
 
+    /// The time at which the creation of the task of this first Job was given up.
+    pub fn incomplete_since(&self) -> Option<Timestamp> {
+        self.annotation(labels::INCOMPLETE_SINCE)?.parse().ok()
+    }
+
     /// The number of nodes of its task, from an annotation.
     pub fn num_nodes(&self) -> Option<u32> {
         let number = self.annotation(labels::NUM_NODES)?.parse().ok()?;

@@ -442,6 +442,7 @@ impl Observed {
         let first = jobs.first();
         let has_first = first.is_some_and(|job| job.rank == 0);
         let existed = !has_first || first.is_some_and(|job| job.is_complete);
+        let given_up = first.and_then(|job| job.given_up());
         let mut missing = Vec::new();
         let mut jobs_by_rank = jobs.iter().peekable();
         let mut pods_by_rank = jobless.iter().peekable();
@@ -461,12 +462,15 @@ impl Observed {
             if end.is_none() && self.awaited_ends.values().any(|awaited| *awaited == rank) {
                 continue;
             }
-            let deleted = || NodeEnd {
+            let failed = |reason| NodeEnd {
                 status: TaskState::Failed,
                 exit_code: None,
-                reason: Some(format!("{DELETED_JOB}{rank} was deleted")),
+                reason: Some(reason),
                 stopped_after: None,
             };
+            let not_created = || given_up.map(|why| failed(why.to_owned()));
+            let deleted = || failed(format!("{DELETED_JOB}{rank} was deleted"));
+            let end = end.or_else(not_created);
             let Some(end) = end.or_else(|| existed.then(deleted)) else {
                 continue;
             };

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::*;
 use crate::{
-    api::{TaskState, TaskStatus},
+    api::{NodeStatus, TaskState, TaskStatus},
     executor::objects::{SETUP_FAILED, labels},
     golden,
 };
@@ -150,6 +150,35 @@ fn a_task_that_is_being_created_is_pending_whatever_its_pods_do() {
         task.reason.as_deref(),
         Some("being created: 2 of 3 Jobs exist")
     );
+}
+
+#[test]
+fn all_nodes_of_a_task_whose_creation_was_given_up_have_failed() {
+    let status = |count: &str| {
+        let mut first = job(0, None);
+        first.spec.as_mut().unwrap().parallelism = Some(0);
+        let annotations = first.metadata.annotations.get_or_insert_default();
+        annotations.remove(labels::COMPLETE);
+        let since = "2037-01-02T03:04:05.000000";
+        for (key, value) in [
+            (labels::INCOMPLETE, count),
+            (labels::INCOMPLETE_SINCE, since),
+        ] {
+            annotations.insert(key.to_owned(), value.to_owned());
+        }
+        let observed = observed([first], [pod(1, "Running")]);
+        let nodes = observed.nodes_without_job();
+        let ranks: Vec<_> = nodes.iter().map(|node| (node.rank, node.status)).collect();
+        assert_eq!(ranks, [(1, TaskState::Failed), (2, TaskState::Failed)]);
+        let has_lines = |node: &NodeStatus| !could_not_start(node.reason.as_deref().unwrap());
+        assert!(!nodes.iter().any(has_lines));
+        let task = status_of(&observed).unwrap();
+        assert_eq!(task.metadata.failed_nodes, 3);
+        assert_eq!(task.updated_at.to_string(), since);
+        task.reason.unwrap()
+    };
+    assert_eq!(status("2"), "incomplete: 2 of 3 nodes were created");
+    assert_eq!(status("3"), "incomplete: its creation was cut off");
 }
 
 fn observed<const J: usize, const P: usize>(jobs: [Job; J], pods: [Pod; P]) -> Observed {

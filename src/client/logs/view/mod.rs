@@ -169,6 +169,13 @@ impl LogView {
                         Some(("the", rest)) if rest.starts_with("Job of ") => {
                             self.failures.push(format!("failed: the {rest}"));
                         }
+                        // It is about the whole task.
+                        Some(("incomplete:", rest)) => {
+                            let why = format!("failed: incomplete: {rest}");
+                            if !self.failures.contains(&why) {
+                                self.failures.push(why);
+                            }
+                        }
                         _ => {
                             let why = task_view::ending(exit_code, reason.as_deref());
                             let why = why.map_or_else(String::new, |why| format!(": {why}"));

@@ -90,17 +90,18 @@ async fn end_creation(live: &LiveView, id: TaskId) -> Result<()> {
         together().filter_map(|job| job.made_at).max(),
         live.cluster.now().await?,
     );
-    if last
-        .zip(now)
-        .is_none_or(|(last, now)| last.seconds_until(now) < PATIENCE)
-    {
+    let since = last.zip(now);
+    let Some((_, now)) = since.filter(|(last, now)| last.seconds_until(*now) >= PATIENCE) else {
         return Ok(());
-    }
+    };
     let count = own().count();
     let patch = json!({ "metadata": {
         // A creation that goes on after all wins.
         "resourceVersion": first.job.version.to_string(),
-        "annotations": { labels::INCOMPLETE: count.to_string() },
+        "annotations": {
+            labels::INCOMPLETE: count.to_string(),
+            labels::INCOMPLETE_SINCE: now.to_string(),
+        },
     }});
     match live.patch::<JobRow>("Job", &first.job.name, patch).await {
         Err(error) if error.reason() == Reason::Conflict => return Ok(()),
