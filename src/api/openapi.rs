@@ -325,7 +325,14 @@ fn components() -> Components {
     }
     for (status, explanation) in REFUSALS {
         let content = [(JSON, error_body(*status))];
-        components = components.response(status.to_string(), refused(explanation, &content));
+        let mut refusal = refused(explanation, &content);
+        if *status == 429 {
+            let doc = "The seconds after which the request may be sent again, if that helps.";
+            refusal
+                .headers
+                .insert("Retry-After".to_owned(), RefOr::T(text_header(doc)));
+        }
+        components = components.response(status.to_string(), refusal);
     }
     let header = |name: &str, doc: &str| {
         SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, doc)))

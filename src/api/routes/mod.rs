@@ -267,7 +267,7 @@ pub const REFUSALS: &[(u16, &str)] = &[
     ),
     (
         404,
-        "the object does not exist, or belongs to another user.",
+        "the object does not exist, or belongs to another user; or the namespace of the server does not exist.",
     ),
     (
         405,

@@ -8,11 +8,18 @@ use crate::api::{Health, KEY_HEADER, NodeListResponse, Whoami, path};
 /// The media type of Prometheus' text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 
-const HEALTH: &[Answer] = &[json(&[Type::of::<Health>()], "")];
-
 const OPEN: Route = Route {
     needs_user: false,
     ..GET
+};
+
+const HEALTHY: Route = Route {
+    answers: &[json(&[Type::of::<Health>()], "")],
+    answer_headers: &[(
+        KEY_HEADER,
+        "`supported`: the server knows such keys in requests.",
+    )],
+    ..OPEN
 };
 
 pub const ROUTES: &[Route] = &[
@@ -37,27 +44,21 @@ pub const ROUTES: &[Route] = &[
         name: "root",
         summary: "Says that the server is alive.",
         notes: "The answer has a header `Idempotency-Key` if the server knows such keys.",
-        answers: HEALTH,
-        answer_headers: &[(
-            KEY_HEADER,
-            "`supported`: the server knows such keys in requests.",
-        )],
-        ..OPEN
+        ..HEALTHY
     },
     Route {
         path: path::HEALTHZ,
         name: "healthz",
         summary: "Says that the server is alive, for probes.",
-        answers: HEALTH,
-        ..OPEN
+        ..HEALTHY
     },
     Route {
         path: path::READYZ,
         name: "readyz",
         summary: "Says that Kubernetes answers, and that its objects were read.",
-        answers: HEALTH,
+        notes: "When Kubernetes stops answering, the watches notice it after up to 10 seconds.",
         refusals: &[503, 504],
-        ..OPEN
+        ..HEALTHY
     },
     Route {
         path: path::METRICS,

@@ -119,6 +119,13 @@ const LOGS: Route = Route {
             notes: "with `Accept: application/x-ndjson`, one record a line, see `k8s-cli help logs`",
         },
     ],
+    answer_headers: &[
+        NOT_STORED,
+        (
+            "X-Content-Type-Options",
+            "`nosniff`: a browser must not take the log for a page.",
+        ),
+    ],
     refusals: &[429],
     ..GET
 };
@@ -156,7 +163,7 @@ pub const ROUTES: &[Route] = &[
             json(&[Type::of::<TaskDryRunResponse>()], "with `dry_run`"),
             json(&[Type::of::<TaskCheckResponse>()], "with `check`"),
         ],
-        refusals: &[409, 429],
+        refusals: &[404, 409, 429],
         ..POST
     },
     Route {
@@ -176,7 +183,7 @@ pub const ROUTES: &[Route] = &[
                 notes: "with `watch`, one record a line",
             },
         ],
-        answer_headers: &[AGE],
+        answer_headers: &[AGE, NOT_STORED],
         refusals: &[429],
         ..GET
     },
@@ -257,6 +264,11 @@ pub const ROUTES: &[Route] = &[
 const AGE: (&str, &str) = (
     "Age",
     "The greatest possible age of the answer, in seconds; missing while the server asks Kubernetes instead of its view.",
+);
+
+const NOT_STORED: (&str, &str) = (
+    "Cache-Control",
+    "`no-store` if the answer does not end by itself.",
 );
 
 /// The parameters of a list, after `all_users`.

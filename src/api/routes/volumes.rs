@@ -14,7 +14,7 @@ pub const ROUTES: &[Route] = &[
         headers: &[tasks::KEY],
         bodies: &[Body::Json(Type::of::<VolumeDefinition>(), "")],
         answers: &[json(&[Type::of::<VolumeCreateResponse>()], "")],
-        refusals: &[409],
+        refusals: &[404, 409],
         ..POST
     },
     Route {
