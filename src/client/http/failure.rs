@@ -3,6 +3,7 @@
 use std::{
     error,
     io::{self, ErrorKind},
+    time::Duration,
 };
 
 use ureq::{
@@ -16,6 +17,9 @@ use crate::{
     certificate,
     client::{Error, config::without_login, error::describe_io, output},
 };
+
+/// How long a server may take for the beginning of TLS. One that speaks none may say nothing, and the user waits.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ApiClient {
     /// The URL of the server, and the proxy in front of it.
@@ -63,7 +67,7 @@ impl ApiClient {
             .agent
             .head(format!("https://{rest}"))
             .config()
-            .timeout_global(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(PROBE_TIMEOUT))
             .build();
         match request.call() {
             Ok(_) => true,

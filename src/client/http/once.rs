@@ -103,13 +103,27 @@ fn is_lost(error: &Error) -> bool {
         error,
         Error::NoAnswer { is_cut: true, .. }
             // A proxy lost the server, or the request came so slowly that the server did not read it.
-            | Error::Api { status: 408 | 502 | 504, reason: None, .. }
+            | Error::Api { status: 408 | 502..=504, reason: None, .. }
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_of_a_proxy_is_none_of_the_server() {
+        let api = |status, reason: Option<&str>| Error::Api {
+            status,
+            detail: String::new(),
+            reason: reason.map(str::to_owned),
+        };
+        for status in [408, 502, 503, 504] {
+            assert!(is_lost(&api(status, None)), "{status}");
+        }
+        assert!(!is_lost(&api(503, Some("Unavailable"))));
+        assert!(!is_lost(&api(500, None)));
+    }
 
     #[test]
     fn a_random_key_is_a_uuid() {
