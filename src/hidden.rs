@@ -38,6 +38,22 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
+/// Escapes the hidden characters of a JSON document but its line breaks: they can only be in strings, where JSON allows most of them.
+pub fn escape_json(document: &str) -> String {
+    let mut safe = String::with_capacity(document.len() + 1);
+    for c in document.chars() {
+        if is_hidden(c) && c != '\n' {
+            // Characters beyond 16 bits have two.
+            let units = &mut [0; 2];
+            let units = c.encode_utf16(units).iter();
+            safe.extend(units.map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +83,18 @@ mod tests {
             assert_eq!(escaped, format!("a{}b", c.escape_default()));
         }
         assert_eq!(escape("naïve — 日本語"), "naïve — 日本語");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_document() {
+        let text = "a\u{9b}b\u{202e}c\u{e0041}d日";
+        let json = serde_json::json!({ "text": text }).to_string();
+        let escaped = escape_json(&format!("{json}\n"));
+        assert_eq!(
+            escaped,
+            "{\"text\":\"a\\u009bb\\u202ec\\udb40\\udc41d日\"}\n"
+        );
+        let read: serde_json::Value = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(read["text"], text);
     }
 }

@@ -1,6 +1,6 @@
 //! Who may do what: the header of a trusted proxy, administrators, and the record of changes.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::Value;
 
@@ -125,6 +125,13 @@ fn each_change_is_recorded() {
         &[("X-User", "a\u{e9} outcome=ok")],
         b"",
     );
+    let other = "/tasks/zzzzzzzz?all_users=true";
+    let refused = request(&world.url, "DELETE", other, &[ADA], b"");
+    assert_eq!(refused.0, 403);
+    let hidden = [("X-User", "a\u{202e}b")];
+    request(&world.url, "POST", "/tasks/stop", &hidden, b"");
+    let mode = file.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o007, 0, "{mode:o}");
     fs::rename(&file, dir.path().join("audit.1")).unwrap();
     world.signal("HUP");
     wait_until("the record is a new file", || {
@@ -143,7 +150,7 @@ fn each_change_is_recorded() {
             .map(|key| line[key].as_str().unwrap().to_owned());
         texts.join(" ")
     };
-    let seen: Vec<_> = lines.iter().take(4).map(seen).collect();
+    let seen: Vec<_> = lines.iter().take(6).map(seen).collect();
     assert_eq!(
         seen,
         [
@@ -151,14 +158,20 @@ fn each_change_is_recorded() {
             "stop tasks ada header 127.0.0.1 zzzzzzzz 404".to_owned(),
             "stop tasks ada header 127.0.0.1  403".to_owned(),
             "stop tasks a\u{e9} outcome=ok header 127.0.0.1  ok".to_owned(),
+            "delete tasks ada header 127.0.0.1 zzzzzzzz 403".to_owned(),
+            "stop tasks a\u{202e}b header 127.0.0.1  ok".to_owned(),
         ]
+    );
+    assert!(
+        old.contains("a\\u202eb") && !old.contains('\u{202e}'),
+        "{old}"
     );
     let about_all: Vec<_> = lines
         .iter()
-        .take(4)
+        .take(6)
         .map(|line| &line["all_users"])
         .collect();
-    assert_eq!(about_all, [false, false, true, false]);
+    assert_eq!(about_all, [false, false, true, false, true, false]);
     let log = world.log();
     assert!(
         log.contains("event=audit action=\"submit tasks\" user=\"ada\" how=header peer=127.0.0.1"),

@@ -74,7 +74,7 @@ fn allowed(module: &str) -> &'static [&'static str] {
         "api" | "sandbox" => &["k8s"],
         "cli" => &["api", "hidden"],
         "executor" => &["api", "backoff", "certificate", "k8s", "proxy"],
-        "server" => &["api", "executor", "line_writer"],
+        "server" => &["api", "executor", "hidden", "line_writer"],
         "client" => &[
             "api",
             "backoff",

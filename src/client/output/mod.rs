@@ -101,20 +101,7 @@ fn as_yaml(document: &impl Serialize) -> Result<String, Error> {
 
 fn as_json(document: &impl Serialize) -> Result<String, Error> {
     let json = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
-    Ok(without_hidden(&json))
-}
-
-/// Escapes hidden characters. JSON allows some control characters in strings. Those beyond ASCII can only be in strings.
-fn without_hidden(json: &str) -> String {
-    let mut safe = String::with_capacity(json.len() + 1);
-    for c in json.chars() {
-        if is_hidden(c) && c != '\n' {
-            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
+    Ok(hidden::escape_json(&json))
 }
 
 /// Prints the object that was made, and flushes: the command may be interrupted before it prints anything else.
@@ -162,7 +149,7 @@ pub fn record(out: &mut dyn Write, format: Format, document: &Value) -> Result<(
         return yaml_stream(out, std::slice::from_ref(document));
     }
     let json = serde_json::to_string(document).map_err(io::Error::from)?;
-    Ok(writeln!(out, "{}", without_hidden(&json))?)
+    Ok(writeln!(out, "{}", hidden::escape_json(&json))?)
 }
 
 /// An age in one unit, as kubectl rounds it: `5m ago`.

@@ -6,6 +6,7 @@ use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -21,7 +22,7 @@ use time::OffsetDateTime;
 use super::{Known, Peer, rights::Right, user::is_about_all_users};
 use crate::{
     api::{Timestamp, path},
-    executor,
+    executor, hidden,
     server::routes,
 };
 
@@ -93,8 +94,8 @@ impl Audit {
         why: &executor::Error,
     ) {
         if right.is_change() {
-            let status = why.status_code();
-            self.write(&Line::new(right, request, user, how), &[], status);
+            let line = Line::new(right, request, user, how);
+            self.write(&line, &line.ids, why.status_code());
         }
     }
 
@@ -127,20 +128,24 @@ impl Audit {
             peer,
             path,
             all_users,
+            ids: _,
         } = line;
         let object = json!({
             "time": time, "event": "audit", "action": action, "user": user, "how": how, "peer": peer, "path": path,
             "all_users": all_users, "ids": ids, "outcome": outcome,
         });
+        let line = hidden::escape_json(&object.to_string()) + "\n";
         let mut file = log.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.write_all(format!("{object}\n").as_bytes()) {
+        if let Err(error) = file.write_all(line.as_bytes()) {
             log::error!("cannot write {}: {error}", log.path.display());
         }
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let mut options = OpenOptions::new();
+    // It says who does what, which is not for every user of the machine.
+    options.append(true).create(true).mode(0o640).open(path)
 }
 
 /// The line about a request that is being answered.
@@ -157,15 +162,22 @@ impl Record<'_> {
             Ok(response) if response.response().extensions().contains::<Unchanged>() => return,
             Ok(response) => {
                 let ids = response.response().extensions().get::<Subjects>().cloned();
-                // The path of a request about one object has its id.
-                let of_path = || response.request().match_info().iter();
-                let of_path = || Subjects(of_path().map(|(_, id)| bounded(id)).collect());
-                (response.status(), ids.unwrap_or_else(of_path))
+                (response.status(), ids)
             }
-            Err(error) => (error.as_response_error().status_code(), Subjects::default()),
+            Err(error) => (error.as_response_error().status_code(), None),
         };
-        self.audit.write(line, &ids.0, status);
+        let ids = ids.map_or_else(|| line.ids.clone(), |Subjects(ids)| ids);
+        self.audit.write(line, &ids, status);
     }
+}
+
+/// The ids that the path of a request names.
+fn ids(request: &ServiceRequest) -> Vec<String> {
+    let pattern = routes::pattern(request.request()).unwrap_or_default();
+    let path = request.match_info().as_str();
+    let parts = pattern.split('/').zip(path.split('/'));
+    let ids = parts.filter(|(place, _)| place.starts_with('{'));
+    ids.map(|(_, id)| bounded(id)).collect()
 }
 
 /// The beginning of a text from outside that may be of any length: refused requests must not fill the disk.
@@ -193,6 +205,8 @@ struct Line {
     peer: String,
     path: String,
     all_users: bool,
+    /// Those that the path names.
+    ids: Vec<String>,
 }
 
 impl Line {
@@ -205,6 +219,7 @@ impl Line {
             peer: peer.map_or_else(String::new, |peer| peer.to_string()),
             path: bounded(request.path()),
             all_users: is_about_all_users(request.query_string()),
+            ids: ids(request),
         }
     }
 }
@@ -219,6 +234,7 @@ impl fmt::Display for Line {
             peer,
             path,
             all_users,
+            ids: _,
         } = self;
         write!(
             f,
