@@ -5,11 +5,11 @@ use std::{
     cell::Cell,
     env,
     error::Error,
-    fs,
+    fs::{self, Permissions},
     io::{self, Write},
     iter,
     net::TcpListener,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{self, Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -140,7 +140,8 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     });
     let socket = socket.transpose()?;
     let bound = socket.as_ref().map(|path| {
-        server::bind_socket(path)
+        make_own_directory(path)
+            .and_then(|()| server::bind_socket(path))
             .map_err(|error| cannot_listen(&path.display().to_string(), "--socket", &error))
     });
     let bound = bound.transpose()?;
@@ -383,6 +384,10 @@ fn cannot_listen(place: &str, option: &str, error: &io::Error) -> String {
                 "cannot listen on {place}: {error}: choose another port with {option}, or 0 for any free one"
             );
         }
+        io::ErrorKind::NotFound if place.starts_with('/') => ": make its directory first",
+        io::ErrorKind::InvalidInput if place.starts_with('/') => {
+            return format!("cannot listen on {place}: the path of a socket has at most 107 bytes");
+        }
         _ => "",
     };
     format!("cannot listen on {place}: {error}{hint}")
@@ -420,6 +425,19 @@ fn default_socket() -> PathBuf {
     match own {
         Some(own) if !machine.parent().is_some_and(may_make_files) => own,
         _ => machine,
+    }
+}
+
+/// Makes the directory of the machine's socket, which all users may enter, whatever this process usually lets them do. Another one is not
+/// made: its name may be a mistake.
+fn make_own_directory(socket: &Path) -> io::Result<()> {
+    let directory = Path::new(SOCKET).parent();
+    let Some(directory) = directory.filter(|directory| socket.parent() == Some(directory)) else {
+        return Ok(());
+    };
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755))),
     }
 }
 

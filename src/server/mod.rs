@@ -29,14 +29,13 @@ mod volumes;
 
 use std::{
     any::Any,
-    fs::{self, DirBuilder},
-    io,
+    fs, io,
     net::TcpListener,
     num::NonZero,
     os::{
         fd::AsFd,
         unix::{
-            fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
+            fs::{FileTypeExt, PermissionsExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -124,13 +123,6 @@ pub struct Rules {
 /// # Errors
 /// A server listens on it already, or it cannot be made.
 pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
-    // The directory of a bare name is the empty path, which does not exist.
-    let directory = path
-        .parent()
-        .filter(|directory| *directory != Path::new(""));
-    if let Some(directory) = directory.filter(|directory| !directory.exists()) {
-        DirBuilder::new().mode(0o755).create(directory)?;
-    }
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket {
         if UnixStream::connect(path).is_ok() {

@@ -336,6 +336,11 @@ impl Error {
             {
                 return None;
             }
+            Self::Unreachable { url, cause, .. }
+                if config::knows_user(url) && cause.contains("permission denied") =>
+            {
+                "the socket is for other users, or its directory is: ask who runs the server"
+            }
             Self::Unreachable { url, .. } if config::knows_user(url) => {
                 "`k8s-cli serve --socket PATH` opens a socket there; --api-url or K8S_CLI_API_URL name it, as in ssh://jump-box/PATH"
             }
