@@ -179,8 +179,9 @@ fn number<T: FromStr>(text: &str, expected: &str) -> Result<T, String> {
 
 /// The name of a host, which stands in requests without the port.
 pub(super) fn host(text: &str) -> Result<String, String> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    match !text.is_empty() && text.chars().all(is_name) {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(is_letter);
+    match text.split('.').all(is_name) {
         true => Ok(text.to_owned()),
         false => Err("expected a host name without a port, such as jobs.example.com".to_owned()),
     }

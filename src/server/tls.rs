@@ -11,7 +11,10 @@ use std::{
 use rustls::{
     ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -73,13 +76,22 @@ fn read(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, String> {
     let unusable_key = |why: String| format!("cannot use the key {}: {why}", key.display());
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
         let text = fs::read_to_string(key).unwrap_or_default();
-        unusable_key(match text.contains("ENCRYPTED") {
-            true => "it has a password: `openssl pkey` writes one without".to_owned(),
-            false => error.to_string(),
+        unusable_key(match error {
+            _ if text.contains("ENCRYPTED") => {
+                "it has a password: `openssl pkey` writes one without".to_owned()
+            }
+            pem::Error::NoItemsFound => "it holds no private key in PEM".to_owned(),
+            error => error.to_string(),
         })
     })?;
     let certified = CertifiedKey::from_der(certificates, private, &ring::default_provider());
-    let certified = certified.map_err(|error| unusable(chain, error.to_string()))?;
+    let certified = certified.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => unusable_key(format!(
+            "it is not that of the certificate {}",
+            chain.display()
+        )),
+        error => unusable(chain, error.to_string()),
+    })?;
     Ok(Arc::new(certified))
 }
 

@@ -66,9 +66,10 @@ fn whoami(context: &mut Context<'_>, mut args: WhoamiArgs) -> Result<Exit, Error
             (Some(user), Error::Api { status: 404, .. }) => {
                 (user, "it does not say how it knows you".to_owned())
             }
-            (Some(user), Error::Unreachable { .. } | Error::NoAnswer { .. }) => {
-                (user, format!("it does not answer: {error}"))
+            (Some(user), Error::Unreachable { cause, .. }) => {
+                (user, format!("it does not answer: {cause}"))
             }
+            (Some(user), Error::NoAnswer { .. }) => (user, format!("it does not answer: {error}")),
             _ => return Err(error),
         },
     };

@@ -79,8 +79,14 @@ impl Route {
             },
             _ => (place, None),
         };
+        if target.starts_with('-') {
+            return Some(Err(
+                "it must not begin with `-`, which ssh takes for an option",
+            ));
+        }
         let host = target.rsplit('@').next().unwrap_or_default();
-        if host.is_empty() || target.starts_with('-') || target.contains(char::is_whitespace) {
+        let is_odd = |c: char| c.is_whitespace() || matches!(c, '?' | '#');
+        if host.is_empty() || target.contains(is_odd) {
             return Some(Err("it names no host, as in ssh://ada@jump-box"));
         }
         Some(Ok(Self::Ssh {
@@ -343,6 +349,8 @@ mod tests {
             "ssh://",
             "ssh://-oProxyCommand=x",
             "ssh://a b",
+            "ssh://jump-box?x=1",
+            "ssh://-oProxyCommand=x@jump-box/",
             "ssh://h:port",
             "ssh://ada@",
             "ssh://ada:password@jump-box",

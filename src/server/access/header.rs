@@ -129,7 +129,9 @@ impl HeaderWay {
         let login = String::from_utf8_lossy(login.as_bytes());
         Err(Error::new(
             Reason::Unauthorized,
-            format!("you are {stated:?} to the proxy, and cannot act as {login:?}"),
+            format!(
+                "you are {stated:?} to the proxy, and cannot act as {login:?}: `k8s-cli auth logout` drops a name that you have logged in with"
+            ),
         ))
     }
 
