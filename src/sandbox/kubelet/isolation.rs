@@ -5,6 +5,8 @@
 //! works. `volumes` plans the mounts, and `process` runs the command line.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -190,7 +192,10 @@ pub fn find_program(name: &str, path: &str) -> Option<PathBuf> {
     }
     path.split(':')
         .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.is_file())
+        .find(|path| {
+            let file = fs::metadata(path);
+            file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        })
 }
 
 fn is_identifier(name: &str) -> bool {
