@@ -62,7 +62,7 @@ pub use openapi::openapi;
 pub use parameter::{Kind, Parameter};
 pub use query::encode_query;
 pub use recovery::Recovery;
-pub use resources::{Accelerators, Quantity, Resources, read_cpus, read_memory};
+pub use resources::{Accelerators, Quantity, Resources, check_image_name, read_cpus, read_memory};
 pub use routes::{Answer, Body, JSON, Part, PartContent, REFUSALS, Route, Type, methods, routes};
 pub use shape::{Got, nearest};
 pub use signal::signal_name;
@@ -84,7 +84,7 @@ pub use volume::{
 
 pub use wait::{Awaited, LONGEST_WAIT, TaskWaitResponse, WaitQuery};
 
-pub use crate::k8s::names::is_dns_label;
+pub use crate::k8s::names::{is_dns_label, is_dns_subdomain, is_label_key};
 
 /// The header with the name of the user. It is a statement, not a proof: see the help topic `security`.
 pub const USER_HEADER: &str = "X-User";

@@ -330,11 +330,11 @@ command! {
         pub pod_security: Option<PodSecurity>,
 
         /// allow task files to name this runtime class, besides `nvidia`; may be repeated
-        #[argh(option, arg_name = "name")]
+        #[argh(option, arg_name = "name", from_str_fn(value::object_name))]
         pub runtime_class: Vec<String>,
 
         /// image of tasks that name none (default: `python:3.13-slim`)
-        #[argh(option, arg_name = "image")]
+        #[argh(option, arg_name = "image", from_str_fn(value::image))]
         pub default_image: Option<String>,
 
         /// CPUs of tasks that ask for none, such as 2 or 2+ (default: no request)
@@ -439,7 +439,7 @@ command! {
         pub no_install: bool,
 
         /// refuse labels of task files that do not begin with this prefix
-        #[argh(option, arg_name = "prefix")]
+        #[argh(option, arg_name = "prefix", from_str_fn(value::label_prefix))]
         pub label_prefix: Option<String>,
 
         /// over loopback: answer requests for this host name too, besides `localhost` and addresses; may be repeated

@@ -384,6 +384,23 @@ fn control_characters_of_arguments_are_escaped() {
 }
 
 #[test]
+fn names_of_the_cluster_are_checked_before_the_server_starts() {
+    for (option, value) in [
+        ("--runtime-class", "A_b"),
+        ("--label-prefix", "/"),
+        ("--default-image", "ghcr.io/MyOrg/img"),
+        ("--default-image", "a#b"),
+        ("--socket-user-domain", ".com"),
+    ] {
+        let line = format!("serve --socket auto {option} {value}");
+        assert!(parse(&line).is_err(), "{line}");
+    }
+    let line =
+        "serve --runtime-class gvisor --label-prefix jobs.example.com/ --default-image a/b:1";
+    assert!(parse(line).is_ok());
+}
+
+#[test]
 fn options_of_serve_that_would_have_no_effect_are_refused() {
     for (line, expected) in [
         ("--sandbox-users a.json", "--sandbox-users needs --sandbox"),

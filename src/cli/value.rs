@@ -5,8 +5,8 @@ use std::{net::IpAddr, str::FromStr, time::Duration};
 use ipnet::IpNet;
 
 use crate::api::{
-    AccessMode, InvalidUser, Quantity, Since, TaskState, User, is_dns_label, read_cpus,
-    read_memory, read_statuses,
+    AccessMode, InvalidUser, Quantity, Since, TaskState, User, check_image_name, is_dns_label,
+    is_dns_subdomain, is_label_key, read_cpus, read_memory, read_statuses,
 };
 
 /// The format of data: `-o`.
@@ -238,11 +238,25 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn image(text: &str) -> Result<String, String> {
-    let is_image = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let is_image = is_image && !text.contains(['"', '#', '{', '[', ',']);
-    is_image
-        .then(|| text.to_owned())
-        .ok_or_else(|| "expected the name of an image".to_owned())
+    check_image_name(text).map(|()| text.to_owned())
+}
+
+/// The name of an object that has no namespace, such as a runtime class.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    match is_dns_subdomain(text) {
+        true => Ok(text.to_owned()),
+        false => Err("expected lower-case letters, digits, `-` and `.`".to_owned()),
+    }
+}
+
+/// The beginning of the keys of labels.
+pub(super) fn label_prefix(text: &str) -> Result<String, String> {
+    match is_label_key(&format!("{text}x")) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("expected the beginning of the key of a label, such as example.com/".to_owned())
+        }
+    }
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -192,7 +192,7 @@ impl TaskDefinition {
             let containers = spec.and_then(|spec| spec.get(kind)?.as_array());
             for (index, container) in containers.into_iter().flatten().enumerate() {
                 let image = container.get("image").and_then(Value::as_str);
-                if let Some(Err(message)) = image.map(resources::check_image) {
+                if let Some(Err(message)) = image.map(resources::check_image_name) {
                     let field = format!("config.kubernetes.pod_config.spec.{kind}[{index}].image");
                     problems.push(Problem::new(field, message));
                 }

@@ -111,6 +111,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
         _ => ("", name_and_tag),
     };
+    let is_of_host =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    if !host.chars().all(is_of_host) {
+        return refused(format!("{host:?} is not the address of a registry"));
+    }
     let end = path.rfind('/').map_or(0, |slash| slash + 1);
     let (repository, tag) = match path[end..].find(':') {
         Some(colon) => (&path[..end + colon], Some(&path[end + colon + 1..])),
@@ -233,6 +238,7 @@ mod tests {
             ("img@sha256:abc", "is not a digest"),
             ("$REGISTRY/img", "variables are not replaced"),
             ("img:${TAG}", "variables are not replaced"),
+            ("a.b,c/img", "\"a.b,c\" is not the address of a registry"),
             (&"a/b".repeat(86), "it is longer than 255 characters"),
         ] {
             let error = read(&json!(image)).unwrap_err();

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use accelerators::Accelerators;
-pub(super) use image::check_name as check_image;
+pub use image::check_name as check_image_name;
 pub use quantity::{Quantity, read_cpus, read_memory, read_volume_size};
 
 use self::{accelerators::Choices, instance_type::InstanceType};
