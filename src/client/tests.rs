@@ -90,7 +90,7 @@ fn check(line: &str, exit: Exit, err: &str) {
 
 #[test]
 fn a_command_without_a_login_sends_no_request() {
-    let message = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`\n";
+    let message = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`, or with a token by `k8s-cli auth login --token-stdin`\n";
     check("auth whoami", Exit::Failed, message);
     check("jobs list", Exit::Failed, message);
     check("jobs logs ab12cd34", Exit::Failed, message);

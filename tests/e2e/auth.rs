@@ -56,7 +56,7 @@ fn every_command_needs_a_login() {
     ];
     for command in commands {
         let outcome = anonymous.run(command).code(1).stdout("");
-        let hint = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`\n";
+        let hint = "k8s-cli: not logged in\nhint: log in with `k8s-cli auth login <user>`, or with a token by `k8s-cli auth login --token-stdin`\n";
         outcome.stderr(hint);
     }
 }

@@ -311,7 +311,9 @@ impl Error {
     /// A hint on what the user can do, for errors that have one.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NotLoggedIn => "log in with `k8s-cli auth login <user>`",
+            Self::NotLoggedIn => {
+                "log in with `k8s-cli auth login <user>`, or with a token by `k8s-cli auth login --token-stdin`"
+            }
             Self::LoginFile { .. } => "write a new one with `k8s-cli auth login <user>`",
             Self::NoHome => "set HOME",
             Self::Unreachable { proxy: Some(_), .. } => {

@@ -199,7 +199,9 @@ fn every_error_has_a_message_a_code_and_at_most_one_hint() {
             Error::NotLoggedIn,
             1,
             "not logged in",
-            Some("log in with `k8s-cli auth login <user>`"),
+            Some(
+                "log in with `k8s-cli auth login <user>`, or with a token by `k8s-cli auth login --token-stdin`",
+            ),
         ),
         (
             Error::LoginFile {
