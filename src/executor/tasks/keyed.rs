@@ -52,23 +52,24 @@ pub async fn find(live: &LiveView, user: &User, id: TaskId, request: &str) -> Re
         // What another server is just making is found when its first Job is created again.
         return Ok(Earlier::Nothing);
     }
-    let selected = ListParams::default().labels(&labels::task_selector(id));
-    let (jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
-    if jobs.is_empty() {
+    for _ in 0..2 {
+        let selected = ListParams::default().labels(&labels::task_selector(id));
+        let (jobs, _) = live.cluster.list::<KeyedJobRow>(selected).await?;
+        let first = jobs
+            .into_iter()
+            .min_by_key(|job| (job.job.attempt, job.job.rank));
+        if let Some(first) = first {
+            return state(&first, user, ("task", id.as_str()), request);
+        }
         live.refresh_task(id).await?;
-        let task = live.view.task(id).filter(|task| task.is_of(user));
-        return match task.is_some() {
-            true => Err(is_stopping("task", id.as_str())),
-            false => Ok(Earlier::Nothing),
-        };
+        match live.view.task(id).filter(|task| task.is_of(user)) {
+            None => return Ok(Earlier::Nothing),
+            // Its first Job was created since that list.
+            Some(task) if !task.jobs.is_empty() => (),
+            Some(_) => break,
+        }
     }
-    let first = jobs
-        .into_iter()
-        .min_by_key(|job| (job.job.attempt, job.job.rank));
-    match first {
-        Some(first) => state(&first, user, ("task", id.as_str()), request),
-        None => Ok(Earlier::Nothing),
-    }
+    Err(is_stopping("task", id.as_str()))
 }
 
 /// # Errors
