@@ -29,6 +29,8 @@ const STORM: Duration = Duration::from_secs(20);
 const CALM: Duration = Duration::from_secs(40);
 /// How long after a storm a failure may still be one of its effects: the deadline of a request, and its repetition.
 const AFTER_EFFECT: Duration = Duration::from_secs(25);
+/// The server has no idle connections to Kubernetes when its files have not changed for this long.
+const AT_REST: Duration = Duration::from_secs(100);
 /// The changes that the sandbox keeps (`objects::store`), in KiB.
 const CHANGES_OF_SANDBOX: usize = 96 << 10;
 /// The most tasks of a client at a time.
@@ -287,15 +289,19 @@ fn rest(world: &World, route: &FaultyRoute) -> [Usage; 2] {
             && world.names::<Secret>().is_empty()
             && world.names_of::<Service>("").is_empty()
     });
-    let usage = || [world.usage(), route.usage()];
-    wait_until("no process of a pod is left, and no connection", || {
-        let [sandbox, server] = usage();
-        thread::sleep(Duration::from_secs(1));
-        let [later_sandbox, later_server] = usage();
-        sandbox.children == 0
-            && sandbox.files == later_sandbox.files
-            && server.files == later_server.files
+    wait_until("no process of a pod is left", || {
+        world.usage().children == 0
     });
+    let usage = || [world.usage(), route.usage()];
+    let files = || usage().map(|usage| usage.files);
+    let (mut last, mut since) = (files(), Instant::now());
+    while since.elapsed() < AT_REST {
+        thread::sleep(Duration::from_secs(1));
+        let now = files();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
     usage()
 }
 

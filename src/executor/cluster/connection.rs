@@ -15,7 +15,7 @@ use hyper_util::{
             proxy::{SocksV5, Tunnel},
         },
     },
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use kube::{
     Client, Config,
@@ -33,6 +33,9 @@ use crate::proxy::{Protocol, Proxy};
 
 /// How long Kubernetes or the proxy may take nothing of a request.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(295);
+
+/// How long a connection may be idle. They are looked at this often, so one ends after at most 90 s, as in Go's clients.
+const IDLE: Duration = Duration::from_secs(45);
 
 /// All that a connection needs. Clones share the credentials and the TLS sessions.
 #[derive(Clone)]
@@ -107,7 +110,13 @@ impl Access {
             .layer(config.extra_headers_layer()?)
             .layer(calls.clone())
             .map_err(BoxError::from)
-            .service(HttpClient::builder(TokioExecutor::new()).build::<_, Body>(connector));
+            .service(
+                HttpClient::builder(TokioExecutor::new())
+                    // Without a timer, those of the busiest moment would stay open for ever.
+                    .pool_timer(TokioTimer::new())
+                    .pool_idle_timeout(IDLE)
+                    .build::<_, Body>(connector),
+            );
         Ok(Client::new(service, config.default_namespace.clone()))
     }
 }
