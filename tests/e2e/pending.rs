@@ -47,11 +47,6 @@ fn a_reason_that_never_goes_away_ends_the_task() {
     };
     let config = "CreateContainerConfigError: ";
     let tasks = [
-        // Nobody replaces the variable in this name.
-        (
-            pulled("bad:$TAG", "Always"),
-            "InvalidImageName: ".to_owned(),
-        ),
         (
             pulled("registry.invalid/none:1", "Never"),
             "ErrImageNeverPull: ".to_owned(),
