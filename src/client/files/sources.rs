@@ -76,18 +76,11 @@ impl Sources {
             .unwrap_or_else(|problem| problems.push(problem));
         let mounts = task.file_mounts().filter(|_| mounts == FileMounts::Travel);
         for (destination, source) in mounts.into_iter().flatten() {
-            let field = format!("file_mounts.{destination}");
+            let field = format!("file_mounts.{}", masked(destination, task));
             let added = archive_path(destination)
-                .and_then(|path| sources.add_mount(&field, &path, source, here));
+                .and_then(|path| sources.add_mount(&field, &path, source, task, here));
             if let Err(message) = added {
                 problems.push(Problem::new(field, message));
-            }
-        }
-        // A path may hold the value of a secret. A short one stands in most words, and to mask it there would tell it.
-        let secrets = task.secrets.values().filter(|secret| secret.len() > 3);
-        for secret in secrets {
-            for problem in sources.notes.iter_mut().chain(&mut problems) {
-                problem.message = problem.message.replace(secret, "***");
             }
         }
         match problems.is_empty() {
@@ -139,8 +132,8 @@ impl Sources {
                         "is a directory in the container, since this machine has none of that name"
                     }
                 };
-                self.notes
-                    .push(Problem::new("workdir", format!("{workdir} {what}")));
+                let note = format!("{} {what}", masked(workdir, task));
+                self.notes.push(Problem::new("workdir", note));
                 if !is_here {
                     return Ok(());
                 }
@@ -149,7 +142,8 @@ impl Sources {
                     true => "is a file, not a directory",
                     false => "is not a directory here",
                 };
-                return Err(Problem::new("workdir", format!("{workdir} {what}")));
+                let message = format!("{} {what}", masked(workdir, task));
+                return Err(Problem::new("workdir", message));
             }
             Origin::Path(path)
         } else {
@@ -168,11 +162,12 @@ impl Sources {
         field: &str,
         path: &str,
         source: &Value,
+        task: &TaskDefinition,
         here: &Here,
     ) -> Result<(), String> {
         match source {
-            Value::String(source) => self.add(path, origin(source, here)?),
-            Value::Object(storage) => self.add_storage(field, path, storage, here)?,
+            Value::String(source) => self.add(path, origin(source, task, here)?),
+            Value::Object(storage) => self.add_storage(field, path, storage, task, here)?,
             // SkyPilot's checks of the definition have refused others.
             _ => (),
         }
@@ -185,6 +180,7 @@ impl Sources {
         field: &str,
         path: &str,
         storage: &Map<String, Value>,
+        task: &TaskDefinition,
         here: &Here,
     ) -> Result<(), String> {
         let mode = storage
@@ -193,12 +189,12 @@ impl Sources {
             .unwrap_or("MOUNT");
         match storage.get("source") {
             Some(Value::String(source)) => {
-                let origin = origin(source, here)?;
+                let origin = origin(source, task, here)?;
                 self.add(path, origin);
             }
             Some(Value::Array(sources)) => {
                 for source in sources.iter().filter_map(Value::as_str) {
-                    let origin = origin(source, here)?;
+                    let origin = origin(source, task, here)?;
                     let name = Path::new(source).file_name().unwrap_or_default();
                     let place = Path::new(path).join(name);
                     self.add(&place.to_string_lossy(), origin);
@@ -235,13 +231,19 @@ impl Here {
     }
 }
 
+/// A path of a task without the values of its secrets, for messages.
+fn masked(path: &str, task: &TaskDefinition) -> String {
+    let secrets = task.secrets.values().filter(|secret| !secret.is_empty());
+    secrets.fold(path.to_owned(), |path, secret| path.replace(secret, "***"))
+}
+
 /// The place of a source.
-fn origin(source: &str, here: &Here) -> Result<Origin, String> {
+fn origin(source: &str, task: &TaskDefinition, here: &Here) -> Result<Origin, String> {
     if let Some((scheme, _)) = source.split_once("://") {
         return match scheme {
             "http" | "https" => Ok(Origin::Url(source.to_owned())),
             _ => {
-                let source = without_login(source);
+                let source = masked(&without_login(source), task);
                 Err(format!(
                     "{source} is in a bucket, which is not copied: put the data into a volume, or submit without it (--ignore-file-mounts)"
                 ))
@@ -254,7 +256,7 @@ fn origin(source: &str, here: &Here) -> Result<Origin, String> {
     let path = here.expand(source);
     match path.try_exists() {
         Ok(true) => Ok(Origin::Path(path)),
-        _ => Err(format!("{source} is not here")),
+        _ => Err(format!("{} is not here", masked(source, task))),
     }
 }
 
@@ -353,6 +355,37 @@ mod tests {
         assert_eq!(problems.len(), expected.len(), "{problems:?}");
         for (problem, expected) in problems.iter().zip(expected) {
             assert!(problem.starts_with(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_in_paths_and_nowhere_else() {
+        let mounts = json!({"/ms": "s3://os/s", "/n": "os"});
+        for (secret, expected) in [
+            (
+                "s",
+                [
+                    "workdir: ./no***uch is not a directory here",
+                    "file_mounts./m***: ***3://o***/*** is in a bucket, which is not copied",
+                    "file_mounts./n: o*** is not here",
+                ],
+            ),
+            (
+                "os",
+                [
+                    "workdir: ./n***uch is not a directory here",
+                    "file_mounts./ms: s3://***/s is in a bucket, which is not copied",
+                    "file_mounts./n: *** is not here",
+                ],
+            ),
+        ] {
+            let task =
+                json!({"secrets": {"S": secret}, "workdir": "./nosuch", "file_mounts": mounts});
+            let problems = sources(task).unwrap_err();
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, expected) in problems.iter().zip(expected) {
+                assert!(problem.starts_with(expected), "{problem}");
+            }
         }
     }
 }
