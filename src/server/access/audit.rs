@@ -171,10 +171,8 @@ impl Record<'_> {
     }
 }
 
-/// The ids that the path of a request names.
-fn ids(request: &ServiceRequest) -> Vec<String> {
-    let pattern = routes::pattern(request.request()).unwrap_or_default();
-    let path = request.match_info().as_str();
+/// The ids in a path of this pattern.
+fn ids(pattern: &str, path: &str) -> Vec<String> {
     let parts = pattern.split('/').zip(path.split('/'));
     let ids = parts.filter(|(place, _)| place.starts_with('{'));
     ids.map(|(_, id)| bounded(id)).collect()
@@ -188,11 +186,11 @@ fn bounded(text: &str) -> String {
     }
 }
 
-/// What a request does: its right, except where one right is for several deeds.
-fn action(right: Right, request: &ServiceRequest) -> String {
-    match routes::pattern(request.request()).as_deref() {
-        Some(path::TASKS_SUBMIT) => "submit tasks".to_owned(),
-        Some(path::TASKS_STOP | path::TASK_STOP) => "stop tasks".to_owned(),
+/// What a request on a route does: its right, except where one right is for several deeds.
+fn action(right: Right, pattern: &str) -> String {
+    match pattern {
+        path::TASKS_SUBMIT => "submit tasks".to_owned(),
+        path::TASKS_STOP | path::TASK_STOP => "stop tasks".to_owned(),
         _ => right.to_string(),
     }
 }
@@ -212,14 +210,15 @@ struct Line {
 impl Line {
     fn new(right: Right, request: &ServiceRequest, user: &str, how: &'static str) -> Self {
         let peer = Peer::of(request);
+        let pattern = routes::pattern(request.request()).unwrap_or_default();
         Self {
-            action: action(right, request),
+            action: action(right, &pattern),
             user: bounded(user),
             how,
             peer: peer.map_or_else(String::new, |peer| peer.to_string()),
             path: bounded(request.path()),
             all_users: is_about_all_users(request.query_string()),
-            ids: ids(request),
+            ids: ids(&pattern, request.match_info().as_str()),
         }
     }
 }
