@@ -217,3 +217,52 @@ pub fn submit_again(kind: &str, id: &str, why: &str) -> Error {
     let message = format!("{kind} `{id}` {why}: submit it again");
     Error::new(Reason::ServiceUnavailable, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::executor::scripted_server::{self, method_and_name};
+
+    fn object() -> Value {
+        json!({"metadata": {
+            "name": "t", "uid": "uid-0", "resourceVersion": "7", "creationTimestamp": "2026-01-02T03:04:05Z",
+            "labels": {"skypilot-task": "true", "task-id": "ab12cd34", "username": "ada"},
+            "annotations": {"num-nodes": "1", "k8s-cli/user": "ada", "k8s-cli/nonce": "x1y2z", "k8s-cli/request": "ab"},
+        }})
+    }
+
+    /// What a server finds that has no view yet, when Kubernetes lists this many Jobs at first, later, and this many pods.
+    async fn found(first: usize, later: usize, pods: usize) -> Result<Earlier> {
+        let mut is_first = true;
+        let cluster = scripted_server::cluster(move |request| {
+            let count = match method_and_name(request) {
+                ("GET", "jobs") if std::mem::take(&mut is_first) => first,
+                ("GET", "jobs") => later,
+                _ => pods,
+            };
+            let mut object = object();
+            object["spec"] = json!({"parallelism": 0});
+            let items = vec![object; count];
+            Some(json!({"metadata": {"resourceVersion": "9"}, "items": items}).to_string())
+        });
+        let live = LiveView::new(cluster.await);
+        let (user, id) = ("ada".parse().unwrap(), "ab12cd34".parse().unwrap());
+        find(&live, &user, id, "ab").await
+    }
+
+    #[actix_rt::test]
+    async fn a_task_that_another_server_begins_meanwhile_is_not_being_stopped() {
+        let begun = || Earlier::Begun {
+            nonce: "x1y2z".to_owned(),
+            files: None,
+        };
+        assert_eq!(found(1, 1, 0).await.unwrap(), begun());
+        assert_eq!(found(0, 1, 0).await.unwrap(), begun());
+        assert_eq!(found(0, 0, 0).await.unwrap(), Earlier::Nothing);
+        // Only its pod is left.
+        let error = found(0, 0, 1).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Conflict, "{error}");
+    }
+}
