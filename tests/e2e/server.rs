@@ -16,7 +16,7 @@ use crate::{
         proxy::{FaultPlan, Proxy},
         wait_for, wait_until,
     },
-    http::{ADA, request},
+    http::{ADA, agent, request},
 };
 
 #[test]
@@ -184,9 +184,18 @@ fn a_server_that_starts_before_its_cluster_waits_for_it() {
         ["/", "/healthz", "/readyz", "/tasks"].map(status),
         [200, 200, 503, 503]
     );
+    // What nobody knows is no number: 0 would say that all tasks are gone.
+    let counts_tasks = || {
+        let answer = agent().get(format!("{}/metrics", server.url)).call();
+        let text = answer.unwrap().body_mut().read_to_string().unwrap();
+        assert!(text.contains("k8s_cli_view_age_seconds "), "{text}");
+        text.contains("k8s_cli_tasks{")
+    };
+    assert!(!counts_tasks());
     let host = host.to_socket_addrs().unwrap().next().unwrap();
     proxy.set_target(host);
     wait_until("the server is ready", || status("/readyz") == 200);
+    assert!(counts_tasks());
     let ada = world.login("ada");
     let id = ada.submit("run: 'true'");
     assert_eq!(
