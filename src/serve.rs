@@ -40,6 +40,11 @@ use crate::{
 const OPEN: &str = "warning: whoever reaches this port can run anything in the namespace, as any user: listen on a socket for ssh (--socket), take tokens of \
                     the cluster (--auth kubernetes), or let a proxy name the users (--trusted-proxy); see `k8s-cli help security`";
 
+/// The warning of a server with a socket and such a port, even if only users of this machine reach it.
+const BESIDE: &str = "warning: whoever reaches the port can run anything in the namespace, as any user, so the names of the socket prove nothing: open no \
+                      port (leave out --host and --port), take tokens of the cluster (--auth kubernetes), or let a proxy name the users \
+                      (--trusted-proxy); see `k8s-cli help security`";
+
 /// The warning of a server that takes tokens without encryption.
 const PLAIN: &str = "warning: the tokens of users come to this port without encryption: give --tls-cert and --tls-key, or let only a proxy with TLS \
                      reach it";
@@ -163,7 +168,9 @@ fn serve(args: ServeArgs) -> Result<ExitCode, Box<dyn Error>> {
     });
     let address = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let is_reachable = address.is_some_and(|address| !address.ip().is_loopback());
-    if access.is_open() && is_reachable {
+    if access.is_open() && tcp.is_some() && bound.is_some() {
+        print_line(BESIDE);
+    } else if access.is_open() && is_reachable {
         print_line(OPEN);
     }
     if access.tokens.is_some() && !has_tls && is_reachable {
@@ -376,7 +383,7 @@ fn cannot_listen(place: &str, option: &str, error: &io::Error) -> String {
             let is_socket = fs::metadata(place).is_ok_and(|it| it.file_type().is_socket());
             match is_socket {
                 true => ": another server listens there",
-                false => ": it is a file, and no socket",
+                false => ": it is there already, and no socket",
             }
         }
         io::ErrorKind::AddrInUse => {

@@ -65,7 +65,7 @@ command! {
         pub since: Option<Since>,
 
         /// at most this number of tasks
-        #[argh(option, arg_name = "number", from_str_fn(value::limit))]
+        #[argh(option, arg_name = "number", from_str_fn(value::positive))]
         pub limit: Option<usize>,
 
         /// the order: created, updated, name, status or user (default: created)

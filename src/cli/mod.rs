@@ -69,7 +69,7 @@ macro_rules! command {
             pub insecure_http: bool,
 
             /// trust only the CAs in this file (default: $K8S_CLI_CA_FILE, else those of the system)
-            #[argh(option, arg_name = "file")]
+            #[argh(option, arg_name = "file", from_str_fn($crate::cli::value::path))]
             pub ca_file: Option<std::path::PathBuf>,
 
             /// print no messages but errors
@@ -314,11 +314,11 @@ command! {
         pub sandbox_log_max_size: Option<Quantity>,
 
         /// with --sandbox: know the users in this file, with their tokens and rights: JSON, one user a line
-        #[argh(option, arg_name = "file")]
+        #[argh(option, arg_name = "file", from_str_fn(value::path))]
         pub sandbox_users: Option<PathBuf>,
 
         /// with --sandbox: begin with the Kubernetes objects in this file: JSON, one object a line
-        #[argh(option, arg_name = "file")]
+        #[argh(option, arg_name = "file", from_str_fn(value::path))]
         pub sandbox_objects: Option<PathBuf>,
 
         /// allow task files to set fields that reach beyond their pods, such as hostPath, privileged and service accounts
@@ -354,7 +354,7 @@ command! {
         pub files_budget: Option<u64>,
 
         /// keep files of 1 MiB and more in this directory instead of Secrets
-        #[argh(option, arg_name = "directory")]
+        #[argh(option, arg_name = "directory", from_str_fn(value::path))]
         pub files_dir: Option<PathBuf>,
 
         /// the claim that shows the directory of --files-dir to pods
@@ -366,7 +366,7 @@ command! {
         pub max_body: Option<u64>,
 
         /// most nodes of a task (default: 10000)
-        #[argh(option, arg_name = "number")]
+        #[argh(option, arg_name = "number", from_str_fn(value::positive))]
         pub max_nodes: Option<u32>,
 
         /// most bytes of `setup` and `run` of a task (default: 900Ki)
@@ -374,7 +374,7 @@ command! {
         pub max_script: Option<u64>,
 
         /// most variables of a task (default: 4096)
-        #[argh(option, arg_name = "number")]
+        #[argh(option, arg_name = "number", from_str_fn(value::positive))]
         pub max_envs: Option<usize>,
 
         /// most bytes of the variables of a task (default: 1Mi)
@@ -382,11 +382,11 @@ command! {
         pub max_env_size: Option<u64>,
 
         /// most unfinished tasks of a user (default: no limit)
-        #[argh(option, arg_name = "number")]
+        #[argh(option, arg_name = "number", from_str_fn(value::positive))]
         pub max_tasks: Option<usize>,
 
         /// most tasks that a user may submit in a minute (default: no limit)
-        #[argh(option, arg_name = "number")]
+        #[argh(option, arg_name = "number", from_str_fn(value::positive))]
         pub max_submits: Option<usize>,
 
         /// delete tasks, with their logs, this long after they have finished, such as 7d (default: never)
@@ -403,11 +403,11 @@ command! {
         pub socket_user_domain: Option<String>,
 
         /// speak TLS on the port, with the certificates in this file (PEM), which is read again when it changes
-        #[argh(option, arg_name = "file")]
+        #[argh(option, arg_name = "file", from_str_fn(value::path))]
         pub tls_cert: Option<PathBuf>,
 
         /// the key of --tls-cert (PEM)
-        #[argh(option, arg_name = "file")]
+        #[argh(option, arg_name = "file", from_str_fn(value::path))]
         pub tls_key: Option<PathBuf>,
 
         /// how users are known who come to the port: header, or kubernetes for tokens of the cluster (default: header)
@@ -431,7 +431,7 @@ command! {
         pub admin: Vec<User>,
 
         /// also write the record of changes to this file: JSON, one object a line; SIGHUP opens it again
-        #[argh(option, arg_name = "file")]
+        #[argh(option, arg_name = "file", from_str_fn(value::path))]
         pub audit_log: Option<PathBuf>,
 
         /// do not install a program such as curl when a script calls it and the default image lacks it

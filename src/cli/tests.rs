@@ -391,6 +391,9 @@ fn names_of_the_cluster_are_checked_before_the_server_starts() {
         ("--default-image", "ghcr.io/MyOrg/img"),
         ("--default-image", "a#b"),
         ("--socket-user-domain", ".com"),
+        ("--max-tasks", "0"),
+        ("--max-submits", "-1"),
+        ("--max-nodes", "x"),
     ] {
         let line = format!("serve --socket auto {option} {value}");
         assert!(parse(&line).is_err(), "{line}");

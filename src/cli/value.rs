@@ -1,6 +1,6 @@
 //! Types and parsers for the values of options.
 
-use std::{net::IpAddr, str::FromStr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -214,11 +214,19 @@ pub(super) fn statuses(text: &str) -> Result<Vec<TaskState>, String> {
     read_statuses(text)
 }
 
-pub(super) fn limit(text: &str) -> Result<usize, String> {
-    let limit = number(text, "a number of tasks")?;
-    (limit > 0)
+/// A limit, which lets at least one through.
+pub(super) fn positive<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    let limit: T = number(text, "a whole number")?;
+    (limit >= T::from(1))
         .then_some(limit)
         .ok_or_else(|| "expected at least 1".to_owned())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("expected a path".to_owned()),
+        text => Ok(PathBuf::from(text)),
+    }
 }
 
 /// Reads `data:/mnt/data`.
@@ -251,7 +259,7 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
 
 /// The beginning of the keys of labels.
 pub(super) fn label_prefix(text: &str) -> Result<String, String> {
-    match is_label_key(&format!("{text}x")) {
+    match !text.is_empty() && is_label_key(&format!("{text}x")) {
         true => Ok(text.to_owned()),
         false => {
             Err("expected the beginning of the key of a label, such as example.com/".to_owned())

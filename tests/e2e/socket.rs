@@ -212,6 +212,30 @@ fn a_socket_without_a_directory_is_announced_with_its_whole_path() {
     assert!(!ada.home.join("k8s-cli.sock").exists());
 }
 
+#[test]
+fn an_open_port_beside_a_socket_is_warned_of() {
+    let world = World::new();
+    let ada = world.anonymous();
+    let options = |more: &str| format!("serve --sandbox --socket k8s-cli.sock {more}");
+    for (more, is_warned) in [
+        ("", false),
+        ("--port 0", true),
+        (
+            "--port 0 --user-header X-Me --trusted-proxy 127.0.0.1",
+            false,
+        ),
+    ] {
+        let mut server = ada.command(options(more).split_whitespace());
+        server.env("RUST_LOG", "off");
+        let server = Running::start(server, "");
+        server.wait_for_output("listening on unix://");
+        server.interrupt();
+        let said = server.finish().success().stderr;
+        let warning = "so the names of the socket prove nothing";
+        assert_eq!(said.contains(warning), is_warned, "{more}: {said}");
+    }
+}
+
 /// A server of ssh for this user, on a port of its own, and a directory whose `ssh` uses a key that it knows.
 struct Sshd {
     process: Child,

@@ -344,7 +344,7 @@ impl Error {
                 "the socket is for other users, or its directory is: ask who runs the server"
             }
             Self::Unreachable { url, .. } if config::knows_user(url) => {
-                "`k8s-cli serve --socket PATH` opens a socket there; --api-url or K8S_CLI_API_URL name it, as in ssh://jump-box/PATH"
+                "`k8s-cli serve --socket PATH` opens a socket there, in a directory that lets its users in; --api-url or K8S_CLI_API_URL name it, as in ssh://jump-box/PATH"
             }
             Self::Unreachable { .. } => {
                 "start one with `k8s-cli serve`, or try `k8s-cli serve --sandbox`; --api-url or K8S_CLI_API_URL set its URL"
